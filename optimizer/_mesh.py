@@ -1,0 +1,164 @@
+"""Nodes of one decision interval and the quadrature and Runge-Kutta rules that live on them.
+
+An interval is cut into panels; each panel has a node at its start, middle and end, shared with its neighbors, so an
+interval of `panels` panels has Q = 2 panels + 1 nodes. After a dose a fast factor relaxes within hours while nothing else
+happens for days (DESIGN: the boundary layer of the growth factor): such a layer has panels of its own, which grow
+quadratically; the rest of the interval is cut evenly.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from optimizer._axes import Nodes, Scalar
+
+# Extent of a boundary layer, in units of its time constant: exp(-12) of the jump is left at its end.
+_LAYER_SPAN = 12.0
+
+
+class Mesh(eqx.Module):
+    """Panels of every decision interval: `layer` of them in the boundary layer after a dose, `uniform` in the rest.
+
+    Attributes:
+        layer_rate: rate of the boundary layer [1/day]; unused when `layer` is 0.
+    """
+
+    uniform: int = eqx.field(static=True)
+    layer: int = eqx.field(static=True, default=0)
+    layer_rate: float = eqx.field(static=True, default=0.0)
+
+    @property
+    def panels(self) -> int:
+        """Panels of an interval."""
+        return self.uniform + self.layer
+
+    @property
+    def size(self) -> int:
+        """Nodes Q of an interval."""
+        return 2 * self.panels + 1
+
+    def nodes(self, length: Scalar) -> Nodes:
+        """Node times [day] from 0 to `length`."""
+        edges = jnp.arange(self.uniform + 1) / self.uniform
+        if self.layer:
+            span = jnp.minimum(_LAYER_SPAN / self.layer_rate / length, 0.5)
+            ladder = span * (jnp.arange(self.layer) / self.layer) ** 2
+            edges = jnp.concatenate([ladder, span + (1.0 - span) * edges])
+        edges = length * edges
+        middles = 0.5 * (edges[1:] + edges[:-1])
+        return jnp.concatenate([jnp.stack([edges[:-1], middles], -1).ravel(), edges[-1:]])
+
+
+def panel_lengths(tau: Nodes) -> Float[Array, "panels"]:
+    """Length of each panel [day]."""
+    return tau[2::2] - tau[:-2:2]
+
+
+def panel_values(values: Float[Array, "Q ..."]) -> tuple[Array, Array, Array]:
+    """Values at the start, middle and end of each panel, each [panels, ...]."""
+    return values[:-2:2], values[1::2], values[2::2]
+
+
+def weights(tau: Nodes) -> Nodes:
+    """Simpson weights [day]: the sum of weights times values is the integral over the interval."""
+    h = panel_lengths(tau) / 6.0
+    inner = jnp.stack([jnp.zeros_like(h), 4.0 * h], -1).ravel()
+    out = jnp.concatenate([inner, jnp.zeros(1)])
+    return out.at[:-2:2].add(h).at[2::2].add(h)
+
+
+def cumulative(tau: Nodes, rate: Float[Array, "Q ..."]) -> Float[Array, "Q ..."]:
+    """Integral of `rate` from the start of the interval to each node (quadratic through the nodes of a panel)."""
+    start, middle, end = panel_values(rate)
+    h = panel_lengths(tau).reshape((-1,) + (1,) * (rate.ndim - 1))
+    half = h * (5.0 * start + 8.0 * middle - end) / 24.0
+    full = h * (start + 4.0 * middle + end) / 6.0
+    before = jnp.concatenate([jnp.zeros_like(full[:1]), jnp.cumsum(full, axis=0)])
+    return interleave(before, before[:-1] + half)
+
+
+def interleave(edges: Float[Array, "panels+1 ..."], middles: Float[Array, "panels ..."]) -> Array:
+    """Values at panel edges and middles put into node order [Q, ...]."""
+    pairs = jnp.stack([edges[:-1], middles], axis=1).reshape((-1, *edges.shape[1:]))
+    return jnp.concatenate([pairs, edges[-1:]])
+
+
+def relax(
+    tau: Nodes,
+    target: Nodes,
+    rate: Nodes,
+    start: Scalar,
+    fallback_rate: Scalar,
+) -> Nodes:
+    """Solve g' = max(rate (target - g), -fallback_rate g) on the nodes, g(0) = start.
+
+    On each panel the target is the quadratic through its three nodes and the rate its value in the middle; the linear
+    equation is then solved exactly, however long the panel is against 1/rate. Both flows start from the same g, and
+    where one field is the larger its flow is the larger, so the larger end value is the solution.
+    """
+    h = panel_lengths(tau)
+    first, middle, last = panel_values(target)
+    z = panel_values(rate)[1] * h
+    curve = 2.0 * (first + last) - 4.0 * middle
+    slope = 4.0 * middle - 3.0 * first - last - 2.0 * curve / z
+    level = first - slope / z
+    at_middle = level + 0.5 * slope + 0.25 * curve
+    at_end = level + slope + curve
+    decay = fallback_rate * h
+
+    def panel(g: Scalar, inputs: Any) -> tuple[Scalar, tuple[Scalar, Scalar]]:
+        level, at_middle, at_end, left_half, left, free_half, free = inputs
+        middle = jnp.maximum(at_middle + (g - level) * left_half, g * free_half)
+        end = jnp.maximum(at_end + (g - level) * left, g * free)
+        return end, (middle, end)
+
+    left_half, free_half = jnp.exp(-0.5 * z), jnp.exp(-0.5 * decay)
+    inputs = (level, at_middle, at_end, left_half, left_half**2, free_half, free_half**2)
+    _, (middles, ends) = jax.lax.scan(panel, jnp.asarray(start), inputs)
+    return interleave(jnp.concatenate([jnp.asarray(start)[None], ends]), middles)
+
+
+def runge_kutta(
+    tau: Nodes,
+    field: Callable[[Any, Any], Any],
+    drive: Any,
+    start: Any,
+) -> Any:
+    """Classical fourth-order Runge-Kutta, one step a panel, for y' = field(y, drive).
+
+    Args:
+        tau: nodes [Q].
+        field: time derivative from the state and the drive at that node; both any pytrees.
+        drive: pytree of arrays [Q, ...], known beforehand at every node.
+        start: state at the first node.
+
+    Returns:
+        The state at every node [Q, ...]; at the middles by the cubic Hermite interpolant, which keeps the order.
+    """
+    h = panel_lengths(tau)
+    parts = jax.tree.map(lambda d: jnp.stack(panel_values(d), axis=1), drive)
+
+    def combine(y: Any, *terms: tuple[Any, Any]) -> Any:
+        out = y
+        for factor, slope in terms:
+            out = jax.tree.map(lambda a, b, c=factor: a + c * b, out, slope)
+        return out
+
+    def panel(y: Any, inputs: Any) -> tuple[Any, tuple[Any, Any]]:
+        h, part = inputs
+        first, middle, last = (jax.tree.map(lambda d, i=i: d[i], part) for i in range(3))
+        k1 = field(y, first)
+        k2 = field(combine(y, (0.5 * h, k1)), middle)
+        k3 = field(combine(y, (0.5 * h, k2)), middle)
+        k4 = field(combine(y, (h, k3)), last)
+        end = combine(y, (h / 6.0, k1), (h / 3.0, k2), (h / 3.0, k3), (h / 6.0, k4))
+        slope_end = field(end, last)
+        mid = jax.tree.map(lambda a, b, s, e: 0.5 * (a + b) + h / 8.0 * (s - e), y, end, k1, slope_end)
+        return end, (mid, end)
+
+    _, (middles, ends) = jax.lax.scan(panel, start, (h, parts))
+    return jax.tree.map(lambda s, e, m: interleave(jnp.concatenate([s[None], e]), m), start, ends, middles)

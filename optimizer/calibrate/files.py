@@ -1,0 +1,122 @@
+"""A run directory, whole or not at all: fit.json, posterior.nc, scenario_fragment.toml, tables and figures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from optimizer.calibrate.faults import DataError
+from optimizer.calibrate.report import DISCLAIMER, FORMAT, FitReport
+
+Draw = Callable[[FitReport, Path], None]
+
+
+def write_report(report: FitReport, out: str | Path, draw: Draw | None = None) -> Path:
+    """Write the directory `out` in one step: built beside it under another name, then renamed.
+
+    An earlier calibration of that name is replaced; anything else that is there is left alone and refused.
+    `draw(report, directory)` adds the figures (the plotting room provides it; this one never imports matplotlib).
+    """
+    out = Path(out)
+    check_writable(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+    try:
+        (work / "fit.json").write_text(json.dumps(report.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        write_posterior(report, work / "posterior.nc")
+        (work / "scenario_fragment.toml").write_text(fragment_text(report), encoding="utf-8")
+        for name, rows in report.tables.items():
+            _write_csv(work / f"{name}.csv", rows)
+        if draw is not None:
+            draw(report, work)
+        work.chmod(0o755)
+        _swap(work, out)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return out
+
+
+def check_writable(out: Path) -> None:
+    """Refuse an output path that holds something else than a calibration."""
+    if out.is_dir():
+        if any(out.iterdir()) and not (out / "fit.json").is_file():
+            raise DataError(f"out: wanted a new directory or an earlier calibration, got {out.name} with other files")
+    elif out.exists():
+        raise DataError(f"out: wanted a directory, got the file {out.name}")
+
+
+def _swap(work: Path, out: Path) -> None:
+    """Put `work` in the place of `out`; the old one goes only after the new one stands."""
+    if not out.exists():
+        os.rename(work, out)
+        return
+    old = out.with_name(f".{out.name}.{os.getpid()}.old")
+    os.rename(out, old)
+    try:
+        os.rename(work, out)
+    except OSError:
+        os.rename(old, out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_posterior(report: FitReport, path: Path) -> None:
+    """NetCDF in ArviZ's groups: posterior, and posterior_predictive, log_likelihood and observed_data where they exist.
+
+    Variables are [chain, draw] (or [chain, draw, group]) and carry `units`; the attribute `source` says whether the
+    draws are NUTS or the Laplace approximation at the optimum.
+    """
+    draws = report.draws
+    attributes = {"format": FORMAT, "source": draws.source, "kind": report.kind, "disclaimer": DISCLAIMER}
+    variables = {}
+    coordinates: dict[str, list[str]] = {}
+    for name, values in draws.values.items():
+        dims = ["chain", "draw"]
+        if name in draws.groups:
+            dim, labels = draws.groups[name]
+            dims.append(dim)
+            coordinates[dim] = list(labels)
+        meta = {"units": draws.units.get(name, "1")}
+        if name in draws.priors:
+            meta["prior"] = draws.priors[name]
+        variables[name] = xr.Variable(dims, np.asarray(values, dtype=float), meta)
+    chains, count = next(iter(draws.values.values())).shape[:2]
+    index = {"chain": np.arange(chains), "draw": np.arange(count)}
+    groups = {"posterior": xr.Dataset(variables, {**index, **coordinates}, attributes)}
+    dims = ("chain", "draw", "row")
+    for group, values in (("posterior_predictive", draws.predictive), ("log_likelihood", draws.log_likelihood)):
+        if values is not None:
+            groups[group] = xr.Dataset({"observed": xr.Variable(dims, values)}, index)
+    observed = xr.Variable(("row",), report.observed, {"units": report.sse_unit})
+    groups["observed_data"] = xr.Dataset({"observed": observed})
+    for number, (group, data) in enumerate(groups.items()):
+        data.to_netcdf(path, mode="w" if number == 0 else "a", group=group, engine="h5netcdf")
+
+
+def fragment_text(report: FitReport) -> str:
+    """A scenario fragment: a `[model]` table of the fitted values and `[cohort]` pointing at the draws."""
+    lines = [
+        f"# Fitted by adose calibrate --kind {report.kind} (method {report.method}).",
+        f"# {DISCLAIMER}",
+        "",
+        "[model]",
+    ]
+    for name, value in report.fragment.items():
+        lines.append(f"{name} = {json.dumps(value) if isinstance(value, str) else repr(float(value))}")
+    lines += ["", "[cohort]", 'posterior = "posterior.nc"', ""]
+    return "\n".join(lines)
+
+
+def _write_csv(path: Path, rows: list[dict]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, fieldnames=list(rows[0]) if rows else ["empty"])
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,214 @@
+"""Levenberg-Marquardt from many starts in one vmapped batch, and what the batch says about the optimum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optimistix as optx
+from jaxtyping import Array, Bool, Float
+
+from optimizer.calibrate.problem import FitProblem
+from optimizer.calibrate.space import Parameter
+
+SAME_OPTIMUM = 1e-6
+SCREEN_ROWS = 4000
+POLISHED = 4
+MAX_STEPS = 256
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The best of R starts.
+
+    | field | meaning |
+    |---|---|
+    | `theta` | optimum in natural units [P], in the order of `parameters` |
+    | `objective`, `sse` | what was minimized; plain sum of squares in the data's own units |
+    | `objectives`, `thetas` | where each start ended [R], [R, P] (infinite where it failed) |
+    | `starts_at_optimum` | starts within a relative 1e-6 of the best objective |
+    | `fixed` | names of parameters held at a given value |
+    | `flags` | what a user should know |
+    """
+
+    problem: FitProblem
+    parameters: tuple[Parameter, ...]
+    theta: np.ndarray
+    objective: float
+    sse: float
+    objectives: np.ndarray
+    thetas: np.ndarray
+    fixed: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+
+    @property
+    def free(self) -> np.ndarray:
+        """Which parameters were moved [P]."""
+        return np.array([name not in self.fixed for name in self.names])
+
+    @property
+    def starts(self) -> int:
+        return len(self.objectives)
+
+    @property
+    def starts_at_optimum(self) -> int:
+        return int(np.sum(self.objectives <= self.objective * (1 + SAME_OPTIMUM) + 1e-300))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(parameter.name for parameter in self.parameters)
+
+    def value(self, name: str) -> float:
+        """One parameter of the optimum."""
+        return float(self.theta[self.names.index(name)])
+
+    def predicted(self) -> np.ndarray:
+        """The fitted curve at the rows of the problem [N]."""
+        return np.asarray(self.problem.predict(jnp.asarray(self.theta), self.problem.design))
+
+
+def _descend(
+    problem: FitProblem, z: Float[Array, " p"], held: Bool[Array, " p"], steps: int
+) -> tuple[Float[Array, " p"], Float[Array, ""]]:
+    """One Levenberg-Marquardt descent; parameters in `held` stay where they start."""
+    scale = problem.scale()
+
+    def residual(moved: Float[Array, " p"], fixed: Float[Array, " p"]) -> Float[Array, " n"]:
+        space = problem.space
+        theta = space.natural(space.from_free(jnp.where(held, fixed, moved)))
+        return problem.residuals(theta) / scale
+
+    solver = optx.LevenbergMarquardt(rtol=1e-9, atol=1e-12)
+    solution = optx.least_squares(residual, solver, z, args=z, max_steps=steps, throw=False)
+    end = jnp.where(held, z, solution.value)
+    cost = jnp.sum(residual(end, z) ** 2)
+    start_cost = jnp.sum(residual(z, z) ** 2)
+    worse = ~(cost <= start_cost)
+    end = jnp.where(worse, z, end)
+    cost = jnp.where(worse, start_cost, cost) * scale**2 + problem.within
+    return end, jnp.where(jnp.isfinite(cost), cost, jnp.inf)
+
+
+@eqx.filter_jit
+def _batch(
+    problem: FitProblem, starts: Float[Array, "lanes p"], held: Bool[Array, "lanes p"], steps: int, batch: int | None
+) -> tuple[Float[Array, "lanes p"], Float[Array, " lanes"]]:
+    if batch is None:
+        return jax.vmap(lambda z, h: _descend(problem, z, h, steps))(starts, held)
+    return jax.lax.map(lambda lane: _descend(problem, *lane, steps), (starts, held), batch_size=batch)
+
+
+def descend(
+    problem: FitProblem,
+    starts: Float[Array, "lanes p"],
+    held: Bool[Array, "lanes p"] | None = None,
+    steps: int = MAX_STEPS,
+    batch: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """All lanes in one batch (or `batch` at a time): where each ends (z) and its objective.
+
+    Lanes are padded to a power of two, so that starts and profiles of one problem share a compilation.
+    """
+    lanes = starts.shape[0]
+    held = jnp.zeros(starts.shape, bool) if held is None else held
+    size = lanes if batch is not None else max(64, 1 << (lanes - 1).bit_length())
+    fill = jnp.arange(size) % lanes
+    ends, costs = _batch(problem, starts[fill], held[fill], steps, batch)
+    return np.asarray(ends)[:lanes], np.asarray(costs)[:lanes]
+
+
+@eqx.filter_jit
+def descend_observations(
+    problem: FitProblem, observed: Float[Array, "sets n"], starts: Float[Array, "lanes p"]
+) -> tuple[Float[Array, "sets p"], Float[Array, " sets"]]:
+    """The best of the same starts for many sets of observations under one design: z and the objective of each set."""
+
+    def one(y: Float[Array, " n"]) -> tuple[Float[Array, " p"], Float[Array, ""]]:
+        there = replace(problem, observed=y)
+        free = jnp.zeros(starts.shape, bool)
+        ends, costs = jax.vmap(lambda z, h: _descend(there, z, h, MAX_STEPS))(starts, free)
+        return ends[jnp.argmin(costs)], jnp.min(costs)
+
+    return jax.lax.map(one, observed, batch_size=64)
+
+
+def multistart(
+    problem: FitProblem,
+    parameters: tuple[Parameter, ...],
+    *,
+    starts: int = 200,
+    seed: int = 0,
+    guess: np.ndarray | None = None,
+    fixed: Mapping[str, float] | None = None,
+) -> Fit:
+    """The best of `starts` scaled starts (and of `guess`, if given, as the first of them), `fixed` parameters held.
+
+    More than `SCREEN_ROWS` rows: all starts run on a random subset of them, the best few on every row, and a flag says so.
+    Raises `ValueError` where no start gave a finite objective.
+
+    >>> from optimizer.calibrate.curves import gr_curve
+    >>> from optimizer.calibrate.problem import make_problem
+    >>> box = (Parameter("low", "1", -1.0, 1.0), Parameter("ec50", "1", 0.1, 9.0, True), Parameter("h", "1", 0.1, 9.0, True))
+    >>> dose = np.array([0.0, 0.5, 1.0, 2.0, 4.0])
+    >>> fit = multistart(make_problem(gr_curve, dose, 0.5 + 0.5 / (1 + dose), box), box, starts=8)
+    >>> fit.theta.round(4).tolist()
+    [0.5, 1.0, 1.0]
+    """
+    z = problem.space.starts(starts, seed)
+    if guess is not None:
+        z = z.at[0].set(problem.space.to_free(problem.space.scaled(jnp.asarray(guess))))
+    held = jnp.zeros(z.shape, bool)
+    for name, value in (fixed or {}).items():
+        place = [parameter.name for parameter in parameters].index(name)
+        scaled = parameters[place].on_scale(value)
+        held = held.at[:, place].set(True)
+        z = z.at[:, place].set(problem.space.to_free(jnp.full(z.shape[1], scaled))[place])
+    rows = problem.observed.shape[0]
+    flags: tuple[str, ...] = ()
+    if rows > SCREEN_ROWS:
+        few = jnp.asarray(np.random.default_rng(seed).choice(rows, SCREEN_ROWS, replace=False))
+        ends, screened = descend(_subset(problem, few), z, held, MAX_STEPS, 32)
+        best = np.argsort(screened)[:POLISHED]
+        ends, costs = descend(problem, jnp.asarray(ends[best]), held[best], 64, 1)
+        flags = (f"{starts} starts were screened on {SCREEN_ROWS} of {rows} rows; the best {POLISHED} ran on all",)
+    else:
+        ends, costs = descend(problem, z, held)
+    objectives = costs
+    if not np.isfinite(objectives).any():
+        raise ValueError(f"least squares: wanted a finite objective from one of {starts} starts, got none")
+    thetas = np.asarray(problem.space.natural(problem.space.from_free(jnp.asarray(ends))))
+    theta = thetas[int(np.argmin(objectives))]
+    sse = float(problem.sse(jnp.asarray(theta)))
+    names = tuple(fixed or ())
+    return Fit(problem, parameters, theta, float(objectives.min()), sse, objectives, thetas, names, flags)
+
+
+def robust(fit: Fit, loss: str, *, starts: int, seed: int) -> Fit:
+    """The fit again under a robust loss whose scale is 1.4826 times the median absolute deviation of the plain fit."""
+    e = np.asarray(fit.problem.deviations(jnp.asarray(fit.theta)))
+    scale = max(1.4826 * float(np.median(np.abs(e - np.median(e)))), 1e-12 * float(fit.problem.scale()))
+    problem = replace_loss(fit.problem, loss, scale)
+    return multistart(problem, fit.parameters, starts=starts, seed=seed, guess=fit.theta)
+
+
+def replace_loss(problem: FitProblem, loss: str, scale: float) -> FitProblem:
+    """The same problem under another loss."""
+    return replace(problem, loss=loss, loss_scale=jnp.asarray(scale))
+
+
+def _subset(problem: FitProblem, rows: Array) -> FitProblem:
+    """The problem on some of its rows; leaves of the design as long as the rows are cut with them."""
+    length = problem.observed.shape[0]
+    design = jax.tree.map(lambda a: a[rows] if a.shape[:1] == (length,) else a, problem.design)
+    return replace(
+        problem,
+        design=design,
+        observed=problem.observed[rows],
+        weights=problem.weights[rows],
+        counts=problem.counts[rows],
+        within=jnp.asarray(0.0),
+    )

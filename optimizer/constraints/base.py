@@ -1,0 +1,113 @@
+"""The two protocols of constraints."""
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import equinox as eqx
+import numpy as np
+from equinox import AbstractClassVar
+
+from optimizer._axes import Scalar, Times
+from optimizer.objectives.base import Scene
+
+
+class ConstraintError(ValueError):
+    """A constraint that does not fit its drugs or its grid, or contradicts another one."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One linear limit on the doses: sum of coefficients times doses <= limit.
+
+    Attributes:
+        name: what a report calls it.
+        coefficients: [K, N].
+        limit: right-hand side.
+        key: what the limit is about; the report shows the worst row of each key.
+    """
+
+    name: str
+    coefficients: np.ndarray
+    limit: float
+    key: str
+
+
+@dataclass
+class DoseFrame:
+    """Doses to be limited: bounds that constraints tighten, rows that they add.
+
+    Attributes:
+        drugs: names [N].
+        routes: "bolus" or "infusion" [N].
+        edges: of the decision intervals [K + 1, day].
+        lower: smallest doses [K, N].
+        upper: largest doses [K, N].
+        rows: linear limits.
+        levels: by drug, the allowed doses: an increasing array.
+    """
+
+    drugs: tuple[str, ...]
+    routes: tuple[str, ...]
+    edges: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    rows: list[Row] = field(default_factory=list)
+    levels: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def column(self, drug: str) -> int:
+        """Index of a drug by name.
+
+        Raises:
+            ConstraintError: no such drug.
+        """
+        if drug not in self.drugs:
+            raise ConstraintError(f"wanted one of the drugs {', '.join(self.drugs)}, got {drug!r}")
+        return self.drugs.index(drug)
+
+    def amounts(self, drug: str) -> np.ndarray:
+        """What one unit of dose in each interval adds to the cumulative dose [K]: 1, or the length for an infusion."""
+        lengths = np.diff(self.edges)
+        return lengths if self.routes[self.column(drug)] == "infusion" else np.ones_like(lengths)
+
+
+class AbstractDoseLimit(eqx.Module):
+    """A limit on doses alone: linear, so that the search stays inside it and the schedule satisfies it exactly."""
+
+    kind: AbstractClassVar[str]
+
+    @abstractmethod
+    def apply(self, frame: DoseFrame) -> None:
+        """Tighten the frame's bounds, add rows, or name the allowed levels.
+
+        Raises:
+            ConstraintError: the limit does not fit the drugs or the grid.
+        """
+
+
+class Reading(NamedTuple):
+    """A state limit read off a trajectory.
+
+    Attributes:
+        excess: relative violation where positive, at each saved time [T].
+        value: the number that the limit is about (its worst over time).
+        limit: the limit in the same unit.
+    """
+
+    excess: Times
+    value: Scalar
+    limit: Scalar
+
+
+class AbstractStateLimit(eqx.Module):
+    """A limit on what the doses do: enforced by multipliers in the search, checked in the audit."""
+
+    kind: AbstractClassVar[str]
+
+    @abstractmethod
+    def read(self, scene: Scene) -> Reading:
+        """Where, and by how much, the limit is violated."""
+
+    def label(self) -> str:
+        """Name in reports."""
+        return self.kind

@@ -1,0 +1,22 @@
+"""Most cancer cells, relative to the start."""
+
+from typing import ClassVar
+
+import jax.numpy as jnp
+
+from optimizer._axes import Scalar
+from optimizer._fields import parameter
+from optimizer.constraints.base import AbstractStateLimit, Reading
+from optimizer.objectives.base import Scene
+
+
+class BurdenCeiling(AbstractStateLimit):
+    """N(t) <= factor N(0) at all times; the excess is relative to the limit, on a log scale for the search."""
+
+    kind: ClassVar[str] = "burden_ceiling"
+    factor: Scalar = parameter(unit="1", doc="most cells as a multiple of those at the start", positive=True)
+
+    def read(self, scene: Scene) -> Reading:
+        burden = scene.trajectory.burden
+        limit = self.factor * burden[0]
+        return Reading(jnp.log(burden / limit), jnp.max(burden), limit)

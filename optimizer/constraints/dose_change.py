@@ -1,0 +1,25 @@
+"""Largest change of the dose from one decision to the next."""
+
+from typing import ClassVar
+
+import numpy as np
+
+from optimizer._fields import setting
+from optimizer.constraints.base import AbstractDoseLimit, DoseFrame, Row
+
+
+class DoseChange(AbstractDoseLimit):
+    """|dose_k - dose_(k-1)| <= limit for each k >= 1."""
+
+    kind: ClassVar[str] = "dose_change"
+    drug: str = setting(doc="name of the drug")
+    limit: float = setting(unit="dose", doc="largest step between neighboring decisions", minimum=0.0)
+
+    def apply(self, frame: DoseFrame) -> None:
+        j = frame.column(self.drug)
+        key = f"dose_change of {self.drug}"
+        for k in range(1, len(frame.lower)):
+            for sign in (1.0, -1.0):
+                coefficients = np.zeros(frame.lower.shape)
+                coefficients[k, j], coefficients[k - 1, j] = sign, -sign
+                frame.rows.append(Row(f"{key} at day {frame.edges[k]:g}", coefficients, self.limit, key))

@@ -1,0 +1,68 @@
+"""The protocol of a mechanism."""
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from equinox import AbstractClassVar
+from jaxtyping import Array, Float
+
+from optimizer import _mesh
+from optimizer._axes import Clones, Conc, Nodes, Scalar
+
+
+class AbstractMechanism(eqx.Module):
+    """States of its own, driven by the drugs (and by the populations when `listens`), that act on the clones.
+
+    A mechanism acts in two ways: `shift` multiplies the half-maximal concentration of each drug on each clone, and
+    `net_rate` adds to the net growth rate of each clone. A mechanism that listens to the populations may only use
+    `net_rate`; one that does not is solved before them, on all nodes at once.
+    """
+
+    kind: AbstractClassVar[str]
+    listens: ClassVar[bool] = False
+    observable_names: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def initial_state(self) -> Any:
+        """State at time 0, a pytree of arrays."""
+
+    @abstractmethod
+    def field(self, state: Any, conc: Conc, cells: Clones) -> Any:
+        """Time derivative of the state [1/day]; `cells` may be used only when the mechanism `listens`."""
+
+    def shift(self, state: Any, conc: Conc) -> Float[Array, "M N"] | float:
+        """Factor on the half-maximal concentration of each drug for each clone."""
+        return 1.0
+
+    def net_rate(self, state: Any, conc: Conc) -> Clones | float:
+        """Addition to the net growth rate of each clone [1/day]."""
+        return 0.0
+
+    def observables(self, state: Any, conc: Conc) -> dict[str, Array]:
+        """Quantities worth reporting, by name (`observable_names`)."""
+        return {}
+
+    def fastest_rate(self) -> Scalar:
+        """Largest rate constant that fixed steps must resolve [1/day]."""
+        return jnp.zeros(())
+
+    def layer(self) -> tuple[float, float]:
+        """Boundary layer after a dose: its rate [1/day] (0 when there is none) and how steep the response in it is [1]."""
+        return 0.0, 1.0
+
+    def sharpness(self, decline: float) -> float:
+        """Rate [1/day] at which a response sweeps through its transition while a drug declines at `decline` [1/day]."""
+        return 0.0
+
+    def advance(self, state: Any, tau: Nodes, conc: Float[Array, "Q N"]) -> Any:
+        """States at the nodes of one interval [Q, ...]; only for mechanisms that do not listen."""
+        nobody = jnp.zeros(0)
+        return _mesh.runge_kutta(tau, lambda y, c: self.field(y, c, nobody), conc, state)
+
+
+def over_nodes(function: Any, *arguments: Any) -> Any:
+    """`function` applied at every node: all arguments carry a leading axis Q."""
+    return jax.vmap(function)(*arguments)

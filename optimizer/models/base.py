@@ -1,0 +1,73 @@
+"""The protocol of a model."""
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+from equinox import AbstractClassVar
+from jaxtyping import Array, Float
+
+from optimizer import _mesh
+from optimizer._axes import Conc, Nodes, Scalar
+
+
+class AbstractModel(eqx.Module):
+    """A system of ordinary differential equations driven by drug concentrations.
+
+    A model of one's own is a subclass with a `State` (a NamedTuple of arrays), the equations in `vector_field`, and
+    the two read-outs `burden` and `resistant`. That is enough: it is then searched with fixed Runge-Kutta steps and
+    audited adaptively. Overriding `advance` is for models with a structure worth using.
+    """
+
+    kind: AbstractClassVar[str]
+    # Names of `observables`, so that a scenario asking for one that is not there is refused early.
+    observable_names: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def initial_state(self) -> Any:
+        """State at time 0, a pytree of arrays."""
+
+    @abstractmethod
+    def vector_field(self, t: Scalar, y: Any, conc: Conc) -> Any:
+        """Time derivative of the state [1/day], a pytree like the state."""
+
+    @abstractmethod
+    def burden(self, y: Any) -> Scalar:
+        """All cancer cells [cell]."""
+
+    @abstractmethod
+    def resistant(self, y: Any) -> Scalar:
+        """Cancer cells counted as resistant [cell]."""
+
+    @abstractmethod
+    def fastest_rate(self) -> Scalar:
+        """Largest rate constant that fixed steps must resolve [1/day]; factors relaxed exactly do not count."""
+
+    def cells(self, y: Any) -> Float[Array, "M"]:
+        """Cancer cells of each clone [cell]."""
+        return jnp.stack([self.burden(y) - self.resistant(y), self.resistant(y)])
+
+    def clone_names(self) -> tuple[str, ...]:
+        """Names of the clones in the order of `cells`."""
+        return ("sensitive", "resistant")
+
+    def floor(self) -> float:
+        """Cells added before a logarithm is taken in an objective."""
+        return 1.0
+
+    def layer(self) -> tuple[float, float]:
+        """Boundary layer after a dose: its rate [1/day] (0 when there is none) and how steep the response in it is [1]."""
+        return 0.0, 1.0
+
+    def sharpness(self, decline: float) -> float:
+        """Rate [1/day] at which a response sweeps through its transition while a drug declines at `decline` [1/day]."""
+        return 0.0
+
+    def observables(self, y: Any, conc: Conc) -> dict[str, Array]:
+        """Further quantities worth reporting, by name (`observable_names`)."""
+        return {}
+
+    def advance(self, y: Any, t0: Scalar, tau: Nodes, conc: Float[Array, "Q N"]) -> Any:
+        """States at the nodes of one interval [Q, ...], from the state at its start and the concentrations."""
+        return _mesh.runge_kutta(tau, lambda y, d: self.vector_field(d[0], y, d[1]), (t0 + tau, conc), y)

@@ -1,0 +1,106 @@
+"""The algebra of objectives."""
+
+from abc import abstractmethod
+from typing import ClassVar, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+from equinox import AbstractClassVar
+from jaxtyping import Array, Float
+
+from optimizer._axes import Scalar, Times
+from optimizer.simulate import Grid, Trajectory
+
+
+class Scene(NamedTuple):
+    """What terms and constraints look at.
+
+    Attributes:
+        trajectory: the simulated patient.
+        grid: decision intervals.
+        scale: largest dose of each drug [N], the unit of `drug_use` and `roughness`.
+        floor: cells added before a logarithm is taken.
+    """
+
+    trajectory: Trajectory
+    grid: Grid
+    scale: Float[Array, "N"]
+    floor: float
+
+    def average(self, values: Times) -> Scalar:
+        """Time average over the horizon."""
+        return jnp.sum(self.trajectory.weights * values) / self.grid.horizon
+
+    @property
+    def log_burden(self) -> Times:
+        """log10 of all cancer cells plus the floor."""
+        return jnp.log10(self.trajectory.burden + self.floor)
+
+    @property
+    def shares(self) -> Float[Array, "K N"]:
+        """Doses as shares of the largest dose."""
+        return self.trajectory.doses / self.scale
+
+
+class AbstractTerm(eqx.Module):
+    """One number to be made small. Terms multiply by a weight and add to an `Objective`."""
+
+    kind: AbstractClassVar[str]
+    # A term that is not smooth is searched through `smooth` at falling temperatures and reported by `evaluate`.
+    is_smooth: ClassVar[bool] = True
+    # Observables of the model that the term reads.
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def evaluate(self, scene: Scene) -> Scalar:
+        """The term as reported."""
+
+    def smooth(self, scene: Scene, temperature: Scalar) -> Scalar:
+        """The term as searched; tends to `evaluate` as the temperature goes from 1 to 0."""
+        return self.evaluate(scene)
+
+    def __mul__(self, weight: float) -> "Objective":
+        return Objective((self,), jnp.asarray([weight], dtype=float))
+
+    __rmul__ = __mul__
+
+    def __add__(self, other: "AbstractTerm | Objective") -> "Objective":
+        return 1.0 * self + other
+
+
+class Objective(eqx.Module):
+    """A weighted sum of terms.
+
+    Attributes:
+        terms: the terms.
+        weights: their weights [terms].
+    """
+
+    terms: tuple[AbstractTerm, ...]
+    weights: Float[Array, "terms"]
+
+    def values(self, scene: Scene) -> dict[str, Scalar]:
+        """Each term, unweighted, by its kind."""
+        return {term.kind: term.evaluate(scene) for term in self.terms}
+
+    def evaluate(self, scene: Scene) -> Scalar:
+        """The weighted sum as reported."""
+        return jnp.sum(self.weights * jnp.stack([t.evaluate(scene) for t in self.terms]))
+
+    def smooth(self, scene: Scene, temperature: Scalar) -> Scalar:
+        """The weighted sum as searched."""
+        return jnp.sum(self.weights * jnp.stack([t.smooth(scene, temperature) for t in self.terms]))
+
+    @property
+    def is_smooth(self) -> bool:
+        """Whether the search and the report look at the same function."""
+        return all(term.is_smooth for term in self.terms)
+
+    def __add__(self, other: "AbstractTerm | Objective") -> "Objective":
+        right = other if isinstance(other, Objective) else 1.0 * other
+        return Objective((*self.terms, *right.terms), jnp.concatenate([self.weights, right.weights]))
+
+    def __mul__(self, weight: float) -> "Objective":
+        return Objective(self.terms, weight * self.weights)
+
+    __rmul__ = __mul__

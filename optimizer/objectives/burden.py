@@ -1,0 +1,15 @@
+"""Burden: how many cancer cells, on average."""
+
+from typing import ClassVar
+
+from optimizer._axes import Scalar
+from optimizer.objectives.base import AbstractTerm, Scene
+
+
+class Burden(AbstractTerm):
+    """Time average of log10(N + floor), N all cancer cells."""
+
+    kind: ClassVar[str] = "burden"
+
+    def evaluate(self, scene: Scene) -> Scalar:
+        return scene.average(scene.log_burden)

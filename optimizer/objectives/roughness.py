@@ -1,0 +1,18 @@
+"""Roughness: how much the dose jumps from one decision to the next."""
+
+from typing import ClassVar
+
+import jax.numpy as jnp
+
+from optimizer._axes import Scalar
+from optimizer.objectives.base import AbstractTerm, Scene
+
+
+class Roughness(AbstractTerm):
+    """Mean squared change of dose / largest dose between neighboring decisions; zero for a single decision."""
+
+    kind: ClassVar[str] = "roughness"
+
+    def evaluate(self, scene: Scene) -> Scalar:
+        change = scene.shares[1:] - scene.shares[:-1]
+        return jnp.sum(change**2) / max(change.size, 1)

@@ -1,0 +1,102 @@
+"""What a concentration does to a clone: a share of its growth inhibited, and cells killed."""
+
+from abc import abstractmethod
+from typing import ClassVar, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+from equinox import AbstractClassVar
+from jaxtyping import Array, Float
+
+from optimizer._axes import Scalar
+from optimizer._fields import parameter
+
+# Below this many half-maximal concentrations the power is continued by its secant: x^k with k < 1 has an infinite
+# slope at zero, and a schedule with no drug must still have a finite gradient. The value changes by less than 1e-11.
+_SECANT = 1e-12
+
+
+def power(x: Float[Array, "..."], exponent: Float[Array, "..."]) -> Float[Array, "..."]:
+    """x^k for x >= 0 with a finite derivative at x = 0 (the secant slope over [0, 1e-12])."""
+    inside = x > _SECANT
+    safe = jnp.where(inside, x, 1.0)
+    return jnp.where(inside, safe**exponent, x * _SECANT ** (exponent - 1.0))
+
+
+def hill(x: Float[Array, "..."], exponent: Float[Array, "..."]) -> Float[Array, "..."]:
+    """x^k / (1 + x^k), x in half-maximal concentrations."""
+    raised = power(x, exponent)
+    return raised / (1.0 + raised)
+
+
+class Action(NamedTuple):
+    """Effect of one drug on one clone.
+
+    Attributes:
+        inhibition: share of the growth rate taken away [1] (Norton-Simon; may exceed one).
+        kill: rate of loss [1/day].
+    """
+
+    inhibition: Float[Array, "..."]
+    kill: Float[Array, "..."]
+
+
+class AbstractEffect(eqx.Module):
+    """The law by which one drug acts on one clone."""
+
+    kind: AbstractClassVar[str]
+
+    @abstractmethod
+    def __call__(self, conc: Float[Array, "..."], shift: Float[Array, "..."]) -> Action:
+        """Effect at concentration `conc` [mg/L] when the potency is shifted by the factor `shift` on its EC50."""
+
+
+class Hill(AbstractEffect):
+    """Net growth falls from its maximum by emax (c / ec50)^k / (1 + (c / ec50)^k).
+
+    With emax = Rmax - Rmin this is the net growth of Kraut et al. 2025: Rmin + (Rmax - Rmin) / (1 + (c / ec50)^k).
+
+    | symbol | field | unit | meaning | source |
+    |---|---|---|---|---|
+    | Emax | emax | 1/day | largest fall of the net growth rate | doi 10.1038/s41540-025-00495-0 |
+    | D50 | ec50 | mg/L | half-maximal concentration (at a shift of one) | same |
+    | k | hill | 1 | steepness | same |
+
+    Example:
+        >>> float(Hill(emax=0.5, ec50=1.0, hill=1.0)(1.0, 1.0).kill)
+        0.25
+    """
+
+    kind: ClassVar[str] = "hill"
+    emax: Scalar = parameter(unit="1/day", doc="largest fall of the net growth rate", minimum=0.0)
+    ec50: Scalar = parameter(unit="mg/L", doc="half-maximal concentration", positive=True)
+    hill: Scalar = parameter(unit="1", doc="steepness of the curve", default=1.0, positive=True)
+
+    def __call__(self, conc: Float[Array, "..."], shift: Float[Array, "..."]) -> Action:
+        share = hill(conc / (self.ec50 * shift), self.hill)
+        return Action(jnp.zeros_like(share), self.emax * share)
+
+
+class NortonSimon(AbstractEffect):
+    """Kill proportional to growth: the growth rate is multiplied by (1 - strength c).
+
+    Norton and Simon 1977; as used by Strobl et al. 2021, doi 10.1158/0008-5472.CAN-20-0806.
+    """
+
+    kind: ClassVar[str] = "norton_simon"
+    strength: Scalar = parameter(unit="L/mg", doc="share of growth lost per concentration", minimum=0.0)
+
+    def __call__(self, conc: Float[Array, "..."], shift: Float[Array, "..."]) -> Action:
+        share = self.strength * conc / shift
+        return Action(share, jnp.zeros_like(share))
+
+
+class Linear(AbstractEffect):
+    """Log-kill at a rate proportional to the concentration: kill = strength c (Skipper et al. 1964)."""
+
+    kind: ClassVar[str] = "linear"
+    strength: Scalar = parameter(unit="L/mg/day", doc="kill rate per concentration", minimum=0.0)
+
+    def __call__(self, conc: Float[Array, "..."], shift: Float[Array, "..."]) -> Action:
+        kill = self.strength * conc / shift
+        return Action(jnp.zeros_like(kill), kill)

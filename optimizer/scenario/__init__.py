@@ -1,0 +1,1 @@
+"""Scenario files: text with units becomes checked numbers."""

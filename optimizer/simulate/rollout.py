@@ -1,0 +1,203 @@
+"""System, Grid, Trajectory and the rollout: a scan over decision intervals on fixed nodes."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from optimizer import _mesh
+from optimizer._axes import Doses, Edges, Flag, Scalar, Times
+from optimizer.models.base import AbstractModel
+from optimizer.pharmacology.base import AbstractPK
+from optimizer.policies.base import AbstractPolicy, Observation
+
+
+class Grid(eqx.Module):
+    """Decision intervals.
+
+    Attributes:
+        edges: start of each interval and the end of the last [day], increasing from 0.
+
+    Example:
+        >>> Grid.regular(every=7.0, horizon=180.0).count
+        26
+    """
+
+    edges: Edges
+
+    @classmethod
+    def regular(cls, every: float, horizon: float) -> "Grid":
+        """Intervals of `every` days up to `horizon`; the last one may be shorter."""
+        # A last sliver that is only rounding is not an interval.
+        count = max(1, math.ceil(horizon / every - 1e-9))
+        edges = [every * k for k in range(count)] + [horizon]
+        return cls(jnp.asarray(edges, dtype=float))
+
+    @property
+    def count(self) -> int:
+        """Number of intervals K."""
+        return self.edges.shape[0] - 1
+
+    @property
+    def lengths(self) -> Float[Array, "K"]:
+        """Length of each interval [day]."""
+        return self.edges[1:] - self.edges[:-1]
+
+    @property
+    def horizon(self) -> Scalar:
+        """End of the last interval [day]."""
+        return self.edges[-1]
+
+
+class System(eqx.Module):
+    """A model and the pharmacokinetics of its drugs.
+
+    Attributes:
+        model: the equations.
+        pharmacokinetics: one a drug [N].
+        drugs: names of the drugs.
+        routes: "bolus" or "infusion", one a drug.
+        mesh: nodes of an interval.
+    """
+
+    model: AbstractModel
+    pharmacokinetics: tuple[AbstractPK, ...]
+    drugs: tuple[str, ...] = eqx.field(static=True)
+    routes: tuple[str, ...] = eqx.field(static=True)
+    mesh: _mesh.Mesh
+
+    def __check_init__(self):
+        sizes = {len(self.pharmacokinetics), len(self.drugs), len(self.routes)}
+        if len(sizes) != 1:
+            raise ValueError(f"wanted as many pharmacokinetics and routes as drugs, got {sorted(sizes)}")
+        for pk, route, drug in zip(self.pharmacokinetics, self.routes, self.drugs, strict=True):
+            if route not in pk.routes:
+                raise ValueError(f"{drug}: {pk.kind} allows the routes {pk.routes}, got {route!r}")
+
+    def give(self, state: tuple[Any, ...], dose: Float[Array, "N"]) -> tuple[Any, ...]:
+        """PK states just after the interval's boluses."""
+        return tuple(
+            pk.bolus(s, u) if route == "bolus" else s
+            for pk, s, u, route in zip(self.pharmacokinetics, state, dose, self.routes, strict=True)
+        )
+
+    def rates(self, dose: Float[Array, "N"]) -> Float[Array, "N"]:
+        """Infusion rates of the interval; zero for a bolus."""
+        return dose * jnp.array([float(route == "infusion") for route in self.routes])
+
+    def concentrations(self, state: tuple[Any, ...], rate: Float[Array, "N"]) -> Float[Array, "N"]:
+        """Concentration of each drug [mg/L]."""
+        pairs = zip(self.pharmacokinetics, state, rate, strict=True)
+        levels = [pk.concentration(s, r) for pk, s, r in pairs]
+        return jnp.stack(levels) if levels else jnp.zeros(0)
+
+
+class Trajectory(eqx.Module):
+    """A patient under a policy. Each interval has its own first and last node, so a dose edge is there twice.
+
+    Attributes:
+        times: saved times [T, day], not decreasing.
+        weights: quadrature weights [T, day]: the sum of weights times values is the integral over the horizon.
+        conc: concentrations [T, N, mg/L].
+        states: the model's states, leading axis T.
+        cells: cancer cells of each clone [T, M].
+        burden: all cancer cells [T].
+        resistant: resistant cancer cells [T].
+        observables: further quantities by name, leading axis T.
+        doses: what was given [K, N].
+        ok: whether every number is finite and no solve ran out of steps.
+    """
+
+    times: Times
+    weights: Times
+    conc: Float[Array, "T N"]
+    states: Any
+    cells: Float[Array, "T M"]
+    burden: Times
+    resistant: Times
+    observables: dict[str, Float[Array, "T"]]
+    doses: Doses
+    ok: Flag
+
+
+def read_out(
+    system: System,
+    times: Array,
+    weights: Array,
+    conc: Array,
+    states: Any,
+    doses: Doses,
+    solved: Bool[Array, ""] | bool = True,
+) -> Trajectory:
+    """Trajectory from states at the nodes of all intervals, arrays with leading axes [K, Q]."""
+    flat = jax.tree.map(lambda a: a.reshape((-1, *a.shape[2:])), (times, weights, conc, states))
+    times, weights, conc, states = flat
+    model = system.model
+    burden = jax.vmap(model.burden)(states)
+    leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((states, burden))]
+    return Trajectory(
+        times=times,
+        weights=weights,
+        conc=conc,
+        states=states,
+        cells=jax.vmap(model.cells)(states),
+        burden=burden,
+        resistant=jax.vmap(model.resistant)(states),
+        observables=jax.vmap(model.observables)(states, conc),
+        doses=doses,
+        ok=jnp.all(jnp.stack(leaves)) & solved,
+    )
+
+
+def rollout(system: System, policy: AbstractPolicy, grid: Grid) -> Trajectory:
+    """Simulate a policy on the system's fixed nodes; differentiable, jit- and vmappable.
+
+    Args:
+        system: model and pharmacokinetics.
+        policy: what is given.
+        grid: decision intervals; time is local to each, a bolus is a jump between two of them.
+
+    Returns:
+        The trajectory at the nodes of all intervals, T = K Q.
+    """
+    model, pks = system.model, system.pharmacokinetics
+    first = model.initial_state()
+    start_burden = model.burden(first)
+
+    def interval(carry: Any, inputs: Any) -> tuple[Any, Any]:
+        pk, y, memory = carry
+        index, time, length = inputs
+        seen = Observation(index, time, length, model.burden(y), start_burden)
+        dose, memory = policy.decide(memory, seen)
+        pk, rate = system.give(pk, dose), system.rates(dose)
+        tau = system.mesh.nodes(length)
+        levels = [jax.vmap(p.evolve, (None, None, 0))(s, r, tau) for p, s, r in zip(pks, pk, rate, strict=True)]
+        conc = jax.vmap(system.concentrations, (0, None))(tuple(levels), rate)
+        states = model.advance(y, time, tau, conc)
+        last = jax.tree.map(lambda a: a[-1], (tuple(levels), states))
+        return (*last, memory), (time + tau, _mesh.weights(tau), conc, states, dose)
+
+    carry = (tuple(p.initial() for p in pks), first, policy.init())
+    inputs = (jnp.arange(grid.count), grid.edges[:-1], grid.lengths)
+    _, (times, weights, conc, states, doses) = jax.lax.scan(interval, carry, inputs)
+    return read_out(system, times, weights, conc, states, doses)
+
+
+def choose_mesh(
+    model: AbstractModel,
+    pharmacokinetics: Sequence[AbstractPK],
+    longest: float,
+    refinement: float = 1.0,
+) -> _mesh.Mesh:
+    """Mesh for intervals of at most `longest` days, from the rates that the model and the drugs declare."""
+    decline = [float(pk.elimination_rate()) for pk in pharmacokinetics]
+    fastest = max([float(model.fastest_rate()), model.sharpness(max(decline, default=0.0)), *decline])
+    uniform = int(np.clip(math.ceil(longest * fastest * 2.0 * refinement), 2, 4096))
+    layer_rate, steepness = model.layer()
+    layer = math.ceil(10 * steepness * refinement) if layer_rate * longest > 1.0 else 0
+    return _mesh.Mesh(uniform, layer, layer_rate)
