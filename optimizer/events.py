@@ -141,28 +141,38 @@ def to_grid(
     >>> to_grid([DoseEvent(7.0, "a", 3.0)], ["a"], 14.0, {"a": "bolus"})[1].tolist()
     [[0.0], [3.0]]
     """
-    listed = expand(events)
+    listed = list(events)
     near = _check_grid(listed, drugs, routes, horizon)
-    starts = np.array([event.time for event in listed])
-    ends = np.array([event.time + (event.amount / event.rate if event.rate else 0.0) for event in listed])
-    parts = [np.array([0.0, horizon]), np.asarray(edges, dtype=float), starts, ends]
-    if not np.all((parts[1] >= 0) & (parts[1] <= horizon)):
+    owner, starts = _unroll(listed)
+    given = np.asarray(edges, dtype=float)
+    if not np.all((given >= 0) & (given <= horizon)):
         raise EventError(f"edges: wanted times from 0 to the horizon {horizon!r}, got others")
-    points, rank = np.concatenate(parts), np.repeat(np.arange(4), [len(part) for part in parts])
+    lengths = np.array([event.amount / event.rate if event.rate else 0.0 for event in listed])[owner]
+    grid, places = _merge([np.array([0.0, horizon]), given, starts, starts + lengths], near)
+    first, last = places[len(places) - 2 * len(owner) :].reshape(2, -1)
+    doses = np.zeros((len(grid) - 1, len(drugs)))
+    amounts = np.array([event.amount for event in listed])[owner]
+    column = np.array([drugs.index(event.drug) for event in listed], dtype=int)[owner]
+    rates = np.array([event.rate for event in listed])[owner]
+    lost = np.flatnonzero((first == len(doses)) | ((rates > 0) & (first == last)))
+    if lost.size:
+        event, time = listed[owner[lost[0]]], float(starts[lost[0]])
+        raise _misfit(event, f"a dose more than {near:g} day before the horizon, an infusion as long", time)
+    bolus = rates == 0
+    np.add.at(doses, (first[bolus], column[bolus]), amounts[bolus])
+    for i in np.flatnonzero(~bolus).tolist():
+        doses[first[i] : last[i], column[i]] += rates[i]
+    return grid, doses
+
+
+def _merge(parts: Sequence[np.ndarray], near: float) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct times of the parts, and where each time is among them; earlier parts stand for later ones."""
+    points, rank = np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     by_time = np.argsort(points, kind="stable")
     label = np.empty(len(points), dtype=int)
-    label[by_time] = np.cumsum(np.diff(points[by_time], prepend=0.0) > near)
-    by_rank = np.lexsort((points, rank, label))  # the first of each label is the point that stands for it
-    grid = points[by_rank[np.unique(label[by_rank], return_index=True)[1]]]
-    doses = np.zeros((len(grid) - 1, len(drugs)))
-    first, last = label[len(points) - 2 * len(listed) :].reshape(2, -1)
-    for event, start, end in zip(listed, first.tolist(), last.tolist(), strict=True):
-        if event.rate and start == end:
-            raise _misfit(event, f"an infusion longer than {near:g} day", event.amount / event.rate)
-        if start == len(doses):
-            raise _misfit(event, f"a dose before the horizon {horizon!r}", event.time)
-        doses[start : max(start + 1, end), drugs.index(event.drug)] += event.rate or event.amount
-    return grid, doses
+    label[by_time] = np.cumsum(np.diff(points[by_time], prepend=points.min()) > near)
+    by_rank = np.lexsort((points, rank, label))
+    return points[by_rank[np.unique(label[by_rank], return_index=True)[1]]], label
 
 
 def from_grid(
@@ -210,14 +220,15 @@ def _check_grid(events: list[DoseEvent], drugs: Sequence[str], routes: Mapping[s
             raise _misfit(event, f"one of {', '.join(drugs)}", event.drug)
         if event.id != events[0].id:
             raise _misfit(event, f"one patient, ID {events[0].id}", event.id)
-        if event.time >= horizon - near:
-            raise _misfit(event, f"a dose before the horizon {horizon!r}", event.time)
+        last = event.time + event.additional * event.interval
+        if last >= horizon - near:
+            raise _misfit(event, f"doses before the horizon {horizon!r}", last)
         if event.amount and (event.rate > 0) != (routes[event.drug] == "infusion"):
             wanted = "RATE 0, as its route is bolus" if event.rate else "a RATE, as its route is infusion"
             raise _misfit(event, wanted, event.rate)
-        if event.rate and event.time + event.amount / event.rate > horizon + near:
-            wanted = f"an infusion that ends by the horizon {horizon!r}"
-            raise _misfit(event, wanted, event.time + event.amount / event.rate)
+        if event.rate and last + event.amount / event.rate > horizon + near:
+            end = last + event.amount / event.rate
+            raise _misfit(event, f"an infusion that ends by the horizon {horizon!r}", end)
     return near
 
 
@@ -292,9 +303,9 @@ def read_events(path: str | os.PathLike[str], drugs: Sequence[str] | None = None
             raise EventError(f"{place}: {error}") from None
         if event is not None:
             found.append((event, place))
-    found.sort(key=lambda item: _order(item[0]))
-    _unroll([event for event, _ in found], [place for _, place in found])
-    return [event for event, _ in found]
+    events = [event for event, _ in found]
+    _unroll(events, [place for _, place in found])
+    return sorted(events, key=_order)
 
 
 def write_events(path: str | os.PathLike[str], events: Iterable[DoseEvent], drugs: Sequence[str] | None = None) -> None:

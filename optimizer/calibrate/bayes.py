@@ -12,21 +12,24 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from optimizer.calibrate.multistart import Fit
 from optimizer.calibrate.problem import FitProblem
 from optimizer.calibrate.uncertainty import draws as laplace
 
 SIGMA_SD = 1.5
-GOOD_RHAT = 1.01
+TARGET_ACCEPT = 0.9
+LEAST_SPREAD = 0.05
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """Draws theta [chain, draw, P] and sigma [chain, draw]; `diagnostics` has R-hat and effective sample size by name."""
+    """Draws theta [chain, draw, P] and sigma [chain, draw]; `diagnostics` has R-hat and ESS by name."""
 
     thetas: np.ndarray
     sigma: np.ndarray
@@ -48,34 +51,31 @@ def _model(problem: FitProblem, log_sigma0: Any, pooled: Any) -> None:
 
     space = problem.space
     if pooled is None:
-        w = numpyro.sample("w", dist.Normal(space.prior_mean, space.prior_sd).to_event(1))
+        w: Any = numpyro.sample("w", dist.Normal(space.prior_mean, space.prior_sd).to_event(1))
     else:
         groups = int(pooled.shape[0])
         first = space.prior_mean[pooled[:, 0]], space.prior_sd[pooled[:, 0]]
-        mu = numpyro.sample("mu", dist.Normal(*first).to_event(1))
-        tau = numpyro.sample("tau", dist.HalfNormal(jnp.ones(groups)).to_event(1))
-        raw = numpyro.sample("w", dist.Normal(jnp.zeros(len(space.low)), 1.0).to_event(1))
+        mu: Any = numpyro.sample("mu", dist.Normal(*first).to_event(1))
+        tau: Any = numpyro.sample("tau", dist.HalfNormal(jnp.ones(groups)).to_event(1))
+        raw: Any = numpyro.sample("w", dist.Normal(jnp.zeros(len(space.low)), 1.0).to_event(1))
         w = space.prior_mean + space.prior_sd * raw
         w = w.at[pooled].set(mu[:, None] + tau[:, None] * raw[pooled])
         numpyro.deterministic("scaled", w)
-    log_sigma = numpyro.sample("log_sigma", dist.Normal(log_sigma0, SIGMA_SD))
+    log_sigma: Any = numpyro.sample("log_sigma", dist.Normal(log_sigma0, SIGMA_SD))
     numpyro.factor("data", jnp.sum(problem.log_likelihood(space.natural(w), jnp.exp(log_sigma))))
 
 
-def sampler(chains: int, draws: int, warmup: int) -> Any:
-    """A sampler that may be run on many problems of one shape with a single compilation."""
+@eqx.filter_jit
+def _chain(
+    problem: FitProblem, log_sigma0: Array, pooled: Array | None, key: Array, start: Any, draws: int, warmup: int
+) -> tuple[dict[str, Array], Array]:
+    """One chain; problems of one shape share its compilation."""
     from numpyro.infer import MCMC, NUTS
 
-    kernel = NUTS(_model, dense_mass=True, target_accept_prob=0.9)
-    return MCMC(
-        kernel,
-        num_warmup=warmup,
-        num_samples=draws,
-        num_chains=chains,
-        chain_method="sequential",
-        progress_bar=False,
-        jit_model_args=True,
-    )
+    kernel = NUTS(_model, dense_mass=True, target_accept_prob=TARGET_ACCEPT)
+    mcmc = MCMC(kernel, num_warmup=warmup, num_samples=draws, num_chains=1, progress_bar=False)
+    mcmc.run(key, problem, log_sigma0, pooled, extra_fields=("diverging",), init_params=start)
+    return mcmc.get_samples(), mcmc.get_extra_fields()["diverging"]
 
 
 def sample(
@@ -86,50 +86,52 @@ def sample(
     warmup: int = 1000,
     seed: int = 0,
     pooled: np.ndarray | None = None,
-    mcmc: Any = None,
+    sigma0: float | None = None,
 ) -> Posterior:
-    """NUTS around a fit: chains start from spread-out draws of its Laplace approximation.
+    """NUTS around a fit, one chain after the other, from spread-out draws of its Laplace approximation.
 
     `pooled` [kinds, groups] holds places in theta: each row is one kind of parameter of all groups, which then share a
-    population. Raises `ValueError` for a robust loss, which has no likelihood here.
+    population. `sigma0` replaces the prior median of the noise. Raises `ValueError` for a robust loss, which has no
+    likelihood here.
     """
     problem = fit.problem
     if problem.loss != "linear":
         raise ValueError(f"bayes: wanted loss linear, got {problem.loss}")
-    if mcmc is None:
-        mcmc = sampler(chains, draws, warmup)
-    log_sigma0 = math.log(sigma_median(problem))
-    start = None if pooled is not None else _starts(fit, mcmc.num_chains, seed)
+    median = sigma_median(problem) if sigma0 is None else sigma0
     places = None if pooled is None else jnp.asarray(pooled)
-    key = jax.random.key(seed)
-    mcmc.run(key, problem, log_sigma0, places, extra_fields=("diverging",), init_params=start)
-    got = {name: np.asarray(value) for name, value in mcmc.get_samples(group_by_chain=True).items()}
-    w = got["scaled"] if pooled is not None else got["w"]
-    thetas = np.asarray(problem.space.natural(jnp.asarray(w)))
+    runs = []
+    for chain, key in enumerate(jax.random.split(jax.random.key(seed), chains)):
+        start = _start(fit, seed + chain, pooled)
+        runs.append(_chain(problem, jnp.asarray(math.log(median)), places, key, start, draws, warmup))
+    got = {name: np.stack([np.asarray(run[name]) for run, _ in runs]) for name in runs[0][0]}
+    thetas = problem.space.natural(got["scaled" if pooled is not None else "w"])
     sigma = np.exp(got["log_sigma"])
-    divergences = int(np.sum(mcmc.get_extra_fields()["diverging"]))
+    divergences = int(sum(int(np.sum(np.asarray(diverging))) for _, diverging in runs))
     return Posterior(
         thetas,
         sigma,
         _diagnose({**{name: thetas[:, :, i] for i, name in enumerate(fit.names)}, "sigma": sigma}),
         divergences,
-        f"NUTS (numpyro), {mcmc.num_chains} x {mcmc.num_samples} draws, {divergences} divergent",
-        f"log-normal: median {math.exp(log_sigma0):.4g}, sd of the logarithm {SIGMA_SD}",
+        f"NUTS (numpyro), {chains} x {draws} draws, {divergences} divergent",
+        f"log-normal: median {median:.4g}, sd of the logarithm {SIGMA_SD}",
         {name: got[name] for name in ("mu", "tau") if name in got},
     )
 
 
-def _starts(fit: Fit, chains: int, seed: int) -> Any:
-    """Unconstrained starts of each chain: Laplace draws, no further than two prior deviations from the prior mean."""
+def _start(fit: Fit, seed: int, pooled: np.ndarray | None) -> Any:
+    """Unconstrained start of one chain: a Laplace draw, no further than two prior deviations from the prior mean."""
     space = fit.problem.space
-    w = space.scaled(laplace(fit, chains, seed))
-    w = jnp.clip(w, space.prior_mean - 2 * space.prior_sd, space.prior_mean + 2 * space.prior_sd)
+    mean, deviation = np.asarray(space.prior_mean), np.asarray(space.prior_sd)
+    w = np.clip(space.scaled(laplace(fit, 1, seed))[0], mean - 2 * deviation, mean + 2 * deviation)
     noise = math.sqrt(max(fit.objective, 1e-300) / max(float(fit.problem.n), 1.0))
-    floor = 1e-6 * sigma_median(fit.problem)
-    log_sigma = jnp.full((chains,), math.log(max(noise, floor)))
-    if chains == 1:
-        w, log_sigma = w[0], log_sigma[0]
-    return {"w": w, "log_sigma": log_sigma}
+    log_sigma = math.log(max(noise, 1e-6 * sigma_median(fit.problem)))
+    start = {"w": w, "log_sigma": np.asarray(log_sigma)}
+    if pooled is not None:
+        spread = np.maximum(w[pooled].std(axis=1), LEAST_SPREAD)
+        raw = (w - mean) / deviation
+        raw[pooled] = (w[pooled] - w[pooled].mean(axis=1, keepdims=True)) / spread[:, None]
+        start |= {"w": raw, "mu": w[pooled].mean(axis=1), "tau": np.log(spread)}
+    return jax.tree.map(jnp.asarray, start)
 
 
 def _diagnose(values: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
@@ -139,16 +141,3 @@ def _diagnose(values: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
         name: {"r_hat": float(split_gelman_rubin(x)), "ess": float(effective_sample_size(x))}
         for name, x in values.items()
     }
-
-
-def sampling_warnings(diagnostics: dict[str, dict[str, float]], divergences: int = 0) -> list[str]:
-    """Plain sentences where chains disagree, draws are too few or trajectories diverged."""
-    out = []
-    for name, d in diagnostics.items():
-        if not d["r_hat"] <= GOOD_RHAT:
-            out.append(f"chains disagree on {name} (R-hat {d['r_hat']:.3f}, wanted at most {GOOD_RHAT})")
-        if not d["ess"] >= 400:
-            out.append(f"only {d['ess']:.0f} effective draws of {name} (wanted at least 400)")
-    if divergences:
-        out.append(f"{divergences} divergent transitions: the posterior may be biased")
-    return out

@@ -5,17 +5,21 @@ All of them stay finite at zero dose and far from the optimum: powers are writte
 | symbol | here | unit | meaning | source |
 |---|---|---|---|---|
 | D, G | `drug`, `growth_factor` | as in the table | concentrations | the table |
-| Rmax, Rmin | `net_growth_max`, `net_growth_min` | as in the table | net rates without and at endless drug | doi 10.1038/s41540-025-00495-0 |
+| Rmax, Rmin | `net_growth_max`, `net_growth_min` | as in the table | rates without and at endless drug | Kraut et al. |
 | D50max, k | `ec50_max`, `hill` | drug, 1 | largest half-effect concentration, slope | same |
 | Ghat, kG | `shift_midpoint`, `shift_slope` | growth factor and its inverse | the shift of D50 with G | same |
-| s, Dhat, Gmax | `secretion_slope`, `secretion_midpoint`, `growth_factor_max` | 1/drug, drug, pg/mL | secretion | same |
+| s, Dhat | `secretion_slope`, `secretion_midpoint` | 1/drug, drug | rise of the secretion with drug | same |
+| Gmax | `growth_factor_max` | pg/mL | growth factor at endless drug | same |
+
+Source: Kraut et al. 2025, doi 10.1038/s41540-025-00495-0.
 """
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PyTree
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 STROMAL = ("ec50_max", "shift_midpoint", "shift_slope", "net_growth_max", "net_growth_min", "hill")
 """Order of theta in `stromal_rate`."""
@@ -103,7 +107,9 @@ def critical_concentration(
     hill: Float[Array, "..."],
     growth_factor: float,
 ) -> Float[Array, "..."]:
-    """Where the net growth is zero: D_crit(G) = D50(G) (-Rmax / Rmin)^(1/k); infinite where Rmin >= 0, 0 where Rmax <= 0.
+    """Where the net growth is zero: D_crit(G) = D50(G) (-Rmax / Rmin)^(1/k).
+
+    Infinite where Rmin >= 0, 0 where Rmax <= 0.
 
     >>> published = (7.34, 379.4, 0.0078, 0.0147, -0.0079, 0.93)
     >>> round(float(critical_concentration(*map(jnp.asarray, published), 27.1)), 7)
@@ -116,4 +122,9 @@ def critical_concentration(
     return jnp.where(possible, value, jnp.where(net_growth_max <= 0, 0.0, jnp.inf))
 
 
-Design = PyTree[Array]
+_critical = jax.jit(critical_concentration)
+
+
+def zero_growth(parameters: tuple[ArrayLike, ...], growth_factor: float) -> np.ndarray:
+    """`critical_concentration` of NumPy values or draws, in the order of `STROMAL`."""
+    return np.asarray(_critical(*(jnp.asarray(p, dtype=float) for p in parameters), growth_factor))

@@ -19,6 +19,7 @@ SAME_OPTIMUM = 1e-6
 SCREEN_ROWS = 4000
 POLISHED = 4
 MAX_STEPS = 256
+LEAST_LANES = 128
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,35 @@ class Fit:
 
     def predicted(self) -> np.ndarray:
         """The fitted curve at the rows of the problem [N]."""
-        return np.asarray(self.problem.predict(jnp.asarray(self.theta), self.problem.design))
+        return outcome(self.problem, self.theta).fitted
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A problem at one theta: objective, plain sum of squares, fitted values [N] and deviations [N]."""
+
+    objective: float
+    sse: float
+    fitted: np.ndarray
+    deviations: np.ndarray
+
+
+@eqx.filter_jit
+def _outcome(problem: FitProblem, theta: Float[Array, " p"]) -> tuple[Array, ...]:
+    fitted = problem.predict(theta, problem.design)
+    return problem.objective(theta), problem.sse(theta), fitted, problem.deviations(theta)
+
+
+def outcome(problem: FitProblem, theta: np.ndarray) -> Outcome:
+    """The problem evaluated at theta [P]."""
+    objective, sse, fitted, deviations = _outcome(problem, jnp.asarray(theta))
+    return Outcome(float(objective), float(sse), np.asarray(fitted), np.asarray(deviations))
 
 
 def _descend(
     problem: FitProblem, z: Float[Array, " p"], held: Bool[Array, " p"], steps: int
 ) -> tuple[Float[Array, " p"], Float[Array, ""]]:
-    """One Levenberg-Marquardt descent; parameters in `held` stay where they start."""
+    """One Levenberg-Marquardt descent: where it ends and its objective; parameters in `held` stay where they start."""
     scale = problem.scale()
 
     def residual(moved: Float[Array, " p"], fixed: Float[Array, " p"]) -> Float[Array, " n"]:
@@ -99,13 +122,13 @@ def _batch(
 ) -> tuple[Float[Array, "lanes p"], Float[Array, " lanes"]]:
     if batch is None:
         return jax.vmap(lambda z, h: _descend(problem, z, h, steps))(starts, held)
-    return jax.lax.map(lambda lane: _descend(problem, *lane, steps), (starts, held), batch_size=batch)
+    return jax.lax.map(lambda lane: _descend(problem, lane[0], lane[1], steps), (starts, held), batch_size=batch)
 
 
 def descend(
     problem: FitProblem,
-    starts: Float[Array, "lanes p"],
-    held: Bool[Array, "lanes p"] | None = None,
+    starts: np.ndarray,
+    held: np.ndarray | None = None,
     steps: int = MAX_STEPS,
     batch: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -114,10 +137,10 @@ def descend(
     Lanes are padded to a power of two, so that starts and profiles of one problem share a compilation.
     """
     lanes = starts.shape[0]
-    held = jnp.zeros(starts.shape, bool) if held is None else held
-    size = lanes if batch is not None else max(64, 1 << (lanes - 1).bit_length())
-    fill = jnp.arange(size) % lanes
-    ends, costs = _batch(problem, starts[fill], held[fill], steps, batch)
+    held = np.zeros(starts.shape, bool) if held is None else held
+    size = lanes if batch is not None else max(LEAST_LANES, 1 << (lanes - 1).bit_length())
+    fill = np.arange(size) % lanes
+    ends, costs = _batch(problem, jnp.asarray(starts[fill]), jnp.asarray(held[fill]), steps, batch)
     return np.asarray(ends)[:lanes], np.asarray(costs)[:lanes]
 
 
@@ -147,12 +170,13 @@ def multistart(
 ) -> Fit:
     """The best of `starts` scaled starts (and of `guess`, if given, as the first of them), `fixed` parameters held.
 
-    More than `SCREEN_ROWS` rows: all starts run on a random subset of them, the best few on every row, and a flag says so.
+    More than `SCREEN_ROWS` rows: all starts run on a random subset of them, the best few on all; a flag says so.
     Raises `ValueError` where no start gave a finite objective.
 
     >>> from optimizer.calibrate.curves import gr_curve
     >>> from optimizer.calibrate.problem import make_problem
-    >>> box = (Parameter("low", "1", -1.0, 1.0), Parameter("ec50", "1", 0.1, 9.0, True), Parameter("h", "1", 0.1, 9.0, True))
+    >>> positive = (Parameter("ec50", "1", 0.1, 9.0, True), Parameter("hill", "1", 0.1, 9.0, True))
+    >>> box = (Parameter("low", "1", -1.0, 1.0), *positive)
     >>> dose = np.array([0.0, 0.5, 1.0, 2.0, 4.0])
     >>> fit = multistart(make_problem(gr_curve, dose, 0.5 + 0.5 / (1 + dose), box), box, starts=8)
     >>> fit.theta.round(4).tolist()
@@ -160,36 +184,36 @@ def multistart(
     """
     z = problem.space.starts(starts, seed)
     if guess is not None:
-        z = z.at[0].set(problem.space.to_free(problem.space.scaled(jnp.asarray(guess))))
-    held = jnp.zeros(z.shape, bool)
+        z[0] = problem.space.to_free(problem.space.scaled(np.asarray(guess, dtype=float)))
+    held = np.zeros(z.shape, bool)
     for name, value in (fixed or {}).items():
         place = [parameter.name for parameter in parameters].index(name)
         scaled = parameters[place].on_scale(value)
-        held = held.at[:, place].set(True)
-        z = z.at[:, place].set(problem.space.to_free(jnp.full(z.shape[1], scaled))[place])
+        held[:, place] = True
+        z[:, place] = problem.space.to_free(np.full(z.shape[1], scaled))[place]
     rows = problem.observed.shape[0]
     flags: tuple[str, ...] = ()
     if rows > SCREEN_ROWS:
         few = jnp.asarray(np.random.default_rng(seed).choice(rows, SCREEN_ROWS, replace=False))
         ends, screened = descend(_subset(problem, few), z, held, MAX_STEPS, 32)
         best = np.argsort(screened)[:POLISHED]
-        ends, costs = descend(problem, jnp.asarray(ends[best]), held[best], 64, 1)
+        ends, costs = descend(problem, ends[best], held[best], 64, 1)
         flags = (f"{starts} starts were screened on {SCREEN_ROWS} of {rows} rows; the best {POLISHED} ran on all",)
     else:
         ends, costs = descend(problem, z, held)
     objectives = costs
     if not np.isfinite(objectives).any():
         raise ValueError(f"least squares: wanted a finite objective from one of {starts} starts, got none")
-    thetas = np.asarray(problem.space.natural(problem.space.from_free(jnp.asarray(ends))))
+    thetas = problem.space.natural(problem.space.from_free(ends))
     theta = thetas[int(np.argmin(objectives))]
-    sse = float(problem.sse(jnp.asarray(theta)))
+    sse = outcome(problem, theta).sse
     names = tuple(fixed or ())
     return Fit(problem, parameters, theta, float(objectives.min()), sse, objectives, thetas, names, flags)
 
 
 def robust(fit: Fit, loss: str, *, starts: int, seed: int) -> Fit:
     """The fit again under a robust loss whose scale is 1.4826 times the median absolute deviation of the plain fit."""
-    e = np.asarray(fit.problem.deviations(jnp.asarray(fit.theta)))
+    e = outcome(fit.problem, fit.theta).deviations
     scale = max(1.4826 * float(np.median(np.abs(e - np.median(e)))), 1e-12 * float(fit.problem.scale()))
     problem = replace_loss(fit.problem, loss, scale)
     return multistart(problem, fit.parameters, starts=starts, seed=seed, guess=fit.theta)

@@ -31,6 +31,11 @@ def _likelihoods(problem: FitProblem, thetas: Float[Array, "m p"], sigma: Float[
     return jax.vmap(problem.log_likelihood)(thetas, sigma)
 
 
+def curve(fit: Fit, design: Any) -> np.ndarray:
+    """The fitted curve under another design."""
+    return np.asarray(_predict_all(fit.problem, jnp.asarray(fit.theta)[None], design))[0]
+
+
 def noisy(problem: FitProblem, fitted: np.ndarray, sigma: np.ndarray, seed: int) -> np.ndarray:
     """New observations around fitted values [m, n] at noise sigma [m], as the problem's deviation says."""
     e = np.random.default_rng(seed).standard_normal(fitted.shape) * np.asarray(sigma)[:, None]
@@ -50,26 +55,28 @@ def band(
     return low, high
 
 
-def sample_fit(fit: Fit, doubt: Uncertainty, options: Options) -> tuple[Draws, np.ndarray, np.ndarray]:
+def sample_fit(
+    fit: Fit, doubt: Uncertainty, options: Options, pooled: np.ndarray | None = None
+) -> tuple[Draws, np.ndarray, np.ndarray]:
     """Draws by NUTS where `options.bayes`, by the Laplace approximation otherwise; with theta [m, P] and sigma [m]."""
     units = {parameter.name: parameter.unit for parameter in fit.parameters}
     priors = {parameter.name: parameter.prior_in_words() for parameter in fit.parameters}
     if options.bayes:
         from optimizer.calibrate.bayes import sample
 
-        posterior = sample(fit, chains=options.chains, draws=options.draws, seed=options.seed)
+        posterior = sample(fit, chains=options.chains, draws=options.draws, seed=options.seed, pooled=pooled)
         thetas, sigma = posterior.thetas, posterior.sigma
         priors["sigma"] = posterior.sigma_prior
-        source, diagnostics = posterior.source, posterior.diagnostics
+        source, diagnostics, divergences = posterior.source, posterior.diagnostics, posterior.divergences
     else:
         count = options.chains * options.draws
-        flat = np.asarray(draws(fit, count, options.seed))
+        flat = draws(fit, count, options.seed)
         thetas = flat.reshape(options.chains, options.draws, -1)
         sigma = np.full(thetas.shape[:2], doubt.sigma)
-        source, diagnostics = LAPLACE, {}
+        source, diagnostics, divergences = LAPLACE, {}, 0
     values = {name: thetas[:, :, i] for i, name in enumerate(fit.names)}
     flat, scales = thetas.reshape(-1, thetas.shape[-1]), sigma.reshape(-1)
-    out = Draws(values, units, source, priors, diagnostics=diagnostics)
+    out = Draws(values, units, source, priors, diagnostics=diagnostics, divergences=divergences)
     return _with_predictions(out, fit, thetas.shape[:2], flat, scales, options.seed), flat, scales
 
 

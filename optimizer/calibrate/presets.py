@@ -2,7 +2,7 @@
 
 | preset | source |
 |---|---|
-| `kraut2025_caf` | Kraut, Garvey, Strelez, Mumenthaler, Foo 2025, doi 10.1038/s41540-025-00495-0: colorectal cancer, cetuximab, EGF |
+| `kraut2025_caf` | Kraut et al. 2025, doi 10.1038/s41540-025-00495-0: colorectal cancer, cetuximab, EGF |
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 | method | what is minimized |
 |---|---|
 | `direct` | sum over all rows of (r(D, G; theta) - net)^2 over the six parameters at once |
-| `two-stage` | first (r - net)^2 with one D50 for each growth-factor level and shared Rmax, Rmin, k; then the sum over levels of (D50max / (1 + exp(-kG (G - Ghat))) - D50)^2 |
+| `two-stage` | first the same, one D50 a level of G, shared Rmax, Rmin, k; then the sum of (D50(G) - D50)^2 |
 
-Source of the model: doi 10.1038/s41540-025-00495-0. A table without growth factor (or with one level) gets one Hill curve.
+Source of the model: doi 10.1038/s41540-025-00495-0. A table without growth factor gets one Hill curve.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
-from optimizer.calibrate.curves import STROMAL, curves, logistic_d50, stromal_rate
+from optimizer.calibrate.curves import curves, logistic_d50, stromal_rate
 from optimizer.calibrate.faults import DataError
 from optimizer.calibrate.multistart import Fit, descend_observations, multistart, robust
 from optimizer.calibrate.problem import FitProblem, collapse, make_problem, with_replicates
@@ -35,6 +35,8 @@ DOCS = {
 }
 FASTEST_DOUBLING = 5.0
 SLOWEST_DOUBLING = 20.0
+LARGE_DOSE = 50.0
+MOST_LEVELS = 50
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class RateData:
 
 
 def rate_data(table: Table) -> RateData:
-    """Net rates (birth - death, or the net column) with replicates collapsed; checks that a curve can be fitted at all."""
+    """Net rates (birth - death, or the net column), replicates collapsed; refuses what no curve can be fitted to."""
     if "net" in table and ("birth" in table or "death" in table):
         raise DataError([table.fault(0, "net", "either net rates or birth and death rates", "both")])
     if "net" in table:
@@ -95,7 +97,7 @@ def _plausible(table: Table, net: np.ndarray, factor: np.ndarray, drug: np.ndarr
         out.append(f"the fastest rate means a doubling or halving in {hours:.3g} h: are the rates really {unit}?")
     if hours / 24.0 > SLOWEST_DOUBLING:
         out.append(f"the fastest rate means a doubling or halving in {hours / 24:.3g} d: are the rates really {unit}?")
-    if np.ptp(factor) > 0 and drug.max() > 1e2 * max(float(drug[drug > 0].min()), 1.0) and factor.max() <= 10.0:
+    if np.ptp(factor) > 0 and drug.max() >= LARGE_DOSE and factor.max() <= drug.max():
         out.append("doses are large and growth factors small: are the two columns, or their units, swapped?")
     return tuple(out)
 
@@ -154,7 +156,7 @@ def shared_curves(data: RateData, box: tuple[Parameter, ...], options: Options, 
 
 @dataclass(frozen=True)
 class TwoStage:
-    """Both stages and the six parameters they compose to, in the order of `STROMAL`."""
+    """Both stages and the six parameters they compose to, in the order of `curves.STROMAL`."""
 
     first: Fit
     second: Fit
@@ -163,6 +165,9 @@ class TwoStage:
 
 def fit_two_stage(data: RateData, box: tuple[Parameter, ...], options: Options) -> TwoStage:
     """The paper's objective: one D50 for each level, then the logistic through those D50s."""
+    if len(data.levels) > MOST_LEVELS:
+        wanted = f"at most {MOST_LEVELS} growth-factor levels for method two-stage"
+        raise DataError([data.table.fault(0, "growth_factor", wanted, str(len(data.levels)))])
     first = shared_curves(data, box, options, split=True)
     d50 = first.theta[3:]
     parameters = box[:3]
@@ -174,16 +179,16 @@ def fit_two_stage(data: RateData, box: tuple[Parameter, ...], options: Options) 
 
 def two_stage_draws(stages: TwoStage, count: int, seed: int) -> np.ndarray:
     """Draws [count, 6]: Laplace draws of the first stage, each carried through the second by least squares."""
-    first = np.asarray(draws(stages.first, count, seed))
+    first = draws(stages.first, count, seed)
     space = stages.second.problem.space
-    start = space.to_free(space.scaled(jnp.asarray(stages.second.theta)))
-    ends, _ = descend_observations(stages.second.problem, jnp.asarray(first[:, 3:]), start[None])
-    second = np.asarray(space.natural(space.from_free(ends)))
+    start = space.to_free(space.scaled(stages.second.theta))
+    ends, _ = descend_observations(stages.second.problem, jnp.asarray(first[:, 3:]), jnp.asarray(start)[None])
+    second = space.natural(space.from_free(np.asarray(ends)))
     return np.column_stack([second, first[:, 1], first[:, 0], first[:, 2]])
 
 
 def check_levels(data: RateData) -> bool:
-    """True where the stromal model can be fitted, False for one level; two levels cannot place a three-parameter logistic."""
+    """True where the stromal model can be fitted, False for one level; two cannot place a logistic and are refused."""
     count = len(data.levels)
     if count == 2:
         wanted = "one growth-factor level, or at least 3 to place its midpoint and slope"

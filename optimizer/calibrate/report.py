@@ -12,6 +12,8 @@ from optimizer.calibrate.multistart import Fit
 from optimizer.calibrate.uncertainty import Profile, Uncertainty
 
 FORMAT = 1
+GOOD_RHAT = 1.01
+ENOUGH_DRAWS = 400
 DISCLAIMER = "Research use only. Not for clinical decisions."
 
 
@@ -54,7 +56,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Draws:
-    """Draws of the parameters in natural units: name -> [chain, draw] or [chain, draw, group], and where they come from."""
+    """Draws in natural units: name -> [chain, draw] or [chain, draw, group], and where they come from."""
 
     values: dict[str, np.ndarray]
     units: dict[str, str]
@@ -64,6 +66,7 @@ class Draws:
     predictive: np.ndarray | None = None
     log_likelihood: np.ndarray | None = None
     diagnostics: dict[str, dict[str, float]] = field(default_factory=dict)
+    divergences: int = 0
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,33 @@ def quantiles(values: np.ndarray, level: float) -> tuple[float, float]:
     """The central interval of draws at a level."""
     low, high = np.quantile(np.asarray(values, dtype=float), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def quantity(value: float, unit: str) -> str | float:
+    """A number with its unit as a scenario writes it; a dimensionless one stays a number.
+
+    >>> quantity(7.34, "ug/mL"), quantity(0.93, "1")
+    ('7.34 ug/mL', 0.93)
+    """
+    return float(value) if unit == "1" else f"{float(value)!r} {unit}"
+
+
+def loss_in_words(options: Options) -> str:
+    """What to add to the name of an objective under a robust loss."""
+    return "" if options.loss == "linear" else f", {options.loss} loss"
+
+
+def sampling_warnings(draws: Draws) -> list[str]:
+    """Plain sentences where chains disagree, effective draws are few or trajectories diverged."""
+    out = []
+    for name, d in draws.diagnostics.items():
+        if not d["r_hat"] <= GOOD_RHAT:
+            out.append(f"chains disagree on {name} (R-hat {d['r_hat']:.3f}, wanted at most {GOOD_RHAT})")
+        if not d["ess"] >= ENOUGH_DRAWS:
+            out.append(f"only {d['ess']:.0f} effective draws of {name} (wanted at least {ENOUGH_DRAWS})")
+    if draws.divergences:
+        out.append(f"{draws.divergences} divergent transitions: the posterior may be biased")
+    return out
 
 
 def _diagnostics(draws: Draws) -> dict[str, Any]:

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 from scipy.stats import qmc
 
-LOGIT_EDGE = 0.02
+START_EDGE = 0.02
+EDGE = 1e-9
+LARGEST = 700.0
+AnyArray = Any
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class Parameter:
     Its prior is Normal on that scale: `prior` is (median in natural units, standard deviation on the scale); left out,
     the middle of the bounds and a sixth of their distance, so that they are the three-sigma points.
 
-    >>> Parameter("hill", "1", 0.1, 10.0, log=True).prior_on_scale()[0]
-    0.0
+    >>> Parameter("hill", "1", 0.1, 10.0, log=True).prior_in_words()
+    'log-normal: median 1, sd of the logarithm 0.768'
     """
 
     name: str
@@ -58,9 +61,10 @@ class Parameter:
     def prior_in_words(self) -> str:
         """The prior as a sentence for the record."""
         mean, deviation = self.prior_on_scale()
+        unit = "" if self.unit == "1" else f" {self.unit}"
         if self.log:
-            return f"log-normal: median {math.exp(mean):.4g} {self.unit}, sd of the logarithm {deviation:.3g}"
-        return f"normal: mean {mean:.4g}, sd {deviation:.4g} {self.unit}"
+            return f"log-normal: median {math.exp(mean):.4g}{unit}, sd of the logarithm {deviation:.3g}"
+        return f"normal: mean {mean:.4g}, sd {deviation:.4g}{unit}"
 
 
 class Space(eqx.Module):
@@ -84,25 +88,37 @@ class Space(eqx.Module):
             jnp.asarray(prior[:, 1]),
         )
 
-    def natural(self, w: Float[Array, "... p"]) -> Float[Array, "... p"]:
-        """theta of w."""
-        return jnp.where(self.log, jnp.exp(jnp.where(self.log, w, 0.0)), w)
+    def natural(self, w: AnyArray) -> AnyArray:
+        """theta of w [..., P]; NumPy in, NumPy out, so that host code compiles nothing."""
+        xp = _home(w)
+        log = xp.asarray(self.log)
+        return xp.where(log, xp.exp(xp.clip(xp.where(log, w, 0.0), -LARGEST, LARGEST)), w)
 
-    def scaled(self, theta: Float[Array, "... p"]) -> Float[Array, "... p"]:
-        """w of theta."""
-        return jnp.where(self.log, jnp.log(jnp.where(self.log, theta, 1.0)), theta)
+    def scaled(self, theta: AnyArray) -> AnyArray:
+        """w of theta [..., P]."""
+        xp = _home(theta)
+        log = xp.asarray(self.log)
+        return xp.where(log, xp.log(xp.where(log, theta, 1.0)), theta)
 
-    def from_free(self, z: Float[Array, "... p"]) -> Float[Array, "... p"]:
-        """w of z, inside the bounds."""
-        return self.low + (self.high - self.low) * jax.nn.sigmoid(z)
+    def from_free(self, z: AnyArray) -> AnyArray:
+        """w of z [..., P], inside the bounds."""
+        xp = _home(z)
+        low, high = xp.asarray(self.low), xp.asarray(self.high)
+        return low + (high - low) * 0.5 * (1.0 + xp.tanh(0.5 * z))
 
-    def to_free(self, w: Float[Array, "... p"]) -> Float[Array, "... p"]:
-        """z of w; a value at or beyond a bound is first moved just inside."""
-        share = jnp.clip((w - self.low) / (self.high - self.low), 1e-9, 1.0 - 1e-9)
-        return jnp.log(share) - jnp.log1p(-share)
+    def to_free(self, w: AnyArray) -> AnyArray:
+        """z of w [..., P]; a value at or beyond a bound is first moved just inside."""
+        xp = _home(w)
+        low, high = xp.asarray(self.low), xp.asarray(self.high)
+        share = xp.clip((w - low) / (high - low), EDGE, 1.0 - EDGE)
+        return xp.log(share) - xp.log1p(-share)
 
-    def starts(self, count: int, seed: int) -> Float[Array, "starts p"]:
-        """`count` starts z spread over the bounds by a Latin hypercube on the scaled axes."""
+    def starts(self, count: int, seed: int) -> np.ndarray:
+        """`count` starts z [count, P] spread over the bounds by a Latin hypercube on the scaled axes."""
         share = qmc.LatinHypercube(len(self.low), rng=np.random.default_rng(seed)).random(count)
-        share = jnp.asarray(LOGIT_EDGE + (1 - 2 * LOGIT_EDGE) * share)
-        return jnp.log(share) - jnp.log1p(-share)
+        share = START_EDGE + (1 - 2 * START_EDGE) * share
+        return np.log(share) - np.log1p(-share)
+
+
+def _home(x: AnyArray) -> Any:
+    return np if isinstance(x, np.ndarray) else jnp

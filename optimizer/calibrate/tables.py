@@ -51,7 +51,7 @@ class Table:
         """From the header's unit to the base unit of the dimension (ug/mL, pg/mL, 1/day, day, mg)."""
         return factor(self.units[role], dimension)
 
-    def fault(self, row: int, role: str, wanted: str, got: Any) -> Fault:
+    def fault(self, row: int | np.integer, role: str, wanted: str, got: Any) -> Fault:
         """A fault of one cell of this table."""
         return Fault(self.path.name, int(self.lines[row]), self.names.get(role, role), wanted, str(got))
 

@@ -26,6 +26,7 @@ from optimizer.calibrate.problem import FitProblem
 STEPS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0)
 TO_EDGE = (0.15, 0.4, 0.7, 1.0)
 CORRELATED = 0.98
+MOST_PROFILED = 20_000
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ def jacobian(problem: FitProblem, w: Float[Array, " p"]) -> Float[Array, "n p"]:
     return jax.jacfwd(lambda scaled: problem.residuals(problem.space.natural(scaled)))(w)
 
 
+@eqx.filter_jit
+def _log_likelihood(problem: FitProblem, theta: Float[Array, " p"], sigma: Float[Array, ""]) -> Float[Array, ""]:
+    return jnp.sum(problem.log_likelihood(theta, sigma))
+
+
 def degrees_of_freedom(fit: Fit) -> int:
     """n - p."""
     return round(float(fit.problem.n)) - int(fit.free.sum())
@@ -76,7 +82,7 @@ def criteria(fit: Fit) -> dict[str, float]:
     n = round(float(fit.problem.n))
     k = int(fit.free.sum()) + 1
     sigma = np.sqrt(max(fit.objective, 1e-300) / n)
-    log_likelihood = float(jnp.sum(fit.problem.log_likelihood(jnp.asarray(fit.theta), jnp.asarray(sigma))))
+    log_likelihood = float(_log_likelihood(fit.problem, jnp.asarray(fit.theta), jnp.asarray(sigma)))
     aic = 2 * k - 2 * log_likelihood
     small = 2 * k * (k + 1) / (n - k - 1) if n > k + 1 else float("inf")
     return {
@@ -89,6 +95,25 @@ def criteria(fit: Fit) -> dict[str, float]:
     }
 
 
+def gaussian_criteria(n: float, k: int, sse: float) -> dict[str, float]:
+    """The same from a sum of squares of unit weight; k counts sigma.
+
+    >>> round(gaussian_criteria(10, 2, 10.0)["aic"], 4)
+    32.3788
+    """
+    log_likelihood = -0.5 * n * (float(np.log(2 * np.pi * max(sse, 1e-300) / n)) + 1.0)
+    aic = 2 * k - 2 * log_likelihood
+    return {
+        "n": n,
+        "k": k,
+        "log_likelihood": log_likelihood,
+        "aic": aic,
+        "aicc": aic + 2 * k * (k + 1) / (n - k - 1) if n > k + 1 else float("inf"),
+        "bic": k * float(np.log(n)) - 2 * log_likelihood,
+        "sse": sse,
+    }
+
+
 def uncertainty(fit: Fit, level: float = 0.9) -> Uncertainty:
     """Covariance, profile intervals at `level`, criteria and plain warnings of a fit.
 
@@ -96,15 +121,16 @@ def uncertainty(fit: Fit, level: float = 0.9) -> Uncertainty:
     >>> from optimizer.calibrate.multistart import multistart
     >>> from optimizer.calibrate.problem import make_problem
     >>> from optimizer.calibrate.space import Parameter
-    >>> box = (Parameter("low", "1", -1.0, 1.0), Parameter("ec50", "1", 0.1, 9.0, True), Parameter("h", "1", 0.1, 9.0, True))
+    >>> positive = (Parameter("ec50", "1", 0.1, 9.0, True), Parameter("hill", "1", 0.1, 9.0, True))
+    >>> box = (Parameter("low", "1", -1.0, 1.0), *positive)
     >>> dose = np.array([0.0, 0.25, 0.5, 1.0, 2.0, 4.0])
-    >>> noisy = 0.5 + 0.5 / (1 + dose) + np.array([0.01, -0.01, 0.01, -0.01, 0.01, -0.01])
+    >>> noisy = 0.5 + 0.5 / (1 + dose) + 0.002 * np.array([1, -1, 1, -1, 1, -1])
     >>> low, high = uncertainty(multistart(make_problem(gr_curve, dose, noisy, box), box, starts=8)).interval("ec50")
     >>> low < 1.0 < high
     True
     """
     dof = degrees_of_freedom(fit)
-    w = np.asarray(fit.problem.space.scaled(jnp.asarray(fit.theta)))
+    w = fit.problem.space.scaled(fit.theta)
     free = np.flatnonzero(fit.free)
     jac = np.asarray(jacobian(fit.problem, jnp.asarray(w)))[:, free]
     variance = max(fit.objective, 1e-300) / max(dof, 1)
@@ -113,31 +139,33 @@ def uncertainty(fit: Fit, level: float = 0.9) -> Uncertainty:
     deviation = np.sqrt(np.clip(np.diag(covariance), 0.0, None))
     safe = np.where(deviation > 0, deviation, 1.0)
     correlation = covariance / np.outer(safe, safe)
-    reach = student.ppf((1 + level) / 2, max(dof, 1))
-    ends = [fit.problem.space.natural(jnp.asarray(w + sign * reach * deviation)) for sign in (-1, 1)]
-    wald = tuple((float(low), float(high)) for low, high in zip(*map(np.asarray, ends), strict=True))
-    profiles = _profiles(fit, w, deviation, variance, reach) if dof > 0 else ()
-    warnings = (*fit.flags, *_warnings(fit, w, correlation, profiles, dof))
+    reach = float(student.ppf((1 + level) / 2, max(dof, 1)))
+    ends = [fit.problem.space.natural(w + sign * reach * deviation) for sign in (-1, 1)]
+    wald = tuple((float(low), float(high)) for low, high in zip(*ends, strict=True))
+    many = len(fit.problem.observed) > MOST_PROFILED
+    profiles = () if dof <= 0 else (_quadratic if many else _profiles)(fit, w, deviation, variance, reach)
+    flags = (*fit.flags, f"intervals are from the covariance: more than {MOST_PROFILED} rows") if many else fit.flags
+    warnings = (*flags, *_warnings(fit, w, correlation, profiles, dof))
     return Uncertainty(
         level, float(np.sqrt(variance)), covariance, correlation, wald, profiles, criteria(fit), warnings
     )
 
 
-def draws(fit: Fit, count: int, seed: int) -> Float[Array, "count p"]:
-    """Draws of theta from the Laplace approximation: Normal in w with precision J^T J / s^2 + 1 / prior variance.
+def draws(fit: Fit, count: int, seed: int) -> np.ndarray:
+    """Draws of theta [count, P] from the Laplace approximation: precision J^T J / s^2 + 1 / prior variance in w.
 
     The priors, wide as they are, keep a direction finite that the data leave open. Draws are moved inside the bounds.
     """
     space = fit.problem.space
-    w = space.scaled(jnp.asarray(fit.theta))
-    jac = jacobian(fit.problem, w)
+    w = space.scaled(fit.theta)
+    jac = np.asarray(jacobian(fit.problem, jnp.asarray(w)))
     variance = max(fit.objective, 1e-300) / max(degrees_of_freedom(fit), 1)
-    precision = np.asarray(jac.T @ jac) / variance + np.diag(1.0 / np.asarray(space.prior_sd) ** 2)
+    precision = jac.T @ jac / variance + np.diag(1.0 / np.asarray(space.prior_sd) ** 2)
     values, vectors = np.linalg.eigh(precision)
     normal = np.random.default_rng(seed).standard_normal((count, len(values)))
     moved = normal / np.sqrt(np.clip(values, 1e-300, None)) @ vectors.T
     moved[:, ~fit.free] = 0.0
-    return space.natural(jnp.clip(w + moved, space.low, space.high))
+    return space.natural(np.clip(w + moved, np.asarray(space.low), np.asarray(space.high)))
 
 
 def _inverse(jac: np.ndarray) -> np.ndarray:
@@ -174,15 +202,26 @@ def _profiles(fit: Fit, w: np.ndarray, deviation: np.ndarray, variance: float, r
     held[lanes, column] = True
     at = np.tile(w, (grids.size, 1))
     at[lanes, column] = grids.ravel()
-    starts = np.array(space.to_free(jnp.asarray(at)))
-    ends, costs = descend(fit.problem, jnp.asarray(starts), jnp.asarray(held))
+    starts = space.to_free(at)
+    ends, costs = descend(fit.problem, starts, held)
     again = _from_neighbors(ends, costs, points // 2)
     again[lanes, column] = starts[lanes, column]
-    _, second = descend(fit.problem, jnp.asarray(again), jnp.asarray(held))
+    _, second = descend(fit.problem, again, held)
     lowest = np.minimum(costs, second).reshape(grids.shape)
     return tuple(
-        _profile(fit, i, w[i], grids[row], (lowest[row] - fit.objective) / variance, reach)
+        _profile(fit, int(i), w[i], grids[row], (lowest[row] - fit.objective) / variance, reach)
         for row, i in enumerate(free)
+    )
+
+
+def _quadratic(fit: Fit, w: np.ndarray, deviation: np.ndarray, variance: float, reach: float) -> tuple[Profile, ...]:
+    """What profiles are in the limit of many rows: tau is linear in w."""
+    del variance
+    tau = np.array([-reach, 0.0, reach])
+    ends = [fit.problem.space.natural(w + t * deviation) for t in tau]
+    return tuple(
+        Profile(fit.names[i], np.array([end[i] for end in ends]), tau, (float(ends[0][i]), float(ends[2][i])))
+        for i in np.flatnonzero(fit.free)
     )
 
 

@@ -1,0 +1,1 @@
+"""Search: restarts, steps, convergence test, exact limits, audit."""

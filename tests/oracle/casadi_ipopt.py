@@ -14,7 +14,7 @@ are CasADi's, the Hessian is exact. Every optimum is clipped to its limits and e
 with IPOPT's own objective to 1e-6.
 
     python -m tests.oracle.casadi_ipopt --problem caf --starts 20 --seed 0
-    python -m tests.oracle.casadi_ipopt --record            writes best_known.json
+    python -m tests.oracle.casadi_ipopt --problem all --record          writes best_known.json
 """
 
 import argparse
@@ -23,6 +23,7 @@ import functools
 import itertools
 import json
 import math
+import re
 import sys
 import time
 from dataclasses import dataclass
@@ -47,7 +48,8 @@ class Problem:
 
     burden: time average of log10(N + 1). resistance: that of log10(C + 1) of the second clone. drug use: mean
     over the K intervals of the first drug's dose / dose_max. The first drug's doses sum to at most `budget`
-    [ug/mL]. `step` [day] is the mesh behind the layer.
+    [ug/mL]. `step` [day] is the mesh behind the layer; `corners` are the successive roundings of the blocker's
+    corner, the last of them without.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Problem:
     resistance: float = 0.0
     drug_use: float = 0.0
     step: float = 0.5
+    corners: tuple = (0.0,)
 
     @property
     def edges(self):
@@ -84,7 +87,7 @@ def problems():
         Problem("caf", CAF, (3.0,)),
         Problem("general", GENERAL, (3.0,), step=0.1),
         Problem("main", _main_scenario(), (3.0,), resistance=0.3, drug_use=0.05),
-        Problem("combination", _combination(), (3.0, 1.0), step=0.25),
+        Problem("combination", _combination(), (3.0, 1.0), step=0.25, corners=(0.03, 1e-3, 0.0)),
     ]
     return {p.name: p for p in table}
 
@@ -153,29 +156,32 @@ def _growth(clone, conc, factor):
     return low + (high - low) / (1 + effect)
 
 
+def _rounded(value, corner):
+    """Smooth max(value, 0), above it by at most corner / 2; IPOPT does not converge on the bare corner."""
+    return (value + ca.sqrt(value**2 + corner**2)) / 2
+
+
 def _crowding(parameters, free, crowd, h, sweeps=6):
     """Integral of N / K [day] at the nodes: Picard sweeps, each of which gains one order in h."""
     if parameters["capacity"] is None:
         return ca.SX.zeros(3)
     nodes = ca.repmat(crowd, 3, 1)
     for _ in range(sweeps):
-        cells = sum(
-            ca.exp(x - c["net_growth_max"] * nodes) for x, c in zip(free, parameters["clones"], strict=True)
-        )
+        cells = sum(ca.exp(x - c["net_growth_max"] * nodes) for x, c in zip(free, parameters["clones"], strict=True))
         nodes = crowd + h * ca.mtimes(MATRIX, cells / parameters["capacity"])
     return nodes
 
 
 def interval(problem, length):
-    """CasADi function (state, dose[N]) -> (state at the end, cost) of one interval of `length` days.
+    """CasADi function (state, dose[N], corner) -> (state at the end, cost) of one interval of `length` days.
 
     The state is [log cells (M), G / scale, concentrations before the dose (N)]; the cost is the integral of the
-    weighted log10 terms [day].
+    weighted log10 terms [day]; `corner` rounds the corner max(1 - beta B, 0) of a ligand blocker.
     """
     parameters, part = problem.parameters, problem.parameters["stroma"]
     clones, drugs = parameters["clones"], parameters["drugs"]
     relax = part["growth_factor_decay"] + part["growth_factor_production"] * part["cells"]
-    x, factor = ca.SX.sym("x", len(clones)), ca.SX.sym("g")
+    x, factor, corner = ca.SX.sym("x", len(clones)), ca.SX.sym("g"), ca.SX.sym("corner")
     before, dose = ca.SX.sym("c", len(drugs)), ca.SX.sym("u", len(drugs))
     state, after = ca.vertcat(x, factor, before), before + dose
     factor, crowd, cost = factor * _scale(problem), ca.SX(0), ca.SX(0)
@@ -185,10 +191,8 @@ def interval(problem, length):
         conc = [after[j] * np.exp(-d["elimination"] * (start + NODES * h)) for j, d in enumerate(drugs)]
         implicit = np.linalg.inv(np.eye(3) + h * relax * MATRIX)
         stages = implicit @ np.ones(3) * factor + h * relax * implicit @ MATRIX @ _steady(problem, conc[0])
-        blocked = sum(
-            (d["beta"] * c for d, c in zip(drugs, conc, strict=True) if d["role"] == "ligand_blocker"), 0.0
-        )
-        effective = stages * ca.fmax(1 - blocked, 0)
+        blocked = sum((d["beta"] * c for d, c in zip(drugs, conc, strict=True) if d["role"] == "ligand_blocker"), 0.0)
+        effective = stages * _rounded(1 - blocked, corner)
         growth = [_growth(c, conc[0], effective) for c in clones]
         inside = [v + h * ca.mtimes(MATRIX, r) for v, r in zip(free, growth, strict=True)]
         crowds = _crowding(parameters, inside, crowd, h)
@@ -200,7 +204,8 @@ def interval(problem, length):
         free, crowd, factor = [v[2] for v in inside], crowds[2], stages[2]
     last = [v - c["net_growth_max"] * crowd for v, c in zip(free, clones, strict=True)]
     later = [after[j] * math.exp(-d["elimination"] * length) for j, d in enumerate(drugs)]
-    return ca.Function("interval", [state, dose], [ca.vertcat(*last, factor / _scale(problem), *later), cost])
+    end_state = ca.vertcat(*last, factor / _scale(problem), *later)
+    return ca.Function("interval", [state, dose, corner], [end_state, cost])
 
 
 class Program:
@@ -219,14 +224,20 @@ class Program:
             + [0.0] * self.n
         )
         doses, states = ca.MX.sym("doses", self.n, self.k), ca.MX.sym("states", self.size, self.k - 1)
+        corner = ca.MX.sym("corner")
         starts = ca.horzcat(ca.DM(self.first), states)
-        ends, costs = self.whole.map(self.k - 1)(starts[:, :-1], doses[:, :-1])
-        _, cost = last(starts[:, -1], doses[:, -1])
+        ends, costs = self.whole.map(self.k - 1)(starts[:, :-1], doses[:, :-1], corner)
+        _, cost = last(starts[:, -1], doses[:, -1], corner)
         total = ca.sum2(doses[0, :])
         objective = (ca.sum2(costs) + cost) / HORIZON
         objective += problem.drug_use * total / (self.k * problem.dose_max[0])
         gaps = ca.vec(ends - states)
-        self.nlp = {"x": ca.veccat(doses, states), "f": objective, "g": ca.vertcat(gaps, total)}
+        self.nlp = {
+            "x": ca.veccat(doses, states),
+            "p": corner,
+            "f": objective,
+            "g": ca.vertcat(gaps, total),
+        }
         low = np.tile([-np.inf] * m + [0.0] * (1 + self.n), self.k - 1)
         self.bounds = {
             "lbx": np.concatenate([np.zeros(self.n * self.k), low]),
@@ -250,19 +261,39 @@ class Program:
             options |= {"mu_init": 1e-4, "bound_push": 1e-6, "bound_frac": 1e-6}
         return ca.nlpsol("solver", "ipopt", self.nlp, {"print_time": False, "ipopt": options})
 
-    def solve(self, doses, local=False):
-        """(succeeded, IPOPT's objective, doses[K, N], seconds) from the start doses[K, N]."""
+    def _guess(self, doses):
+        """The program's variables at doses[K, N]: a simulation, hence feasible."""
+        doses = np.maximum(doses, 1e-6)  # the slope of (D / D50)^k is infinite at 0
         states, state = [], self.first
         for dose in doses[:-1]:
-            state = self.whole(state, dose)[0]
+            state = self.whole(state, dose, 0.0)[0]
             states.append(state)
-        start = np.concatenate([doses.ravel(), np.array(ca.vertcat(*states)).ravel()])
+        return np.concatenate([doses.ravel(), np.array(ca.vertcat(*states)).ravel()])
+
+    def _at_most_blocker(self, doses):
+        """Doses and bounds with every dose of the blockers fixed at its maximum.
+
+        That is optimal: net growth rises with G_eff, which falls with the blocker, and the blocker costs
+        nothing. The rounded stages before search all drugs and lead there too, but for the doses whose effect
+        is below the solver's tolerance.
+        """
+        doses = np.column_stack([doses[:, :1], np.tile(self.problem.dose_max[1:], (self.k, 1))])
+        low = self.bounds["lbx"].copy()
+        fixed = np.flatnonzero(np.arange(self.n * self.k) % self.n > 0)
+        low[fixed] = self.bounds["ubx"][fixed]
+        return doses, self.bounds | {"lbx": low}
+
+    def solve(self, doses, local=False):
+        """(succeeded, IPOPT's objective, doses[K, N], seconds) from the start doses[K, N]."""
         clock = time.perf_counter()
-        solver = self.solver(local)
-        out = solver(x0=start, **self.bounds)
-        seconds = time.perf_counter() - clock
-        found = np.array(out["x"]).ravel()[: self.n * self.k].reshape(self.k, self.n)
-        return solver.stats()["success"], float(out["f"]), clip(self.problem, found), seconds
+        for corner in self.problem.corners:
+            solver, bounds = self.solver(local), self.bounds
+            if corner == 0 and self.n > 1:
+                doses, bounds = self._at_most_blocker(doses)
+            out = solver(x0=self._guess(doses), p=corner, **bounds)
+            found = np.array(out["x"]).ravel()[: self.n * self.k].reshape(self.k, self.n)
+            doses, local = clip(self.problem, found), True
+        return solver.stats()["success"], float(out["f"]), doses, time.perf_counter() - clock
 
 
 # ------------------------------------------------------------------------------------------------ multi-start
@@ -321,8 +352,14 @@ def multi_start(problem, starts, seed, hops=0):
     return clusters, seconds, failed
 
 
+def command(problem, starts, seed, hops):
+    """The command line that makes this result."""
+    text = f"python -m tests.oracle.casadi_ipopt --problem {problem.name} --starts {starts} --seed {seed}"
+    return f"{text} --hops {hops}" if hops else text
+
+
 def summary(problem, starts, seed, hops=0):
-    """What the command prints, as a dictionary."""
+    """What the command prints, as a dictionary; doses [K][N] in ug/mL."""
     clusters, seconds, failed = multi_start(problem, starts, seed, hops)
     if not clusters:
         raise RuntimeError(f"{problem.name}: none of {starts} starts converged")
@@ -330,43 +367,67 @@ def summary(problem, starts, seed, hops=0):
     if worst > AGREE:
         raise RuntimeError(f"{problem.name}: IPOPT and SciPy differ by {worst:.2e}")
     best = clusters[0]
-    optima = [
-        {
-            "objective": c["objective"],
-            "count": c["count"],
-            "dose_spread": round(c["spread"], 4),
-            "doses": np.round(c["doses"], 4).T.tolist(),
-        }
-        for c in clusters
-    ]
     names = ("objective", "burden", "resistance", "drug_use")
     return {
-        "problem": problem.name,
-        "starts": starts,
-        "hops": hops,
-        "seed": seed,
         **{name: best[name] for name in names if name in best},
         "doses": best["doses"].tolist(),
         "distinct_optima": len(clusters),
         "failed_starts": failed,
         "largest_difference_to_scipy": worst,
         "seconds_per_solve": round(float(np.mean(seconds)), 3),
-        "seconds": round(float(np.sum(seconds)), 1),
-        "optima": optima,
+        "command": command(problem, starts, seed, hops),
+        "optima": [
+            {
+                "objective": c["objective"],
+                "count": c["count"],
+                "dose_spread": round(c["spread"], 4),
+                "doses": np.round(c["doses"], 4).tolist(),
+            }
+            for c in clusters
+        ],
     }
 
 
+def record(problem):
+    """Write one problem into best_known.json: 20 starts, and beside it the best of 100 starts and 100 hops."""
+    entry = {
+        "every": EVERY,
+        "horizon": HORIZON,
+        "dose_max": list(problem.dose_max),
+        "budget": problem.budget,
+        "weights": {name: getattr(problem, name) for name in ("burden", "resistance", "drug_use")},
+        **summary(problem, 20, 0),
+    }
+    more = summary(problem, 100, 1, 100)
+    del more["optima"]
+    entry["best_of_100"] = more
+    known = json.loads(BEST_KNOWN.read_text()) if BEST_KNOWN.exists() else {}
+    known[problem.name] = entry
+    known = {name: known[name] for name in problems() if name in known}
+    text = json.dumps(known, indent=1)
+    BEST_KNOWN.write_text(re.sub(r"\[[\d\s.,e+-]*\]", _one_line, text) + "\n")
+    return entry
+
+
+def _one_line(match):
+    return " ".join(match.group().split()).replace("[ ", "[").replace(" ]", "]")
+
+
 def main(arguments=None):
-    """Command line: print one problem's optima as JSON, or record all of them."""
+    """Print the optima of one problem as JSON, or record those of one or all problems in best_known.json."""
     parser = argparse.ArgumentParser(prog="python -m tests.oracle.casadi_ipopt", description=main.__doc__)
-    parser.add_argument("--problem", choices=sorted(problems()), default="caf")
+    parser.add_argument("--problem", choices=[*problems(), "all"], default="caf")
     parser.add_argument("--starts", type=int, default=20)
     parser.add_argument("--hops", type=int, default=0, help="perturbations of the best, after the starts")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--record", action="store_true", help="write best_known.json (other options ignored)")
     options = parser.parse_args(arguments)
-    result = summary(problems()[options.problem], options.starts, options.seed, options.hops)
-    json.dump(result, sys.stdout, indent=1)
-    print()
+    for name, problem in problems().items():
+        if options.problem in (name, "all"):
+            search = (options.starts, options.seed, options.hops)
+            result = record(problem) if options.record else summary(problem, *search)
+            json.dump({"problem": name, **result}, sys.stdout, indent=1)
+            print()
 
 
 if __name__ == "__main__":

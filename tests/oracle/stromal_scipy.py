@@ -284,13 +284,9 @@ def simulate(
     width = m + 2 + n
     save = edges if save is None else np.asarray(save, float)
     if save.min() < edges[0] or save.max() > edges[-1]:
-        raise ValueError(
-            f"save: want times inside [{edges[0]}, {edges[-1]}], got {save.min()} to {save.max()}"
-        )
+        raise ValueError(f"save: want times inside [{edges[0]}, {edges[-1]}], got {save.min()} to {save.max()}")
     state = np.array(
-        [math.log(c["cells"]) for c in parameters["clones"]]
-        + [part["cells"], part["growth_factor"]]
-        + [0.0] * n
+        [math.log(c["cells"]) for c in parameters["clones"]] + [part["cells"], part["growth_factor"]] + [0.0] * n
     )
     scale = np.array([1.0] * m + [max(part["cells"], 1.0), 10.0] + [1e-3] * n + [1.0] * (1 + m))
     if not quadrature:
@@ -303,9 +299,7 @@ def simulate(
         full = _vector_field(parameters, rate[k], floor)
         field = full if quadrature else (lambda t, y, f=full: f(t, y)[:width])
         first = np.concatenate([state, np.zeros(1 + m)]) if quadrature else state
-        out = solve_ivp(
-            field, (start, end), first, method=method, rtol=rtol, atol=rtol * scale, dense_output=True
-        )
+        out = solve_ivp(field, (start, end), first, method=method, rtol=rtol, atol=rtol * scale, dense_output=True)
         if not out.success:
             raise RuntimeError(f"interval {k} [{start}, {end}] d: {out.message}")
         inside = (save >= start) & ((save < end) | ((k == len(edges) - 2) & (save <= end)))

@@ -1,0 +1,171 @@
+"""A published parameter set scored on the data it was fitted to: how far from the optimum, and what that changes.
+
+For published theta and the direct optimum theta*, sums of squares Q in the data's own units and n rows:
+
+    likelihood gap   log L(theta*) - log L(theta) = n/2 log(Q / Q*), each at its own best sigma
+    critical         D_crit(G) = D50(G) (-Rmax / Rmin)^(1/k) for published, two-stage and direct, side by side
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from optimizer.calibrate.columns import factor
+from optimizer.calibrate.curves import zero_growth
+from optimizer.calibrate.faults import DataError
+from optimizer.calibrate.multistart import Fit, multistart, outcome
+from optimizer.calibrate.presets import PUBLISHED_GROWTH_FACTOR_MAX, preset
+from optimizer.calibrate.problem import FitProblem
+from optimizer.calibrate.rates import check_levels, direct_problem, fit_direct, fit_two_stage, rate_data, stromal_box
+from optimizer.calibrate.rates_report import _units
+from optimizer.calibrate.report import Options, quantity
+from optimizer.calibrate.secretion import fit_secretion
+from optimizer.calibrate.tables import Table
+
+Consequence = Callable[[Mapping[str, str | float]], Mapping[str, Any]]
+"""From a parameter set in scenario quantities to what it leads to, such as the best schedule and its burden."""
+
+
+def published_in(table: Table, name: str, rate_unit: str = "per_hour") -> dict[str, float]:
+    """The published values in the units of a table's header.
+
+    >>> from optimizer.calibrate.tables import read_table
+    >>> table = read_table("data/crc_birth_death_rates.csv", "rates")
+    >>> published_in(table, "kraut2025_caf")["net_growth_max"]
+    0.0147
+    """
+    units = {
+        "concentration": table.units.get("drug", "ug_per_ml"),
+        "growth_factor": table.units.get("growth_factor", "pg_per_ml"),
+        "rate": rate_unit,
+    }
+    if not units["concentration"].endswith(("g_per_ml", "g_per_l")):
+        raise DataError(f"against: wanted doses in mass by volume, as in {name}, got {units['concentration']}")
+    out = {}
+    for key, (value, unit, dimension) in preset(name).values.items():
+        inverse = dimension.startswith("1/")
+        dimension = dimension.removeprefix("1/")
+        scale = factor(unit, dimension) / factor(units[dimension], dimension) if dimension else 1.0
+        out[key] = value / scale if inverse else value * scale
+    return out
+
+
+def audit_rates(
+    table: Table, name: str, options: Options, schedule_consequence: Consequence | None = None
+) -> dict[str, Any]:
+    """Published, two-stage and direct parameters of a rates table side by side."""
+    data = rate_data(table)
+    if not check_levels(data):
+        raise DataError([table.fault(0, "growth_factor", f"several growth-factor levels, as in {name}", "one")])
+    box = stromal_box(data, *_units(table))
+    direct = fit_direct(data, box, options)
+    stages = fit_two_stage(data, box, options)
+    given = published_in(table, name, table.units.get("net", table.units.get("birth", "")))
+    sets = {
+        "published": np.array([given[parameter.name] for parameter in box]),
+        "two_stage": stages.theta,
+        "direct": direct.theta,
+    }
+    problem = direct_problem(data, box)
+    out: dict[str, Any] = {"preset": name, "source": preset(name).source, "sse_unit": box[3].unit}
+    out["sets"] = {
+        label: _scored(problem, theta, direct, table)
+        | {"parameters": dict(zip(direct.names, theta.tolist(), strict=True))}
+        for label, theta in sets.items()
+    }
+    out["stage_one_sse"] = {
+        "published": _stage_one_of(stages.first.problem, data, sets["published"]),
+        "two_stage": stages.first.sse,
+    }
+    out["critical_concentration_ug_per_ml"] = {
+        label: out["sets"][label]["critical_concentration_ug_per_ml"] for label in sets
+    }
+    if schedule_consequence is not None:
+        for label, theta in sets.items():
+            named = {p.name: quantity(v, p.unit) for p, v in zip(box, theta, strict=True)}
+            out["sets"][label]["schedule"] = dict(schedule_consequence(named))
+    out["sentences"] = _sentences(out, name)
+    return out
+
+
+def _scored(problem: FitProblem, theta: np.ndarray, best: Fit, table: Table) -> dict[str, Any]:
+    """Sum of squares, likelihood gap and critical concentrations of one parameter set."""
+    n = float(problem.n)
+    here, drug = outcome(problem, theta), table.factor("drug", "concentration")
+    ratio = here.objective / best.objective
+    gap = 0.5 * n * float(np.log(ratio))
+    maximum = PUBLISHED_GROWTH_FACTOR_MAX / table.factor("growth_factor", "growth_factor")
+    return {
+        "sse": here.sse,
+        "sse_over_optimum": ratio,
+        "log_likelihood_below_optimum": gap,
+        "aic_above_optimum": 2 * gap,
+        "critical_concentration_ug_per_ml": {
+            "0": drug * float(zero_growth(tuple(theta), 0.0)),
+            f"{PUBLISHED_GROWTH_FACTOR_MAX:g}": drug * float(zero_growth(tuple(theta), maximum)),
+        },
+    }
+
+
+def _stage_one_of(problem: FitProblem, data: Any, published: np.ndarray) -> float:
+    """Sum of squares of stage one at the published shared parameters and the D50s their logistic gives."""
+    ec50_max, midpoint, slope, high, low, hill = published
+    d50 = ec50_max / (1 + np.exp(-slope * (data.levels - midpoint)))
+    return outcome(problem, np.array([low, high, hill, *d50])).sse
+
+
+def audit_secretion(table: Table, name: str, options: Options) -> dict[str, Any]:
+    """The published slope and midpoint on a secretion table, each group's maximum at its best for them."""
+    fit, _ = fit_secretion(table, replace(options, loss="linear"))
+    given = published_in(table, name)
+    held = {key: given[key] for key in ("secretion_slope", "secretion_midpoint")}
+    there = _refit(fit, held, options)
+    best = fit.objective
+    published = {**held, "growth_factor_max": given["growth_factor_max"]}
+    found = {p: fit.value(p) for p in held} | {"growth_factor_max": float(fit.theta[2:].mean())}
+    gap = 0.5 * float(fit.problem.n) * float(np.log(there.objective / best))
+    out = {
+        "preset": name,
+        "source": preset(name).source,
+        "sets": {
+            "published": {"parameters": published, "objective": there.objective, "sse": there.sse},
+            "direct": {"parameters": found, "objective": best, "sse": fit.sse},
+        },
+        "objective_over_optimum": there.objective / best,
+        "log_likelihood_below_optimum": gap,
+    }
+    out["sentences"] = [
+        f"{name} scores {there.objective / best:.6g} times the optimum of this objective"
+        + (": it is the optimum to the digits printed" if there.objective / best < 1.001 else "")
+    ]
+    return out
+
+
+def _refit(fit: Fit, held: dict[str, float], options: Options) -> Fit:
+    return multistart(fit.problem, fit.parameters, starts=options.starts, seed=options.seed, fixed=held)
+
+
+def _sentences(audit: dict[str, Any], name: str) -> list[str]:
+    sets = audit["sets"]
+    key = f"{PUBLISHED_GROWTH_FACTOR_MAX:g}"
+    published = sets["published"]
+    crossings = ", ".join(
+        f"{label.replace('_', '-')} {entry['critical_concentration_ug_per_ml'][key]:.4g}"
+        for label, entry in sets.items()
+    )
+    out = [f"critical concentration at {key} pg/mL, in ug/mL: {crossings}"]
+    if published["sse_over_optimum"] > 1.001:
+        out.append(
+            f"{name} is not the optimum of the direct objective: its sum of squares is "
+            f"{published['sse_over_optimum']:.3g} times the optimum (log-likelihood lower by "
+            f"{published['log_likelihood_below_optimum']:.3g})"
+        )
+    one = audit["stage_one_sse"]
+    if one["published"] > 1.001 * one["two_stage"]:
+        ratio = one["published"] / one["two_stage"]
+        out.append(f"nor of the two-stage objective: its stage one is {ratio:.3g} times the optimum in sum of squares")
+    return out

@@ -1,0 +1,94 @@
+"""Tables of half-maximal concentrations turned into clones: EC50s with their error and the fold of resistance."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from optimizer.calibrate.columns import written
+from optimizer.calibrate.faults import DataError
+from optimizer.calibrate.report import Draws, Entry, FitReport, Options, quantiles, quantity
+from optimizer.calibrate.tables import Table
+
+ASSUMED_SD_OF_LOG = 0.3
+"""Spread of the logarithm where the table gives no standard deviation (about 30 %); such rows are flagged."""
+
+
+def ic50_report(table: Table, options: Options) -> FitReport:
+    """Each row is a clone; nothing is fitted, so there is no sum of squares.
+
+    Draws are log-normal: median IC50, sd of the logarithm sqrt(log(1 + (sd / IC50)^2)). The fold of resistance of a
+    line is IC50 resistant / IC50 sensitive where the table has both.
+    """
+    if options.bayes or options.method != "direct":
+        raise DataError("ic50: wanted method direct without bayes (nothing is fitted), got another")
+    names = [f"{line} {status}" for line, status in zip(table["line"], table["status"], strict=True)]
+    for row, name in enumerate(names):
+        if name in names[:row]:
+            raise DataError([table.fault(row, "line", "each line and status once", repr(name))])
+    ic50, unit = table["ic50"], written(table.units["ic50"])
+    spread, assumed = _spread(table)
+    normal = np.random.default_rng(options.seed).standard_normal((options.chains, options.draws, len(names)))
+    values = ic50 * np.exp(spread * normal)
+    warnings = [
+        f"{names[i]} has no standard deviation: {ASSUMED_SD_OF_LOG:g} of the logarithm is assumed, not measured"
+        for i in np.flatnonzero(assumed)
+    ]
+    fold = _fold(table, ic50)
+    warnings += [f"{line} is resistant and has no sensitive partner in this table" for line in _unpaired(table)]
+    warnings += [
+        f"{line}: resistant IC50 is below the sensitive one (fold {x:.3g})" for line, x in fold.items() if x < 1
+    ]
+    return FitReport(
+        kind="ic50",
+        method="direct",
+        rows=len(table),
+        sse=None,
+        sse_unit=unit,
+        objective="none: the table's values are taken as they are",
+        parameters=tuple(
+            Entry(
+                f"ec50[{name}]", float(x), quantiles(values[..., i], options.level), unit, "half-effect concentration"
+            )
+            for i, (name, x) in enumerate(zip(names, ic50, strict=True))
+        ),
+        derived={"fold_resistance": fold},
+        starts=0,
+        starts_at_optimum=0,
+        warnings=tuple(warnings),
+        level=options.level,
+        draws=Draws(
+            {"ec50": values},
+            {"ec50": unit},
+            "log-normal around the table's values; no fit and no MCMC was run",
+            groups={"ec50": ("clone", tuple(names))},
+        ),
+        fragment={},
+        observed=ic50,
+        fitted=ic50,
+        extra={"clones": [{"name": n, "ec50": quantity(x, unit)} for n, x in zip(names, ic50, strict=True)]},
+    )
+
+
+def _spread(table: Table) -> tuple[np.ndarray, np.ndarray]:
+    """sd of log IC50 by row, and which rows had none."""
+    sd = table["ic50_sd"] if "ic50_sd" in table else np.full(len(table), np.nan)
+    if "ic50_sd" in table:
+        sd = sd * table.factor("ic50_sd", "concentration") / table.factor("ic50", "concentration")
+    assumed = np.isnan(sd)
+    relative = np.where(assumed, 0.0, sd) / table["ic50"]
+    return np.where(assumed, ASSUMED_SD_OF_LOG, np.sqrt(np.log1p(relative**2))), assumed
+
+
+def _fold(table: Table, ic50: np.ndarray) -> dict[str, float]:
+    by = {(line, status): x for line, status, x in zip(table["line"], table["status"], ic50, strict=True)}
+    lines = dict.fromkeys(table["line"].tolist())
+    return {
+        line: float(by[line, "resistant"] / by[line, "sensitive"])
+        for line in lines
+        if (line, "resistant") in by and (line, "sensitive") in by
+    }
+
+
+def _unpaired(table: Table) -> list[str]:
+    pairs = set(zip(table["line"].tolist(), table["status"].tolist(), strict=True))
+    return [line for line in dict.fromkeys(table["line"].tolist()) if (line, "sensitive") not in pairs]

@@ -1,0 +1,104 @@
+"""Figures of a calibration: curves with predictive bands, profile likelihoods, correlations, starts.
+
+Every function takes an axis and returns it; `save_figures` writes the files of a run directory.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from optimizer.calibrate.report import FitReport, Panel
+from optimizer.calibrate.uncertainty import Profile
+
+DATA, FITTED, BAND = "#222222", "#0072B2", "#56B4E9"
+ZERO_MARK = 0.5
+MOST_PANELS = 24
+MOST_POINTS = 2000
+
+
+def curve(ax: Axes, panel: Panel) -> Axes:
+    """Data, fitted curve and predictive band; on a log axis zero doses stand left of a dotted line, marked 0."""
+    x = np.asarray(panel.x, dtype=float)
+    if panel.log_x:
+        positive = panel.grid[panel.grid > 0]
+        zero = float(positive.min()) * ZERO_MARK
+        ax.set_xscale("log")
+        x = np.where(x > 0, x, zero)
+        if np.any(np.asarray(panel.x) <= 0):
+            ax.axvline(zero * 1.4, color="0.8", lw=0.8, ls=":")
+            ax.annotate("0", (zero, 0.02), xycoords=("data", "axes fraction"), ha="center", fontsize=8)
+    if panel.band is not None:
+        ax.fill_between(panel.grid, *panel.band, color=BAND, alpha=0.3, lw=0, label="predictive interval")
+    ax.plot(panel.grid, panel.curve, color=FITTED, lw=1.6, label="fit")
+    step = max(1, len(x) // MOST_POINTS)
+    ax.plot(x[::step], panel.y[::step], "o", color=DATA, ms=4, label="data")
+    ax.set(xlabel=panel.x_label, ylabel=panel.y_label, title=panel.title)
+    return ax
+
+
+def profile(ax: Axes, result: Profile, level_tau: float | None = None) -> Axes:
+    """Profile likelihood as |tau| against the parameter: straight lines mean a quadratic likelihood."""
+    ax.plot(result.values, np.abs(result.tau), ".-", color=FITTED, lw=1.2, ms=4)
+    if level_tau is not None:
+        ax.axhline(level_tau, color="0.5", lw=0.8, ls="--")
+    for end in result.interval:
+        if end is not None:
+            ax.axvline(end, color=BAND, lw=1.0)
+    ax.set(xlabel=result.name, ylabel="|tau|", ylim=(0, 5))
+    if np.all(result.values > 0):
+        ax.set_xscale("log")
+    return ax
+
+
+def correlation(ax: Axes, report: FitReport) -> Axes:
+    """Correlation matrix of the parameters."""
+    matrix = np.asarray(report.correlation)
+    names = [p.name for p in report.profiles]
+    ax.imshow(matrix, vmin=-1, vmax=1, cmap="PuOr")
+    if len(names) == len(matrix):
+        ax.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=7)
+        ax.set_yticks(range(len(names)), names, fontsize=7)
+    for i, j in np.ndindex(*matrix.shape):
+        ax.text(j, i, f"{matrix[i, j]:.2f}", ha="center", va="center", fontsize=6)
+    ax.set(title="correlation")
+    return ax
+
+
+def residuals(ax: Axes, report: FitReport) -> Axes:
+    """Residuals against fitted values."""
+    step = max(1, len(report.fitted) // MOST_POINTS)
+    ax.axhline(0.0, color="0.5", lw=0.8)
+    ax.plot(report.fitted[::step], (report.observed - report.fitted)[::step], "o", color=DATA, ms=4)
+    ax.set(xlabel=f"fitted, {report.sse_unit}", ylabel="observed - fitted", title="residuals")
+    return ax
+
+
+def save_figures(report: FitReport, directory: Path) -> None:
+    """Write fit.png, profiles.png, residuals.png and correlation.png where there is something to show."""
+    if report.panels:
+        _grid([lambda ax, p=p: curve(ax, p) for p in report.panels[:MOST_PANELS]], directory / "fit.png")
+        _grid([lambda ax: residuals(ax, report)], directory / "residuals.png")
+    if report.profiles:
+        shown = report.profiles[:MOST_PANELS]
+        _grid([lambda ax, p=p: profile(ax, p) for p in shown], directory / "profiles.png")
+    if report.correlation is not None:
+        _grid([lambda ax: correlation(ax, report)], directory / "correlation.png", size=4.5)
+
+
+def _grid(drawers: list, path: Path, size: float = 3.0) -> None:
+    """Draw a grid of axes on a canvas of its own, so that no backend is chosen for the user."""
+    columns = min(4, len(drawers))
+    rows = -(-len(drawers) // columns)
+    figure = Figure(figsize=(size * 1.25 * columns, size * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax, draw in zip(axes, drawers, strict=False):
+        draw(ax)
+    for ax in axes[len(drawers) :]:
+        ax.set_axis_off()
+    figure.savefig(path, dpi=110, metadata={"Software": None})

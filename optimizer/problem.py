@@ -1,0 +1,272 @@
+"""Problem: a system, an objective and limits, ready to be searched; and the Report of a policy under them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from optimizer._axes import Doses, Scalar
+from optimizer.constraints.base import (
+    AbstractDoseLimit,
+    AbstractStateLimit,
+    ConstraintError,
+    DoseFrame,
+    Reading,
+    Row,
+)
+from optimizer.objectives.base import Objective, Scene
+from optimizer.policies.base import AbstractPolicy
+from optimizer.policies.schedule import Schedule
+from optimizer.simulate import Grid, System, Trajectory, rollout
+
+
+class Task(eqx.Module):
+    """The numbers of a problem: all that is compiled. Unknowns are doses as shares of `scale`, flattened [K N].
+
+    Attributes:
+        system: model and pharmacokinetics.
+        grid: decision intervals.
+        objective: what is made small.
+        state_limits: limits on what the doses do.
+        scale: largest dose of each drug [N].
+        lower: smallest shares [K N].
+        upper: largest shares [K N].
+        matrix: linear limits on shares, matrix x <= bound [rows, K N].
+        bound: right-hand sides [rows].
+    """
+
+    system: System
+    grid: Grid
+    objective: Objective
+    state_limits: tuple[AbstractStateLimit, ...]
+    scale: Float[Array, "N"]
+    lower: Float[Array, "KN"]
+    upper: Float[Array, "KN"]
+    matrix: Float[Array, "rows KN"]
+    bound: Float[Array, "rows"]
+
+    def scene(self, trajectory: Trajectory, grid: Grid | None = None) -> Scene:
+        """What terms and constraints look at."""
+        return Scene(trajectory, self.grid if grid is None else grid, self.scale, self.system.model.floor())
+
+    def doses(self, shares: Float[Array, "KN"]) -> Doses:
+        """Doses [K, N] from flattened shares."""
+        return shares.reshape(self.grid.count, -1) * self.scale
+
+    def simulate(self, shares: Float[Array, "KN"]) -> Scene:
+        """Simulate flattened shares of the largest doses."""
+        return self.scene(rollout(self.system, Schedule(self.doses(shares)), self.grid))
+
+    def readings(self, scene: Scene) -> tuple[Reading, ...]:
+        """Every state limit read off a trajectory."""
+        return tuple(limit.read(scene) for limit in self.state_limits)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One constraint as reported: the value, its limit, and the relative violation (0 when it holds)."""
+
+    name: str
+    value: float
+    limit: float
+    violation: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """A policy under a problem.
+
+    Attributes:
+        total: the objective.
+        terms: unweighted value of each term by name.
+        weights: weight of each term by name.
+        constraints: every constraint, met or not.
+        finite: whether the simulation gave finite numbers.
+    """
+
+    total: float
+    terms: dict[str, float]
+    weights: dict[str, float]
+    constraints: tuple[Check, ...]
+    finite: bool
+
+    @property
+    def violation(self) -> float:
+        """Worst relative violation."""
+        return max((c.violation for c in self.constraints), default=0.0)
+
+
+@eqx.filter_jit
+def _judge(task: Task, policy: AbstractPolicy, grid: Grid) -> Any:
+    return _judge_trajectory(task, rollout(task.system, policy, grid), grid)
+
+
+@eqx.filter_jit
+def _judge_trajectory(task: Task, trajectory: Trajectory, grid: Grid) -> Any:
+    scene = task.scene(trajectory, grid)
+    worst = [(r.value, r.limit, jnp.max(r.excess)) for r in task.readings(scene)]
+    return trajectory, task.objective.evaluate(scene), task.objective.values(scene), worst
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is asked: make the objective small within the limits.
+
+    Attributes:
+        task: the numbers.
+        rows: the linear dose limits, unscaled, in the order of the task's matrix.
+        levels: allowed doses by drug.
+    """
+
+    task: Task
+    rows: tuple[Row, ...]
+    levels: dict[str, np.ndarray]
+
+    @classmethod
+    def build(
+        cls,
+        system: System,
+        grid: Grid,
+        objective: Objective,
+        dose_min: Sequence[float] | np.ndarray,
+        dose_max: Sequence[float] | np.ndarray,
+        constraints: Sequence[AbstractDoseLimit | AbstractStateLimit] = (),
+    ) -> "Problem":
+        """Collect the limits and check that the doses can satisfy them all.
+
+        Args:
+            system: model and pharmacokinetics of N drugs.
+            grid: K decision intervals.
+            objective: terms and weights.
+            dose_min: smallest dose of each drug [N].
+            dose_max: largest dose of each drug [N].
+            constraints: further limits.
+
+        Raises:
+            ConstraintError: limits that do not fit the drugs, or that no schedule satisfies.
+        """
+        shape = (grid.count, len(system.drugs))
+        lower = np.broadcast_to(np.asarray(dose_min, dtype=float), shape).copy()
+        upper = np.broadcast_to(np.asarray(dose_max, dtype=float), shape).copy()
+        frame = DoseFrame(system.drugs, system.routes, np.asarray(grid.edges), lower, upper)
+        # Bounds first: levels and rests look at them.
+        order = {"dose_bounds": 0, "rest_period": 1}
+        for limit in sorted(constraints, key=lambda c: order.get(c.kind, 2)):
+            if isinstance(limit, AbstractDoseLimit):
+                limit.apply(frame)
+        _check_dose_limits(frame)
+        most = frame.upper.max(axis=0)
+        scale = np.where(most > 0, most, 1.0)
+        matrix = np.array([row.coefficients * scale for row in frame.rows]).reshape(len(frame.rows), lower.size)
+        size = np.abs(matrix).max(axis=1, initial=1e-300)
+        task = Task(
+            system=system,
+            grid=grid,
+            objective=objective,
+            state_limits=tuple(c for c in constraints if isinstance(c, AbstractStateLimit)),
+            scale=jnp.asarray(scale),
+            lower=jnp.asarray((frame.lower / scale).ravel()),
+            upper=jnp.asarray((frame.upper / scale).ravel()),
+            matrix=jnp.asarray(matrix / size[:, None]),
+            bound=jnp.asarray(np.array([row.limit for row in frame.rows]) / size),
+        )
+        return cls(task, tuple(frame.rows), frame.levels)
+
+    @property
+    def lower(self) -> np.ndarray:
+        """Smallest doses [K, N]."""
+        return self._unscaled(self.task.lower)
+
+    @property
+    def upper(self) -> np.ndarray:
+        """Largest doses [K, N]."""
+        return self._unscaled(self.task.upper)
+
+    def _unscaled(self, shares: Array) -> np.ndarray:
+        scale = np.asarray(self.task.scale)
+        return np.asarray(shares).reshape(-1, scale.size) * scale
+
+    def loss(self, doses: Doses) -> Scalar:
+        """The objective of a schedule on the decision grid; differentiable."""
+        task = self.task
+        return task.objective.evaluate(task.scene(rollout(task.system, Schedule(doses), task.grid)))
+
+    def simulate(self, policy: AbstractPolicy, grid: Grid | None = None) -> tuple[Trajectory, Report]:
+        """Trajectory and report of a policy, on its own grid of decisions when one is given."""
+        grid = self.task.grid if grid is None else grid
+        trajectory, *judged = _judge(self.task, policy, grid)
+        return trajectory, self._report(trajectory, grid, *judged)
+
+    def report(self, trajectory: Trajectory, grid: Grid | None = None) -> Report:
+        """Report of a trajectory simulated elsewhere."""
+        grid = self.task.grid if grid is None else grid
+        _, *judged = _judge_trajectory(self.task, trajectory, grid)
+        return self._report(trajectory, grid, *judged)
+
+    def _report(self, trajectory: Trajectory, grid: Grid, total: Any, terms: Any, worst: Any) -> Report:
+        kinds = [term.kind for term in self.task.objective.terms]
+        weights = dict(zip(kinds, np.asarray(self.task.objective.weights).tolist(), strict=True))
+        checks = list(self._dose_checks(np.asarray(trajectory.doses), np.asarray(grid.edges)))
+        for limit, (value, bound, excess) in zip(self.task.state_limits, worst, strict=True):
+            checks.append(Check(limit.label(), float(value), float(bound), max(float(excess), 0.0)))
+        values = {name: float(v) for name, v in terms.items()}
+        return Report(float(total), values, weights, tuple(checks), bool(trajectory.ok))
+
+    def _dose_checks(self, doses: np.ndarray, edges: np.ndarray) -> list[Check]:
+        """Dose limits on the decision grid; on another grid (a regimen's own) only the bounds can be said."""
+        own = doses.shape == self.lower.shape and np.array_equal(edges, np.asarray(self.task.grid.edges))
+        checks = []
+        for j, drug in enumerate(self.task.system.drugs):
+            most = self.upper[:, j] if own else self.upper[:, j].max()
+            over = doses[:, j] - most
+            worst = int(np.argmax(over))
+            limit = float(np.broadcast_to(most, over.shape)[worst])
+            excess = max(float(over[worst]), 0.0) / max(limit, 1e-300)
+            checks.append(Check(f"largest dose of {drug}", float(doses[worst, j]), limit, excess))
+        by_key: dict[str, Check] = {}
+        for row in self.rows if own else ():
+            value = float(np.sum(row.coefficients * doses))
+            excess = max(value - row.limit, 0.0) / max(abs(row.limit), 1e-300)
+            known = by_key.get(row.key)
+            if known is None or value - row.limit > known.value - known.limit:
+                by_key[row.key] = Check(row.key, value, row.limit, excess)
+        return [*checks, *by_key.values()]
+
+
+def _check_dose_limits(frame: DoseFrame) -> None:
+    """Refuse limits that no doses satisfy, naming them (a linear program over the doses)."""
+    from scipy.optimize import linprog
+
+    crossed = np.argwhere(frame.lower > frame.upper)
+    if crossed.size:
+        k, j = crossed[0]
+        raise ConstraintError(
+            f"dose bounds of {frame.drugs[j]} from day {frame.edges[k]:g}: the smallest dose {frame.lower[k, j]:g} exceeds "
+            f"the largest dose {frame.upper[k, j]:g}"
+        )
+    if not frame.rows:
+        return
+    matrix = np.array([row.coefficients.ravel() for row in frame.rows])
+    limits = np.array([row.limit for row in frame.rows])
+    bounds = np.stack([frame.lower.ravel(), frame.upper.ravel()], -1)
+    size = matrix.shape[1]
+    # Minimize the largest relative relaxation: zero when the limits agree.
+    relax = np.maximum(np.abs(limits), 1.0)[:, None]
+    answer = linprog(
+        np.r_[np.zeros(size), 1.0],
+        A_ub=np.hstack([matrix, -relax]),
+        b_ub=limits,
+        bounds=[*bounds, (0.0, None)],
+    )
+    if answer.x[-1] > 1e-12:
+        worst = int(np.argmax(matrix @ answer.x[:-1] - limits))
+        row = frame.rows[worst]
+        least = linprog(matrix[worst], bounds=bounds).fun
+        raise ConstraintError(
+            f"{row.name}: no schedule satisfies the dose limits together; this one allows {row.limit:g} while the other "
+            f"limits ask for at least {max(least, float(matrix[worst] @ answer.x[:-1])):g}"
+        )

@@ -1,0 +1,120 @@
+"""From the tables of a file to a Plan: structure first, then what the tables say about each other. Builds no arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from optimizer._fields import default_of
+from optimizer.objectives.progression import Progression
+from optimizer.scenario.check_model import check_model
+from optimizer.scenario.check_parts import Context, check_constraints, check_drugs
+from optimizer.scenario.check_regimens import check_decision, check_regimens
+from optimizer.scenario.faults import Faults, explain
+from optimizer.scenario.fields import Sizes
+from optimizer.scenario.plan import Model, Part, Plan
+from optimizer.scenario.quantities import QuantityError, parse_quantity
+from optimizer.scenario.schema import classes
+from optimizer.scenario.tables import scenario_spec
+
+
+def check(
+    data: Mapping[str, Any],
+    file: str,
+    code: Mapping[str, type] | None = None,
+    origin: Mapping[str, str] | None = None,
+) -> Plan:
+    """The plan that the tables describe.
+
+    Args:
+        data: tables of a scenario, drug files included.
+        file: name of the file, for errors.
+        code: models from a user's own files, by the `kind` they are written by.
+        origin: drug files that keys came from, by key path.
+
+    Raises:
+        ScenarioError: with every fault that was found.
+    """
+    faults, code = Faults(file, origin), code or {}
+    spec_type = scenario_spec(tuple(code.items()))
+    sizes = _sizes(data)
+    try:
+        spec: Any = spec_type.model_validate(data, context=sizes)
+    except ValidationError as error:
+        explain(error, data, spec_type, faults)
+    faults.stop()
+    context = Context(faults, sizes)
+    check_drugs(context, spec.drug)
+    faults.stop()
+    edges, every = check_decision(context, spec.decision)
+    model = check_model(context, spec.model, code)
+    factor = spec.progression.factor or default_of(Progression, "factor")
+    objective = _objective(context, spec, model, factor)
+    constraints = check_constraints(context, spec.constraint or [])
+    regimens = () if edges is None else check_regimens(context, spec.regimen or [], edges, constraints)
+    faults.stop()
+    return Plan(
+        title=spec.title,
+        doi=tuple(spec.doi or ()),
+        model=model,
+        drugs=context.drugs,
+        edges=np.zeros(0) if edges is None else edges,
+        every=every,
+        objective=objective,
+        constraints=constraints,
+        regimens=regimens,
+        restarts=spec.search.restarts,
+        seed=spec.search.seed,
+        tolerance=spec.search.tolerance,
+        sizes=sizes,
+        progression_factor=factor,
+        notes=tuple(context.notes),
+    )
+
+
+def _sizes(data: Mapping[str, Any]) -> Sizes:
+    """Size of the patient, before the tables are checked: other keys are read with it."""
+    patient = data.get("patient")
+    patient = patient if isinstance(patient, dict) else {}
+    found = []
+    for name, unit in (("body_weight", "kg_bw"), ("body_surface", "m2_bsa")):
+        try:
+            found.append(parse_quantity(patient[name], unit))
+        except (KeyError, QuantityError):
+            found.append(None)
+    return Sizes(*found)
+
+
+def _objective(context: Context, spec: Any, model: Model, factor: float) -> tuple[tuple[float, Part], ...]:
+    """Terms with their weights; where there is no [objective], `progression` if that is set, else `burden`."""
+    known = classes("term")
+    if spec.objective is None:
+        kind = "progression" if spec.progression.factor is not None else "burden"
+        terms = [(1.0, Part(kind, known[kind], {}, {}))]
+    else:
+        given = [(kind, term) for kind in known if (term := getattr(spec.objective, kind)) is not None]
+        if not any(term.weight > 0.0 for _, term in given):
+            context.faults.add("objective", f"wanted a weight above 0 for at least one of {', '.join(known)}; got none")
+        terms = [(t.weight, context.part(f"objective.{kind}", t, kind, known[kind])) for kind, t in given]
+    for _, part in terms:
+        _fits_model(context, part, model)
+    return tuple(
+        (weight, replace(part, values={"factor": factor, **part.values}, units={"factor": "1", **part.units}))
+        if part.kind == "progression"
+        else (weight, part)
+        for weight, part in terms
+    )
+
+
+def _fits_model(context: Context, part: Part, model: Model) -> None:
+    path = f"objective.{part.kind}"
+    if part.kind == "resistance" and model.alone is None and not any(clone.resistant for clone in model.clones):
+        context.faults.add(path, "wanted a clone with resistant = true, whose cells it counts; got none")
+    needs: tuple[str, ...] = part.cls.needs  # type: ignore[attr-defined]
+    if model.observables is not None and not set(needs) <= set(model.observables):
+        wanted = f"a model with {', '.join(needs)}, such as one with the stroma mechanism"
+        context.faults.add(path, f'wanted {wanted}; got the kind "{model.kind}" without')

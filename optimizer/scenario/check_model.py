@@ -1,0 +1,211 @@
+"""The [model] table: clones, effects, mechanisms, and the stromal recipe with its presets."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from optimizer._fields import describe
+from optimizer.mechanisms.stroma import Stroma
+from optimizer.models.stromal import PRESETS
+from optimizer.scenario.check_parts import Context, unique
+from optimizer.scenario.faults import one_of
+from optimizer.scenario.fields import read_quantity
+from optimizer.scenario.model_schema import STROMAL, STROMAL_CLONE, TUMOR_CLONE, WHOLE
+from optimizer.scenario.plan import Clone, Model, Part
+from optimizer.scenario.schema import classes
+
+_DEFAULTS = {"cell_floor": 1.0}
+_OPTIONAL = {"growth_factor_max": 0.0, "growth_factor_max_per_cell": 0.0, "growth_factor": 0.0}
+
+
+def check_model(context: Context, spec: Any, code: Mapping[str, type]) -> Model:
+    """The model of any kind."""
+    if spec.kind == "stromal":
+        return _stromal(context, spec)
+    if spec.kind == "tumor":
+        return _tumor(context, spec)
+    cls = code.get(spec.kind) or classes("model")[spec.kind]
+    names = getattr(cls, "observable_names", None)
+    observables = names if isinstance(names, tuple) else None
+    return Model(spec.kind, {}, {}, alone=context.part("model", spec, spec.kind, cls), observables=observables)
+
+
+# --- tumor ----------------------------------------------------------------------------------------------------------
+
+
+def _tumor(context: Context, spec: Any) -> Model:
+    if not spec.clone:
+        context.faults.add("model.clone", "wanted at least one [[model.clone]]; got none")
+    clones = tuple(_tumor_clone(context, f"model.clone[{i}]", clone) for i, clone in enumerate(spec.clone))
+    _check_clones(context, clones)
+    growth = None
+    if spec.growth is not None:
+        growth = context.part("model.growth", spec.growth, spec.growth.law, classes("growth")[spec.growth.law])
+    mechanisms = _mechanisms(context, spec.mechanism or [], len(clones))
+    floor = _DEFAULTS["cell_floor"] if spec.cell_floor is None else spec.cell_floor
+    for j, drug in enumerate(context.drugs):
+        used = any(i == j for clone in clones for i, _ in clone.effects)
+        if not used and drug.role.kind == "inhibitor" and not mechanisms:
+            context.notes.append(f"{drug.name} has no effect on any clone")
+    return Model(
+        kind="tumor",
+        whole={"cell_floor": floor},
+        units={"cell_floor": "cell"},
+        clones=clones,
+        growth=growth,
+        mechanisms=mechanisms,
+        observables=tuple(name for part in mechanisms for name in part.cls.observable_names),  # type: ignore[attr-defined]
+    )
+
+
+def _tumor_clone(context: Context, path: str, spec: Any) -> Clone:
+    numbers = {name: getattr(spec, name) for name in TUMOR_CLONE}
+    if numbers["death_rate"] is None:
+        numbers["death_rate"] = 0.0
+    effects: list[tuple[int, Part]] = []
+    for i, effect in enumerate(spec.effect or []):
+        place = f"{path}.effect[{i}]"
+        drug = context.drug(f"{place}.drug", effect.drug)
+        if drug is None:
+            continue
+        index = context.drug_names.index(drug.name)
+        if any(index == other for other, _ in effects):
+            got = f'a second one of "{drug.name}"'
+            context.faults.add(f"{place}.drug", f"wanted one effect of a drug on a clone; got {got}")
+        effects.append((index, context.part(place, effect, effect.law, classes("effect")[effect.law], drug)))
+    units = {name: info.unit for name, info in TUMOR_CLONE.items()}
+    return Clone(spec.name, spec.resistant, numbers, units, tuple(effects), _mutation(spec))
+
+
+def _mutation(spec: Any) -> tuple[str, float] | None:
+    return None if spec.mutation is None else (spec.mutation.from_, spec.mutation.rate)
+
+
+def _check_clones(context: Context, clones: Sequence[Clone]) -> None:
+    """Names, mutations, and that there are cells to treat."""
+    faults, names = context.faults, [clone.name for clone in clones]
+    unique(faults, "model.clone", names)
+    for i, clone in enumerate(clones):
+        path = f"model.clone[{i}]"
+        if clone.mutation:
+            others = [name for name in names if name != clone.name]
+            if not others:
+                faults.add(f"{path}.mutation.from", "wanted the name of another clone; got only one clone")
+            elif clone.mutation[0] not in others:
+                faults.add(f"{path}.mutation.from", one_of(others, clone.mutation[0]))
+        fed = clone.mutation is not None and clone.mutation[1] > 0.0
+        if clone.numbers["cells"] == 0.0 and not fed:
+            faults.add(f"{path}.cells", "wanted more than 0, or a mutation that the clone arises from; got 0")
+    known = [clone.numbers["cells"] for clone in clones]
+    if known and None not in known and not sum(known):
+        faults.add("model.clone", "wanted at least one clone with cells; got 0 cells in all")
+
+
+def _mechanisms(context: Context, specs: Sequence[Any], clones: int, taken: Sequence[str] = ()) -> tuple[Part, ...]:
+    """Mechanisms, each number of a clone repeated for all clones where one is given."""
+    found: list[Part] = []
+    for i, spec in enumerate(specs):
+        path = f"model.mechanism[{i}]"
+        if spec.kind in (*taken, *(part.kind for part in found)):
+            context.faults.add(f"{path}.kind", f'wanted each mechanism once; got "{spec.kind}" twice')
+        name = getattr(spec, "drug", None)
+        drug = context.drug(f"{path}.drug", name) if name is not None else None
+        part = context.part(path, spec, spec.kind, classes("mechanism")[spec.kind], drug)
+        found.append(_broadcast(context, path, part, clones))
+    return tuple(found)
+
+
+def _broadcast(context: Context, path: str, part: Part, clones: int) -> Part:
+    fields = {f.name: f for f in dataclasses.fields(part.cls)}
+    values = dict(part.values)
+    for name, value in part.values.items():
+        if describe(part.cls)[name].ndim != 1 or fields[name].metadata.get("static"):
+            continue
+        if len(value) not in (1, clones):
+            wanted = f"one quantity, or one for each of {clones} clones"
+            context.faults.add(f"{path}.{name}", f"wanted {wanted}; got {len(value)}")
+        values[name] = value * clones if len(value) == 1 else value
+    return replace(part, values=values)
+
+
+# --- stromal --------------------------------------------------------------------------------------------------------
+
+
+def _stromal(context: Context, spec: Any) -> Model:
+    numbers = _preset(spec.preset)
+    numbers |= {name: value for name in STROMAL | STROMAL_CLONE | WHOLE if (value := getattr(spec, name)) is not None}
+    _direct_drugs(context)
+    _missing(context, spec, numbers)
+    clones = tuple(_stromal_clones(context, spec, numbers))
+    _check_clones(context, clones)
+    whole = {n: numbers.get(n, _OPTIONAL.get(n)) for n in STROMAL} | {
+        "cell_floor": numbers.get("cell_floor", _DEFAULTS["cell_floor"]),
+        "carrying_capacity": numbers.get("carrying_capacity"),
+    }
+    mechanisms = _mechanisms(context, spec.mechanism or [], len(clones), taken=("stroma",))
+    infos = STROMAL | WHOLE
+    kept = {name: value for name, value in whole.items() if value is not None}
+    return Model(
+        kind="stromal",
+        whole=kept,
+        units={name: infos[name].unit for name in kept},
+        clones=clones,
+        preset=spec.preset,
+        mechanisms=mechanisms,
+        observables=(*Stroma.observable_names, *(n for m in mechanisms for n in m.cls.observable_names)),  # type: ignore[attr-defined]
+    )
+
+
+def _preset(name: str | None) -> dict[str, float]:
+    if name is None:
+        return {}
+    infos = STROMAL | STROMAL_CLONE
+    return {key: read_quantity(text, infos[key], infos[key].unit) for key, text in PRESETS[name].values.items()}
+
+
+def _direct_drugs(context: Context) -> None:
+    for i, drug in enumerate(context.drugs):
+        if drug.direct:
+            wanted = "pharmacokinetics with a concentration in mg/L, which the stroma responds to"
+            context.faults.add(f"drug[{i}].pk.kind", f'wanted {wanted}; got "{drug.pk.kind}", a level without a unit')
+
+
+def _missing(context: Context, spec: Any, numbers: Mapping[str, float]) -> None:
+    """A fault for what neither the preset nor the model gives."""
+    absent = [name for name in STROMAL if name not in numbers and name not in _OPTIONAL]
+    clones = spec.clone or []
+    absent += [
+        name
+        for name in STROMAL_CLONE
+        if name not in numbers and (not clones or any(getattr(clone, name) is None for clone in clones))
+    ]
+    if not absent:
+        return
+    if spec.preset is None:
+        wanted = f"a preset ({', '.join(PRESETS)}), or the keys {', '.join(absent)}"
+        context.faults.add("model", f"wanted {wanted}; got neither")
+    for name in absent if spec.preset else ():
+        context.faults.add(f"model.{name}", "wanted this key, which the preset does not give; got none")
+
+
+def _stromal_clones(context: Context, spec: Any, numbers: Mapping[str, float]) -> list[Clone]:
+    units = {name: info.unit for name, info in STROMAL_CLONE.items()}
+    common = {name: numbers.get(name) for name in STROMAL_CLONE}
+    if not spec.clone:
+        own = [Clone("tumor", False, common, units)]  # type: ignore[arg-type]
+    else:
+        own = []
+        for i, clone in enumerate(spec.clone):
+            given = {name: value for name in STROMAL_CLONE if (value := getattr(clone, name)) is not None}
+            if "cells" not in given and len(spec.clone) > 1:
+                context.faults.add(f"model.clone[{i}].cells", "wanted the cells of each of several clones; got none")
+            own.append(Clone(clone.name, clone.resistant, common | given, units, (), _mutation(clone)))  # type: ignore[arg-type]
+    for i, clone in enumerate(own):
+        low, high = clone.numbers["net_growth_min"], clone.numbers["net_growth_max"]
+        if low is not None and high is not None and low > high:
+            place = f"model.clone[{i}].net_growth_min" if spec.clone else "model.net_growth_min"
+            context.faults.add(place, f"wanted at most net_growth_max, which is {high:g} / day; got {low:g} / day")
+    return own

@@ -1,0 +1,173 @@
+"""Drugs, and every part whose units a drug decides."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optimizer._fields import FieldInfo, describe
+from optimizer.scenario.faults import Faults, one_of
+from optimizer.scenario.fields import DOSE, TOTAL, Sizes, is_contextual, level_unit, read_quantity
+from optimizer.scenario.plan import Drug, Part
+from optimizer.scenario.schema import HALF_LIFE, classes
+
+# Stands for a number that was refused, so that the rest can still be checked.
+REFUSED = math.nan
+_NO_DOSE = FieldInfo("", "", minimum=0.0)
+# Pairs of fields of which the first must be the smaller.
+_ORDERED = (("minimum", "maximum", False), ("low", "high", True), ("start", "stop", True))
+
+
+@dataclasses.dataclass
+class Context:
+    """What a checker needs to know besides its own table."""
+
+    faults: Faults
+    sizes: Sizes
+    drugs: tuple[Drug, ...] = ()
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def drug_names(self) -> list[str]:
+        """Names of the drugs."""
+        return [drug.name for drug in self.drugs]
+
+    def drug(self, path: str, name: str) -> Drug | None:
+        """The drug of that name; a fault where there is none."""
+        for drug in self.drugs:
+            if drug.name == name:
+                return drug
+        self.faults.add(path, one_of(self.drug_names, name))
+        return None
+
+    def number(self, path: str, raw: Any, info: FieldInfo, unit: str) -> float:
+        """A quantity in `unit`; a fault and NaN where it is none."""
+        with self.faults.at(path):
+            return read_quantity(raw, info, unit, self.sizes)
+        return REFUSED
+
+    def unit(self, info: FieldInfo, drug: Drug | None) -> str | None:
+        """Unit of a field that concerns `drug`, or all drugs where that is None; None where it cannot be said."""
+        if info.unit in (DOSE, TOTAL):
+            drug = drug or (self.drugs[0] if len(self.drugs) == 1 else None)
+            return None if drug is None else drug.dose_unit if info.unit == DOSE else drug.total_unit
+        direct = drug.direct if drug else bool(self.drugs) and all(d.direct for d in self.drugs)
+        return level_unit(info.unit, direct)
+
+    def part(self, path: str, spec: Any, kind: str, cls: type, drug: Drug | None = None) -> Part:
+        """The fields of `cls` from a checked table, in units that the drug decides."""
+        values: dict[str, Any] = {}
+        units: dict[str, str] = {}
+        for name, info in describe(cls).items():
+            value = getattr(spec, name, None)
+            if value is None:
+                continue
+            place, unit = f"{path}.{name}", info.unit
+            if info.unit and is_contextual(info.unit):
+                known = self.unit(info, drug)
+                if known is None:
+                    self.faults.add(place, "wanted a key drug beside it, as there are several drugs; got none")
+                    continue
+                value, unit = self._contextual(place, value, info, known), known
+            values[name], units[name] = value, unit
+        self._ordered(path, values)
+        return Part(kind, cls, values, units)
+
+    def _contextual(self, path: str, value: Any, info: FieldInfo, unit: str) -> Any:
+        if isinstance(value, tuple | list):
+            return tuple(self.number(f"{path}[{i}]", item, info, unit) for i, item in enumerate(value))
+        return self.number(path, value, info, unit)
+
+    def _ordered(self, path: str, values: Mapping[str, Any]) -> None:
+        for low, high, strictly in _ORDERED:
+            first, second = values.get(low), values.get(high)
+            if first is None or second is None or not (first > second or (strictly and first == second)):
+                continue
+            wanted = f"{'less than' if strictly else 'at most'} {path}.{high}"
+            self.faults.add(f"{path}.{low}", f"wanted {wanted}, which is {second:g}; got {first:g}")
+
+
+def unique(faults: Faults, path: str, names: Sequence[str]) -> None:
+    """A fault for each name that is there twice."""
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            got = f'"{name}", which {path}[{names.index(name)}] has'
+            faults.add(f"{path}[{i}].name", f"wanted a name of its own; got {got}")
+
+
+def _pk(context: Context, path: str, spec: Any) -> Part:
+    """Pharmacokinetics, with a half-life turned into the rate or clearance that it stands for."""
+    part = context.part(path, spec, spec.kind, classes("pk")[spec.kind])
+    if spec.kind not in HALF_LIFE:
+        return part
+    replaced = HALF_LIFE[spec.kind]
+    given = [name for name in (replaced, "half_life") if getattr(spec, name) is not None]
+    if len(given) != 1:
+        got = "both" if given else "neither"
+        context.faults.add(path, f"wanted either {replaced} or half_life; got {got}")
+        return part
+    if given == [replaced]:
+        return part
+    rate = math.log(2.0) / spec.half_life
+    value = rate if replaced == "elimination" else rate * part.values["volume"]
+    unit = describe(part.cls)[replaced].unit
+    return Part(part.kind, part.cls, {**part.values, replaced: value}, {**part.units, replaced: unit})
+
+
+def check_drug(context: Context, path: str, spec: Any) -> Drug:
+    """One drug: its route, the unit of its doses, and its limits."""
+    pk = _pk(context, f"{path}.pk", spec.pk)
+    routes: tuple[str, ...] = pk.cls.routes  # type: ignore[attr-defined]
+    route = spec.route or routes[0]
+    if route not in routes:
+        context.faults.add(f"{path}.route", f"{one_of(routes, route)}, which {pk.kind} cannot be given by")
+    unit: str = pk.cls.dose_unit  # type: ignore[attr-defined]
+    direct = unit == "1"
+    infused = route == "infusion" and not direct
+    dose_unit = f"{unit}/day" if infused else unit
+    minimum = 0.0
+    if spec.dose.min is not None:
+        minimum = context.number(f"{path}.dose.min", spec.dose.min, _NO_DOSE, dose_unit)
+    positive = dataclasses.replace(_NO_DOSE, positive=True)
+    maximum = context.number(f"{path}.dose.max", spec.dose.max, positive, dose_unit)
+    if minimum > maximum:
+        wanted = f"at most dose.max, which is {maximum:g} {dose_unit}"
+        context.faults.add(f"{path}.dose.min", f"wanted {wanted}; got {minimum:g}")
+    drug = Drug(
+        name=spec.name,
+        role=Part(spec.role, classes("role")[spec.role], {}, {}),
+        route=route,
+        pk=pk,
+        dose_unit=dose_unit,
+        total_unit="day" if direct else unit,
+        direct=direct,
+        minimum=minimum,
+        maximum=maximum,
+        doi=tuple(spec.doi or ()),
+    )
+    role = context.part(path, spec, spec.role, drug.role.cls, drug)
+    return dataclasses.replace(drug, role=role)
+
+
+def check_drugs(context: Context, specs: Sequence[Any]) -> None:
+    """All drugs, into the context."""
+    if not specs:
+        context.faults.add("drug", "wanted at least one [[drug]]; got none")
+    drugs = [check_drug(context, f"drug[{i}]", spec) for i, spec in enumerate(specs)]
+    unique(context.faults, "drug", [drug.name for drug in drugs])
+    context.drugs = tuple(drugs)
+
+
+def check_constraints(context: Context, specs: Sequence[Any]) -> tuple[Part, ...]:
+    """All limits, in the units of the drugs that they name."""
+    found = []
+    for i, spec in enumerate(specs):
+        path, drug = f"constraint[{i}]", None
+        if getattr(spec, "drug", None) is not None:
+            drug = context.drug(f"{path}.drug", spec.drug)
+            if drug is None:
+                continue
+        found.append(context.part(path, spec, spec.kind, classes("limit")[spec.kind], drug))
+    return tuple(found)

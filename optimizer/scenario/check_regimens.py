@@ -1,0 +1,229 @@
+"""Decision intervals and the regimens to compare with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from optimizer._fields import FieldInfo
+from optimizer.events import TOLERANCE, DoseEvent, EventError, to_grid
+from optimizer.scenario.check_parts import Context, unique
+from optimizer.scenario.faults import Faults
+from optimizer.scenario.fields import MAX_LIST as MOST_INTERVALS
+from optimizer.scenario.fields import read_quantity
+from optimizer.scenario.plan import Part, RegimenPlan, written
+from optimizer.scenario.schema import classes
+
+MOST_DAYS = 36_525.0
+MOST_DOSES = 100_000
+_AMOUNT = FieldInfo("", "", minimum=0.0)
+_SHORTEST = 1e-6
+
+
+def regular_edges(every: float, horizon: float) -> np.ndarray:
+    """Edges of intervals of `every` days up to the horizon; the last one may be shorter."""
+    # A last sliver that is only rounding is not an interval.
+    count = max(1, math.ceil(horizon / every - 1e-9))
+    return np.array([every * k for k in range(count)] + [horizon])
+
+
+def _fits(faults: Faults, path: str, every: float, horizon: float) -> bool:
+    if every > horizon:
+        faults.add(f"{path}.every", f"wanted at most the horizon, {horizon:g} day; got {every:g} day")
+    elif every < _SHORTEST or horizon / every > MOST_INTERVALS:
+        wanted = f"at most {MOST_INTERVALS} intervals in {horizon:g} day"
+        faults.add(f"{path}.every", f"wanted {wanted}; got {every:g} day each")
+    else:
+        return True
+    return False
+
+
+def check_decision(context: Context, spec: Any) -> tuple[np.ndarray | None, float | None]:
+    """Edges of the decision intervals, and their length where it is regular; no edges where they are refused."""
+    faults = context.faults
+    if spec.edges is not None:
+        extra = [name for name in ("every", "horizon") if getattr(spec, name) is not None]
+        if extra:
+            faults.add("decision", f"wanted either edges, or every and horizon; got edges and {extra[0]}")
+        return _listed(faults, spec.edges), None
+    absent = [name for name in ("every", "horizon") if getattr(spec, name) is None]
+    if absent:
+        faults.add(f"decision.{absent[0]}", "wanted this key beside the other one, or a list of edges; got none")
+        return None, None
+    if spec.horizon > MOST_DAYS:
+        faults.add("decision.horizon", f"wanted at most {MOST_DAYS:g} day; got {spec.horizon:g} day")
+        return None, None
+    if not _fits(faults, "decision", spec.every, spec.horizon):
+        return None, None
+    return regular_edges(spec.every, spec.horizon), spec.every
+
+
+def _listed(faults: Faults, edges: Sequence[float]) -> np.ndarray | None:
+    path = "decision.edges"
+    if not 2 <= len(edges) <= MOST_INTERVALS + 1:
+        faults.add(path, f"wanted 2 to {MOST_INTERVALS + 1} times; got {len(edges)}")
+        return None
+    if edges[0] != 0.0:
+        faults.add(f"{path}[0]", f"wanted 0 day, where the study starts; got {edges[0]:g} day")
+        return None
+    for i in range(1, len(edges)):
+        if not edges[i] - edges[i - 1] > _SHORTEST:
+            faults.add(f"{path}[{i}]", f"wanted more than the {edges[i - 1]:g} day before it; got {edges[i]:g} day")
+            return None
+    if edges[-1] > MOST_DAYS:
+        faults.add(f"{path}[{len(edges) - 1}]", f"wanted at most {MOST_DAYS:g} day; got {edges[-1]:g} day")
+        return None
+    return np.array(edges)
+
+
+def check_regimens(
+    context: Context, specs: Sequence[Any], edges: np.ndarray, constraints: Sequence[Part] = ()
+) -> tuple[RegimenPlan, ...]:
+    """All regimens, on the decision grid refined by the times of their doses."""
+    unique(context.faults, "regimen", [spec.name for spec in specs])
+    regimens, doses = [], 0
+    for i, spec in enumerate(specs):
+        regimen = _regimen(context, f"regimen[{i}]", spec, edges)
+        if regimen is None:
+            continue
+        regimens.append(regimen)
+        doses += 0 if regimen.doses is None else int(np.count_nonzero(regimen.doses))
+        if doses > MOST_DOSES:
+            context.faults.add(f"regimen[{i}]", f"wanted at most {MOST_DOSES} doses in all regimens; got more")
+            break
+    for regimen in regimens:
+        _note_excess(context, regimen, constraints)
+    return tuple(regimens)
+
+
+def _regimen(context: Context, path: str, spec: Any, edges: np.ndarray) -> RegimenPlan | None:
+    if (spec.dose is None) == (spec.policy is None):
+        got = "neither" if spec.dose is None else "both"
+        context.faults.add(path, f"wanted either doses (dose = [] for none) or a policy; got {got}")
+        return None
+    if spec.policy is not None:
+        return _policy(context, path, spec, edges)
+    before, events = len(context.faults.found), []
+    for i, dose in enumerate(spec.dose):
+        place = f"{path}.dose[{i}]"
+        if len(events) > MOST_INTERVALS:
+            context.faults.add(path, f"wanted at most {MOST_INTERVALS} doses; got more")
+            break
+        own = list(_doses(context, place, dose, float(edges[-1])))
+        _once(context, place, own, events)
+        events += own
+    if len(context.faults.found) > before:
+        return None
+    names = context.drug_names
+    routes = {drug.name: drug.route for drug in context.drugs}
+    try:
+        own, doses = to_grid(events, names, float(edges[-1]), routes, edges)
+    except EventError as error:
+        context.faults.add(path, f"wanted doses that fit together; got a fault: {error}")
+        return None
+    return RegimenPlan(spec.name, own, doses, tuple(_dose_table(context, dose) for dose in spec.dose))
+
+
+def _once(context: Context, path: str, own: Sequence[DoseEvent], before: Sequence[DoseEvent]) -> None:
+    """A fault where a drug is given twice at one time."""
+    times = sorted(event.time for event in (*before, *own) if own and event.drug == own[0].drug)
+    for first, second in pairwise(times):
+        if second - first <= TOLERANCE:
+            wanted = f"one dose of {own[0].drug} at a time"
+            context.faults.add(path, f"wanted {wanted}; got a second one on day {second:g}")
+            return
+
+
+def _policy(context: Context, path: str, spec: Any, edges: np.ndarray) -> RegimenPlan | None:
+    policy = spec.policy
+    name = getattr(policy, "drug", None)
+    drug = context.drug(f"{path}.policy.drug", name) if name is not None else None
+    part = context.part(f"{path}.policy", policy, policy.kind, classes("policy")[policy.kind], drug)
+    every = policy.every
+    if every is None:
+        return RegimenPlan(spec.name, edges, policy=part)
+    if not _fits(context.faults, f"{path}.policy", every, float(edges[-1])):
+        return None
+    return RegimenPlan(spec.name, regular_edges(every, float(edges[-1])), policy=part, every=every)
+
+
+def _times(context: Context, path: str, spec: Any, horizon: float) -> list[float]:
+    """Times of the doses of one entry."""
+    faults, start, stop = context.faults, spec.start or 0.0, min(spec.stop or horizon, horizon)
+    if spec.every is not None and spec.days is not None:
+        faults.add(path, "wanted either every or days; got both")
+        return []
+    if spec.days is not None:
+        extra = [name for name in ("start", "stop") if getattr(spec, name) is not None]
+        if extra:
+            faults.add(f"{path}.{extra[0]}", "wanted it beside every only; got it beside days")
+        late = [(i, day) for i, day in enumerate(spec.days) if day >= horizon]
+        for i, day in late:
+            faults.add(f"{path}.days[{i}]", f"wanted a day before the horizon, {horizon:g} day; got {day:g} day")
+        return [] if late else sorted(spec.days)
+    if start >= stop:
+        limit = "the horizon" if spec.stop is None else "stop or the horizon"
+        faults.add(f"{path}.start", f"wanted a day before {limit}, {stop:g} day; got {start:g} day")
+        return []
+    if spec.every is None:
+        return [start]
+    if not _fits(faults, path, min(spec.every, stop - start), stop - start):
+        return []
+    count = max(1, math.ceil((stop - start) / spec.every - 1e-9))
+    return [start + spec.every * k for k in range(count)]
+
+
+def _doses(context: Context, path: str, spec: Any, horizon: float) -> Iterator[DoseEvent]:
+    """Events of one entry: boluses, or infusions until the next one, `stop` or the horizon."""
+    drug = context.drug(f"{path}.drug", spec.drug)
+    times = _times(context, path, spec, horizon)
+    if drug is None or not times:
+        return
+    amount = context.number(f"{path}.amount", spec.amount, _AMOUNT, drug.dose_unit)
+    if drug.route == "bolus" and spec.duration is not None:
+        context.faults.add(f"{path}.duration", f"wanted it for an infusion only; got it for {drug.name}, a bolus")
+    if not amount > 0.0:
+        return
+    last = min(spec.stop or horizon, horizon)
+    for time, after in zip(times, [*times[1:], last], strict=True):
+        if drug.route == "bolus":
+            yield DoseEvent(time, drug.name, amount)
+            continue
+        length = after - time
+        if spec.duration is not None:
+            if spec.duration > length * (1.0 + 1e-9):
+                wanted = f"at most {length:g} day, when the next one begins or dosing ends"
+                context.faults.add(f"{path}.duration", f"wanted {wanted}; got {spec.duration:g} day")
+                return
+            length = min(spec.duration, length)
+        yield DoseEvent(time, drug.name, amount * length, rate=amount)
+
+
+def _dose_table(context: Context, spec: Any) -> dict[str, Any]:
+    """One entry of doses, as resolved."""
+    drug = context.drugs[context.drug_names.index(spec.drug)]
+    amount = read_quantity(spec.amount, _AMOUNT, drug.dose_unit, context.sizes)
+    out: dict[str, Any] = {"drug": spec.drug, "amount": written(amount, drug.dose_unit)}
+    for name in ("every", "start", "stop", "duration"):
+        if getattr(spec, name) is not None:
+            out[name] = written(getattr(spec, name), "day")
+    return out if spec.days is None else out | {"days": [float(day) for day in spec.days]}
+
+
+def _note_excess(context: Context, regimen: RegimenPlan, constraints: Sequence[Part]) -> None:
+    """Note doses above the largest one that the search may give anywhere."""
+    if regimen.doses is None:
+        return
+    for j, drug in enumerate(context.drugs):
+        own = [part.values for part in constraints if part.kind == "dose_bounds" and part.values["drug"] == drug.name]
+        largest = max([drug.maximum, *(bounds["maximum"] for bounds in own if "maximum" in bounds)])
+        over = np.flatnonzero(regimen.doses[:, j] > largest * (1.0 + 1e-12))
+        if over.size:
+            k = int(over[0])
+            given = f"{drug.name} {regimen.doses[k, j]:g} {drug.dose_unit} on day {regimen.edges[k]:g}"
+            most = f"the largest dose of the search, {largest:g} {drug.dose_unit}"
+            context.notes.append(f'regimen "{regimen.name}" gives {given}, more than {most}')

@@ -1,0 +1,129 @@
+"""Reading scenario files: TOML text of at most 1 MiB, with the drug files that it includes."""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from optimizer.scenario.faults import ScenarioError
+from optimizer.scenario.fields import show
+
+MAX_BYTES = 2**20
+# A key of more parts (a.b.c ...) than any scenario has; the parser's time grows with their square.
+_MAX_PARTS = 64
+_RUN = re.compile(r"[\w\"' \t.-]+")
+_DOTS = re.compile(r"\.\.+")
+
+
+def read_toml(path: Path, name: str = "") -> tuple[dict[str, Any], str]:
+    """The tables of a file, and its text.
+
+    Args:
+        path: the file.
+        name: what an error calls it; the path when left out.
+
+    Raises:
+        ScenarioError: no such file, too large, not UTF-8, not TOML, or a number that is not finite.
+    """
+    name = name or str(path)
+    text = _read(path, name)
+    try:
+        data = tomllib.loads(text)
+        faults = [f"{name}: {where}: wanted a finite number; got {value!r}" for where, value in _odd_numbers(data)]
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError([f"{name}: {_toml_fault(str(error))}"]) from None
+    except RecursionError:
+        raise ScenarioError([f"{name}: wanted TOML tables; got brackets or keys nested too deep"]) from None
+    except ValueError:  # a number of more digits than Python reads
+        raise ScenarioError([f"{name}: wanted numbers of reasonable length; got one of thousands of digits"]) from None
+    if faults:
+        raise ScenarioError(faults)
+    return data, text
+
+
+def _read(path: Path, name: str) -> str:
+    try:
+        is_file, got = path.is_file(), "a folder" if path.is_dir() else "nothing there"
+        data = b""
+        if is_file:
+            with open(path, "rb") as handle:
+                data = handle.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else "a name that is no path"
+        raise ScenarioError([f"{name}: wanted a readable file; got {why}"]) from None
+    if not is_file:
+        raise ScenarioError([f"{name}: wanted a scenario file; got {got}"])
+    if len(data) > MAX_BYTES:
+        raise ScenarioError([f"{name}: wanted at most {MAX_BYTES} bytes; got more"])
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line, byte = data.count(b"\n", 0, error.start) + 1, data[error.start]
+        raise ScenarioError([f"{name}: line {line}: wanted UTF-8 text; got the byte {byte:#04x}"]) from None
+    if any(_DOTS.sub("", run).count(".") > _MAX_PARTS for run in _RUN.findall(text)):
+        raise ScenarioError([f"{name}: wanted keys of a few parts; got one of more than {_MAX_PARTS}"])
+    return text
+
+
+def _toml_fault(message: str) -> str:
+    """tomllib's message as place and sentence."""
+    what, _, where = message.partition(" (at ")
+    where = where.rstrip(")")
+    said = f"{what[:1].lower()}{what[1:]}".replace("\n", " ")
+    shown = said if len(said) <= 120 and said.isprintable() else f"{said[:117].encode('unicode_escape').decode()}..."
+    return f"{where or 'the text'}: wanted valid TOML; got a line that is not: {shown}"
+
+
+def _odd_numbers(value: Any, path: str = "") -> list[tuple[str, float]]:
+    """NaN and infinities with their key paths."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return [(path, value)]
+    if isinstance(value, dict):
+        pairs = [(f"{path}.{key}" if path else _plain(key), item) for key, item in value.items()]
+    elif isinstance(value, list):
+        pairs = [(f"{path}[{i}]", item) for i, item in enumerate(value)]
+    else:
+        return []
+    return [found for where, item in pairs for found in _odd_numbers(item, where)]
+
+
+def _plain(key: str) -> str:
+    return key if key.isprintable() and len(key) <= 100 else show(key)
+
+
+def include_drugs(data: dict[str, Any], folder: Path, name: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The tables with each `[[drug]] file = "..."` filled in: keys given in the scenario replace the file's.
+
+    Also returns the file that each such key came from, by its path: {"drug[0].pk": "drugs/cetuximab.toml"}.
+
+    Args:
+        data: tables of a scenario.
+        folder: where relative paths start.
+        name: what an error calls the scenario.
+
+    Raises:
+        ScenarioError: a drug file that cannot be read, or that includes another.
+    """
+    drugs = data.get("drug")
+    if not isinstance(drugs, list):
+        return data, {}
+    merged, origin = [], {}
+    for i, drug in enumerate(drugs):
+        file = drug.get("file") if isinstance(drug, dict) else None
+        if not isinstance(file, str):
+            merged.append(drug)
+            continue
+        path = Path(file)
+        if not file or not file.isprintable() or path.is_absolute() or path.suffix != ".toml":
+            wanted = "a .toml file relative to the scenario"
+            raise ScenarioError([f"{name}: drug[{i}].file: wanted {wanted}; got {show(file)}"])
+        inner, _ = read_toml(folder / path, f"{name}: drug[{i}].file: {file}")
+        if "file" in inner:
+            wanted = "a drug file that includes no other"
+            raise ScenarioError([f"{name}: drug[{i}].file: wanted {wanted}; got {show(file)}"])
+        merged.append(inner | drug)
+        origin |= {f"drug[{i}].{key}": file for key in inner.keys() - drug.keys()}
+    return data | {"drug": merged}, origin

@@ -1,0 +1,94 @@
+"""The scenario's [model] table: `stromal`, `tumor`, and every model that the registry finds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any, Literal
+
+from optimizer._fields import FieldInfo, describe
+from optimizer.mechanisms.stroma import Stroma
+from optimizer.models.stromal import PRESETS, StromalClone
+from optimizer.models.tumor import Tumor
+from optimizer.scenario.fields import Flag, Name, describe_text, fields_of, info_fields, key, many, quantity
+from optimizer.scenario.schema import Spec, classes, first_line, literal, table, union
+
+_SHARE = FieldInfo("1", "share of the divisions of that clone that give this one", minimum=0.0, maximum=1.0)
+
+# Keys of the clones, which the model may give for all of them.
+STROMAL_CLONE = describe(StromalClone)
+# Keys of the stroma under their name in the scenario.
+STROMAL = {
+    "stromal_cells" if name == "cells" else name: info for name, info in describe(Stroma).items() if info.ndim == 0
+}
+# Keys of the tumor as a whole.
+WHOLE = {
+    "carrying_capacity": FieldInfo("cell", "carrying capacity shared by all clones; none when left out", positive=True),
+    "cell_floor": FieldInfo("cell", "cells added before a logarithm is taken", positive=True),
+}
+_TUMOR = describe(Tumor)
+TUMOR_CLONE = {
+    "cells": replace(_TUMOR["initial_cells"], ndim=0),
+    "growth_rate": replace(_TUMOR["growth_rate"], ndim=0),
+    "death_rate": replace(_TUMOR["death_rate"], ndim=0),
+}
+
+
+def _clone(name: str, doc: str, fields: dict[str, Any]) -> type[Spec]:
+    mutation = table(
+        "mutation",
+        "Where a clone comes from.",
+        {"from": key(Name, "name of the clone that divides"), "rate": key(quantity(_SHARE), describe_text(_SHARE))},
+    )
+    common = {
+        "name": key(Name, "name of the clone"),
+        "resistant": key(Flag, "whether it counts as resistant", False),
+        "mutation": key(mutation, "by mutation of another clone at its divisions", None),
+    }
+    return table(name, doc, common | fields)
+
+
+def _stromal() -> type[Spec]:
+    clone = _clone("stromal_clone", "A clone; a key that is left out is the model's.", info_fields(STROMAL_CLONE))
+    fields = {
+        "kind": literal("stromal"),
+        "preset": key(Literal[tuple(PRESETS)], "published parameter set that the other keys override", None),
+        "clone": key(many(clone, 100), "clones; one when left out", None),
+        "mechanism": key(many(union("mechanism"), 20), "further mechanisms", None),
+    }
+    return table(
+        "model_stromal",
+        "Cancer cells that a growth factor of stressed stromal cells shields (doi 10.1038/s41540-025-00495-0).",
+        fields | info_fields(STROMAL | STROMAL_CLONE | WHOLE),
+    )
+
+
+def _tumor() -> type[Spec]:
+    effect = {"effect": key(many(union("effect"), 20), "what the drugs do to it", None)}
+    clone = _clone("tumor_clone", "A clone.", info_fields(TUMOR_CLONE, ("cells", "growth_rate")) | effect)
+    fields = {
+        "kind": literal("tumor"),
+        "growth": key(union("growth"), "growth law; exponential when left out", None),
+        "clone": key(many(clone, 100), "clones"),
+        "mechanism": key(many(union("mechanism"), 20), "mechanisms of resistance and toxicity", None),
+    }
+    floor = info_fields({"cell_floor": WHOLE["cell_floor"]})
+    return table("model_tumor", "Clones under drugs with a growth law, drug effects and mechanisms.", fields | floor)
+
+
+def model_branches(code: tuple[tuple[str, type], ...] = ()) -> dict[str, type[Spec]]:
+    """Tables of the models by kind, those of the registry and those of a user's own files."""
+    found = _known()
+    for kind, cls in code:
+        fields = {"kind": literal(kind), **fields_of(cls)}
+        found = found | {kind: table("model_code", f"{cls.__name__}, a model of one's own.", fields)}
+    return found
+
+
+@cache
+def _known() -> dict[str, type[Spec]]:
+    out = {"stromal": _stromal(), "tumor": _tumor()}
+    for kind, cls in classes("model").items():
+        if kind not in out:
+            out[kind] = table(f"model_{kind}", first_line(cls), {"kind": literal(kind), **fields_of(cls)})
+    return out

@@ -1,0 +1,133 @@
+"""A checked scenario: plain numbers in internal units, names resolved, nothing built yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from optimizer.scenario.fields import Sizes
+from optimizer.scenario.quantities import format_quantity
+
+
+def written(value: Any, unit: str) -> Any:
+    """A value as a scenario would write it: a bare number where there is no unit, else "NUMBER UNIT" text."""
+    if isinstance(value, tuple | list):
+        return [written(item, unit) for item in value]
+    if isinstance(value, bool | str) or unit == "":
+        return value
+    if unit in ("1", "cell"):
+        return value if isinstance(value, int) else float(value) + 0.0
+    return format_quantity(float(value), unit)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One object of the numeric core, to be built.
+
+    Attributes:
+        kind: its word in the scenario.
+        cls: its class.
+        values: what its fields are given, in internal units; fields left out keep their default.
+        units: unit of each of those values; empty for text.
+    """
+
+    kind: str
+    cls: type
+    values: Mapping[str, Any]
+    units: Mapping[str, str]
+
+    def table(self, key: str = "kind") -> dict[str, Any]:
+        """The part as a table of the scenario."""
+        chosen = {key: self.kind} if key else {}
+        return chosen | {name: written(value, self.units.get(name, "")) for name, value in self.values.items()}
+
+
+@dataclass(frozen=True)
+class Drug:
+    """A drug: doses are in `dose_unit`, sums of doses in `total_unit`."""
+
+    name: str
+    role: Part
+    route: str
+    pk: Part
+    dose_unit: str
+    total_unit: str
+    direct: bool
+    minimum: float
+    maximum: float
+    doi: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A clone: its numbers, its effects as (index of the drug, effect), and the clone and rate it arises from."""
+
+    name: str
+    resistant: bool
+    numbers: Mapping[str, float]
+    units: Mapping[str, str]
+    effects: tuple[tuple[int, Part], ...] = ()
+    mutation: tuple[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """The tumor.
+
+    Attributes:
+        kind: "stromal", "tumor", or that of a model which stands alone.
+        whole: numbers of the model as a whole, with their units.
+        alone: the model itself where it is neither stromal nor tumor.
+        observables: names a trajectory will have; None where only the built model knows.
+    """
+
+    kind: str
+    whole: Mapping[str, float]
+    units: Mapping[str, str]
+    clones: tuple[Clone, ...] = ()
+    preset: str | None = None
+    growth: Part | None = None
+    mechanisms: tuple[Part, ...] = ()
+    alone: Part | None = None
+    observables: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class RegimenPlan:
+    """A regimen: doses [K, N] on its own edges, or a policy deciding at its edges."""
+
+    name: str
+    edges: np.ndarray
+    doses: np.ndarray | None = None
+    listed: tuple[Mapping[str, Any], ...] = ()
+    policy: Part | None = None
+    every: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a scenario says, checked."""
+
+    title: str
+    doi: tuple[str, ...]
+    model: Model
+    drugs: tuple[Drug, ...]
+    edges: np.ndarray
+    every: float | None
+    objective: tuple[tuple[float, Part], ...]
+    constraints: tuple[Part, ...]
+    regimens: tuple[RegimenPlan, ...]
+    restarts: int
+    seed: int
+    tolerance: float
+    sizes: Sizes
+    progression_factor: float
+    notes: tuple[str, ...]
+
+    @property
+    def horizon(self) -> float:
+        """End of the last interval [day]."""
+        return float(self.edges[-1])

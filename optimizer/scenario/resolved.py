@@ -1,0 +1,104 @@
+"""What a file means: the plan written as a scenario with every default and unit spelled out."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from optimizer._fields import describe
+from optimizer.scenario.fields import DOSE, DRUG_FIELDS, TOTAL, level_unit
+from optimizer.scenario.plan import Clone, Drug, Part, Plan, RegimenPlan, written
+
+FORMAT = "adose-resolved-1"
+
+
+def resolve(plan: Plan, name: str) -> dict[str, Any]:
+    """JSON-able tables: `scenario` loads as a scenario again, the rest is derived from it."""
+    return {
+        "format": FORMAT,
+        "name": name,
+        "decision_intervals": len(plan.edges) - 1,
+        "drugs": {drug.name: {"dose_unit": drug.dose_unit, "total_unit": drug.total_unit} for drug in plan.drugs},
+        "notes": list(plan.notes),
+        "scenario": _scenario(plan),
+    }
+
+
+def _scenario(plan: Plan) -> dict[str, Any]:
+    patient = {"body_weight": (plan.sizes.weight, "kg_bw"), "body_surface": (plan.sizes.surface, "m2_bsa")}
+    decision: dict[str, Any] = {"edges": [written(edge, "day") for edge in plan.edges]}
+    if plan.every is not None:
+        decision = {"every": written(plan.every, "day"), "horizon": written(plan.horizon, "day")}
+    direct = {drug.name: drug.direct for drug in plan.drugs}
+    everywhere = all(direct.values())
+    return {
+        "title": plan.title,
+        "doi": list(plan.doi),
+        "model": _model(plan, everywhere),
+        "drug": [_drug(drug) for drug in plan.drugs],
+        "decision": decision,
+        "objective": {part.kind: {"weight": weight, **_full(part, "")} for weight, part in plan.objective},
+        "constraint": [_full(p, "kind", direct.get(p.values.get("drug", ""), everywhere)) for p in plan.constraints],
+        "regimen": [_regimen(regimen, everywhere) for regimen in plan.regimens],
+        "search": {"restarts": plan.restarts, "seed": plan.seed, "tolerance": plan.tolerance},
+        "patient": {key: written(value, unit) for key, (value, unit) in patient.items() if value is not None},
+        "progression": {"factor": plan.progression_factor},
+    }
+
+
+def _full(part: Part, key: str = "kind", direct: bool = False) -> dict[str, Any]:
+    """A part with the defaults of its class spelled out; `direct` where a concentration has no unit."""
+    out = part.table(key)
+    fields = {field.name: field for field in dataclasses.fields(part.cls)}
+    for name, info in describe(part.cls).items():
+        default = fields[name].default
+        if name in out or default is dataclasses.MISSING or default is None:
+            continue
+        if info.unit in (DOSE, TOTAL) or name in DRUG_FIELDS:
+            continue
+        out[name] = written(default, level_unit(info.unit, direct))
+    return out
+
+
+def _drug(drug: Drug) -> dict[str, Any]:
+    out = {
+        "name": drug.name,
+        "role": drug.role.kind,
+        "route": drug.route,
+        "pk": _full(drug.pk),
+        "dose": {"min": written(drug.minimum, drug.dose_unit), "max": written(drug.maximum, drug.dose_unit)},
+        "doi": list(drug.doi),
+    }
+    return out | _full(drug.role, "", drug.direct)
+
+
+def _model(plan: Plan, direct: bool) -> dict[str, Any]:
+    model = plan.model
+    if model.alone is not None:
+        return _full(model.alone, "kind", direct)
+    out: dict[str, Any] = {"kind": model.kind}
+    if model.preset:
+        out["preset"] = model.preset
+    out |= {name: written(value, model.units[name]) for name, value in model.whole.items()}
+    if model.kind == "tumor":
+        out["growth"] = {"law": "exponential"} if model.growth is None else _full(model.growth, "law")
+    out["mechanism"] = [_full(part, "kind", direct) for part in model.mechanisms]
+    out["clone"] = [_clone(clone, plan.drugs if model.kind == "tumor" else ()) for clone in model.clones]
+    return out
+
+
+def _clone(clone: Clone, drugs: tuple[Drug, ...]) -> dict[str, Any]:
+    out: dict[str, Any] = {"name": clone.name, "resistant": clone.resistant}
+    out |= {name: written(value, clone.units[name]) for name, value in clone.numbers.items()}
+    if clone.mutation:
+        out["mutation"] = {"from": clone.mutation[0], "rate": clone.mutation[1]}
+    if drugs:
+        out["effect"] = [{"drug": drugs[j].name, **_full(p, "law", drugs[j].direct)} for j, p in clone.effects]
+    return out
+
+
+def _regimen(regimen: RegimenPlan, direct: bool) -> dict[str, Any]:
+    if regimen.policy is None:
+        return {"name": regimen.name, "dose": [dict(entry) for entry in regimen.listed]}
+    every = {} if regimen.every is None else {"every": written(regimen.every, "day")}
+    return {"name": regimen.name, "policy": {**_full(regimen.policy, "kind", direct), **every}}

@@ -1,0 +1,206 @@
+"""Scenario: a checked file, and the objects of the numeric core that it describes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from optimizer.constraints.base import AbstractDoseLimit, ConstraintError, DoseFrame
+from optimizer.policies.base import AbstractPolicy
+from optimizer.scenario import build
+from optimizer.scenario.check import check
+from optimizer.scenario.code import own_models
+from optimizer.scenario.faults import ScenarioError
+from optimizer.scenario.files import include_drugs, read_toml
+from optimizer.scenario.plan import Plan
+from optimizer.scenario.resolved import resolve
+from optimizer.simulate import Grid, System
+
+if TYPE_CHECKING:
+    from optimizer.objectives.base import Objective
+    from optimizer.problem import Problem
+
+
+class Regimen(NamedTuple):
+    """A way of dosing to compare with.
+
+    Attributes:
+        name: name in tables and figures.
+        policy: what it gives: a `Schedule` where the scenario lists doses.
+        grid: when it decides.
+    """
+
+    name: str
+    policy: AbstractPolicy
+    grid: Grid
+
+
+class Scenario:
+    """A scenario file, checked; nothing is built before it is asked for.
+
+    Attributes:
+        name: stem of the file's name.
+        plan: plain numbers in internal units.
+        text: the file as it was read.
+
+    Example:
+        >>> scenario = Scenario.load("scenarios/crc_caf_cetuximab.toml")
+        >>> scenario.seed, scenario.system().drugs
+        (0, ('cetuximab',))
+    """
+
+    def __init__(self, plan: Plan, name: str, text: str = "", file: str = ""):
+        self.plan, self.name, self.text, self.file = plan, name, text, file or name
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], allow_code: bool = False) -> Scenario:
+        """Read and check a TOML file.
+
+        Args:
+            path: the file; drug files and code that it names are relative to it.
+            allow_code: whether a model may come from a Python file that the scenario names.
+
+        Raises:
+            ScenarioError: with every fault that was found, one sentence each.
+        """
+        file, place = str(path), Path(path)
+        data, text = read_toml(place, file)
+        return cls.from_tables(data, place.stem, folder=place.parent, allow_code=allow_code, text=text, file=file)
+
+    @classmethod
+    def from_tables(
+        cls,
+        data: Mapping[str, Any],
+        name: str,
+        *,
+        folder: str | os.PathLike[str] = ".",
+        allow_code: bool = False,
+        text: str = "",
+        file: str = "",
+    ) -> Scenario:
+        """Check tables as a TOML file would hold them, for example the `scenario` of `resolved`.
+
+        Raises:
+            ScenarioError: with every fault that was found, one sentence each.
+        """
+        tables, origin = include_drugs(dict(data), Path(folder), file or name)
+        code = own_models(tables, Path(folder), file or name) if allow_code else {}
+        return cls(check(tables, file or name, code, origin), name, text, file)
+
+    @property
+    def title(self) -> str:
+        """Title in reports; the name where the file gives none."""
+        return self.plan.title or self.name
+
+    @property
+    def doi(self) -> tuple[str, ...]:
+        """Sources."""
+        return self.plan.doi
+
+    @property
+    def seed(self) -> int:
+        """Seed of the starting points."""
+        return self.plan.seed
+
+    @property
+    def restarts(self) -> int:
+        """Number of starting points."""
+        return self.plan.restarts
+
+    @property
+    def tolerance(self) -> float:
+        """Projected-gradient residual at which the search stops."""
+        return self.plan.tolerance
+
+    @property
+    def progression_factor(self) -> float:
+        """Progression is more than this multiple of the cells at the start."""
+        return self.plan.progression_factor
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know though nothing is wrong."""
+        return self.plan.notes
+
+    @property
+    def dose_units(self) -> dict[str, str]:
+        """Unit of a dose by drug."""
+        return {drug.name: drug.dose_unit for drug in self.plan.drugs}
+
+    def system(self) -> System:
+        """Model and pharmacokinetics.
+
+        Raises:
+            ScenarioError: a model of one's own that does not take the numbers given.
+        """
+        try:
+            return build.build_system(self.plan)
+        except (ValueError, TypeError) as error:
+            wanted = f"wanted numbers that fit together; got a fault: {_line(error)}"
+            raise ScenarioError([f"{self.file}: model: {wanted}"]) from error
+
+    def grid(self) -> Grid:
+        """Decision intervals."""
+        return build.build_grid(self.plan.edges)
+
+    def objective(self) -> Objective:
+        """Terms and weights."""
+        return build.build_objective(self.plan)
+
+    def problem(self) -> Problem:
+        """The problem, with arrays in the precision that is switched on.
+
+        Raises:
+            ScenarioError: limits that do not fit the drugs, or that no schedule satisfies.
+        """
+        from optimizer.problem import Problem
+
+        drugs = self.plan.drugs
+        least, most = [drug.minimum for drug in drugs], [drug.maximum for drug in drugs]
+        limits = build.build_constraints(self.plan)
+        system = self.system()
+        try:
+            return Problem.build(system, self.grid(), self.objective(), least, most, limits)
+        except ConstraintError as error:
+            raise ScenarioError([f"{self.file}: {self._culprit(limits)}: {_line(error)}"]) from None
+
+    def _culprit(self, limits: tuple[Any, ...]) -> str:
+        """Key path of the limit that does not fit by itself; of all limits where they only disagree together."""
+        import numpy as np
+
+        drugs, shape = self.plan.drugs, (len(self.plan.edges) - 1, len(self.plan.drugs))
+        for i, limit in enumerate(limits):
+            if not isinstance(limit, AbstractDoseLimit):
+                continue
+            lower = np.broadcast_to([drug.minimum for drug in drugs], shape).copy()
+            upper = np.broadcast_to([drug.maximum for drug in drugs], shape).copy()
+            names, routes = tuple(drug.name for drug in drugs), tuple(drug.route for drug in drugs)
+            try:
+                limit.apply(DoseFrame(names, routes, self.plan.edges, lower, upper))
+            except ConstraintError:
+                return f"constraint[{i}]"
+        return "constraint"
+
+    def regimens(self) -> list[Regimen]:
+        """Ways of dosing to compare with, in the order of the file."""
+        own = self.grid()
+        found = []
+        for regimen in self.plan.regimens:
+            same = regimen.edges.shape == self.plan.edges.shape and (regimen.edges == self.plan.edges).all()
+            grid = own if same else build.build_grid(regimen.edges)
+            found.append(Regimen(regimen.name, build.build_policy(regimen, self.plan), grid))
+        return found
+
+    def resolved(self) -> dict[str, Any]:
+        """What the file means: every number after defaults and conversion, with its unit; ready for JSON.
+
+        Its `scenario` is itself a scenario: `Scenario.from_tables(resolved["scenario"], name)` is this one again.
+        """
+        return resolve(self.plan, self.name)
+
+
+def _line(error: Exception) -> str:
+    """The first line of a message."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,168 @@
+"""The scenario's tables as strict pydantic models, generated from the metadata of the numeric core.
+
+Every kind that a registry finds becomes a branch, so a new file in the numeric core is a new word of the scenario.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, reduce
+from operator import or_
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainValidator,
+    Tag,
+    WithJsonSchema,
+    create_model,
+)
+
+from optimizer._fields import FieldInfo
+from optimizer._registry import discover
+from optimizer.constraints.base import AbstractDoseLimit, AbstractStateLimit
+from optimizer.mechanisms.base import AbstractMechanism
+from optimizer.models.base import AbstractModel
+from optimizer.models.growth import AbstractGrowth
+from optimizer.objectives.base import AbstractTerm
+from optimizer.pharmacology.base import AbstractPK
+from optimizer.pharmacology.effects import AbstractEffect
+from optimizer.pharmacology.roles import AbstractRole
+from optimizer.policies.base import AbstractPolicy
+from optimizer.scenario.fields import Name, fields_of, key, quantity
+from optimizer.scenario.quantities import QuantityError
+
+# A half-life may stand in place of this key.
+HALF_LIFE = {"first_order": "elimination", "one_compartment": "clearance"}
+_HALF_LIFE = FieldInfo("day", "half-life, in place of {}", positive=True)
+_SPAN = FieldInfo("day", "", positive=True)
+
+
+class Spec(BaseModel):
+    """A table of the scenario: unknown keys, wrong types, NaN and infinity are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class Family(NamedTuple):
+    """Classes that a key may choose between.
+
+    Attributes:
+        word: what a user calls them.
+        key: the key that chooses.
+        package: where they are found.
+        bases: their abstract classes.
+        hidden: kinds that are not written in a scenario.
+        default: the kind where the key is left out; empty when it must be given.
+    """
+
+    word: str
+    key: str
+    package: str
+    bases: tuple[type, ...]
+    hidden: tuple[str, ...] = ()
+    default: str = ""
+
+
+FAMILIES = {
+    "pk": Family("pharmacokinetics", "kind", "optimizer.pharmacology", (AbstractPK,)),
+    "role": Family("role", "role", "optimizer.pharmacology", (AbstractRole,), default="inhibitor"),
+    "effect": Family("effect", "law", "optimizer.pharmacology", (AbstractEffect,)),
+    "growth": Family("growth law", "law", "optimizer.models", (AbstractGrowth,)),
+    "mechanism": Family("mechanism", "kind", "optimizer.mechanisms", (AbstractMechanism,)),
+    "term": Family("term", "", "optimizer.objectives", (AbstractTerm,)),
+    "limit": Family("constraint", "kind", "optimizer.constraints", (AbstractDoseLimit, AbstractStateLimit)),
+    "policy": Family("policy", "kind", "optimizer.policies", (AbstractPolicy,), hidden=("schedule",)),
+    "model": Family("model", "kind", "optimizer.models", (AbstractModel,)),
+}
+# Spec of every branch by its tag, for whoever explains an error.
+TAGS: dict[str, type[Spec]] = {}
+
+
+def classes(family: str) -> dict[str, type]:
+    """Classes of a family by kind, those a scenario can name."""
+    entry = FAMILIES[family]
+    found: dict[str, type] = {}
+    for base in entry.bases:
+        found |= discover(entry.package, base)
+    return {kind: cls for kind, cls in sorted(found.items()) if kind not in entry.hidden}
+
+
+def table(name: str, doc: str, fields: dict[str, Any]) -> type[Spec]:
+    """A model with these keys; a keyword such as `from` is the attribute `from_`."""
+    renamed = dict(fields)
+    if "from" in renamed:
+        type_, field = renamed.pop("from")
+        renamed = {"from_": (type_, Field(field.default, description=field.description, alias="from")), **renamed}
+    return create_model(name, __base__=Spec, __doc__=doc, **renamed)
+
+
+def choice(family: str, branches: dict[str, type[Spec]]) -> Any:
+    """Type of a table whose key chooses between the branches."""
+    entry = FAMILIES[family]
+    TAGS.update({f"@{family}:{kind}": spec for kind, spec in branches.items()})
+
+    def pick(value: Any) -> str | None:
+        kind = value.get(entry.key, entry.default or None) if isinstance(value, dict) else None
+        return f"@{family}:{kind}" if isinstance(kind, str) and kind in branches else None
+
+    def refuse(value: Any) -> Any:
+        raise QuantityError(f"wanted no {entry.word}, as none is known; got one")
+
+    if not branches:
+        return Annotated[Any, PlainValidator(refuse), WithJsonSchema({"not": {}})]
+    # A union needs two members: a lone branch stands for both.
+    tagged = [Annotated[spec, Tag(f"@{family}:{kind}")] for kind, spec in branches.items()]
+    if len(tagged) == 1:
+        tagged.append(Annotated[_Nothing, Tag("@nothing")])
+    context: dict[str, str | int | float] = {"family": family, "kinds": ", ".join(branches)}
+    chooser = Discriminator(pick, custom_error_type="choice", custom_error_message=family, custom_error_context=context)
+    return Annotated[reduce(or_, tagged), chooser]
+
+
+class _Nothing(Spec):
+    """Never chosen."""
+
+
+def first_line(cls: type) -> str:
+    """What a class is, from its docstring."""
+    return (cls.__doc__ or cls.__name__).strip().splitlines()[0]
+
+
+def literal(kind: str, default: Any = ...) -> tuple[Any, Any]:
+    """The key that chooses this branch."""
+    return Literal[kind], Field(default)  # type: ignore[valid-type]
+
+
+def _pk(kind: str, cls: type) -> dict[str, Any]:
+    fields = fields_of(cls, contextual=False)
+    if kind in HALF_LIFE:
+        replaced = HALF_LIFE[kind]
+        type_, field = fields[replaced]
+        fields[replaced] = key(type_, field.description, None)
+        fields["half_life"] = key(quantity(_HALF_LIFE), f"half-life [day], in place of {replaced}", None)
+    return fields
+
+
+@cache
+def branches(family: str) -> dict[str, type[Spec]]:
+    """Tables of a family by kind."""
+    entry = FAMILIES[family]
+    extra: dict[str, Callable[[], dict[str, Any]]] = {
+        "effect": lambda: {"drug": key(Name, "name of the drug")},
+        "policy": lambda: {"every": key(quantity(_SPAN), "time between decisions [day]; else the scenario's", None)},
+    }
+    out = {}
+    for kind, cls in classes(family).items():
+        own = _pk(kind, cls) if family == "pk" else fields_of(cls)
+        fields = {entry.key: literal(kind), **extra.get(family, dict)(), **own}
+        out[kind] = table(f"{family}_{kind}", first_line(cls), fields)
+    return out
+
+
+def union(family: str) -> Any:
+    """Type of a table of a family."""
+    return choice(family, branches(family))

@@ -1,0 +1,140 @@
+"""The tables of a scenario file, put together: drugs, decision, objective, limits, regimens, search."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from optimizer._fields import FieldInfo
+from optimizer.scenario.fields import MAX_LIST, Days, Name, Raw, Text, fields_of, key, many, quantity, whole
+from optimizer.scenario.model_schema import model_branches
+from optimizer.scenario.schema import FAMILIES, Spec, choice, classes, first_line, literal, table, union
+
+_SHARE = FieldInfo("1", "weight of the term", minimum=0.0)
+_TIME = FieldInfo("day", "", minimum=0.0)
+_SPAN = FieldInfo("day", "", positive=True)
+
+
+def _drug() -> Any:
+    dose = table(
+        "dose",
+        "Smallest and largest dose of a decision.",
+        {"min": key(Raw, "smallest dose; 0 when left out", None), "max": key(Raw, "largest dose")},
+    )
+    specs = {}
+    for kind, cls in classes("role").items():
+        default = kind if kind == FAMILIES["role"].default else ...
+        fields = {
+            "file": key(Text, "a TOML file with these keys; a key given here replaces the file's", None),
+            "name": key(Name, "name of the drug"),
+            "role": literal(kind, default),
+            "route": key(Literal["bolus", "infusion"], "at once, or at a constant rate in an interval", None),
+            "pk": key(union("pk"), "pharmacokinetics"),
+            "dose": key(dose, "smallest and largest dose"),
+            "doi": key(many(Text, 100), "sources of the numbers", None),
+        }
+        specs[kind] = table(f"drug_{kind}", first_line(cls), fields | fields_of(cls))
+    return choice("role", specs)
+
+
+def _as_table(value: Any) -> Any:
+    return value if isinstance(value, dict) else {"weight": value}
+
+
+def _objective() -> type[Spec]:
+    fields = {}
+    for kind, cls in classes("term").items():
+        own = {"weight": key(quantity(_SHARE), "weight of the term"), **fields_of(cls)}
+        spec = table(f"term_{kind}", first_line(cls), own)
+        either = BeforeValidator(_as_table, json_schema_input_type=quantity(_SHARE) | spec)
+        fields[kind] = key(Annotated[spec, either], first_line(cls), None)
+    return table("objective", "Weights of the terms whose sum is made small.", fields)
+
+
+def _regimen() -> type[Spec]:
+    dose = table(
+        "regimen_dose",
+        "Doses of one drug: once, every so many days, or on listed days.",
+        {
+            "drug": key(Name, "name of the drug"),
+            "amount": key(Raw, "amount of a bolus, rate of an infusion"),
+            "every": key(quantity(_SPAN), "time between doses [day]", None),
+            "days": key(Days, "times of the doses [day]", None),
+            "start": key(quantity(_TIME), "time of the first dose [day]; 0 when left out", None),
+            "stop": key(quantity(_SPAN), "time from which nothing is given [day]; the horizon when left out", None),
+            "duration": key(quantity(_SPAN), "length of an infusion [day]; until the next one when left out", None),
+        },
+    )
+    return table(
+        "regimen",
+        "A way of dosing to compare with: listed doses (none at all for dose = []), or a policy.",
+        {
+            "name": key(Name, "name in tables and figures"),
+            "dose": key(many(dose, 1000), "doses", None),
+            "policy": key(union("policy"), "a rule that doses by what it observes", None),
+        },
+    )
+
+
+def _optional(name: str, doc: str, fields: dict[str, Any]) -> tuple[Any, Any]:
+    spec = table(name, doc, fields)
+    return spec, Field(default_factory=spec, description=doc)
+
+
+def _tables() -> dict[str, Any]:
+    positive = FieldInfo("1", "", positive=True)
+    bounded = FieldInfo("1", "", positive=True, maximum=0.1)
+    decision = table(
+        "decision",
+        "When doses are decided: every so many days up to the horizon, or at listed times.",
+        {
+            "every": key(quantity(_SPAN), "length of an interval [day]", None),
+            "horizon": key(quantity(_SPAN), "end of the last interval [day]", None),
+            "edges": key(
+                many(quantity(_TIME), MAX_LIST + 1),
+                "start of each interval and the end of the last, from 0 [day]",
+                None,
+            ),
+        },
+    )
+    search = {
+        "restarts": key(whole(1, 4096), "starting points", 16),
+        "seed": key(whole(0, 2**32 - 1), "seed of the starting points", 0),
+        "tolerance": key(quantity(bounded), "projected-gradient residual at which the search stops", 1e-6),
+    }
+    patient = {
+        "body_weight": key(quantity(FieldInfo("kg_bw", "", positive=True)), "body weight [kg_bw]", None),
+        "body_surface": key(quantity(FieldInfo("m2_bsa", "", positive=True)), "body surface [m2_bsa]", None),
+    }
+    factor = key(quantity(positive), "progression is more than this multiple of the cells at the start", None)
+    return {
+        "decision": key(decision, "decision intervals"),
+        "objective": key(_objective(), "what is made small", None),
+        "constraint": key(many(union("limit"), 200), "limits", None),
+        "regimen": key(many(_regimen(), 100), "regimens to compare with", None),
+        "search": _optional("search", "How to search.", search),
+        "patient": _optional("patient", "Size of the patient, for doses per body weight or surface.", patient),
+        "progression": _optional("progression", "When the tumor counts as progressed.", {"factor": factor}),
+    }
+
+
+@cache
+def scenario_spec(code: tuple[tuple[str, type], ...] = ()) -> type[Spec]:
+    """The whole scenario.
+
+    Args:
+        code: models from a user's own files, as pairs of the `kind` they are written by and their class.
+    """
+    return table(
+        "scenario",
+        "A study: a tumor, its drugs, what is decided when, and what is wanted.",
+        {
+            "title": key(Text, "title in reports", ""),
+            "doi": key(many(Text, 100), "sources", None),
+            "model": key(choice("model", model_branches(code)), "the tumor"),
+            "drug": key(many(_drug(), 20), "drugs"),
+            **_tables(),
+        },
+    )

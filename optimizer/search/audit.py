@@ -1,0 +1,93 @@
+"""The audit: the result simulated again by an adaptive solver that shares no numerics with the search."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optimizer.policies.schedule import Schedule
+from optimizer.problem import Problem, Report
+
+# Largest difference, relative to one or the value, between search and audit that is let pass.
+TOLERANCE = 1e-5
+# Above this many of the fastest time constants over the horizon an explicit method needs too many steps.
+_STIFF = 2e5
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What the independent solve says.
+
+    Attributes:
+        report: objective, terms and constraints as audited.
+        objective_difference: search minus audit, relative to max(1, |audit|).
+        constraint_differences: by name, the difference in value relative to the limit.
+        gradient_difference: worst difference between the search's directional derivatives and central differences of
+            the audited objective, relative to the gradient's size; None when it was not asked for.
+        rtol: tolerance of the audit's step controller.
+        passed: whether every difference is below 1e-5 (the derivatives': 1e-3) and the solve succeeded.
+    """
+
+    report: Report
+    objective_difference: float
+    constraint_differences: dict[str, float]
+    gradient_difference: float | None
+    rtol: float
+    passed: bool
+
+
+def audit(problem: Problem, doses: np.ndarray, report: Report, seed: int = 0, directions: int = 2) -> Audit:
+    """Simulate a schedule on the decision grid adaptively and compare.
+
+    Args:
+        problem: what was searched.
+        doses: the schedule [K, N].
+        report: what the search says of it.
+        seed: of the directions in which the gradient is compared.
+        directions: how many; each costs two adaptive solves.
+    """
+    from optimizer.simulate.adaptive import solve
+
+    task = problem.task
+    grid, rtol = task.grid, 1e-9
+    fastest = max(task.system.model.layer()[0], float(task.system.model.fastest_rate()))
+    stiff = fastest * float(grid.horizon) > _STIFF
+
+    def simulated(candidate: np.ndarray) -> Report:
+        return problem.report(solve(task.system, jnp.asarray(candidate), grid, rtol, stiff))
+
+    audited = simulated(doses)
+    size = max(1.0, abs(audited.total))
+    difference = (report.total - audited.total) / size
+    by_name = {
+        mine.name: (mine.value - theirs.value) / max(abs(theirs.limit), 1e-300)
+        for mine, theirs in zip(report.constraints, audited.constraints, strict=True)
+    }
+    slope = _gradient_difference(problem, doses, simulated, seed, directions) if directions else None
+    passed = (
+        audited.finite
+        and abs(difference) <= TOLERANCE
+        and all(abs(d) <= TOLERANCE for d in by_name.values())
+        and (slope is None or slope <= 1e-3)
+    )
+    return Audit(audited, difference, by_name, slope, rtol, bool(passed))
+
+
+def _gradient_difference(problem: Problem, doses: np.ndarray, simulated, seed: int, directions: int) -> float:
+    """Directional derivatives against central differences, in random directions that keep doses non-negative."""
+    scale = np.asarray(problem.task.scale)
+    gradient = np.asarray(jax.grad(problem.loss)(jnp.asarray(doses))) * scale
+    rng = np.random.default_rng(seed)
+    worst = 0.0
+    # A dose at zero cannot go below it; it is held, and its neighbors are moved.
+    movable = doses > 2e-4 * scale
+    if not movable.any():
+        return 0.0
+    for _ in range(directions):
+        way = rng.choice([-1.0, 1.0], doses.shape) * movable
+        step = 1e-4 * scale * way
+        measured = (simulated(doses + step).total - simulated(doses - step).total) / 2e-4
+        claimed = float(np.sum(gradient * way))
+        worst = max(worst, abs(measured - claimed) / max(float(np.sum(np.abs(gradient * movable))), 1e-12))
+    return worst

@@ -1,0 +1,122 @@
+"""From a schedule that satisfies the dose limits to rounding, to one that satisfies them exactly, in whole levels."""
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+
+import numpy as np
+
+from optimizer.problem import Problem
+from optimizer.search.starts import center
+
+# Doses this close to a bound (as a share of the largest dose) are put on it.
+_SNAP = 1e-6
+
+
+class NoLevels(ValueError):
+    """No combination of the allowed levels satisfies the other dose limits."""
+
+
+def satisfies(problem: Problem, doses: np.ndarray) -> bool:
+    """Whether every dose limit holds in exact arithmetic on the decimals that will be written out, and in floats."""
+    if (doses < problem.lower).any() or (doses > problem.upper).any():
+        return False
+    for row in problem.rows:
+        used = np.flatnonzero(row.coefficients)
+        terms = zip(row.coefficients.ravel()[used], doses.ravel()[used], strict=True)
+        total = sum((_decimal(c) * _decimal(d) for c, d in terms), Fraction(0))
+        if total > _decimal(row.limit):
+            return False
+    return all(np.isin(doses[:, j], problem.levels[d]).all() for j, d in _leveled(problem))
+
+
+def _decimal(value: float) -> Fraction:
+    return Fraction(repr(float(value)))
+
+
+def _leveled(problem: Problem) -> list[tuple[int, str]]:
+    drugs = problem.task.system.drugs
+    return [(j, drug) for j, drug in enumerate(drugs) if drug in problem.levels]
+
+
+def settle(problem: Problem, doses: np.ndarray) -> np.ndarray:
+    """Put doses next to a bound on it, and move the rest inwards by as little as makes every linear limit hold exactly."""
+    scale = np.asarray(problem.task.scale)
+    lower, upper = problem.lower, problem.upper
+    settled = np.where(doses - lower <= _SNAP * scale, lower, doses)
+    settled = np.clip(np.where(upper - doses <= _SNAP * scale, upper, settled), lower, upper)
+    # Twelve digits are far below what a pump delivers and keep the written numbers short.
+    settled = np.clip(np.vectorize(lambda d: float(f"{d:.12g}"))(settled), lower, upper)
+    unleveled = Problem(problem.task, problem.rows, {})
+    middle = center(problem.task).reshape(settled.shape) * scale
+    share = 1e-13
+    candidate = settled
+    while not satisfies(unleveled, candidate) and share < 1.0:
+        candidate = np.clip(settled + share * (middle - settled), lower, upper)
+        share *= 4.0
+    return candidate
+
+
+def round_to_levels(
+    problem: Problem,
+    doses: np.ndarray,
+    judge: Callable[[np.ndarray], np.ndarray],
+    seed: int,
+) -> np.ndarray:
+    """The best schedule in whole levels that a descent over single steps and exchanges finds from `doses`.
+
+    Args:
+        problem: the limits, with the allowed levels.
+        doses: a schedule that satisfies the linear limits [K, N].
+        judge: merits (small is good) of a batch of schedules [B, K, N].
+        seed: picks the exchanges to try when there are too many.
+
+    Raises:
+        NoLevels: no rounding satisfies the limits.
+    """
+    current = _first_rounding(problem, doses)
+    merit = float(judge(current[None])[0])
+    rng = np.random.default_rng(seed)
+    for _ in range(200):
+        moves = [m for m in _neighbors(problem, current, rng) if satisfies(problem, m)]
+        if not moves:
+            break
+        merits = judge(np.array(moves))
+        best = int(np.argmin(merits))
+        if not merits[best] < merit - 1e-12 * abs(merit):
+            break
+        current, merit = moves[best], float(merits[best])
+    return current
+
+
+def _first_rounding(problem: Problem, doses: np.ndarray) -> np.ndarray:
+    """Nearest levels if they satisfy the limits, else the levels below, else no drug beyond the smallest doses."""
+    nearest, below, least = doses.copy(), doses.copy(), problem.lower.copy()
+    for j, drug in _leveled(problem):
+        levels = problem.levels[drug]
+        at = np.searchsorted(levels, doses[:, j] + 1e-9 * np.abs(doses[:, j]), side="right") - 1
+        below[:, j] = levels[np.maximum(at, 0)]
+        up = levels[np.minimum(at + 1, levels.size - 1)]
+        nearest[:, j] = np.where(up - doses[:, j] < doses[:, j] - below[:, j], up, below[:, j])
+        least[:, j] = levels[np.minimum(np.searchsorted(levels, problem.lower[:, j]), levels.size - 1)]
+    for candidate in (nearest, below, least):
+        if satisfies(problem, candidate):
+            return candidate
+    raise NoLevels("no schedule in the allowed dose levels satisfies the other dose limits")
+
+
+def _neighbors(problem: Problem, doses: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Schedules one level up or down in one dose, or up in one and down in another of the same drug."""
+    for j, drug in _leveled(problem):
+        levels = problem.levels[drug]
+        at = np.searchsorted(levels, doses[:, j])
+        ups = np.flatnonzero(at + 1 < levels.size)
+        downs = np.flatnonzero(at > 0)
+        singles = [[(k, 1)] for k in ups] + [[(k, -1)] for k in downs]
+        pairs = [[(k, 1), (m, -1)] for k in ups for m in downs if k != m]
+        if len(pairs) > 1024:
+            pairs = [pairs[i] for i in np.sort(rng.choice(len(pairs), 1024, replace=False))]
+        for move in singles + pairs:
+            changed = doses.copy()
+            for k, direction in move:
+                changed[k, j] = levels[at[k] + direction]
+            yield changed

@@ -1,0 +1,273 @@
+"""One step of a primal-dual interior-point method with exact second derivatives, for one restart.
+
+Dose limits are linear and the iterates stay strictly inside them; limits on states enter through an augmented
+Lagrangian; terms that are not smooth are followed from temperature 1 down. Nocedal and Wright 2006, chapters 17 and 19
+(doi 10.1007/978-0-387-40065-5); barrier updates after Waechter and Biegler 2006 (doi 10.1007/s10107-004-0559-y).
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from optimizer._axes import Flag, Index, Scalar, Times
+from optimizer.problem import Task
+
+_LEAST_BARRIER = 1e-11
+_LEAST_TEMPERATURE = 1e-3
+_HALVINGS = 12
+_ARMIJO = 1e-4
+
+
+class State(NamedTuple):
+    """A restart in progress.
+
+    Attributes:
+        x: doses as shares [n].
+        low: multipliers of the lower bounds [n].
+        high: multipliers of the upper bounds [n].
+        row: multipliers of the linear limits [rows].
+        barrier: barrier parameter.
+        damping: added to the eigenvalues of the scaled Hessian.
+        prices: multipliers of the state limits, one [T] each.
+        penalty: weight of the augmented Lagrangian.
+        temperature: of the terms that are not smooth.
+        violation: worst relative excess of a state limit.
+        value: objective with penalties.
+        residual: KKT residual, in units of the objective per largest dose.
+        scale: the gradient at the start, which the residual is measured against.
+        iterations: steps taken.
+        done: whether the residual has been reached (and the state limits hold).
+        stuck: whether no step helps any more.
+    """
+
+    x: Float[Array, "n"]
+    low: Float[Array, "n"]
+    high: Float[Array, "n"]
+    row: Float[Array, "rows"]
+    barrier: Scalar
+    damping: Scalar
+    prices: tuple[Times, ...]
+    penalty: Scalar
+    temperature: Scalar
+    violation: Scalar
+    value: Scalar
+    residual: Scalar
+    scale: Scalar
+    iterations: Index
+    done: Flag
+    stuck: Flag
+
+
+def merit(task: Task, x: Array, prices: tuple[Times, ...], penalty: Scalar, temperature: Scalar) -> tuple[Scalar, Any]:
+    """Augmented Lagrangian, and the excess of every state limit at every saved time."""
+    scene = task.simulate(x)
+    value = task.objective.smooth(scene, temperature)
+    excesses = tuple(reading.excess for reading in task.readings(scene))
+    for excess, price in zip(excesses, prices, strict=True):
+        pull = jnp.maximum(price + penalty * excess, 0.0)
+        value = value + jnp.sum(pull**2 - price**2) / (2.0 * penalty)
+    return value, excesses
+
+
+class Gaps(NamedTuple):
+    """Room to each limit."""
+
+    low: Float[Array, "n"]
+    high: Float[Array, "n"]
+    row: Float[Array, "rows"]
+
+
+def gaps(task: Task, x: Float[Array, "n"], free: Bool[Array, "n"]) -> Gaps:
+    """Room to each limit; 1 for unknowns that are fixed."""
+    return Gaps(
+        jnp.where(free, x - task.lower, 1.0),
+        jnp.where(free, task.upper - x, 1.0),
+        task.bound - task.matrix @ x,
+    )
+
+
+def start(task: Task, x: Float[Array, "n"]) -> State:
+    """State of a restart at a strictly feasible point."""
+    free = task.upper > task.lower
+    readings = jax.eval_shape(lambda z: task.readings(task.simulate(z)), x)
+    room, barrier = gaps(task, x, free), jnp.asarray(1e-2)
+    zero, infinite, no = jnp.zeros(()), jnp.asarray(jnp.inf), jnp.asarray(False)
+    return State(
+        x=x,
+        low=jnp.where(free, barrier / room.low, 0.0),
+        high=jnp.where(free, barrier / room.high, 0.0),
+        row=barrier / room.row,
+        barrier=barrier,
+        damping=jnp.asarray(1e-8),
+        prices=tuple(jnp.zeros(r.excess.shape) for r in readings),
+        penalty=jnp.asarray(10.0),
+        temperature=jnp.asarray(_LEAST_TEMPERATURE if task.objective.is_smooth else 1.0),
+        violation=zero,
+        value=infinite,
+        residual=infinite,
+        scale=zero,
+        iterations=jnp.zeros((), int),
+        done=no,
+        stuck=no,
+    )
+
+
+def derivatives(function: Any, x: Float[Array, "n"]) -> tuple[Scalar, Any, Array, Array]:
+    """Value, auxiliary output, gradient and Hessian of a scalar function with an auxiliary output."""
+    gradient = jax.value_and_grad(function, has_aux=True)
+    ((value, aux), slope), (_, hessian) = jax.vmap(
+        lambda v: jax.jvp(gradient, (x,), (v,)), out_axes=((None, None), (0, 0))
+    )(jnp.eye(x.size))
+    return value, aux, slope, hessian
+
+
+def step(task: Task, state: State, tolerance: float, limit_tolerance: float) -> State:
+    """One iteration: derivatives, convergence test, modified Newton direction, line search, multipliers."""
+    free = task.upper > task.lower
+
+    def function(z: Array) -> tuple[Scalar, Any]:
+        return merit(task, z, state.prices, state.penalty, state.temperature)
+
+    value, excesses, slope, hessian = derivatives(function, state.x)
+    slope = jnp.where(free, slope, 0.0)
+    room = gaps(task, state.x, free)
+    scale = jnp.where(state.iterations == 0, jnp.maximum(jnp.max(jnp.abs(slope)), 1e-8), state.scale)
+    stationary = jnp.where(free, slope - state.low + state.high + state.row @ task.matrix, 0.0)
+    products = jnp.concatenate([state.low * room.low, state.high * room.high, state.row * room.row])
+    residual = jnp.maximum(jnp.max(jnp.abs(stationary)), jnp.max(products))
+    violation = jnp.max(jnp.stack([jnp.zeros(()), *(jnp.max(e) for e in excesses)]))
+
+    # Finished on this subproblem? Then tighten it, or stop.
+    solved = residual <= tolerance * scale
+    cold = state.temperature <= _LEAST_TEMPERATURE * 1.001
+    drift = [jnp.max(jnp.abs(_reprice(p, e, state.penalty) - p)) for p, e in zip(state.prices, excesses, strict=True)]
+    settled = jnp.max(jnp.stack([jnp.zeros(()), *drift])) <= 1e3 * tolerance * scale
+    done = solved & cold & (violation <= limit_tolerance) & settled
+    # Early subproblems need not be solved to the end.
+    near = residual <= jnp.where(cold, 30.0, 1e3) * tolerance * scale
+    tighten = near & ~done & (jnp.asarray(len(state.prices) > 0) | ~cold)
+
+    # Barrier: lowered as soon as its own problem is solved to a few times its value.
+    barrier = state.barrier
+    for _ in range(3):
+        centered = jnp.maximum(
+            jnp.max(jnp.abs(stationary)), jnp.max(jnp.abs(products - jnp.where(products > 0, barrier, 0.0)))
+        )
+        smaller = jnp.maximum(_LEAST_BARRIER, jnp.minimum(0.2 * barrier, barrier**1.5))
+        floor = jnp.maximum(_LEAST_BARRIER, 0.1 * tolerance * scale)
+        barrier = jnp.where((centered <= 10.0 * barrier) & (barrier > floor), smaller, barrier)
+
+    sigma_low, sigma_high, sigma_row = state.low / room.low, state.high / room.high, state.row / room.row
+    curvature = jnp.where(free[:, None] & free[None, :], hessian, 0.0)
+    curvature = curvature + jnp.diag(jnp.where(free, sigma_low + sigma_high, 1.0))
+    curvature = curvature + jnp.where(free[:, None] & free[None, :], (task.matrix.T * sigma_row) @ task.matrix, 0.0)
+    downhill = -slope + jnp.where(free, barrier / room.low - barrier / room.high, 0.0)
+    downhill = downhill - jnp.where(free, (barrier / room.row) @ task.matrix, 0.0)
+    dx, lowest = _direction(curvature, downhill, state.damping, solved)
+    dx = jnp.where(free, dx, 0.0)
+
+    d_low = jnp.where(free, barrier / room.low - state.low - sigma_low * dx, 0.0)
+    d_high = jnp.where(free, barrier / room.high - state.high + sigma_high * dx, 0.0)
+    shift = task.matrix @ dx
+    d_row = barrier / room.row - state.row + sigma_row * shift
+    keep = jnp.maximum(0.99, 1.0 - barrier)
+    reach = keep * _reach(jnp.concatenate([room.low, room.high, room.row]), jnp.concatenate([dx, -dx, -shift]))
+    dual = keep * _reach(jnp.concatenate([state.low, state.high, state.row]), jnp.concatenate([d_low, d_high, d_row]))
+
+    def barrier_value(z: Array, value: Scalar) -> Scalar:
+        left = gaps(task, z, free)
+        logs = jnp.log(jnp.maximum(jnp.concatenate([left.low, left.high, left.row]), 1e-300))
+        return value - barrier * jnp.sum(logs)
+
+    now = barrier_value(state.x, value)
+    along = jnp.minimum(-downhill @ dx, 0.0)
+    length, halvings = _backtrack(
+        lambda a: barrier_value(state.x + a * dx, function(state.x + a * dx)[0]), now, along, jnp.minimum(reach, 1.0)
+    )
+    moved = halvings < _HALVINGS
+    x = state.x + jnp.where(moved, length, 0.0) * dx
+    change = jnp.where(halvings == 0, 0.1, jnp.where(halvings < 3, 1.0, 30.0))
+    damping = jnp.clip(state.damping * change, 1e-10, 1e6)
+
+    after = gaps(task, x, free)
+    low = _guard(state.low + jnp.minimum(dual, 1.0) * d_low, barrier, after.low, free)
+    high = _guard(state.high + jnp.minimum(dual, 1.0) * d_high, barrier, after.high, free)
+    row = _guard(state.row + jnp.minimum(dual, 1.0) * d_row, barrier, after.row, jnp.ones_like(after.row, bool))
+
+    prices = tuple(
+        jnp.where(tighten, _reprice(p, e, state.penalty), p) for p, e in zip(state.prices, excesses, strict=True)
+    )
+    slow = tighten & (violation > jnp.maximum(0.25 * state.violation, limit_tolerance))
+    following = State(
+        x=jnp.where(tighten, state.x, x),
+        low=low,
+        high=high,
+        row=row,
+        barrier=jnp.where(tighten, jnp.maximum(barrier, 1e-7), barrier),
+        damping=jnp.where(tighten, 1e-8, damping),
+        prices=prices,
+        penalty=jnp.where(slow, jnp.minimum(state.penalty * 4.0, 1e8), state.penalty),
+        temperature=jnp.where(tighten, jnp.maximum(state.temperature * 0.4, _LEAST_TEMPERATURE), state.temperature),
+        violation=jnp.where(tighten, violation, state.violation),
+        value=value,
+        residual=residual / scale,
+        scale=scale,
+        iterations=state.iterations + 1,
+        done=done & (lowest > -1e-6 * jnp.maximum(1.0, scale)),
+        stuck=~moved & (state.damping > 1e5),
+    )
+    finished = state.done | state.stuck | done
+    stay = state._replace(
+        value=following.value, residual=following.residual, scale=scale, violation=violation, done=following.done
+    )
+    stay = jax.tree.map(lambda a, b: jnp.where(state.done | state.stuck, a, b), state, stay)
+    return jax.tree.map(lambda a, b: jnp.where(finished, a, b), stay, following)
+
+
+def _backtrack(function: Any, now: Scalar, slope: Scalar, longest: Scalar) -> tuple[Scalar, Index]:
+    """First of longest / 2^j that satisfies Armijo's condition, and j (the limit of halvings when none does)."""
+
+    def tried(carry: Any) -> Any:
+        length, halvings, _ = carry
+        value = function(length)
+        # The last term lets a step through whose gain is below rounding.
+        good = jnp.isfinite(value) & (value <= now + _ARMIJO * length * slope + 1e-13 * jnp.abs(now))
+        return jnp.where(good, length, 0.5 * length), halvings + jnp.where(good, 0, 1), good
+
+    first = (longest, jnp.zeros((), int), jnp.asarray(False))
+    length, halvings, _ = jax.lax.while_loop(lambda c: ~c[2] & (c[1] < _HALVINGS), tried, first)
+    return length, halvings
+
+
+def _reprice(price: Times, excess: Times, penalty: Scalar) -> Times:
+    return jnp.maximum(price + penalty * excess, 0.0)
+
+
+def _reach(room: Array, speed: Array) -> Scalar:
+    """Longest step that keeps all room positive."""
+    return jnp.min(jnp.where(speed < 0, -room / jnp.where(speed < 0, speed, -1.0), jnp.inf), initial=jnp.inf)
+
+
+def _guard(multiplier: Array, barrier: Scalar, room: Array, free: Array) -> Array:
+    """Keep a multiplier within a wide band around barrier / room, and at zero for fixed unknowns."""
+    center = barrier / room
+    return jnp.where(free, jnp.clip(multiplier, 1e-8 * center, 1e10 * center), 0.0)
+
+
+def _direction(curvature: Array, downhill: Array, damping: Scalar, solved: Flag) -> tuple[Array, Scalar]:
+    """Newton direction with every eigenvalue of the scaled matrix made positive, and the lowest eigenvalue.
+
+    Negative curvature is followed by its absolute value, so the direction leaves saddle points; at a point that is
+    stationary and yet no minimum it is the direction of the lowest eigenvalue.
+    """
+    size = 1.0 / jnp.sqrt(jnp.maximum(jnp.abs(jnp.diagonal(curvature)), 1e-8))
+    scaled = curvature * size[:, None] * size[None, :]
+    values, vectors = jnp.linalg.eigh(0.5 * (scaled + scaled.T))
+    safe = jnp.maximum(jnp.abs(values), 1e-9) + damping
+    along = (vectors.T @ (size * downhill)) / safe
+    saddle = solved & (values[0] < -1e-6)
+    kick = jnp.where(along[0] >= 0, 1e-2, -1e-2)
+    along = along.at[0].add(jnp.where(saddle, kick, 0.0))
+    return size * (vectors @ along), values[0]

@@ -1,0 +1,42 @@
+"""How far a schedule is from satisfying the first-order conditions, measured apart from the search that found it."""
+
+import numpy as np
+from scipy.optimize import nnls
+
+from optimizer.problem import Task
+
+# A limit counts as active when its room is below this share of its size.
+_ACTIVE = 1e-6
+
+
+def residual(task: Task, shares: np.ndarray, gradient: np.ndarray) -> float:
+    """Smallest |gradient + sum of multipliers times active limits|, the multipliers being non-negative.
+
+    Zero at a point that satisfies the Karush-Kuhn-Tucker conditions. Unlike the size of the last step it cannot be
+    fooled by a method that has stalled.
+
+    Args:
+        task: the limits.
+        shares: the point, flattened shares of the largest doses [n].
+        gradient: of the objective with respect to the shares [n].
+
+    Returns:
+        The largest entry of the remainder, in units of the objective per largest dose.
+    """
+    lower, upper, matrix, bound = (np.asarray(a) for a in (task.lower, task.upper, task.matrix, task.bound))
+    free = upper > lower
+    identity = np.eye(shares.size)
+    width = np.where(free, upper - lower, 1.0)
+    columns = [
+        -identity[:, free & (shares - lower <= _ACTIVE * width)],
+        identity[:, free & (upper - shares <= _ACTIVE * width)],
+        matrix[bound - matrix @ shares <= _ACTIVE * np.maximum(np.abs(bound), 1.0)].T,
+    ]
+    active = np.hstack(columns)[free]
+    slope = np.asarray(gradient)[free]
+    if not slope.size:
+        return 0.0
+    if active.shape[1]:
+        multipliers, _ = nnls(active, -slope)
+        slope = slope + active @ multipliers
+    return float(np.max(np.abs(slope)))

@@ -1,0 +1,1 @@
+"""Policies for tests of how a scenario names them."""
