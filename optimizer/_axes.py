@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 Scalar: TypeAlias = Float[Array, ""]
 Flag: TypeAlias = Bool[Array, ""]
 Index: TypeAlias = Int[Array, ""]
-Edges: TypeAlias = Float[Array, "K+1"]
+Edges: TypeAlias = Float[Array, "edges"]
 Doses: TypeAlias = Float[Array, "K N"]
 Conc: TypeAlias = Float[Array, "N"]
 Clones: TypeAlias = Float[Array, "M"]
