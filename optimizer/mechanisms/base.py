@@ -57,6 +57,10 @@ class AbstractMechanism(eqx.Module):
         """Rate [1/day] at which a response sweeps through its transition while a drug declines at `decline` [1/day]."""
         return 0.0
 
+    def kinks(self) -> tuple[tuple[int, Scalar], ...]:
+        """Concentrations at which the equations are continuous but not smooth: (number of the drug, level [mg/L])."""
+        return ()
+
     def advance(self, state: Any, tau: Nodes, conc: Float[Array, "Q N"]) -> Any:
         """States at the nodes of one interval [Q, ...]; only for mechanisms that do not listen."""
         nobody = jnp.zeros(0)

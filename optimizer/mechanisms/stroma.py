@@ -170,6 +170,10 @@ class Stroma(AbstractMechanism):
         stress = decline * (self.secretion_slope * self.secretion_midpoint + 4.0)
         return float(stress * self._steepness()) / 2.0
 
+    def kinks(self) -> tuple[tuple[int, Scalar], ...]:
+        blockers = [(j, role) for j, role in enumerate(self.roles) if isinstance(role, LigandBlocker)]
+        return tuple((j, 1.0 / jnp.maximum(role.efficacy, 1e-30)) for j, role in blockers)
+
     def layer(self) -> tuple[float, float]:
         rate = jnp.max(self.growth_factor_decay + self.secretion_rate * self.cells)
         return float(rate), float(self._steepness())

@@ -64,6 +64,10 @@ class AbstractModel(eqx.Module):
         """Rate [1/day] at which a response sweeps through its transition while a drug declines at `decline` [1/day]."""
         return 0.0
 
+    def kinks(self) -> tuple[tuple[int, Scalar], ...]:
+        """Concentrations at which the equations are continuous but not smooth: (number of the drug, level [mg/L])."""
+        return ()
+
     def observables(self, y: Any, conc: Conc) -> dict[str, Array]:
         """Further quantities worth reporting, by name (`observable_names`)."""
         return {}

@@ -121,6 +121,9 @@ class Tumor(AbstractModel):
     def sharpness(self, decline: float) -> float:
         return max((m.sharpness(decline) for m in self.mechanisms), default=0.0)
 
+    def kinks(self) -> tuple[tuple[int, Scalar], ...]:
+        return tuple(kink for m in self.mechanisms for kink in m.kinks())
+
     # --- equations --------------------------------------------------------------------------------------------
 
     def initial_state(self) -> TumorState:

@@ -136,7 +136,7 @@ def step(task: Task, state: State, tolerance: float, limit_tolerance: float) -> 
     scale = jnp.where(state.iterations == 0, jnp.maximum(jnp.max(jnp.abs(slope)), 1e-8), state.scale)
     stationary = jnp.where(free, slope - state.low + state.high + state.row @ task.matrix, 0.0)
     products = jnp.concatenate([state.low * room.low, state.high * room.high, state.row * room.row])
-    residual = jnp.maximum(jnp.max(jnp.abs(stationary)), jnp.max(products))
+    residual = jnp.maximum(jnp.max(jnp.abs(stationary)), jnp.sum(products))
     violation = jnp.max(jnp.stack([jnp.zeros(()), *(jnp.max(e) for e in excesses)]))
 
     # Finished on this subproblem? Then tighten it, or stop.
@@ -156,7 +156,7 @@ def step(task: Task, state: State, tolerance: float, limit_tolerance: float) -> 
             jnp.max(jnp.abs(stationary)), jnp.max(jnp.abs(products - jnp.where(products > 0, barrier, 0.0)))
         )
         smaller = jnp.maximum(_LEAST_BARRIER, jnp.minimum(0.2 * barrier, barrier**1.5))
-        floor = jnp.maximum(_LEAST_BARRIER, 0.1 * tolerance * scale)
+        floor = jnp.maximum(_LEAST_BARRIER, 0.1 * tolerance * scale / products.size)
         barrier = jnp.where((centered <= 10.0 * barrier) & (barrier > floor), smaller, barrier)
 
     sigma_low, sigma_high, sigma_row = state.low / room.low, state.high / room.high, state.row / room.row

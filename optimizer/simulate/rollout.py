@@ -1,7 +1,7 @@
 """System, Grid, Trajectory and the rollout: a scan over decision intervals on fixed nodes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -175,7 +175,7 @@ def rollout(system: System, policy: AbstractPolicy, grid: Grid) -> Trajectory:
         seen = Observation(index, time, length, model.burden(y), start_burden)
         dose, memory = policy.decide(memory, seen)
         pk, rate = system.give(pk, dose), system.rates(dose)
-        tau = system.mesh.nodes(length)
+        tau = _with_kinks(system, system.mesh.nodes(length), pk, rate)
         levels = [jax.vmap(p.evolve, (None, None, 0))(s, r, tau) for p, s, r in zip(pks, pk, rate, strict=True)]
         conc = jax.vmap(system.concentrations, (0, None))(tuple(levels), rate)
         states = model.advance(y, time, tau, conc)
@@ -186,6 +186,38 @@ def rollout(system: System, policy: AbstractPolicy, grid: Grid) -> Trajectory:
     inputs = (jnp.arange(grid.count), grid.edges[:-1], grid.lengths)
     _, (times, weights, conc, states, doses) = jax.lax.scan(interval, carry, inputs)
     return read_out(system, times, weights, conc, states, doses)
+
+
+def _with_kinks(system: System, tau: Array, pk: tuple[Any, ...], rate: Array) -> Array:
+    """Nodes of an interval with a panel edge wherever a concentration crosses a level at which the equations have a kink."""
+    for drug, level in system.model.kinks():
+        kinetics, state, given = system.pharmacokinetics[drug], pk[drug], rate[drug]
+
+        def above(t: Scalar, kinetics=kinetics, state=state, given=given, level=level) -> Scalar:
+            return kinetics.concentration(kinetics.evolve(state, given, t), given) - level
+
+        tau = _mesh.snap(tau, *_crossing(above, tau[::2]))
+    return tau
+
+
+def _crossing(function: Callable[[Scalar], Scalar], edges: Array) -> tuple[Scalar, Flag]:
+    """First time at which a function changes sign between edges, with exact first and second derivatives; and if it does."""
+
+    def newton(t: Scalar) -> Scalar:
+        value, slope = jax.jvp(function, (t,), (jnp.ones_like(t),))
+        return t - jnp.where(present, value / jnp.where(present, slope, 1.0), 0.0)
+
+    values = jax.lax.stop_gradient(jax.vmap(function)(edges))
+    changes = values[:-1] * values[1:] < 0.0
+    # A touch without a slope is no crossing worth an edge.
+    present, first = jnp.any(changes), jnp.argmax(changes)
+    low, high = edges[first], edges[first + 1]
+    drop = jnp.where(present, values[first] - values[first + 1], 1.0)
+    time = low + (high - low) * jnp.clip(values[first] / drop, 0.0, 1.0)
+    for _ in range(3):
+        time = jax.lax.stop_gradient(jnp.clip(newton(time), low, high))
+    # Each Newton step from a root that does not move doubles the order to which the derivatives are right.
+    return newton(newton(time)), present
 
 
 def choose_mesh(
