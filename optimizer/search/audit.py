@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Report
 
 # Largest difference, relative to one or the value, between search and audit that is let pass.
@@ -24,7 +23,7 @@ class Audit:
         objective_difference: search minus audit, relative to max(1, |audit|).
         constraint_differences: by name, the difference in value relative to the limit.
         gradient_difference: worst difference between the search's directional derivatives and central differences of
-            the audited objective, relative to the gradient's size; None when it was not asked for.
+            the audited objective, relative to the gradient's size (here or at the start); None when not asked for.
         rtol: tolerance of the audit's step controller.
         passed: whether every difference is below 1e-5 (the derivatives': 1e-3) and the solve succeeded.
     """
@@ -37,13 +36,17 @@ class Audit:
     passed: bool
 
 
-def audit(problem: Problem, doses: np.ndarray, report: Report, seed: int = 0, directions: int = 2) -> Audit:
+def audit(
+    problem: Problem, doses: np.ndarray, report: Report, slope: float, seed: int = 0, directions: int = 2
+) -> Audit:
     """Simulate a schedule on the decision grid adaptively and compare.
 
     Args:
         problem: what was searched.
         doses: the schedule [K, N].
         report: what the search says of it.
+        slope: size of the gradient where the search began [objective per largest dose]; at an optimum the gradient
+            itself is nothing to measure a difference against.
         seed: of the directions in which the gradient is compared.
         directions: how many; each costs two adaptive solves.
     """
@@ -64,17 +67,19 @@ def audit(problem: Problem, doses: np.ndarray, report: Report, seed: int = 0, di
         mine.name: (mine.value - theirs.value) / max(abs(theirs.limit), 1e-300)
         for mine, theirs in zip(report.constraints, audited.constraints, strict=True)
     }
-    slope = _gradient_difference(problem, doses, simulated, seed, directions) if directions else None
+    slopes = _gradient_difference(problem, doses, simulated, slope, seed, directions) if directions else None
     passed = (
         audited.finite
         and abs(difference) <= TOLERANCE
         and all(abs(d) <= TOLERANCE for d in by_name.values())
-        and (slope is None or slope <= 1e-3)
+        and (slopes is None or slopes <= 1e-3)
     )
-    return Audit(audited, difference, by_name, slope, rtol, bool(passed))
+    return Audit(audited, difference, by_name, slopes, rtol, bool(passed))
 
 
-def _gradient_difference(problem: Problem, doses: np.ndarray, simulated, seed: int, directions: int) -> float:
+def _gradient_difference(
+    problem: Problem, doses: np.ndarray, simulated, slope: float, seed: int, directions: int
+) -> float:
     """Directional derivatives against central differences, in random directions that keep doses non-negative."""
     scale = np.asarray(problem.task.scale)
     gradient = np.asarray(jax.grad(problem.loss)(jnp.asarray(doses))) * scale
@@ -89,5 +94,6 @@ def _gradient_difference(problem: Problem, doses: np.ndarray, simulated, seed: i
         step = 1e-4 * scale * way
         measured = (simulated(doses + step).total - simulated(doses - step).total) / 2e-4
         claimed = float(np.sum(gradient * way))
-        worst = max(worst, abs(measured - claimed) / max(float(np.sum(np.abs(gradient * movable))), 1e-12))
+        size = max(float(np.sum(np.abs(gradient * movable))), slope * np.sqrt(movable.sum()), 1e-12)
+        worst = max(worst, abs(measured - claimed) / size)
     return worst

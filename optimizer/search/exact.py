@@ -39,7 +39,7 @@ def _leveled(problem: Problem) -> list[tuple[int, str]]:
 
 
 def settle(problem: Problem, doses: np.ndarray) -> np.ndarray:
-    """Put doses next to a bound on it, and move the rest inwards by as little as makes every linear limit hold exactly."""
+    """Put doses next to a bound on it, and move the rest inwards by the least that makes every linear limit hold exactly."""
     scale = np.asarray(problem.task.scale)
     lower, upper = problem.lower, problem.upper
     settled = np.where(doses - lower <= _SNAP * scale, lower, doses)

@@ -1,0 +1,135 @@
+"""Runs the restarts: one compiled program, a thread for each core, slices short enough to report and to stop."""
+
+import itertools
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optimizer._axes import Index
+from optimizer.problem import Task
+from optimizer.search.interior_point import State, start, step
+
+# State limits are driven to a tenth of what the audit lets pass.
+_LIMIT_TOLERANCE = 1e-7
+_SLICE = 8
+_MOST_ITERATIONS = 400
+
+
+class Progress(NamedTuple):
+    """What a search reports while it runs.
+
+    Attributes:
+        phase: "compile", "search", "levels" or "audit".
+        done: restarts finished.
+        total: restarts.
+        best: smallest objective so far; None before there is one.
+    """
+
+    phase: str
+    done: int
+    total: int
+    best: float | None
+
+
+@dataclass
+class Run:
+    """Restarts that were run.
+
+    Attributes:
+        states: the last state of each restart.
+        history: objective (with penalties) of each restart after each of its slices [rounds, R]; NaN before the first.
+        compile_seconds: tracing and compilation.
+        search_seconds: the steps.
+        interrupted: whether the user stopped it.
+    """
+
+    states: list[State]
+    history: np.ndarray
+    compile_seconds: float
+    search_seconds: float
+    interrupted: bool
+
+
+@eqx.filter_jit
+def _begin(task: Task, x: jax.Array) -> State:
+    return start(task, x)
+
+
+@eqx.filter_jit
+def _advance(task: Task, state: State, steps: Index, tolerance: jax.Array) -> State:
+    """Up to `steps` iterations; a restart that is done or stuck takes none."""
+    goal = state.iterations + steps
+    return jax.lax.while_loop(
+        lambda s: (s.iterations < goal) & ~(s.done | s.stuck),
+        lambda s: step(task, s, tolerance, _LIMIT_TOLERANCE),
+        state,
+    )
+
+
+def run(task: Task, points: jax.Array, tolerance: float, progress: Callable[[Progress], None]) -> Run:
+    """Take every starting point [R, n] to a stationary point.
+
+    Restarts differ up to fourfold in their iterations, so they are not stepped in lockstep: the program of one restart
+    is compiled once and each core takes the next restart that is waiting. A result depends on its starting point alone.
+    """
+    total = points.shape[0]
+    progress(Progress("compile", 0, total, None))
+    began, limit = time.perf_counter(), jnp.asarray(tolerance)
+    states = [_begin(task, point) for point in points]
+    jax.block_until_ready(_advance(task, states[0], jnp.asarray(0), limit))
+    compiled = time.perf_counter()
+    best, rounds = np.inf, [[np.nan] * total]
+    pending: dict[Future[State], int] = {}
+    counts, interrupted = [0] * total, False
+    pool = ThreadPoolExecutor(max(1, min(total, _cores())))
+
+    def submit(r: int) -> None:
+        work = pool.submit(lambda s: jax.block_until_ready(_advance(task, s, jnp.asarray(_SLICE), limit)), states[r])
+        pending[work] = r
+
+    try:
+        progress(Progress("search", 0, total, None))
+        for r in range(total):
+            submit(r)
+        finished = 0
+        while pending:
+            for work in wait(pending, return_when=FIRST_COMPLETED).done:
+                r = pending.pop(work)
+                states[r] = state = work.result()
+                counts[r] += 1
+                while len(rounds) < counts[r]:
+                    rounds.append([np.nan] * total)
+                rounds[counts[r] - 1][r] = float(state.value)
+                if state.done or state.stuck or int(state.iterations) >= _MOST_ITERATIONS:
+                    finished += 1
+                    best = min(best, float(state.value)) if np.isfinite(float(state.value)) else best
+                else:
+                    submit(r)
+                progress(Progress("search", finished, total, best if np.isfinite(best) else None))
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    return Run(states, _filled(np.array(rounds)), compiled - began, time.perf_counter() - compiled, interrupted)
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
+
+
+def _filled(history: np.ndarray) -> np.ndarray:
+    """A restart that has stopped keeps its last value."""
+    for before, after in itertools.pairwise(history):
+        after[np.isnan(after)] = before[np.isnan(after)]
+    return history
