@@ -13,20 +13,26 @@ from optimizer.objectives.base import AbstractTerm, Scene
 def time_above(times: Times, log_burden: Times, level: Scalar) -> Scalar:
     """First time [day] at which the logarithm of the burden exceeds `level`; the last saved time when it never does.
 
-    The nodes come in panels (start, middle, end); inside the panel where it happens, the crossing is the root of the
-    quadratic through its three nodes.
+    The crossing is the root of the quadratic through the two nodes around it and the next one (the one before where the
+    next is a dose edge, at which the slope jumps).
     """
     above = log_burden > level
     reached = jnp.any(above)
-    hit = jnp.argmax(above)
-    middle = jnp.clip(hit + (hit % 2 == 0) * -1, 1, times.shape[0] - 2)
-    t0, t2 = times[middle - 1], times[middle + 1]
-    v0, v1, v2 = (log_burden[middle + i] - level for i in (-1, 0, 1))
-    curve, slope = 2.0 * (v0 + v2) - 4.0 * v1, 4.0 * v1 - 3.0 * v0 - v2
+    after = jnp.clip(jnp.argmax(above), 1, times.shape[0] - 1)
+    next_one = jnp.minimum(after + 1, times.shape[0] - 1)
+    third = jnp.where(times[next_one] > times[after], next_one, jnp.maximum(after - 2, 0))
+    (t0, v0), (t1, v1), (t2, v2) = ((times[i], log_burden[i] - level) for i in (after - 1, after, third))
+
+    def divided(rise: Scalar, run: Scalar) -> Scalar:
+        return jnp.where(run == 0.0, 0.0, rise / jnp.where(run == 0.0, 1.0, run))
+
+    chord = divided(v1 - v0, t1 - t0)
+    curve = divided(divided(v2 - v1, t2 - t1) - chord, t2 - t0)
+    slope = chord - curve * (t1 - t0)
     root = jnp.sqrt(jnp.maximum(slope**2 - 4.0 * curve * v0, 1e-300))
-    # The smaller root in [0, 1] of curve x^2 + slope x + v0, in the form that does not cancel for a rising crossing.
-    share = jnp.clip(-2.0 * v0 / jnp.where(slope + root == 0.0, 1.0, slope + root), 0.0, 1.0)
-    crossing = jnp.where(hit == 0, times[0], t0 + share * (t2 - t0))
+    # The root that a rising curve has, in the form that does not cancel.
+    elapsed = jnp.clip(divided(-2.0 * v0, slope + root), 0.0, t1 - t0)
+    crossing = jnp.where(above[0], times[0], t0 + elapsed)
     return jnp.where(reached, crossing, times[-1])
 
 

@@ -9,7 +9,7 @@ from optimizer.problem import Problem
 from optimizer.search.starts import center
 
 # Doses this close to a bound (as a share of the largest dose) are put on it.
-_SNAP = 1e-6
+_SNAP = 1e-7
 
 
 class NoLevels(ValueError):
@@ -39,7 +39,7 @@ def _leveled(problem: Problem) -> list[tuple[int, str]]:
 
 
 def settle(problem: Problem, doses: np.ndarray) -> np.ndarray:
-    """Put doses next to a bound on it, and move the rest inwards by the least that makes every linear limit hold exactly."""
+    """Put doses next to a bound on it, and move the rest inwards by what makes every linear limit hold exactly."""
     scale = np.asarray(problem.task.scale)
     lower, upper = problem.lower, problem.upper
     settled = np.where(doses - lower <= _SNAP * scale, lower, doses)
@@ -47,12 +47,14 @@ def settle(problem: Problem, doses: np.ndarray) -> np.ndarray:
     # Twelve digits are far below what a pump delivers and keep the written numbers short.
     settled = np.clip(np.vectorize(lambda d: float(f"{d:.12g}"))(settled), lower, upper)
     unleveled = Problem(problem.task, problem.rows, {})
-    middle = center(problem.task).reshape(settled.shape) * scale
-    share = 1e-13
-    candidate = settled
+    inward = center(problem.task).reshape(settled.shape) * scale - settled
+    share, candidate = 0.0, settled
     while not satisfies(unleveled, candidate) and share < 1.0:
-        candidate = np.clip(settled + share * (middle - settled), lower, upper)
-        share *= 4.0
+        over = [float(np.sum(row.coefficients * candidate)) - row.limit for row in problem.rows]
+        gain = [-float(np.sum(row.coefficients * inward)) for row in problem.rows]
+        wanted = max((o / g for o, g in zip(over, gain, strict=True) if o > 0.0 and g > 0.0), default=0.0)
+        share += max(wanted, share, 1e-15)
+        candidate = np.clip(settled + share * inward, lower, upper)
     return candidate
 
 

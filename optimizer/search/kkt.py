@@ -6,10 +6,10 @@ from scipy.optimize import nnls
 from optimizer.problem import Task
 
 # A limit counts as active when its room is below this share of its size.
-_ACTIVE = 1e-6
+_ACTIVE = 1e-5
 
 
-def residual(task: Task, shares: np.ndarray, gradient: np.ndarray) -> float:
+def residual(task: Task, shares: np.ndarray, gradient: np.ndarray, pulls: np.ndarray | None = None) -> float:
     """Smallest |gradient + sum of multipliers times active limits|, the multipliers being non-negative.
 
     Zero at a point that satisfies the Karush-Kuhn-Tucker conditions. Unlike the size of the last step it cannot be
@@ -19,6 +19,7 @@ def residual(task: Task, shares: np.ndarray, gradient: np.ndarray) -> float:
         task: the limits.
         shares: the point, flattened shares of the largest doses [n].
         gradient: of the objective with respect to the shares [n].
+        pulls: gradients of the active limits on states, weighted over time [limits, n].
 
     Returns:
         The largest entry of the remainder, in units of the objective per largest dose.
@@ -31,6 +32,7 @@ def residual(task: Task, shares: np.ndarray, gradient: np.ndarray) -> float:
         -identity[:, free & (shares - lower <= _ACTIVE * width)],
         identity[:, free & (upper - shares <= _ACTIVE * width)],
         matrix[bound - matrix @ shares <= _ACTIVE * np.maximum(np.abs(bound), 1.0)].T,
+        np.zeros((shares.size, 0)) if pulls is None else np.asarray(pulls).T,
     ]
     active = np.hstack(columns)[free]
     slope = np.asarray(gradient)[free]

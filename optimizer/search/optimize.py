@@ -15,7 +15,7 @@ from optimizer.search import kkt
 from optimizer.search.audit import Audit, audit
 from optimizer.search.distinct import distinct
 from optimizer.search.exact import NoLevels, round_to_levels, satisfies, settle
-from optimizer.search.interior_point import merit
+from optimizer.search.interior_point import State
 from optimizer.search.multistart import Progress, Run, run
 from optimizer.search.relaxation import relaxed
 from optimizer.search.result import Result, SearchRecord
@@ -50,8 +50,19 @@ def _look(task: Task, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @eqx.filter_jit
-def _slope(task: Task, shares: jax.Array, prices: tuple, penalty: jax.Array, temperature: jax.Array) -> jax.Array:
-    return jax.grad(lambda x: merit(task, x, prices, penalty, temperature)[0])(shares)
+def _slopes(task: Task, state: State) -> tuple[jax.Array, jax.Array]:
+    """Gradient of the objective as searched [n], and of each limit on states weighted with its prices [limits, n]."""
+
+    def weighted(x: jax.Array, prices: tuple) -> jax.Array:
+        excesses = [reading.excess for reading in task.readings(task.simulate(x))]
+        return jnp.stack([jnp.sum(p * e) for p, e in zip(prices, excesses, strict=True)])
+
+    slope = jax.grad(lambda x: task.objective.smooth(task.simulate(x), state.temperature))(state.x)
+    if not state.prices:
+        return slope, jnp.zeros((0, state.x.size))
+    excesses = [reading.excess for reading in task.readings(task.simulate(state.x))]
+    prices = tuple(jnp.maximum(p + state.penalty * e, 0.0) for p, e in zip(state.prices, excesses, strict=True))
+    return slope, jax.jacrev(weighted)(state.x, prices)
 
 
 def optimize(
@@ -162,7 +173,7 @@ def _choose(problem: Problem, found: Run, tolerance: float, seed: int, tell: Cal
         lambda x: np.asarray(task.doses(jnp.asarray(x))),
     )
     doses = settle(problem, np.asarray(task.doses(jnp.asarray(points[best]))))
-    residual = _residual(task, found.states[best], doses)
+    residual = _residual(task, found.states[best])
     if not problem.levels or found.interrupted:
         return _Choice(best, doses, converged, optima, residual, None)
     tell(Progress("levels", len(found.states), len(found.states), float(values[best])))
@@ -187,11 +198,10 @@ def _merits(task: Task, batch: np.ndarray) -> np.ndarray:
     return np.where(excess > LIMIT_TOLERANCE, 1e6 * (1.0 + excess), values)
 
 
-def _residual(task: Task, state, doses: np.ndarray) -> float:
-    """KKT residual of a schedule, relative to the gradient at the restart's start."""
-    shares = _shares(task, doses)
-    slope = _slope(task, jnp.asarray(shares), state.prices, state.penalty, state.temperature)
-    return kkt.residual(task, shares, np.asarray(slope)) / float(state.scale) if state.iterations else np.inf
+def _residual(task: Task, state: State) -> float:
+    """KKT residual where a restart ended, relative to the gradient at its start."""
+    slope, pulls = (np.asarray(a) for a in _slopes(task, state))
+    return kkt.residual(task, np.asarray(state.x), slope, pulls) / float(state.scale) if state.iterations else np.inf
 
 
 def _verdict(
@@ -238,10 +248,14 @@ def _least_relaxation(problem: Problem, points: jax.Array, tolerance: float, tel
     """What would do: the smallest relative relaxation of all limits on states together."""
     task = relaxed(problem.task)
     found = run(task, points, max(tolerance, 1e-5), tell)
-    least = float(np.min(_look(task, np.array([state.x for state in found.states]))[0]))
-    if least <= LIMIT_TOLERANCE:
+    ends = np.array([state.x for state in found.states])
+    nearest = ends[int(np.argmin(_look(task, ends)[0]))]
+    # The excess that is searched may be on another scale (a logarithm) than the share that a reader expects.
+    _, report = problem.simulate(Schedule(problem.task.doses(jnp.asarray(nearest))))
+    if report.violation <= LIMIT_TOLERANCE:
         return "schedules that meet the limits on states exist, but the search for the best one did not reach them"
-    return f"relaxing the limits on states by {100.0 * least:.3g} % would do, and nothing less was found to"
+    least = [f"{c.name} to {c.value:.6g}" for c in report.constraints if c.violation > LIMIT_TOLERANCE]
+    return f"the least relaxation found that would do: {', '.join(least)}"
 
 
 def _difference(checked: Audit) -> str:
