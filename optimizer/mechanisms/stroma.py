@@ -43,7 +43,7 @@ class Stroma(AbstractMechanism):
         S' = -kill(c) S,    Dhat is raised by a desensitizer: Dhat (1 + strength c)
 
     While G < G* the first line is a linear relaxation to Gbar at the rate dG + bG S, which is how it is solved. D is
-    the sum of the concentrations of all drugs with the role `inhibitor`.
+    the sum of the concentrations of all drugs with the role `inhibitor`, each times its potency.
 
     | symbol | field | unit | meaning |
     |---|---|---|---|
@@ -94,9 +94,9 @@ class Stroma(AbstractMechanism):
         return StromaState(jnp.log(self.cells), self.growth_factor)
 
     def inhibitor(self, conc: Conc) -> Scalar:
-        """D: all inhibitors together [mg/L]."""
+        """D: all inhibitors together, as a concentration of the reference one [mg/L]."""
         return sum(
-            (c for c, role in zip(conc, self.roles, strict=True) if isinstance(role, Inhibitor)),
+            (role.potency * c for c, role in zip(conc, self.roles, strict=True) if isinstance(role, Inhibitor)),
             jnp.zeros(()),
         )
 

@@ -11,8 +11,10 @@ from optimizer._fields import parameter
 from optimizer.mechanisms.base import AbstractMechanism
 from optimizer.mechanisms.stroma import Stroma
 from optimizer.models.growth import Exponential, Logistic
+from optimizer.models.transitions import AbstractTransition, fed_clones
 from optimizer.models.tumor import Tumor
 from optimizer.pharmacology.effects import Hill
+from optimizer.pharmacology.interactions import Pooled
 from optimizer.pharmacology.roles import AbstractRole, Inhibitor
 
 _KRAUT = "doi 10.1038/s41540-025-00495-0"
@@ -110,17 +112,20 @@ def stromal(
     mutation: Sequence[Sequence[float]] | None = None,
     cell_floor: float = 1.0,
     mechanisms: Sequence[AbstractMechanism] = (),
+    transitions: Sequence[AbstractTransition] = (),
 ) -> Tumor:
     """A tumor of these clones with the stroma mechanism: C_i' = (r_i(D, G) - Rmax_i N / K) C_i + mutation.
 
     Args:
         clones: the clones [M].
-        roles: role of each drug [N]; each inhibitor acts on each clone by a Hill curve.
+        roles: role of each drug [N]; all inhibitors act on a clone through one Hill curve in D, the sum of potency
+            times concentration (Loewe additivity).
         stroma: numbers of `Stroma` by field, in internal units, without the clones' own shift.
         carrying_capacity: K [cell], shared by all clones; none is exponential growth.
         mutation: share of the divisions of clone i that give clone j [M, M].
         cell_floor: cells added before a logarithm is taken.
         mechanisms: further mechanisms.
+        transitions: cells that leave one clone for another.
 
     Example:
         >>> clone = StromalClone("tumor", False, 1e8, 7.34, 0.35, -0.19, 0.93, 0.0078, 379.4)
@@ -131,7 +136,9 @@ def stromal(
     """
     effects = tuple(
         tuple(
-            Hill(c.net_growth_max - c.net_growth_min, c.ec50_max, c.hill) if isinstance(role, Inhibitor) else None
+            Hill(c.net_growth_max - c.net_growth_min, c.ec50_max / role.potency, c.hill)
+            if isinstance(role, Inhibitor)
+            else None
             for role in roles
         )
         for c in clones
@@ -142,8 +149,6 @@ def stromal(
         shift_midpoint=jnp.stack([c.shift_midpoint for c in clones]),
         roles=tuple(roles),
     )
-    inflow = None if mutation is None else jnp.asarray(mutation, dtype=float)
-    fed = () if mutation is None else tuple(any(row[j] > 0.0 for row in mutation) for j in range(len(clones)))
     return Tumor(
         names=tuple(c.name for c in clones),
         is_resistant=tuple(c.resistant for c in clones),
@@ -153,7 +158,10 @@ def stromal(
         effects=effects,
         growth=Exponential() if carrying_capacity is None else Logistic(jnp.asarray(carrying_capacity)),
         mechanisms=(shield, *mechanisms),
-        mutation=inflow,
+        mutation=None if mutation is None else jnp.asarray(mutation, dtype=float),
         cell_floor=cell_floor,
-        fed=fed,
+        fed=fed_clones(len(clones), mutation, transitions),
+        interaction=Pooled(),
+        transitions=tuple(transitions),
+        roles=tuple(roles),
     )

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -12,7 +13,10 @@ from optimizer._fields import parameter
 from optimizer.mechanisms.base import AbstractMechanism, over_nodes
 from optimizer.models.base import AbstractModel
 from optimizer.models.growth import AbstractGrowth, Exponential
+from optimizer.models.transitions import AbstractTransition
 from optimizer.pharmacology.effects import AbstractEffect
+from optimizer.pharmacology.interactions import AbstractInteraction, Bliss
+from optimizer.pharmacology.roles import AbstractRole, Resensitizer
 
 
 class TumorState(NamedTuple):
@@ -35,25 +39,31 @@ class Drive(NamedTuple):
         growth: growth rate after inhibition [M, 1/day].
         loss: death, kill and the mechanisms' net rates [M, 1/day].
         conc: concentrations [N, mg/L], for mechanisms that listen to the populations.
+        switching: rate of each transition [1/day], or its share of the divisions [1].
     """
 
     growth: Float[Array, "... M"]
     loss: Float[Array, "... M"]
     conc: Float[Array, "... N"]
+    switching: tuple[Float[Array, "..."], ...]
 
 
 class Tumor(AbstractModel):
-    """C_i' = (growth law(g_i (1 - inhibition_i)) - d_i - kill_i + net_i) C_i + mutation from other clones.
+    """C_i' = (growth law(G_i) - d_i - kill_i + net_i) C_i + arrivals from other clones - departures to them.
+
+    G_i = g_i (1 - cost_i) (1 - inhibition_i). Clone j receives mu_ij max(G_i, 0) C_i from clone i by mutation, and what
+    a transition moves from its source to its target.
 
     | symbol | field | unit | meaning |
     |---|---|---|---|
     | C_i(0) | initial_cells | cell | cells of each clone at the start |
     | g_i | growth_rate | 1/day | growth rate of each clone |
+    | cost_i | cost | 1 | share of its growth rate that resistance costs a clone |
     | d_i | death_rate | 1/day | death rate of each clone (turnover) |
     | mu_ij | mutation | 1 | share of the divisions of clone i that give clone j |
 
-    The effects act as `effects[i][j]` of drug j on clone i; kills of several drugs add and shares of growth left over
-    multiply (Bliss independence for the growth, additive rates for the kill).
+    The effects act as `effects[i][j]` of drug j on clone i, several drugs by the law `interaction`. Drugs with the role
+    `resensitizer` raise the rate of each transition from a resistant clone to one that is not.
 
     Raises:
         ValueError: shapes of the clones' numbers and of the effects disagree.
@@ -71,8 +81,20 @@ class Tumor(AbstractModel):
     mechanisms: tuple[AbstractMechanism, ...] = ()
     mutation: Float[Array, "M M"] | None = None
     cell_floor: float = eqx.field(static=True, default=1.0)
-    # Which clones others feed; their logarithm is taken above the floor.
+    # Which clones others feed (`transitions.fed_clones`); their logarithm is taken above the floor.
     fed: tuple[bool, ...] = eqx.field(static=True, default=())
+    cost: Float[Array, "..."] = parameter(
+        unit="1",
+        doc="share of the growth rate that resistance costs the clone",
+        source="doi 10.1158/0008-5472.CAN-20-0806",
+        default=0.0,
+        minimum=0.0,
+        maximum=1.0,
+        ndim=1,
+    )
+    interaction: AbstractInteraction = Bliss()
+    transitions: tuple[AbstractTransition, ...] = ()
+    roles: tuple[AbstractRole, ...] = ()
 
     def __check_init__(self):
         size = len(self.names)
@@ -82,6 +104,9 @@ class Tumor(AbstractModel):
                 raise ValueError(f"{name}: wanted one number for each of {size} clones, got the shape {shape}")
         if len(self.effects) != size:
             raise ValueError(f"effects: wanted a row for each of {size} clones, got {len(self.effects)}")
+        for t in self.transitions:
+            if t.source == t.target or not (0 <= t.source < size and 0 <= t.target < size):
+                raise ValueError(f"transitions: wanted two of {size} clones, got {t.source} and {t.target}")
 
     # --- what the outside reads -------------------------------------------------------------------------------
 
@@ -111,8 +136,12 @@ class Tumor(AbstractModel):
         return out
 
     def fastest_rate(self) -> Scalar:
-        kills = [e.emax for row in self.effects for e in row if e is not None and hasattr(e, "emax")]
+        kills = [effect.largest_kill() for row in self.effects for effect in row if effect is not None]
         own = jnp.max(jnp.abs(self.growth_rate) + self.death_rate) + sum(kills, jnp.zeros(()))
+        rates = [t.largest_rate() for t in self.transitions]
+        if any(self.fed):
+            # What flows in is quadrature over exponentials, which takes finer steps than a logarithm does.
+            own = 2.0 * (own + sum(rates, jnp.zeros(())))
         return jnp.max(jnp.stack([own, *(m.fastest_rate() for m in self.mechanisms)]))
 
     def layer(self) -> tuple[float, float]:
@@ -143,43 +172,63 @@ class Tumor(AbstractModel):
                 shift = shift * mechanism.shift(state, conc)
                 loss = loss - mechanism.net_rate(state, conc)
         shifts = jnp.broadcast_to(shift, (len(self.names), conc.shape[0]))
-        growth, kills = [], []
-        for i, row in enumerate(self.effects):
-            share, kill = jnp.ones(()), jnp.zeros(())
-            for j, effect in enumerate(row):
-                if effect is not None:
-                    action = effect(conc[j], shifts[i, j])
-                    share, kill = share * (1.0 - action.inhibition), kill + action.kill
-            growth.append(self.growth_rate[i] * share)
-            kills.append(kill)
-        return Drive(jnp.stack(growth), loss + jnp.stack(kills), conc)
+        rates = self.growth_rate * (1.0 - self.cost)
+        actions = [
+            self.interaction(row, conc, shifts[i], rates[i]) if any(row) else None for i, row in enumerate(self.effects)
+        ]
+        share = jnp.stack([jnp.ones(()) if a is None else 1.0 - a.inhibition for a in actions])
+        kill = jnp.stack([jnp.zeros(()) if a is None else a.kill for a in actions])
+        return Drive(rates * share, loss + kill, conc, self._switching(conc))
 
-    def _populations(self, y: TumorState, drive: Drive) -> TumorState:
-        """Derivative of the populations and of the mechanisms that listen to them."""
-        cells = self.cells(y)
-        net = self.growth(drive.growth, cells) - drive.loss
-        slopes = []
-        for mechanism, state in zip(self.mechanisms, y.mechanisms, strict=True):
+    def _switching(self, conc: Conc) -> tuple[Scalar, ...]:
+        """Rate or share of each transition, the way back raised by resensitizers."""
+        back = jnp.ones(())
+        for c, role in zip(conc, self.roles, strict=bool(self.roles)):
+            if isinstance(role, Resensitizer):
+                back = back * role.factor(c)
+        resistant = self.is_resistant
+        returns = [resistant[t.source] and not resistant[t.target] for t in self.transitions]
+        return tuple(t.rate_at(conc) * (back if r else 1.0) for t, r in zip(self.transitions, returns, strict=True))
+
+    def _per_capita(self, cells: Clones, states: tuple[Any, ...], drive: Drive) -> tuple[Clones, tuple[Scalar, ...]]:
+        """Net rate of each clone, departures included, and the rate of each transition [1/day]."""
+        births = self.growth(drive.growth, cells)
+        net = births - drive.loss
+        for mechanism, state in zip(self.mechanisms, states, strict=True):
             if mechanism.listens:
                 net = net + mechanism.net_rate(state, drive.conc)
-                slopes.append(mechanism.field(state, drive.conc, cells))
-            else:
-                slopes.append(None)
-        if not any(self.fed):
-            return TumorState(net, tuple(slopes))
-        inflow = jnp.zeros_like(net)
+        moving = []
+        for transition, rate in zip(self.transitions, drive.switching, strict=True):
+            i = transition.source
+            rate = rate * jnp.maximum(births[i], 0.0) if transition.per_division else rate
+            net = net.at[i].add(-rate)
+            moving.append(rate)
+        return net, tuple(moving)
+
+    def _inflow(self, cells: Clones, moving: tuple[Scalar, ...], drive: Drive) -> Clones:
+        """Cells that each clone receives from others [cell/day]."""
+        inflow = jnp.zeros_like(cells)
         if self.mutation is not None:
             inflow = inflow + (jnp.maximum(drive.growth, 0.0) * cells) @ self.mutation
-        return TumorState((net * cells + inflow) * jnp.exp(-y.log_cells), tuple(slopes))
+        for transition, rate in zip(self.transitions, moving, strict=True):
+            inflow = inflow.at[transition.target].add(rate * cells[transition.source])
+        return inflow
+
+    def _listeners(self, states: tuple[Any, ...], conc: Conc, cells: Clones) -> tuple[Any, ...]:
+        """Derivative of the mechanisms that listen to the populations; None for the others."""
+        pairs = zip(self.mechanisms, states, strict=True)
+        return tuple(m.field(state, conc, cells) if m.listens else None for m, state in pairs)
 
     def vector_field(self, t: Scalar, y: TumorState, conc: Conc) -> TumorState:
-        slope = self._populations(y, self.drive(y.mechanisms, conc))
-        cells = self.cells(y)
-        states = tuple(
-            s if m.listens else m.field(state, conc, cells)
-            for m, s, state in zip(self.mechanisms, slope.mechanisms, y.mechanisms, strict=True)
+        drive, cells = self.drive(y.mechanisms, conc), self.cells(y)
+        net, moving = self._per_capita(cells, y.mechanisms, drive)
+        if any(self.fed):
+            net = (net * cells + self._inflow(cells, moving, drive)) * jnp.exp(-y.log_cells)
+        return TumorState(
+            net, tuple(m.field(s, conc, cells) for m, s in zip(self.mechanisms, y.mechanisms, strict=True))
         )
-        return TumorState(slope.log_cells, states)
+
+    # --- fixed steps ------------------------------------------------------------------------------------------
 
     def advance(self, y: TumorState, t0: Scalar, tau: Nodes, conc: Float[Array, "Q N"]) -> TumorState:
         forced = tuple(
@@ -189,10 +238,33 @@ class Tumor(AbstractModel):
         if not (self.growth.crowded or any(self.fed) or any(m.listens for m in self.mechanisms)):
             net = over_nodes(self.growth, drive.growth, jnp.ones_like(drive.growth)) - drive.loss
             return TumorState(y.log_cells + _mesh.cumulative(tau, net), forced)
-        coupled = TumorState(
-            y.log_cells,
-            tuple(s if m.listens else None for m, s in zip(self.mechanisms, y.mechanisms, strict=True)),
-        )
-        path = _mesh.runge_kutta(tau, self._populations, drive, coupled)
-        states = tuple(p if m.listens else f for m, p, f in zip(self.mechanisms, path.mechanisms, forced, strict=True))
-        return TumorState(path.log_cells, states)
+        listening = tuple(s if m.listens else None for m, s in zip(self.mechanisms, y.mechanisms, strict=True))
+        sizes, path = self._march(tau, drive, y.log_cells, listening)
+        states = tuple(p if m.listens else f for m, p, f in zip(self.mechanisms, path, forced, strict=True))
+        return TumorState(sizes, states)
+
+    def _march(self, tau: Nodes, drive: Drive, log_cells: Clones, listening: tuple[Any, ...]) -> tuple[Array, Any]:
+        """Populations that feel each other, and the mechanisms that listen to them, by Runge-Kutta steps.
+
+        A clone that others feed is stepped as a number of cells, its own growth taken out (`runge_kutta`): as a
+        logarithm it would be stiff while nearly empty. The others are stepped as logarithms.
+        """
+        fed = jnp.array(self.fed or (False,) * len(self.names))
+
+        def cells_of(sizes: Clones) -> Clones:
+            return jnp.where(fed, sizes, jnp.exp(jnp.where(fed, 0.0, sizes)))
+
+        def field(state: Any, drive: Drive) -> Any:
+            cells = cells_of(state[0])
+            net, moving = self._per_capita(cells, state[1], drive)
+            slope = jnp.where(fed, net * cells + self._inflow(cells, moving, drive), net) if any(self.fed) else net
+            return slope, self._listeners(state[1], drive.conc, cells)
+
+        def growth(state: Any, drive: Drive) -> Any:
+            net, _ = self._per_capita(cells_of(state[0]), state[1], drive)
+            return jnp.where(fed, net, 0.0), jax.tree.map(jnp.zeros_like, state[1])
+
+        start = jnp.where(fed, jnp.exp(log_cells) - self._offset(), log_cells)
+        sizes, path = _mesh.runge_kutta(tau, field, drive, (start, listening), growth if any(self.fed) else None)
+        logs = jnp.log(jnp.where(fed, jnp.maximum(sizes, 0.0) + self._offset(), 1.0))
+        return jnp.where(fed, logs, sizes), path

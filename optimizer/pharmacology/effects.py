@@ -1,5 +1,6 @@
 """What a concentration does to a clone: a share of its growth inhibited, and cells killed."""
 
+import math
 from abc import abstractmethod
 from typing import ClassVar, NamedTuple
 
@@ -50,6 +51,14 @@ class AbstractEffect(eqx.Module):
     def __call__(self, conc: Float[Array, "..."], shift: Float[Array, "..."]) -> Action:
         """Effect at concentration `conc` [mg/L] when the potency is shifted by the factor `shift` on its EC50."""
 
+    def largest_kill(self) -> Scalar:
+        """Largest kill rate of the curve [1/day]; zero where there is none, which sets steps, not results."""
+        return jnp.zeros(())
+
+    def potency_at(self, kill: Float[Array, "..."], shift: Float[Array, "..."]) -> Float[Array, "..."]:
+        """One over the concentration that alone kills at the rate `kill` > 0 [L/mg]; 0 where none does."""
+        return jnp.zeros_like(kill)
+
 
 class Hill(AbstractEffect):
     """Net growth falls from its maximum by emax (c / ec50)^k / (1 + (c / ec50)^k).
@@ -76,6 +85,15 @@ class Hill(AbstractEffect):
         share = hill(conc / (self.ec50 * shift), self.hill)
         return Action(jnp.zeros_like(share), self.emax * share)
 
+    def largest_kill(self) -> Scalar:
+        return self.emax
+
+    def potency_at(self, kill: Float[Array, "..."], shift: Float[Array, "..."]) -> Float[Array, "..."]:
+        left = self.emax / kill - 1.0
+        reached = left > 0.0
+        needed = jnp.where(reached, left, 1.0) ** (1.0 / self.hill) / (self.ec50 * shift)
+        return jnp.where(reached, needed, 0.0)
+
 
 class NortonSimon(AbstractEffect):
     """Kill proportional to growth: the growth rate is multiplied by (1 - strength c).
@@ -92,7 +110,7 @@ class NortonSimon(AbstractEffect):
 
 
 class Linear(AbstractEffect):
-    """Log-kill at a rate proportional to the concentration: kill = strength c (Skipper et al. 1964)."""
+    """The net growth rate falls in proportion to the concentration: kill = strength c."""
 
     kind: ClassVar[str] = "linear"
     strength: Scalar = parameter(unit="L/mg/day", doc="kill rate per concentration", minimum=0.0)
@@ -100,3 +118,28 @@ class Linear(AbstractEffect):
     def __call__(self, conc: Float[Array, "..."], shift: Float[Array, "..."]) -> Action:
         kill = self.strength * conc / shift
         return Action(jnp.zeros_like(kill), kill)
+
+    def potency_at(self, kill: Float[Array, "..."], shift: Float[Array, "..."]) -> Float[Array, "..."]:
+        return self.strength / (kill * shift)
+
+
+class LogKill(AbstractEffect):
+    """An exposure kills a share of the cells, however many they are: kill = ln(10) decades c.
+
+    Over an exposure AUC (the integral of c) the cells fall by decades x AUC powers of ten, besides their growth
+    (Skipper, Schabel and Wilcox 1964, Cancer Chemother Rep 35:1-111).
+
+    Example:
+        >>> float(LogKill(decades=1.0)(1.0, 1.0).kill).__round__(3)
+        2.303
+    """
+
+    kind: ClassVar[str] = "log_kill"
+    decades: Scalar = parameter(unit="L/mg/day", doc="powers of ten killed per exposure (AUC)", minimum=0.0)
+
+    def __call__(self, conc: Float[Array, "..."], shift: Float[Array, "..."]) -> Action:
+        kill = math.log(10.0) * self.decades * conc / shift
+        return Action(jnp.zeros_like(kill), kill)
+
+    def potency_at(self, kill: Float[Array, "..."], shift: Float[Array, "..."]) -> Float[Array, "..."]:
+        return math.log(10.0) * self.decades / (kill * shift)

@@ -52,11 +52,13 @@ def solve(system: System, doses: Doses, grid: Grid, rtol: float = 1e-9, stiff: b
         (pk, y), good = carry
         start, length, dose = inputs
         pk, rate = system.give(pk, dose), system.rates(dose)
+        # A model without mechanisms has an empty tuple in its state, which the solver does not take.
+        leaves, shape = jax.tree.flatten((pk, y))
 
-        def field(tau: Any, state: Any, args: Any) -> Any:
-            pk, y = state
+        def field(tau: Any, leaves: Any, args: Any) -> Any:
+            pk, y = jax.tree.unflatten(shape, leaves)
             slopes = tuple(p.field(s, r) for p, s, r in zip(pks, pk, rate, strict=True))
-            return slopes, model.vector_field(start + tau, y, system.concentrations(pk, rate))
+            return jax.tree.leaves((slopes, model.vector_field(start + tau, y, system.concentrations(pk, rate))))
 
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(field),
@@ -64,13 +66,13 @@ def solve(system: System, doses: Doses, grid: Grid, rtol: float = 1e-9, stiff: b
             t0=0.0,
             t1=length,
             dt0=None,
-            y0=(pk, y),
+            y0=leaves,
             saveat=diffrax.SaveAt(ts=shares * length),
             stepsize_controller=diffrax.PIDController(rtol=rtol, atol=rtol),
             max_steps=_MOST_STEPS,
             throw=False,
         )
-        levels, states = solution.ys
+        levels, states = jax.tree.unflatten(shape, solution.ys)
         conc = jax.vmap(system.concentrations, (0, None))(levels, rate)
         last = jax.tree.map(lambda a: a[-1], (levels, states))
         good = good & (solution.result == diffrax.RESULTS.successful)
