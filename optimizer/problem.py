@@ -61,6 +61,10 @@ class Task(eqx.Module):
         """Simulate flattened shares of the largest doses."""
         return self.scene(rollout(self.system, Schedule(self.doses(shares)), self.grid))
 
+    def loss(self, doses: Doses) -> Scalar:
+        """The objective of doses [K, N] as reported; differentiable."""
+        return self.objective.evaluate(self.scene(rollout(self.system, Schedule(doses), self.grid)))
+
     def readings(self, scene: Scene) -> tuple[Reading, ...]:
         """Every state limit read off a trajectory."""
         return tuple(limit.read(scene) for limit in self.state_limits)
@@ -192,8 +196,7 @@ class Problem:
 
     def loss(self, doses: Doses) -> Scalar:
         """The objective of a schedule on the decision grid; differentiable."""
-        task = self.task
-        return task.objective.evaluate(task.scene(rollout(task.system, Schedule(doses), task.grid)))
+        return self.task.loss(doses)
 
     def simulate(self, policy: AbstractPolicy, grid: Grid | None = None) -> tuple[Trajectory, Report]:
         """Trajectory and report of a policy, on its own grid of decisions when one is given."""

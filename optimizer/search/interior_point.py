@@ -94,7 +94,7 @@ def start(task: Task, x: Float[Array, "n"]) -> State:
     readings = jax.eval_shape(lambda z: task.readings(task.simulate(z)), x)
     room, barrier = gaps(task, x, free), jnp.asarray(1e-2)
     zero, infinite, no = jnp.zeros(()), jnp.asarray(jnp.inf), jnp.asarray(False)
-    return State(
+    state = State(
         x=x,
         low=jnp.where(free, barrier / room.low, 0.0),
         high=jnp.where(free, barrier / room.high, 0.0),
@@ -112,6 +112,8 @@ def start(task: Task, x: Float[Array, "n"]) -> State:
         done=no,
         stuck=no,
     )
+    # Numbers written as literals are weakly typed; after a step they are not, and that would be a second compilation.
+    return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), state)
 
 
 def derivatives(function: Any, x: Float[Array, "n"]) -> tuple[Scalar, Any, Array, Array]:

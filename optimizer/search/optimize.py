@@ -50,19 +50,19 @@ def _look(task: Task, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @eqx.filter_jit
-def _slopes(task: Task, state: State) -> tuple[jax.Array, jax.Array]:
-    """Gradient of the objective as searched [n], and of each limit on states weighted with its prices [limits, n]."""
+def _pulls(task: Task, state: State) -> jax.Array:
+    """Gradient of each limit on states, weighted with its multipliers over time [limits, n]."""
 
-    def weighted(x: jax.Array, prices: tuple) -> jax.Array:
-        excesses = [reading.excess for reading in task.readings(task.simulate(x))]
-        return jnp.stack([jnp.sum(p * e) for p, e in zip(prices, excesses, strict=True)])
+    def excesses(x: jax.Array) -> list[jax.Array]:
+        return [reading.excess for reading in task.readings(task.simulate(x))]
 
-    slope = jax.grad(lambda x: task.objective.smooth(task.simulate(x), state.temperature))(state.x)
-    if not state.prices:
-        return slope, jnp.zeros((0, state.x.size))
-    excesses = [reading.excess for reading in task.readings(task.simulate(state.x))]
-    prices = tuple(jnp.maximum(p + state.penalty * e, 0.0) for p, e in zip(state.prices, excesses, strict=True))
-    return slope, jax.jacrev(weighted)(state.x, prices)
+    pairs = zip(state.prices, excesses(state.x), strict=True)
+    prices = [jnp.maximum(price + state.penalty * excess, 0.0) for price, excess in pairs]
+
+    def weighted(x: jax.Array) -> jax.Array:
+        return jnp.stack([jnp.sum(p * e) for p, e in zip(prices, excesses(x), strict=True)])
+
+    return jax.jacrev(weighted)(state.x)
 
 
 def optimize(
@@ -200,8 +200,11 @@ def _merits(task: Task, batch: np.ndarray) -> np.ndarray:
 
 def _residual(task: Task, state: State) -> float:
     """KKT residual where a restart ended, relative to the gradient at its start."""
-    slope, pulls = (np.asarray(a) for a in _slopes(task, state))
-    return kkt.residual(task, np.asarray(state.x), slope, pulls) / float(state.scale) if state.iterations else np.inf
+    if not state.iterations:
+        return np.inf
+    slope = kkt.gradient(task, state.x, None if task.objective.is_smooth else state.temperature)
+    pulls = np.asarray(_pulls(task, state)) if task.state_limits else None
+    return kkt.residual(task, np.asarray(state.x), np.asarray(slope), pulls) / float(state.scale)
 
 
 def _verdict(
