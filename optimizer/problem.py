@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -68,6 +68,20 @@ class Task(eqx.Module):
     def readings(self, scene: Scene) -> tuple[Reading, ...]:
         """Every state limit read off a trajectory."""
         return tuple(limit.read(scene) for limit in self.state_limits)
+
+
+class Regimen(NamedTuple):
+    """A way of dosing to compare with.
+
+    Attributes:
+        name: name in tables and figures.
+        policy: what it gives: a `Schedule` where doses are listed.
+        grid: when it decides.
+    """
+
+    name: str
+    policy: AbstractPolicy
+    grid: Grid
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from optimizer.constraints.base import AbstractDoseLimit, ConstraintError, DoseFrame
-from optimizer.policies.base import AbstractPolicy
+from optimizer.problem import Problem, Regimen
 from optimizer.scenario import build
 from optimizer.scenario.check import check
 from optimizer.scenario.code import own_models
@@ -20,21 +20,6 @@ from optimizer.simulate import Grid, System
 
 if TYPE_CHECKING:
     from optimizer.objectives.base import Objective
-    from optimizer.problem import Problem
-
-
-class Regimen(NamedTuple):
-    """A way of dosing to compare with.
-
-    Attributes:
-        name: name in tables and figures.
-        policy: what it gives: a `Schedule` where the scenario lists doses.
-        grid: when it decides.
-    """
-
-    name: str
-    policy: AbstractPolicy
-    grid: Grid
 
 
 class Scenario:
@@ -155,7 +140,6 @@ class Scenario:
         Raises:
             ScenarioError: limits that do not fit the drugs, or that no schedule satisfies.
         """
-        from optimizer.problem import Problem
 
         drugs = self.plan.drugs
         least, most = [drug.minimum for drug in drugs], [drug.maximum for drug in drugs]
