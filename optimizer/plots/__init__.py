@@ -1,0 +1,5 @@
+"""Figures; the only room that imports matplotlib. Every function takes an axis and returns it, or returns a figure."""
+
+from optimizer.plots.overview import overview as overview
+from optimizer.plots.overview import patient as patient
+from optimizer.plots.style import save as save
