@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
+from optimizer._directory import DirectoryError, check_place, whole
 from optimizer.calibrate.faults import DataError
 from optimizer.calibrate.report import DISCLAIMER, FORMAT, FitReport
 
+MARKER = "fit.json"
 Draw = Callable[[FitReport, Path], None]
 
 
@@ -25,47 +24,27 @@ def write_report(report: FitReport, out: str | Path, draw: Draw | None = None) -
     An earlier calibration of that name is replaced; anything else that is there is left alone and refused.
     `draw(report, directory)` adds the figures (the plotting room provides it; this one never imports matplotlib).
     """
-    out = Path(out)
-    check_writable(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
     try:
-        (work / "fit.json").write_text(json.dumps(report.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        write_posterior(report, work / "posterior.nc")
-        (work / "scenario_fragment.toml").write_text(fragment_text(report), encoding="utf-8")
-        for name, rows in report.tables.items():
-            _write_csv(work / f"{name}.csv", rows)
-        if draw is not None:
-            draw(report, work)
-        work.chmod(0o755)
-        _swap(work, out)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return out
+        with whole(Path(out), MARKER) as work:
+            text = json.dumps(report.to_json(), indent=1, allow_nan=False) + "\n"
+            (work / MARKER).write_text(text, encoding="utf-8")
+            write_posterior(report, work / "posterior.nc")
+            (work / "scenario_fragment.toml").write_text(fragment_text(report), encoding="utf-8")
+            for name, rows in report.tables.items():
+                _write_csv(work / f"{name}.csv", rows)
+            if draw is not None:
+                draw(report, work)
+    except DirectoryError as error:
+        raise DataError(f"out: {error}") from None
+    return Path(out)
 
 
 def check_writable(out: Path) -> None:
     """Refuse an output path that holds something else than a calibration."""
-    if out.is_dir():
-        if any(out.iterdir()) and not (out / "fit.json").is_file():
-            raise DataError(f"out: wanted a new directory or an earlier calibration, got {out.name} with other files")
-    elif out.exists():
-        raise DataError(f"out: wanted a directory, got the file {out.name}")
-
-
-def _swap(work: Path, out: Path) -> None:
-    """Put `work` in the place of `out`; the old one goes only after the new one stands."""
-    if not out.exists():
-        os.rename(work, out)
-        return
-    old = out.with_name(f".{out.name}.{os.getpid()}.old")
-    os.rename(out, old)
     try:
-        os.rename(work, out)
-    except OSError:
-        os.rename(old, out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+        check_place(out, MARKER)
+    except DirectoryError as error:
+        raise DataError(f"out: {error}") from None
 
 
 def write_posterior(report: FitReport, path: Path) -> None:

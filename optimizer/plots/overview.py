@@ -147,6 +147,8 @@ def patient(
     top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[3.0, 1.6, 1.3])
     regimens(top, others)
     cells(top, trajectory, system.model.clone_names(), factor)
+    # An untreated tumor without a capacity would leave no room for the others.
+    top.set_ylim(top=min(top.get_ylim()[1], 1e4 * float(trajectory.burden.max())))
     direct = any(pk.kind == "direct" for pk in system.pharmacokinetics)
     concentrations(middle, trajectory, system.drugs, "level" if direct and not names else "mg/L")
     shrinking(middle, system, trajectory)

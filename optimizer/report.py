@@ -1,0 +1,182 @@
+"""The record of a run: one JSON document, and a directory with the schedule, the trajectory and the figure."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+
+from optimizer._directory import whole
+from optimizer.compare import OPTIMIZED, Entry
+from optimizer.events import compress, from_grid, write_events
+from optimizer.outcome import Outcome
+from optimizer.problem import Check, Problem, Report
+from optimizer.scenario import Scenario
+from optimizer.search.audit import Audit
+from optimizer.search.result import Result, SearchRecord
+from optimizer.simulate import Grid, Trajectory
+from optimizer.status import DISCLAIMER
+
+FORMAT = "adose-report-1"
+MARKER = "report.json"
+_PACKAGES = ("adose", "jax", "jaxlib", "diffrax", "equinox", "numpy", "scipy")
+_UNITS = {"growth_factor": "pg/mL", "stroma": "cell", "protection": "1"}
+
+
+def run_document(scenario: Scenario, result: Result, entries: Sequence[Entry]) -> dict[str, Any]:
+    """What `report.json` holds.
+
+    Args:
+        scenario: what was asked.
+        result: what was found.
+        entries: of `compare`, the optimized schedule first.
+    """
+    own = next(entry for entry in entries if entry.name == OPTIMIZED)
+    head = {"status": result.status.value, "reason": result.reason, "message": result.status.sentence}
+    body = document(scenario, result.problem, result.audit.report, entries, own.outcome)
+    audit, search = {"audit": _audit(result.audit)}, {"search": _search(result.search)}
+    return {**_head(scenario), **head, **body, **audit, **search, **_tail(result.seed)}
+
+
+def plain_document(
+    scenario: Scenario, problem: Problem, report: Report | None, entries: Sequence[Entry], came_to: Outcome | None
+) -> dict[str, Any]:
+    """The same document without a search: of one simulated schedule, or of a comparison alone."""
+    finite = all(entry.report.finite for entry in entries) and (report is None or report.finite)
+    status = {"status": "simulated" if finite else "simulation_failed"}
+    return {
+        **_head(scenario),
+        **status,
+        **document(scenario, problem, report, entries, came_to),
+        **_tail(scenario.seed),
+    }
+
+
+def document(
+    scenario: Scenario, problem: Problem, report: Report | None, entries: Sequence[Entry], came_to: Outcome | None
+) -> dict[str, Any]:
+    """Objective, constraints, outcome and regimens."""
+    out: dict[str, Any] = {}
+    if report is not None:
+        out["objective"] = {"total": report.total, "terms": report.terms, "weights": report.weights}
+        out["constraints"] = [_check(c) for c in report.constraints]
+    if came_to is not None:
+        out["outcome"] = came_to.to_json()
+    out["progression_factor"] = scenario.progression_factor
+    out["regimens"] = [entry.to_json() for entry in entries if entry.name != OPTIMIZED]
+    return out
+
+
+def _head(scenario: Scenario) -> dict[str, Any]:
+    named = {"scenario": scenario.name, "title": scenario.title, "doi": list(scenario.doi)}
+    return {"format": FORMAT, "research_use_only": DISCLAIMER, **named, "notes": list(scenario.notes)}
+
+
+def _tail(seed: int) -> dict[str, Any]:
+    versions = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    device = jax.devices()[0]
+    return {"versions": versions, "seed": seed, "device": {"platform": device.platform, "kind": device.device_kind}}
+
+
+def _check(check: Check) -> dict[str, Any]:
+    return {"name": check.name, "value": check.value, "limit": check.limit, "violation": check.violation}
+
+
+def _audit(audit: Audit) -> dict[str, Any]:
+    return {
+        "passed": audit.passed,
+        "method": "adaptive solve of all equations, kinetics included, every dose edge a boundary",
+        "rtol": audit.rtol,
+        "objective": audit.report.total,
+        "objective_difference": audit.objective_difference,
+        "constraint_differences": audit.constraint_differences,
+        "gradient_difference": audit.gradient_difference,
+    }
+
+
+def _search(search: SearchRecord) -> dict[str, Any]:
+    optima = [{"objective": o.objective, "restarts": o.restarts} for o in search.optima]
+    names = ("method", "restarts", "converged", "distinct_optima", "iterations", "median_iterations", "kkt_residual")
+    out: dict[str, Any] = {name: getattr(search, name) for name in names}
+    more = {"tolerance": search.tolerance, "level_cost": search.level_cost}
+    return {**out, "optima": optima, **more, "seconds": {k: round(v, 3) for k, v in search.seconds.items()}}
+
+
+def to_text(document: Any) -> str:
+    """JSON text; numbers that JSON does not have become null."""
+    return json.dumps(_finite(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
+def dataset(problem: Problem, trajectory: Trajectory, grid: Grid, dose_units: Mapping[str, str]) -> xr.Dataset:
+    """A trajectory with names and units, as it is written to `trajectory.nc`."""
+    system = problem.task.system
+    direct = [pk.kind == "direct" for pk in system.pharmacokinetics]
+    level = {"units": "1" if any(direct) else "mg/L"}
+    kinds = {"time": ("time", np.asarray(trajectory.times), {"units": "day"})}
+    named = {"clone": list(system.model.clone_names()), "drug": list(system.drugs)}
+    edges = np.asarray(grid.edges)
+    begin = {"interval": ("interval", edges[:-1], {"units": "day", "long_name": "start of the decision interval"})}
+    every = ", ".join(f"{drug}: {dose_units.get(drug, '')}" for drug in system.drugs)
+    values = {
+        "cells": (("time", "clone"), np.asarray(trajectory.cells), {"units": "cell"}),
+        "burden": ("time", np.asarray(trajectory.burden), {"units": "cell", "long_name": "all cancer cells"}),
+        "resistant": ("time", np.asarray(trajectory.resistant), {"units": "cell"}),
+        "concentration": (("time", "drug"), np.asarray(trajectory.conc), level),
+        "dose": (("interval", "drug"), np.asarray(trajectory.doses), {"units": every}),
+        "interval_end": ("interval", edges[1:], {"units": "day"}),
+    }
+    for name, series in trajectory.observables.items():
+        values[name] = ("time", np.asarray(series), {"units": _UNITS.get(name, "")})
+    attributes = {"Conventions": "CF-1.11", "comment": DISCLAIMER, "format": FORMAT}
+    return xr.Dataset(values, {**kinds, **named, **begin}, attributes)
+
+
+def write_run(
+    scenario: Scenario, result: Result, entries: Sequence[Entry], out: str | Path, plot: bool = True
+) -> dict[str, Any]:
+    """Write the run directory whole or not at all, and return what `report.json` holds.
+
+    Raises:
+        DirectoryError: the place is taken by something else, cannot be written, or the disk is full.
+    """
+    report = run_document(scenario, result, entries)
+    task = result.problem.task
+    with whole(Path(out), MARKER) as work:
+        (work / "resolved.json").write_text(to_text(scenario.resolved()), encoding="utf-8")
+        routes = dict(zip(task.system.drugs, task.system.routes, strict=True))
+        events = from_grid(np.asarray(task.grid.edges), np.asarray(result.trajectory.doses), task.system.drugs, routes)
+        write_events(work / "schedule.csv", compress(events), task.system.drugs)
+        table = dataset(result.problem, result.trajectory, task.grid, scenario.dose_units)
+        table.to_netcdf(work / "trajectory.nc", engine="h5netcdf")
+        if plot:
+            from optimizer.plots import overview, save
+
+            units, factor = scenario.dose_units, scenario.progression_factor
+            save(
+                overview(result, entries, title=scenario.title, dose_units=units, factor=factor), work / "overview.png"
+            )
+        (work / MARKER).write_text(to_text(report), encoding="utf-8")
+    return report
