@@ -1,0 +1,47 @@
+"""What a parameter set of the stromal tumor leads to: its best weekly schedule, and what a fixed one does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+
+from optimizer.scenario import Scenario
+from optimizer.search.optimize import optimize
+
+_PROBLEM: dict[str, Any] = {
+    "drug": [
+        {
+            "name": "cetuximab",
+            "role": "inhibitor",
+            "route": "bolus",
+            "pk": {"kind": "first_order", "elimination": "0.006 / hour"},
+            "dose": {"min": "0 ug/mL", "max": "3 ug/mL"},
+        }
+    ],
+    "decision": {"every": "7 day", "horizon": "180 day"},
+    "objective": {"burden": 1.0},
+    "constraint": [{"kind": "cumulative_dose", "drug": "cetuximab", "limit": "26 ug/mL"}],
+}
+
+
+def best_schedule(quantities: Mapping[str, str | float]) -> dict[str, Any]:
+    """Best weekly cetuximab within 26 ug/mL over 180 days under a parameter set.
+
+    Args:
+        quantities: keys of the stromal model that override the preset kraut2025_caf, as in a scenario.
+
+    Returns:
+        The status of the search, the doses [ug/mL], the mean log10 burden under them and under weekly 1 ug/mL.
+    """
+    model = {"kind": "stromal", "preset": "kraut2025_caf", **quantities}
+    problem = Scenario.from_tables({"model": model, **_PROBLEM}, "consequence").problem()
+    result = optimize(problem, restarts=8)
+    weekly = float(problem.loss(jnp.ones_like(jnp.asarray(result.doses))))
+    return {
+        "status": result.status.value,
+        "doses_ug_per_ml": [float(f"{d:.4g}") for d in result.doses[:, 0]],
+        "mean_log10_burden": result.audit.report.total,
+        "mean_log10_burden_weekly_1_ug_per_ml": weekly,
+    }
