@@ -69,7 +69,7 @@ def compare(
         factor: progression is more than this multiple of the cells at the start.
 
     Returns:
-        One entry each; what the scenario already lists is not repeated.
+        One entry each; a name that the scenario already uses is not repeated.
     """
     entries = []
     if result is not None:
@@ -77,7 +77,7 @@ def compare(
         entries.append(_entry(problem, best, factor))
     goal = np.array(list(entries[0].outcome.cumulative_dose.values())) if entries else None
     listed = list(regimens)
-    listed += [r for r in _standard(problem) if not any(_same(r, known) for known in listed)]
+    listed += [r for r in _standard(problem) if r.name not in {known.name for known in listed}]
     for regimen in listed:
         entry = _entry(problem, regimen, factor)
         more = None if goal is None else _scaled(problem, regimen, goal)
@@ -85,16 +85,6 @@ def compare(
             entry = Entry(**{**vars(entry), "scaled": _entry(problem, more, factor)})
         entries.append(entry)
     return tuple(entries)
-
-
-def _same(one: Regimen, other: Regimen) -> bool:
-    """Whether two regimens have one name or give the very same doses at the same times."""
-    if one.name == other.name:
-        return True
-    if not (isinstance(one.policy, Schedule) and isinstance(other.policy, Schedule)):
-        return False
-    pairs = ((one.grid.edges, other.grid.edges), (one.policy.doses, other.policy.doses))
-    return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
 
 
 def _entry(problem: Problem, regimen: Regimen, factor: float) -> Entry:

@@ -124,12 +124,15 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> N
     """A table on stdout: text to the left, numbers to the right."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
-    grid = Table(title=title, title_justify="left", box=SIMPLE_HEAD, title_style="bold")
+    # Text objects: a unit in brackets is no markup.
+    grid = Table(title=Text(title, style="bold"), title_justify="left", box=SIMPLE_HEAD)
     for i, name in enumerate(header):
-        grid.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
+        left = i == 0 or name in ("meaning", "violates", "unit")
+        grid.add_column(Text(name), justify="left" if left else "right", no_wrap=i == 0, overflow="fold")
     for row in rows:
-        grid.add_row(*row)
+        grid.add_row(*map(Text, row))
     console().print(grid)
 
 
@@ -163,10 +166,8 @@ def tree(value: Any, depth: int = 0) -> Iterator[str]:
     pad = "  " * depth
     for key, item in value.items() if isinstance(value, Mapping) else enumerate(value, 1):
         label = f"{pad}{key}:" if isinstance(value, Mapping) else f"{pad}- "
-        if isinstance(item, Mapping) and item:
-            yield label
-            yield from tree(item, depth + 1)
-        elif isinstance(item, list) and any(isinstance(entry, Mapping | list) for entry in item):
+        nested = isinstance(item, list) and any(isinstance(entry, Mapping | list) for entry in item)
+        if nested or (isinstance(item, Mapping) and item):
             yield label
             yield from tree(item, depth + 1)
         else:
