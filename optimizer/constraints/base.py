@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import numpy as np
@@ -103,6 +103,8 @@ class AbstractStateLimit(eqx.Module):
     """A limit on what the doses do: enforced by multipliers in the search, checked in the audit."""
 
     kind: AbstractClassVar[str]
+    # Observables of the model that the limit reads.
+    needs: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def read(self, scene: Scene) -> Reading:

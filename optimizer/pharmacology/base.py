@@ -4,6 +4,7 @@ from abc import abstractmethod
 from typing import ClassVar
 
 import equinox as eqx
+import jax.numpy as jnp
 from equinox import AbstractClassVar
 from jaxtyping import Array, Float
 
@@ -47,3 +48,11 @@ class AbstractPK(eqx.Module):
     @abstractmethod
     def elimination_rate(self) -> Scalar:
         """Rate constant of the slowest visible decline after a dose [1/day]; sets time scales, not results."""
+
+    def transient_rate(self) -> Scalar:
+        """Rate of a faster phase after a dose [1/day], which has panels of its own; 0 where there is none."""
+        return jnp.zeros(())
+
+    def delay(self) -> Scalar | None:
+        """Time after a dose at which the slope of the state jumps [day]; none where it never does."""
+        return None

@@ -36,7 +36,12 @@ from optimizer.scenario.fields import Name, fields_of, key, quantity
 from optimizer.scenario.quantities import QuantityError
 
 # A half-life may stand in place of this key.
-HALF_LIFE = {"first_order": "elimination", "one_compartment": "clearance"}
+HALF_LIFE = {
+    "first_order": "elimination",
+    "one_compartment": "clearance",
+    "oral": "clearance",
+    "sustained_release": "clearance",
+}
 _HALF_LIFE = FieldInfo("day", "half-life, in place of {}", positive=True)
 _SPAN = FieldInfo("day", "", positive=True)
 

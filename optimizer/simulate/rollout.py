@@ -189,7 +189,14 @@ def rollout(system: System, policy: AbstractPolicy, grid: Grid) -> Trajectory:
 
 
 def _with_kinks(system: System, tau: Array, pk: tuple[Any, ...], rate: Array) -> Array:
-    """Nodes of an interval with a panel edge wherever a concentration crosses a level at which the equations have a kink."""
+    """Nodes of an interval with a panel edge wherever a concentration crosses a level at which the equations have a kink.
+
+    The same where a drug's own kinetics have one, such as the end of a lag.
+    """
+    for kinetics in system.pharmacokinetics:
+        delay = kinetics.delay()
+        if delay is not None:
+            tau = _mesh.snap(tau, delay, (delay > 0.0) & (delay < tau[-1]))
     for drug, level in system.model.kinks():
         kinetics, state, given = system.pharmacokinetics[drug], pk[drug], rate[drug]
 
@@ -231,5 +238,12 @@ def choose_mesh(
     fastest = max([float(model.fastest_rate()), model.sharpness(max(decline, default=0.0)), *decline])
     uniform = int(np.clip(math.ceil(longest * fastest * 2.0 * refinement), 2, 4096))
     layer_rate, steepness = model.layer()
-    layer = math.ceil(10 * steepness * refinement) if layer_rate * longest > 1.0 else 0
-    return _mesh.Mesh(uniform, layer, layer_rate)
+    transients = [float(pk.transient_rate()) for pk in pharmacokinetics]
+    layers = [(rate, most) for rate, most in [(layer_rate, steepness), *((t, 2.0) for t in transients)] if rate > 0.0]
+    layers = [(rate, most) for rate, most in layers if rate * longest > 1.0]
+    if not layers:
+        return _mesh.Mesh(uniform, 0, layer_rate)
+    # One ladder of panels for all layers: as long as the slowest takes, as fine at its foot as the fastest needs.
+    slowest, quickest = min(rate for rate, _ in layers), max(rate for rate, _ in layers)
+    finest = 10 * max(most for _, most in layers) * math.sqrt(quickest / slowest)
+    return _mesh.Mesh(uniform, math.ceil(finest * refinement), slowest)
