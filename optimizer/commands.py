@@ -53,7 +53,7 @@ def run_optimize(
     else:
         _print_result(scenario, result, entries)
     written = "" if result.status in _NOTHING_TO_WRITE else f" Written to {place}."
-    say(f"{result.status.sentence} {result.reason[:1].upper()}{result.reason[1:]}.{written}\n{DISCLAIMER}")
+    say(f"{result.status.sentence}{written}\n{result.reason}\n{DISCLAIMER}")
     return result.status.exit_code
 
 

@@ -22,13 +22,15 @@ _CACHE_BYTES = 512 * 2**20
 
 
 def numerics() -> None:
-    """Switch on 64-bit numbers and the compilation cache in the user's cache directory (ADOSE_CACHE moves it)."""
+    """Switch on 64-bit numbers and the compilation cache in the user's cache directory (ADOSE_CACHE: another, or "off")."""
     # Diffrax checks its inputs by a callback to Python, which keeps a program out of the cache; a fault becomes NaN
     # instead, which every report of a simulation says.
     os.environ.setdefault("EQX_ON_ERROR", "nan")
     import jax
 
     jax.config.update("jax_enable_x64", True)
+    if os.environ.get("ADOSE_CACHE") == "off":
+        return
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = Path(os.environ.get("ADOSE_CACHE") or base / "adose")
     try:

@@ -1,5 +1,27 @@
-"""What all tests share: 64-bit numbers."""
+"""What all tests share: 64-bit numbers, and array shapes and types checked at every call of the package."""
 
 import jax
+import pytest
+from jaxtyping import install_import_hook
+
+import tests.typechecker  # noqa: F401 (the hook finds it by name)
 
 jax.config.update("jax_enable_x64", True)
+# Before the first import of the package, which this file must therefore not import at its top.
+install_import_hook("optimizer", "tests.typechecker.check")
+
+
+@pytest.fixture(scope="session")
+def small_problem():
+    """The caf tumor over six weeks."""
+    from tests.small import small
+
+    return small()
+
+
+@pytest.fixture(scope="session")
+def small_result(small_problem):
+    """Its optimum."""
+    from optimizer.search.optimize import optimize
+
+    return optimize(small_problem, restarts=4)

@@ -125,7 +125,7 @@ def derivatives(function: Any, x: Float[Array, "n"]) -> tuple[Scalar, Any, Array
     return value, aux, slope, hessian
 
 
-def step(task: Task, state: State, tolerance: float, limit_tolerance: float) -> State:
+def step(task: Task, state: State, tolerance: Scalar | float, limit_tolerance: float) -> State:
     """One iteration: derivatives, convergence test, modified Newton direction, line search, multipliers."""
     free = task.upper > task.lower
 

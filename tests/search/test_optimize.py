@@ -11,7 +11,7 @@ from optimizer.scenario import Scenario
 from optimizer.search.exact import satisfies
 from optimizer.search.optimize import optimize
 from optimizer.status import Status
-from tests.search.conftest import BEST_KNOWN, small, tables
+from tests.small import BEST_KNOWN, small, tables
 
 
 def paper_problem(preset: str, elimination: str):

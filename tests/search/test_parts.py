@@ -14,7 +14,7 @@ from optimizer.search.audit import audit
 from optimizer.search.distinct import distinct
 from optimizer.search.exact import satisfies, settle
 from optimizer.search.starts import starts
-from tests.search.conftest import small, tables
+from tests.small import small, tables
 
 
 @settings(max_examples=25, deadline=None)

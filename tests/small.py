@@ -1,16 +1,12 @@
-"""Problems that the tests of the search share, so that each is compiled once."""
+"""A problem that is quick to search, shared by the tests of the search and of what stands above it."""
 
 import json
 from pathlib import Path
 
-import pytest
-
 from optimizer.problem import Problem
 from optimizer.scenario import Scenario
-from optimizer.search.optimize import optimize
-from optimizer.search.result import Result
 
-BEST_KNOWN = json.loads((Path(__file__).parents[1] / "oracle" / "best_known.json").read_text())
+BEST_KNOWN = json.loads((Path(__file__).parent / "oracle" / "best_known.json").read_text())
 
 
 def small(**changes) -> Problem:
@@ -35,13 +31,3 @@ def tables() -> dict:
         "objective": {"burden": 1.0},
         "constraint": [{"kind": "cumulative_dose", "drug": "cetuximab", "limit": "6 ug/mL"}],
     }
-
-
-@pytest.fixture(scope="session")
-def small_problem() -> Problem:
-    return small()
-
-
-@pytest.fixture(scope="session")
-def small_result(small_problem: Problem) -> Result:
-    return optimize(small_problem, restarts=4)

@@ -1,0 +1,255 @@
+"""The commands as a user types them: documents, exit codes, sentences instead of tracebacks, nothing half-written."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from optimizer.cli import app
+
+SMALL = """
+title = "Six weeks"
+[model]
+kind = "stromal"
+preset = "kraut2025_caf"
+[[drug]]
+name = "cetuximab"
+role = "inhibitor"
+route = "bolus"
+pk = { kind = "first_order", elimination = "0.006 / hour" }
+dose = { min = "0 ug/mL", max = "3 ug/mL" }
+[decision]
+every = "7 day"
+horizon = "42 day"
+[objective]
+burden = 1.0
+[[constraint]]
+kind = "cumulative_dose"
+drug = "cetuximab"
+limit = "6 ug/mL"
+[[regimen]]
+name = "weekly 1 ug/mL"
+[[regimen.dose]]
+drug = "cetuximab"
+amount = "1 ug/mL"
+every = "7 day"
+[search]
+restarts = 2
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ADOSE_CACHE", "off")
+    (tmp_path / "small.toml").write_text(SMALL)
+    return tmp_path
+
+
+def adose(*arguments: str):
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert "Traceback" not in result.stderr
+    return result
+
+
+def test_optimize_writes_a_run_and_prints_one_document(folder):
+    result = adose("optimize", "small.toml", "--json", "--out", "here/run")
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["status"] == "solved"
+    assert document == json.loads((folder / "here/run/report.json").read_text())
+    assert sorted(p.name for p in (folder / "here/run").iterdir()) == [
+        "overview.png",
+        "report.json",
+        "resolved.json",
+        "schedule.csv",
+        "trajectory.nc",
+    ]
+    assert "Research use only" in result.stderr
+    # What was written can be simulated, and is what was optimized.
+    again = adose("simulate", "small.toml", "--schedule", "here/run/schedule.csv", "--json")
+    assert again.exit_code == 0
+    simulated = json.loads(again.stdout)
+    assert "search" not in simulated
+    assert simulated["objective"]["total"] == pytest.approx(document["objective"]["total"], rel=1e-7)
+    assert all(check["violation"] == 0.0 for check in simulated["constraints"])
+
+
+def test_optimize_tells_a_person(folder):
+    result = adose("optimize", "small.toml", "--no-plot", "--restarts", "2", "--seed", "3")
+    assert result.exit_code == 0
+    for text in ("Six weeks", "Schedule", "Regimens", "weekly 1 ug/mL", "best constant dose", "cetuximab [mg/L]"):
+        assert text in result.stdout
+    assert "Solved" in result.stderr
+    assert (folder / "runs/small/schedule.csv").exists()
+    assert not (folder / "runs/small/overview.png").exists()
+
+
+def test_simulate_a_regimen(folder):
+    result = adose("simulate", "small.toml", "--regimen", "weekly 1 ug/mL", "--json")
+    document = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert document["outcome"]["cumulative_dose"] == {"cetuximab": 6.0}
+    unknown = adose("simulate", "small.toml", "--regimen", "weekly")
+    assert unknown.exit_code == 2
+    assert 'wanted one of "weekly 1 ug/mL"; got "weekly"' in unknown.stderr
+
+
+def test_simulate_wants_one_of_two(folder):
+    assert adose("simulate", "small.toml").exit_code == 2
+    assert adose("simulate", "small.toml", "--schedule", "a.csv", "--regimen", "b").exit_code == 2
+
+
+def test_compare_writes_its_figures(folder):
+    result = adose("compare", "small.toml", "--json")
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["regimens"][0]["name"] == "weekly 1 ug/mL"
+    wanted = {"name", "time_to_progression_day", "final_burden", "peak_burden", "resistant_fraction"}
+    wanted |= {"cumulative_dose", "time_on_treatment_day", "switches"}
+    assert all(wanted <= set(regimen) for regimen in document["regimens"])
+    names = sorted(path.name for path in (folder / "runs/small-compare").iterdir())
+    assert names == ["comparison.png", "report.json", "swimmer.png"]
+    plain = adose("compare", "small.toml", "--no-plot", "--out", "nowhere")
+    assert "best constant dose" in plain.stdout
+    assert not (folder / "nowhere").exists()
+
+
+def test_check_says_what_the_file_means(folder):
+    text = adose("check", "small.toml").stdout
+    assert "elimination: 0.144 / day" in text
+    assert json.loads(adose("check", "small.toml", "--json").stdout)["scenario"]["title"] == "Six weeks"
+
+
+def test_schema_and_list(folder):
+    assert json.loads(adose("schema").stdout)["$schema"]
+    assert adose("schema", "--out", "schema.json").exit_code == 0
+    assert json.loads((folder / "schema.json").read_text())["$schema"]
+    assert adose("schema", "--out", "no/such/folder.json").exit_code == 2
+    listed = json.loads(adose("list", "--json").stdout)
+    assert "stromal" in listed["model"]
+    assert "kraut2025_caf" in listed["preset"]
+    assert "burden_ceiling" in listed["constraint"]
+    assert "protection" in listed["term"]
+    assert "hour" in listed["unit"]
+    assert "cumulative_dose" in adose("list").stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (('"7 day"', '"7 ug"'), "small.toml: decision.every: wanted"),
+        (("burden = 1.0", "burdn = 1.0"), 'small.toml: objective: wanted a known key; got "burdn"'),
+        (('limit = "6 ug/mL"', 'limit = "-6 ug/mL"'), "small.toml: constraint[0].limit: wanted"),
+        (('min = "0 ug/mL"', 'min = "2 ug/mL"'), "no schedule satisfies the dose limits together"),
+        (("[decision]", "[decision"), "small.toml:"),
+    ],
+)
+def test_a_mistake_in_the_file_is_a_sentence(folder, change, message):
+    (folder / "small.toml").write_text(SMALL.replace(*change))
+    for command in ("optimize", "compare", "check"):
+        result = adose(command, "small.toml")
+        assert result.exit_code == 3
+        assert message in result.stderr
+    assert not (folder / "runs").exists()
+
+
+def test_a_file_that_is_not_there(folder):
+    result = adose("optimize", "missing.toml")
+    assert result.exit_code == 3
+    assert "missing.toml" in result.stderr
+
+
+def test_a_bad_event_table(folder):
+    (folder / "doses.csv").write_text("TIME,AMT,SS\n0,1,1\n")
+    result = adose("simulate", "small.toml", "--schedule", "doses.csv")
+    assert result.exit_code == 3
+    assert "doses.csv:2: column SS: wanted 0" in result.stderr
+
+
+def test_a_place_that_is_taken_is_refused_before_the_search(folder):
+    (folder / "thesis").mkdir()
+    (folder / "thesis" / "chapter.txt").write_text("precious")
+    result = adose("optimize", "small.toml", "--out", "thesis")
+    assert result.exit_code == 2
+    assert "wanted a new directory or an earlier run with report.json" in result.stderr
+    assert [path.name for path in (folder / "thesis").iterdir()] == ["chapter.txt"]
+
+
+def test_infeasible_is_exit_code_4_and_writes_nothing(folder):
+    impossible = '[[constraint]]\nkind = "burden_ceiling"\nfactor = 0.5\n'
+    (folder / "small.toml").write_text(SMALL.replace("[[regimen]]", impossible + "[[regimen]]"))
+    result = adose("optimize", "small.toml", "--restarts", "1", "--json")
+    assert result.exit_code == 4
+    assert json.loads(result.stdout)["status"] == "infeasible"
+    assert "burden_ceiling: wanted at most 5e+07" in result.stderr
+    assert not (folder / "runs").exists()
+
+
+def test_code_of_ones_own_runs_only_when_allowed(folder):
+    (folder / "mine.py").write_text("raise SystemExit(77)\n")
+    (folder / "small.toml").write_text(
+        SMALL.replace('kind = "stromal"\npreset = "kraut2025_caf"', 'kind = "mine.py:Model"')
+    )
+    result = adose("optimize", "small.toml")
+    assert result.exit_code == 3
+    assert "--allow-code" in result.stderr
+
+
+def test_calibrate(folder):
+    table = Path(__file__).parents[1] / "data" / "lapatinib_ic50.csv"
+    result = adose("calibrate", str(table), "--kind", "ic50", "--out", "fit", "--json", "--no-plot")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout) == json.loads((folder / "fit" / "fit.json").read_text())
+    assert adose("calibrate", str(table), "--kind", "plate", "--out", "other").exit_code == 3
+    assert adose("calibrate", str(table), "--kind", "rubbish", "--out", "other").exit_code == 2
+    assert not (folder / "other").exists()
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from optimizer.cli import app\n"
+        "heavy = [m for m in ('jax', 'matplotlib', 'pydantic', 'scipy', 'xarray', 'numpy') if m in sys.modules]\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    for arguments in (["-h"], ["optimize", "-h"], ["calibrate", "--help"]):
+        assert "Usage" in adose(*arguments).stdout
+
+
+def test_ctrl_c_keeps_the_best_schedule_so_far(folder):
+    scenario = Path(__file__).parents[1] / "scenarios" / "crc_caf_cetuximab.toml"
+    command = [
+        sys.executable,
+        "-m",
+        "optimizer",
+        "optimize",
+        str(scenario),
+        "--out",
+        "run",
+        "--restarts",
+        "512",
+        "--no-plot",
+    ]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
+    ) as process:
+        for line in process.stderr:
+            if line.startswith("search"):
+                break
+        time.sleep(2.0)
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert "Interrupted: the best schedule found so far was kept" in rest
+    assert "Traceback" not in rest
+    assert json.loads((folder / "run" / "report.json").read_text())["status"] == "interrupted"
+    assert (folder / "run" / "schedule.csv").exists()
