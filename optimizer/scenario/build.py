@@ -13,8 +13,10 @@ import numpy as np
 from optimizer.models.base import AbstractModel
 from optimizer.models.growth import Exponential
 from optimizer.models.stromal import StromalClone, stromal
+from optimizer.models.transitions import AbstractTransition, fed_clones
 from optimizer.models.tumor import Tumor
 from optimizer.objectives.base import Objective
+from optimizer.pharmacology.interactions import Bliss
 from optimizer.policies.base import AbstractPolicy
 from optimizer.policies.schedule import Schedule
 from optimizer.scenario.model_schema import STROMAL, STROMAL_CLONE
@@ -53,23 +55,32 @@ def _around(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _mutation(clones: Sequence[Clone]) -> tuple[list[list[float]] | None, tuple[bool, ...]]:
-    """Shares of the divisions of clone i that give clone j [M, M], and which clones others feed."""
+def _mutation(clones: Sequence[Clone]) -> list[list[float]] | None:
+    """Shares of the divisions of clone i that give clone j [M, M]; None where there are none."""
     names = [clone.name for clone in clones]
     matrix = [[0.0] * len(clones) for _ in clones]
     for j, clone in enumerate(clones):
         if clone.mutation:
             matrix[names.index(clone.mutation[0])][j] = clone.mutation[1]
-    fed = tuple(any(row[j] > 0.0 for row in matrix) for j in range(len(clones)))
-    return (matrix if any(fed) else None), (fed if any(fed) else ())
+    return matrix if any(share > 0.0 for row in matrix for share in row) else None
+
+
+def _transitions(model: Model, around: Mapping[str, Any]) -> tuple[AbstractTransition, ...]:
+    """The transitions, their clones by number."""
+    names = [clone.name for clone in model.clones]
+    ends = [(names.index(t.source), names.index(t.target)) for t in model.transitions]
+    return tuple(
+        make(t.law, {**around, "source": i, "target": j}) for t, (i, j) in zip(model.transitions, ends, strict=True)
+    )
 
 
 def build_model(model: Model, around: Mapping[str, Any]) -> AbstractModel:
     """The equations."""
     if model.alone is not None:
         return make(model.alone, around)
-    mutation, fed = _mutation(model.clones)
+    mutation = _mutation(model.clones)
     mechanisms = tuple(make(part, around) for part in model.mechanisms)
+    transitions = _transitions(model, around)
     if model.kind == "stromal":
         clones = [
             StromalClone(clone.name, clone.resistant, **{n: jnp.asarray(clone.numbers[n]) for n in STROMAL_CLONE})
@@ -84,6 +95,7 @@ def build_model(model: Model, around: Mapping[str, Any]) -> AbstractModel:
             mutation=mutation,
             cell_floor=model.whole["cell_floor"],
             mechanisms=mechanisms,
+            transitions=transitions,
         )
     effects = []
     for clone in model.clones:
@@ -100,7 +112,11 @@ def build_model(model: Model, around: Mapping[str, Any]) -> AbstractModel:
         mechanisms=mechanisms,
         mutation=None if mutation is None else jnp.asarray(mutation),
         cell_floor=model.whole["cell_floor"],
-        fed=fed,
+        fed=fed_clones(len(model.clones), mutation, transitions),
+        cost=jnp.asarray([clone.numbers["cost"] for clone in model.clones]),
+        interaction=Bliss() if model.interaction is None else make(model.interaction, around),
+        transitions=transitions,
+        roles=around["roles"],
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -55,7 +55,10 @@ def check(
     factor = spec.progression.factor or default_of(Progression, "factor")
     objective = _objective(context, spec, model, factor)
     constraints = check_constraints(context, spec.constraint or [])
+    for i, part in enumerate(constraints):
+        _has_observables(context, f"constraint[{i}]", part, model)
     regimens = () if edges is None else check_regimens(context, spec.regimen or [], edges, constraints)
+    _lags(context, [r.edges for r in regimens] if edges is None else [edges, *(r.edges for r in regimens)])
     faults.stop()
     return Plan(
         title=spec.title,
@@ -114,7 +117,23 @@ def _fits_model(context: Context, part: Part, model: Model) -> None:
     path = f"objective.{part.kind}"
     if part.kind == "resistance" and model.alone is None and not any(clone.resistant for clone in model.clones):
         context.faults.add(path, "wanted a clone with resistant = true, whose cells it counts; got none")
-    needs: tuple[str, ...] = part.cls.needs  # type: ignore[attr-defined]
+    _has_observables(context, path, part, model)
+
+
+def _has_observables(context: Context, path: str, part: Part, model: Model) -> None:
+    """A fault where the model does not tell what a term or limit reads."""
+    needs: tuple[str, ...] = getattr(part.cls, "needs", ())
     if model.observables is not None and not set(needs) <= set(model.observables):
-        wanted = f"a model with {', '.join(needs)}, such as one with the stroma mechanism"
+        tells = [kind for kind, cls in classes("mechanism").items() if set(needs) <= set(cls.observable_names)]
+        wanted = f"a model with {', '.join(needs)}, such as one with the {' or '.join(tells)} mechanism"
         context.faults.add(path, f'wanted {wanted}; got the kind "{model.kind}" without')
+
+
+def _lags(context: Context, grids: Sequence[np.ndarray]) -> None:
+    """A lag ends before the next dose: a drug keeps one waiting dose."""
+    shortest = min((float(np.diff(edges).min()) for edges in grids), default=np.inf)
+    for i, drug in enumerate(context.drugs):
+        lag = drug.pk.values.get("lag", 0.0)
+        if lag >= shortest:
+            wanted = f"less than the time between two decisions, which is {shortest:g} day"
+            context.faults.add(f"drug[{i}].pk.lag", f"wanted {wanted}; got {lag:g} day")

@@ -10,10 +10,17 @@ from typing import Any
 from optimizer._fields import describe
 from optimizer.mechanisms.stroma import Stroma
 from optimizer.models.stromal import PRESETS
-from optimizer.scenario.check_parts import Context, unique
-from optimizer.scenario.faults import one_of
+from optimizer.scenario.check_clones import (
+    check_clones,
+    check_interaction,
+    check_transitions,
+    effects_of,
+    mutation_of,
+    tumor_clone,
+)
+from optimizer.scenario.check_parts import Context
 from optimizer.scenario.fields import read_quantity
-from optimizer.scenario.model_schema import STROMAL, STROMAL_CLONE, TUMOR_CLONE, WHOLE
+from optimizer.scenario.model_schema import STROMAL, STROMAL_CLONE, WHOLE
 from optimizer.scenario.plan import Clone, Model, Part
 from optimizer.scenario.schema import classes
 
@@ -39,11 +46,14 @@ def check_model(context: Context, spec: Any, code: Mapping[str, type]) -> Model:
 def _tumor(context: Context, spec: Any) -> Model:
     if not spec.clone:
         context.faults.add("model.clone", "wanted at least one [[model.clone]]; got none")
-    clones = tuple(_tumor_clone(context, f"model.clone[{i}]", clone) for i, clone in enumerate(spec.clone))
-    _check_clones(context, clones)
+    shared = effects_of(context, "model.effect", spec.effect or [])
+    clones = tuple(tumor_clone(context, f"model.clone[{i}]", clone, shared) for i, clone in enumerate(spec.clone))
+    transitions = check_transitions(context, spec.transition or [], clones)
+    check_clones(context, clones, transitions)
     growth = None
     if spec.growth is not None:
-        growth = context.part("model.growth", spec.growth, spec.growth.law, classes("growth")[spec.growth.law])
+        part = context.part("model.growth", spec.growth, spec.growth.law, classes("growth")[spec.growth.law])
+        growth = _broadcast(context, "model.growth", part, len(clones))
     mechanisms = _mechanisms(context, spec.mechanism or [], len(clones))
     floor = _DEFAULTS["cell_floor"] if spec.cell_floor is None else spec.cell_floor
     for j, drug in enumerate(context.drugs):
@@ -57,51 +67,10 @@ def _tumor(context: Context, spec: Any) -> Model:
         clones=clones,
         growth=growth,
         mechanisms=mechanisms,
+        interaction=check_interaction(context, spec.interaction, clones),
+        transitions=transitions,
         observables=tuple(name for part in mechanisms for name in part.cls.observable_names),  # type: ignore[attr-defined]
     )
-
-
-def _tumor_clone(context: Context, path: str, spec: Any) -> Clone:
-    numbers = {name: getattr(spec, name) for name in TUMOR_CLONE}
-    if numbers["death_rate"] is None:
-        numbers["death_rate"] = 0.0
-    effects: list[tuple[int, Part]] = []
-    for i, effect in enumerate(spec.effect or []):
-        place = f"{path}.effect[{i}]"
-        drug = context.drug(f"{place}.drug", effect.drug)
-        if drug is None:
-            continue
-        index = context.drug_names.index(drug.name)
-        if any(index == other for other, _ in effects):
-            got = f'a second one of "{drug.name}"'
-            context.faults.add(f"{place}.drug", f"wanted one effect of a drug on a clone; got {got}")
-        effects.append((index, context.part(place, effect, effect.law, classes("effect")[effect.law], drug)))
-    units = {name: info.unit for name, info in TUMOR_CLONE.items()}
-    return Clone(spec.name, spec.resistant, numbers, units, tuple(effects), _mutation(spec))
-
-
-def _mutation(spec: Any) -> tuple[str, float] | None:
-    return None if spec.mutation is None else (spec.mutation.from_, spec.mutation.rate)
-
-
-def _check_clones(context: Context, clones: Sequence[Clone]) -> None:
-    """Names, mutations, and that there are cells to treat."""
-    faults, names = context.faults, [clone.name for clone in clones]
-    unique(faults, "model.clone", names)
-    for i, clone in enumerate(clones):
-        path = f"model.clone[{i}]"
-        if clone.mutation:
-            others = [name for name in names if name != clone.name]
-            if not others:
-                faults.add(f"{path}.mutation.from", "wanted the name of another clone; got only one clone")
-            elif clone.mutation[0] not in others:
-                faults.add(f"{path}.mutation.from", one_of(others, clone.mutation[0]))
-        fed = clone.mutation is not None and clone.mutation[1] > 0.0
-        if clone.numbers["cells"] == 0.0 and not fed:
-            faults.add(f"{path}.cells", "wanted more than 0, or a mutation that the clone arises from; got 0")
-    known = [clone.numbers["cells"] for clone in clones]
-    if known and None not in known and not sum(known):
-        faults.add("model.clone", "wanted at least one clone with cells; got 0 cells in all")
 
 
 def _mechanisms(context: Context, specs: Sequence[Any], clones: int, taken: Sequence[str] = ()) -> tuple[Part, ...]:
@@ -119,16 +88,19 @@ def _mechanisms(context: Context, specs: Sequence[Any], clones: int, taken: Sequ
 
 
 def _broadcast(context: Context, path: str, part: Part, clones: int) -> Part:
+    """The part with a number for each clone where its class wants one, defaults included."""
     fields = {f.name: f for f in dataclasses.fields(part.cls)}
-    values = dict(part.values)
-    for name, value in part.values.items():
-        if describe(part.cls)[name].ndim != 1 or fields[name].metadata.get("static"):
+    values, units = dict(part.values), dict(part.units)
+    for name, info in describe(part.cls).items():
+        if info.ndim == 0 or fields[name].metadata.get("static"):
             continue
-        if len(value) not in (1, clones):
-            wanted = f"one quantity, or one for each of {clones} clones"
-            context.faults.add(f"{path}.{name}", f"wanted {wanted}; got {len(value)}")
-        values[name] = value * clones if len(value) == 1 else value
-    return replace(part, values=values)
+        value = values.get(name, (fields[name].default,))
+        if len(value) != clones and (info.ndim == 2 or len(value) != 1):
+            one = f"{clones} rows of {clones} numbers" if info.ndim == 2 else "one quantity, or one for each"
+            context.faults.add(f"{path}.{name}", f"wanted {one} of {clones} clones; got {len(value)}")
+        values[name] = value * clones if len(value) == 1 and info.ndim == 1 else value
+        units[name] = units.get(name, info.unit)
+    return replace(part, values=values, units=units)
 
 
 # --- stromal --------------------------------------------------------------------------------------------------------
@@ -140,7 +112,8 @@ def _stromal(context: Context, spec: Any) -> Model:
     _direct_drugs(context)
     _missing(context, spec, numbers)
     clones = tuple(_stromal_clones(context, spec, numbers))
-    _check_clones(context, clones)
+    transitions = check_transitions(context, spec.transition or [], clones)
+    check_clones(context, clones, transitions)
     whole = {n: numbers.get(n, _OPTIONAL.get(n)) for n in STROMAL} | {
         "cell_floor": numbers.get("cell_floor", _DEFAULTS["cell_floor"]),
         "carrying_capacity": numbers.get("carrying_capacity"),
@@ -155,6 +128,7 @@ def _stromal(context: Context, spec: Any) -> Model:
         clones=clones,
         preset=spec.preset,
         mechanisms=mechanisms,
+        transitions=transitions,
         observables=(*Stroma.observable_names, *(n for m in mechanisms for n in m.cls.observable_names)),  # type: ignore[attr-defined]
     )
 
@@ -202,7 +176,7 @@ def _stromal_clones(context: Context, spec: Any, numbers: Mapping[str, float]) -
             given = {name: value for name in STROMAL_CLONE if (value := getattr(clone, name)) is not None}
             if "cells" not in given and len(spec.clone) > 1:
                 context.faults.add(f"model.clone[{i}].cells", "wanted the cells of each of several clones; got none")
-            own.append(Clone(clone.name, clone.resistant, common | given, units, (), _mutation(clone)))  # type: ignore[arg-type]
+            own.append(Clone(clone.name, clone.resistant, common | given, units, (), mutation_of(clone)))  # type: ignore[arg-type]
     for i, clone in enumerate(own):
         low, high = clone.numbers["net_growth_min"], clone.numbers["net_growth_max"]
         if low is not None and high is not None and low > high:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from optimizer._fields import FieldInfo, describe
+from optimizer._fields import FieldInfo, default_of, describe
 from optimizer.scenario.faults import Faults, one_of
 from optimizer.scenario.fields import DOSE, TOTAL, Sizes, is_contextual, level_unit, read_quantity
 from optimizer.scenario.plan import Drug, Part
@@ -97,9 +97,20 @@ def unique(faults: Faults, path: str, names: Sequence[str]) -> None:
             faults.add(f"{path}[{i}].name", f"wanted a name of its own; got {got}")
 
 
+def _with_defaults(part: Part, direct: bool) -> Part:
+    """The part with the defaults of its class, so that a drug written out and read again is the same."""
+    infos = describe(part.cls)
+    absent = [
+        name for name in infos if name not in part.values and default_of(part.cls, name) is not dataclasses.MISSING
+    ]
+    values = {name: default_of(part.cls, name) for name in absent}
+    units = {name: level_unit(infos[name].unit, direct) for name in absent}
+    return dataclasses.replace(part, values={**part.values, **values}, units={**part.units, **units})
+
+
 def _pk(context: Context, path: str, spec: Any) -> Part:
     """Pharmacokinetics, with a half-life turned into the rate or clearance that it stands for."""
-    part = context.part(path, spec, spec.kind, classes("pk")[spec.kind])
+    part = _with_defaults(context.part(path, spec, spec.kind, classes("pk")[spec.kind]), False)
     if spec.kind not in HALF_LIFE:
         return part
     replaced = HALF_LIFE[spec.kind]
@@ -148,7 +159,7 @@ def check_drug(context: Context, path: str, spec: Any) -> Drug:
         doi=tuple(spec.doi or ()),
     )
     role = context.part(path, spec, spec.role, drug.role.cls, drug)
-    return dataclasses.replace(drug, role=role)
+    return dataclasses.replace(drug, role=_with_defaults(role, direct))
 
 
 def check_drugs(context: Context, specs: Sequence[Any]) -> None:

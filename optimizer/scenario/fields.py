@@ -20,7 +20,7 @@ from optimizer.scenario.quantities import QuantityError, dose_to_internal, parse
 DOSE, TOTAL = "dose", "dose total"
 MAX_NAME, MAX_TEXT, MAX_LIST = 100, 2000, 20_000
 # Settings that name a drug or a clone; the numeric core wants its index where its field is an integer.
-DRUG_FIELDS = ("drug",)
+DRUG_FIELDS = ("drug", "first", "second")
 
 
 class Sizes(typing.NamedTuple):
@@ -135,6 +135,20 @@ def per_clone(info: FieldInfo, contextual: bool) -> Any:
     return Annotated[Any, PlainValidator(read), _placeholder("per_clone")]
 
 
+def matrix(info: FieldInfo) -> Any:
+    """Type of a list of rows of numbers, one row and one column for each clone; its value is a tuple of tuples."""
+
+    def read(value: Any, validation: Any) -> tuple[tuple[float, ...], ...]:
+        rows = value if isinstance(value, list) else []
+        if not 1 <= len(rows) <= 100 or not all(isinstance(row, list) and len(row) == len(rows) for row in rows):
+            wanted = "a list of as many rows as clones, each with as many numbers, such as [[1, 0.7], [0.9, 1]]"
+            raise QuantityError(f"wanted {wanted}; got {show(value)}")
+        sizes = validation.context or Sizes()
+        return tuple(tuple(read_quantity(item, info, info.unit, sizes) for item in row) for row in rows)
+
+    return Annotated[Any, PlainValidator(read), _placeholder("matrix")]
+
+
 def _read_days(value: Any) -> list[float]:
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_LIST:
         raise QuantityError(f"wanted a list of 1 to {MAX_LIST} days such as [0, 7, 14]; got {show(value)}")
@@ -214,6 +228,8 @@ def _type(field: dataclasses.Field[Any], info: FieldInfo, contextual: bool) -> A
         return whole(low, int(info.maximum) if info.maximum is not None else 10**6)
     if info.ndim == 0:
         return Raw if contextual else quantity(info)
+    if info.ndim == 2:
+        return matrix(info)
     if field.metadata.get("static"):
         return many(Raw if contextual else quantity(info), 1000)
     return per_clone(info, contextual)

@@ -29,6 +29,13 @@ def _shared() -> dict[str, Any]:
             "anyOf": [*either, {"type": "array", "minItems": 1, "maxItems": 100, "items": {"anyOf": either}}],
             "description": "A quantity for all clones, or a list with one for each.",
         },
+        "matrix": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": 100,
+            "items": {"type": "array", "minItems": 1, "maxItems": 100, "items": {"anyOf": either}},
+            "description": "Numbers, one row and one column for each clone.",
+        },
         "days": {"type": "array", "minItems": 1, "items": {"anyOf": [{"type": "number", "minimum": 0}, either[0]]}},
     }
 

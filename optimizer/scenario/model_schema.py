@@ -31,7 +31,11 @@ TUMOR_CLONE = {
     "cells": replace(_TUMOR["initial_cells"], ndim=0),
     "growth_rate": replace(_TUMOR["growth_rate"], ndim=0),
     "death_rate": replace(_TUMOR["death_rate"], ndim=0),
+    "cost": replace(_TUMOR["cost"], ndim=0),
 }
+_FACTOR = FieldInfo(
+    "1", "factor on the EC50 of the model's effect of that drug, one over it on a strength", positive=True
+)
 
 
 def _clone(name: str, doc: str, fields: dict[str, Any]) -> type[Spec]:
@@ -55,6 +59,7 @@ def _stromal() -> type[Spec]:
         "preset": key(Literal[tuple(PRESETS)], "published parameter set that the other keys override", None),
         "clone": key(many(clone, 100), "clones; one when left out", None),
         "mechanism": key(many(union("mechanism"), 20), "further mechanisms", None),
+        "transition": key(many(union("transition"), 100), "cells that leave one clone for another", None),
     }
     return table(
         "model_stromal",
@@ -64,12 +69,24 @@ def _stromal() -> type[Spec]:
 
 
 def _tumor() -> type[Spec]:
-    effect = {"effect": key(many(union("effect"), 20), "what the drugs do to it", None)}
-    clone = _clone("tumor_clone", "A clone.", info_fields(TUMOR_CLONE, ("cells", "growth_rate")) | effect)
+    factor = table(
+        "ec50_factor",
+        "How much less a drug acts on a clone than the model's effect says.",
+        {"drug": key(Name, "name of the drug"), "factor": key(quantity(_FACTOR), describe_text(_FACTOR))},
+    )
+    effects = {
+        "effect": key(many(union("effect"), 20), "what the drugs do to it, in place of the model's effects", None),
+        "ec50_factor": key(many(factor, 20), "shifts of potency of the model's effects (on-target resistance)", None),
+        "ignores": key(many(Name, 20), "drugs whose effect in the model it does not feel (bypass)", None),
+    }
+    clone = _clone("tumor_clone", "A clone.", info_fields(TUMOR_CLONE, ("cells", "growth_rate")) | effects)
     fields = {
         "kind": literal("tumor"),
         "growth": key(union("growth"), "growth law; exponential when left out", None),
         "clone": key(many(clone, 100), "clones"),
+        "effect": key(many(union("effect"), 20), "what the drugs do to every clone that does not say otherwise", None),
+        "interaction": key(union("interaction"), "how several drugs combine; bliss when left out", None),
+        "transition": key(many(union("transition"), 100), "cells that leave one clone for another", None),
         "mechanism": key(many(union("mechanism"), 20), "mechanisms of resistance and toxicity", None),
     }
     floor = info_fields({"cell_floor": WHOLE["cell_floor"]})

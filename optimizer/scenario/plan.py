@@ -74,6 +74,15 @@ class Clone:
 
 
 @dataclass(frozen=True)
+class Transition:
+    """Cells that leave one clone for another, by name, and the law by which they do."""
+
+    source: str
+    target: str
+    law: Part
+
+
+@dataclass(frozen=True)
 class Model:
     """The tumor.
 
@@ -91,6 +100,8 @@ class Model:
     preset: str | None = None
     growth: Part | None = None
     mechanisms: tuple[Part, ...] = ()
+    interaction: Part | None = None
+    transitions: tuple[Transition, ...] = ()
     alone: Part | None = None
     observables: tuple[str, ...] | None = None
 

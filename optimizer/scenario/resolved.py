@@ -82,7 +82,13 @@ def _model(plan: Plan, direct: bool) -> dict[str, Any]:
     out |= {name: written(value, model.units[name]) for name, value in model.whole.items()}
     if model.kind == "tumor":
         out["growth"] = {"law": "exponential"} if model.growth is None else _full(model.growth, "law")
-    out["mechanism"] = [_full(part, "kind", direct) for part in model.mechanisms]
+        out["interaction"] = {"law": "bliss"} if model.interaction is None else _full(model.interaction, "law")
+    levels = {drug.name: drug.direct for drug in plan.drugs}
+    out["mechanism"] = [_full(p, "kind", levels.get(p.values.get("drug", ""), direct)) for p in model.mechanisms]
+    out["transition"] = [
+        {"from": t.source, "to": t.target, **_full(t.law, "law", levels.get(t.law.values.get("drug", ""), direct))}
+        for t in model.transitions
+    ]
     out["clone"] = [_clone(clone, plan.drugs if model.kind == "tumor" else ()) for clone in model.clones]
     return out
 

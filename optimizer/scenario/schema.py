@@ -27,9 +27,11 @@ from optimizer.constraints.base import AbstractDoseLimit, AbstractStateLimit
 from optimizer.mechanisms.base import AbstractMechanism
 from optimizer.models.base import AbstractModel
 from optimizer.models.growth import AbstractGrowth
+from optimizer.models.transitions import AbstractTransition
 from optimizer.objectives.base import AbstractTerm
 from optimizer.pharmacology.base import AbstractPK
 from optimizer.pharmacology.effects import AbstractEffect
+from optimizer.pharmacology.interactions import AbstractInteraction
 from optimizer.pharmacology.roles import AbstractRole
 from optimizer.policies.base import AbstractPolicy
 from optimizer.scenario.fields import Name, fields_of, key, quantity
@@ -76,7 +78,9 @@ FAMILIES = {
     "pk": Family("pharmacokinetics", "kind", "optimizer.pharmacology", (AbstractPK,)),
     "role": Family("role", "role", "optimizer.pharmacology", (AbstractRole,), default="inhibitor"),
     "effect": Family("effect", "law", "optimizer.pharmacology", (AbstractEffect,)),
+    "interaction": Family("interaction", "law", "optimizer.pharmacology", (AbstractInteraction,)),
     "growth": Family("growth law", "law", "optimizer.models", (AbstractGrowth,)),
+    "transition": Family("transition", "law", "optimizer.models", (AbstractTransition,), default="constant"),
     "mechanism": Family("mechanism", "kind", "optimizer.mechanisms", (AbstractMechanism,)),
     "term": Family("term", "", "optimizer.objectives", (AbstractTerm,)),
     "limit": Family("constraint", "kind", "optimizer.constraints", (AbstractDoseLimit, AbstractStateLimit)),
@@ -158,12 +162,17 @@ def branches(family: str) -> dict[str, type[Spec]]:
     entry = FAMILIES[family]
     extra: dict[str, Callable[[], dict[str, Any]]] = {
         "effect": lambda: {"drug": key(Name, "name of the drug")},
+        "transition": lambda: {
+            "from": key(Name, "name of the clone that cells leave"),
+            "to": key(Name, "name of the clone that they become"),
+        },
         "policy": lambda: {"every": key(quantity(_SPAN), "time between decisions [day]; else the scenario's", None)},
     }
     out = {}
     for kind, cls in classes(family).items():
         own = _pk(kind, cls) if family == "pk" else fields_of(cls)
-        fields = {entry.key: literal(kind), **extra.get(family, dict)(), **own}
+        chosen = literal(kind, kind) if family == "transition" and kind == entry.default else literal(kind)
+        fields = {entry.key: chosen, **extra.get(family, dict)(), **own}
         out[kind] = table(f"{family}_{kind}", first_line(cls), fields)
     return out
 
