@@ -8,7 +8,10 @@ from typing import TypeAlias
 
 from jaxtyping import Array, Bool, Float, Int
 
-Scalar: TypeAlias = Float[Array, ""]
+# A Python number is a scalar too: it stays weakly typed.
+Scalar: TypeAlias = Float[Array, ""] | float
+# Arrays of any shape that broadcast with each other, or a number.
+Numbers: TypeAlias = Float[Array, "..."] | float
 Flag: TypeAlias = Bool[Array, ""]
 Index: TypeAlias = Int[Array, ""]
 Edges: TypeAlias = Float[Array, "edges"]

@@ -1,8 +1,8 @@
 """Nodes of one decision interval and the quadrature and Runge-Kutta rules that live on them.
 
 An interval is cut into panels; each panel has a node at its start, middle and end, shared with its neighbors, so an
-interval of `panels` panels has Q = 2 panels + 1 nodes. After a dose a fast factor relaxes within hours while nothing else
-happens for days (DESIGN: the boundary layer of the growth factor): such a layer has panels of its own, which grow
+interval of `panels` panels has Q = 2 panels + 1 nodes. After a dose a fast factor relaxes within hours while nothing
+else happens for days (the boundary layer of the growth factor): such a layer has panels of its own, which grow
 quadratically; the rest of the interval is cut evenly.
 """
 
@@ -54,7 +54,7 @@ class Mesh(eqx.Module):
 
 
 def snap(tau: Nodes, time: Scalar, present: Flag) -> Nodes:
-    """Nodes with the panel edge nearest to `time` moved onto it where `present`: a kink between panels costs no accuracy."""
+    """Nodes with the panel edge nearest to `time` moved onto it where `present`: a kink at an edge costs no accuracy."""
     edges = tau[::2]
     inner = jnp.abs(edges[1:-1] - time)
     nearest = 1 + jnp.argmin(inner) if inner.size else 0
@@ -90,7 +90,7 @@ def cumulative(tau: Nodes, rate: Float[Array, "Q ..."]) -> Float[Array, "Q ..."]
     return interleave(before, before[:-1] + half)
 
 
-def interleave(edges: Float[Array, "panels+1 ..."], middles: Float[Array, "panels ..."]) -> Array:
+def interleave(edges: Float[Array, "edges ..."], middles: Float[Array, "panels ..."]) -> Array:
     """Values at panel edges and middles put into node order [Q, ...]."""
     pairs = jnp.stack([edges[:-1], middles], axis=1).reshape((-1, *edges.shape[1:]))
     return jnp.concatenate([pairs, edges[-1:]])

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from equinox import AbstractClassVar
 from jaxtyping import Array, Float
 
-from optimizer._axes import Scalar
+from optimizer._axes import Numbers, Scalar
 from optimizer._fields import parameter
 
 # Below this many half-maximal concentrations the power is continued by its secant: x^k with k < 1 has an infinite
@@ -17,14 +17,14 @@ from optimizer._fields import parameter
 _SECANT = 1e-12
 
 
-def power(x: Float[Array, "..."], exponent: Float[Array, "..."]) -> Float[Array, "..."]:
+def power(x: Numbers, exponent: Numbers) -> Numbers:
     """x^k for x >= 0 with a finite derivative at x = 0 (the secant slope over [0, 1e-12])."""
     inside = x > _SECANT
     safe = jnp.where(inside, x, 1.0)
     return jnp.where(inside, safe**exponent, x * _SECANT ** (exponent - 1.0))
 
 
-def hill(x: Float[Array, "..."], exponent: Float[Array, "..."]) -> Float[Array, "..."]:
+def hill(x: Numbers, exponent: Numbers) -> Numbers:
     """x^k / (1 + x^k), x in half-maximal concentrations."""
     raised = power(x, exponent)
     return raised / (1.0 + raised)
@@ -48,14 +48,14 @@ class AbstractEffect(eqx.Module):
     kind: AbstractClassVar[str]
 
     @abstractmethod
-    def __call__(self, conc: Float[Array, "..."], shift: Float[Array, "..."]) -> Action:
+    def __call__(self, conc: Numbers, shift: Numbers) -> Action:
         """Effect at concentration `conc` [mg/L] when the potency is shifted by the factor `shift` on its EC50."""
 
     def largest_kill(self) -> Scalar:
         """Largest kill rate of the curve [1/day]; zero where there is none, which sets steps, not results."""
         return jnp.zeros(())
 
-    def potency_at(self, kill: Float[Array, "..."], shift: Float[Array, "..."]) -> Float[Array, "..."]:
+    def potency_at(self, kill: Numbers, shift: Numbers) -> Numbers:
         """One over the concentration that alone kills at the rate `kill` > 0 [L/mg]; 0 where none does."""
         return jnp.zeros_like(kill)
 
@@ -81,14 +81,14 @@ class Hill(AbstractEffect):
     ec50: Scalar = parameter(unit="mg/L", doc="half-maximal concentration", positive=True)
     hill: Scalar = parameter(unit="1", doc="steepness of the curve", default=1.0, positive=True)
 
-    def __call__(self, conc: Float[Array, "..."], shift: Float[Array, "..."]) -> Action:
+    def __call__(self, conc: Numbers, shift: Numbers) -> Action:
         share = hill(conc / (self.ec50 * shift), self.hill)
         return Action(jnp.zeros_like(share), self.emax * share)
 
     def largest_kill(self) -> Scalar:
         return self.emax
 
-    def potency_at(self, kill: Float[Array, "..."], shift: Float[Array, "..."]) -> Float[Array, "..."]:
+    def potency_at(self, kill: Numbers, shift: Numbers) -> Numbers:
         left = self.emax / kill - 1.0
         reached = left > 0.0
         needed = jnp.where(reached, left, 1.0) ** (1.0 / self.hill) / (self.ec50 * shift)
@@ -104,7 +104,7 @@ class NortonSimon(AbstractEffect):
     kind: ClassVar[str] = "norton_simon"
     strength: Scalar = parameter(unit="L/mg", doc="share of growth lost per concentration", minimum=0.0)
 
-    def __call__(self, conc: Float[Array, "..."], shift: Float[Array, "..."]) -> Action:
+    def __call__(self, conc: Numbers, shift: Numbers) -> Action:
         share = self.strength * conc / shift
         return Action(share, jnp.zeros_like(share))
 
@@ -115,11 +115,11 @@ class Linear(AbstractEffect):
     kind: ClassVar[str] = "linear"
     strength: Scalar = parameter(unit="L/mg/day", doc="kill rate per concentration", minimum=0.0)
 
-    def __call__(self, conc: Float[Array, "..."], shift: Float[Array, "..."]) -> Action:
+    def __call__(self, conc: Numbers, shift: Numbers) -> Action:
         kill = self.strength * conc / shift
         return Action(jnp.zeros_like(kill), kill)
 
-    def potency_at(self, kill: Float[Array, "..."], shift: Float[Array, "..."]) -> Float[Array, "..."]:
+    def potency_at(self, kill: Numbers, shift: Numbers) -> Numbers:
         return self.strength / (kill * shift)
 
 
@@ -137,9 +137,9 @@ class LogKill(AbstractEffect):
     kind: ClassVar[str] = "log_kill"
     decades: Scalar = parameter(unit="L/mg/day", doc="powers of ten killed per exposure (AUC)", minimum=0.0)
 
-    def __call__(self, conc: Float[Array, "..."], shift: Float[Array, "..."]) -> Action:
+    def __call__(self, conc: Numbers, shift: Numbers) -> Action:
         kill = math.log(10.0) * self.decades * conc / shift
         return Action(jnp.zeros_like(kill), kill)
 
-    def potency_at(self, kill: Float[Array, "..."], shift: Float[Array, "..."]) -> Float[Array, "..."]:
+    def potency_at(self, kill: Numbers, shift: Numbers) -> Numbers:
         return math.log(10.0) * self.decades / (kill * shift)

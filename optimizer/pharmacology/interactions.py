@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from equinox import AbstractClassVar
 from jaxtyping import Array, Float
 
-from optimizer._axes import Conc, Scalar
+from optimizer._axes import Conc, Index, Scalar
 from optimizer._fields import parameter, setting
 from optimizer.pharmacology.effects import AbstractEffect, Action, Hill, hill, power
 
@@ -139,7 +139,7 @@ def _loewe_kill(parts: list[tuple[AbstractEffect, Scalar, Scalar]]) -> Scalar:
     most = [effect(len(parts) * c, s).kill for (effect, _, s), c in zip(parts, concs, strict=True)]
     low, high = jax.lax.stop_gradient((low, jnp.max(jnp.stack(most))))
 
-    def halve(_: int, bracket: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
+    def halve(_: Index, bracket: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
         low, high = bracket
         middle = 0.5 * (low + high)
         above = excess(middle, True) > 0.0

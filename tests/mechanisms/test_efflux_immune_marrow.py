@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models.helpers import assert_gradient, final_cells, reference, simulate, system, tumor
 
 from optimizer.constraints.nadir import Nadir
 from optimizer.mechanisms.efflux import Efflux
@@ -15,6 +14,7 @@ from optimizer.objectives.base import Scene
 from optimizer.pharmacology.effects import Hill
 from optimizer.pharmacology.roles import CheckpointInhibitor, EffluxInhibitor, Inhibitor
 from optimizer.simulate import Grid, adaptive
+from tests.models.helpers import assert_gradient, final_cells, reference, simulate, system, tumor
 
 DOSES = np.array([[2.0, 0.0], [1.0, 1.0], [0.0, 0.0], [3.0, 0.5]])
 RATES = (0.3, 0.2)
