@@ -1,0 +1,80 @@
+"""adose: search, judge and compare drug schedules against resistant tumors. Research use only.
+
+    import optimizer as opt
+
+    scenario = opt.Scenario.load("scenarios/crc_caf_cetuximab.toml")
+    result = opt.optimize(scenario.problem(), seed=0)
+    opt.plot.save(opt.plot.overview(result), "overview.png")
+
+Names are loaded when they are first used, so that the command line starts at once. The first one switches JAX to
+64-bit numbers, without which a search cannot reach its tolerance; set JAX_ENABLE_X64=0 to keep JAX as it is.
+"""
+
+import importlib
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optimizer import plots as plot
+    from optimizer._fields import parameter as parameter
+    from optimizer._fields import setting as setting
+    from optimizer.comparison import compare as compare
+    from optimizer.constraints.base import AbstractDoseLimit as AbstractDoseLimit
+    from optimizer.constraints.base import AbstractStateLimit as AbstractStateLimit
+    from optimizer.mechanisms.base import AbstractMechanism as AbstractMechanism
+    from optimizer.models.base import AbstractModel as AbstractModel
+    from optimizer.objectives.base import AbstractTerm as AbstractTerm
+    from optimizer.objectives.base import Objective as Objective
+    from optimizer.pharmacology.base import AbstractPK as AbstractPK
+    from optimizer.policies.base import AbstractPolicy as AbstractPolicy
+    from optimizer.policies.schedule import Schedule as Schedule
+    from optimizer.problem import Problem as Problem
+    from optimizer.problem import Regimen as Regimen
+    from optimizer.problem import Report as Report
+    from optimizer.report import write_run as write_run
+    from optimizer.scenario import Scenario as Scenario
+    from optimizer.scenario import ScenarioError as ScenarioError
+    from optimizer.search.optimize import optimize as optimize
+    from optimizer.search.result import Result as Result
+    from optimizer.simulate import Grid as Grid
+    from optimizer.simulate import System as System
+    from optimizer.simulate import Trajectory as Trajectory
+    from optimizer.simulate import rollout as rollout
+    from optimizer.status import Status as Status
+
+_HOMES = {
+    "optimizer._fields": ("parameter", "setting"),
+    "optimizer.comparison": ("compare",),
+    "optimizer.constraints.base": ("AbstractDoseLimit", "AbstractStateLimit"),
+    "optimizer.mechanisms.base": ("AbstractMechanism",),
+    "optimizer.models.base": ("AbstractModel",),
+    "optimizer.objectives.base": ("AbstractTerm", "Objective"),
+    "optimizer.pharmacology.base": ("AbstractPK",),
+    "optimizer.policies.base": ("AbstractPolicy",),
+    "optimizer.policies.schedule": ("Schedule",),
+    "optimizer.problem": ("Problem", "Regimen", "Report"),
+    "optimizer.report": ("write_run",),
+    "optimizer.scenario": ("Scenario", "ScenarioError"),
+    "optimizer.search.optimize": ("optimize",),
+    "optimizer.search.result": ("Result",),
+    "optimizer.simulate": ("Grid", "System", "Trajectory", "rollout"),
+    "optimizer.status": ("Status",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = [*sorted(_HOME), "plot"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "plot" and name not in _HOME:
+        raise AttributeError(f"module 'optimizer' has no attribute {name!r}")
+    if "JAX_ENABLE_X64" not in os.environ:
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+    if name == "plot":
+        return importlib.import_module("optimizer.plots")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -54,7 +54,7 @@ class Mesh(eqx.Module):
 
 
 def snap(tau: Nodes, time: Scalar, present: Flag) -> Nodes:
-    """Nodes with the panel edge nearest to `time` moved onto it where `present`: a kink at an edge costs no accuracy."""
+    """Nodes with the panel edge nearest to `time` moved onto it where `present`; a kink at an edge costs no digits."""
     edges = tau[::2]
     inner = jnp.abs(edges[1:-1] - time)
     nearest = 1 + jnp.argmin(inner) if inner.size else 0

@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 from optimizer._directory import check_place, whole
-from optimizer.compare import Entry, compare
+from optimizer.comparison import Entry, compare
 from optimizer.console import USAGE, number, progress, regimen_table, say, table
 from optimizer.events import read_events, to_grid
 from optimizer.outcome import outcome

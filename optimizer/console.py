@@ -14,7 +14,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from optimizer.compare import Entry
+    from optimizer.comparison import Entry
     from optimizer.search.multistart import Progress
 
 USAGE, REFUSED, INTERRUPTED = 2, 3, 130

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer._directory import whole
-from optimizer.compare import OPTIMIZED, Entry
+from optimizer.comparison import OPTIMIZED, Entry
 from optimizer.events import compress, from_grid, write_events
 from optimizer.outcome import Outcome
 from optimizer.problem import Check, Problem, Report

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optimizer.compare import OPTIMIZED, best_constant, compare
+from optimizer.comparison import OPTIMIZED, best_constant, compare
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Regimen
 from tests.small import small, tables

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from optimizer._directory import DirectoryError, whole
-from optimizer.compare import compare
+from optimizer.comparison import compare
 from optimizer.events import read_events, to_grid
 from optimizer.report import write_run
 from optimizer.scenario import Scenario

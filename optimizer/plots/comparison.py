@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from optimizer.compare import Entry
+from optimizer.comparison import Entry
 from optimizer.plots.style import GREY, LINES, color, footnote, new_figure
 from optimizer.problem import Problem
 from optimizer.scenario import Scenario

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from optimizer.compare import OPTIMIZED, Entry
+from optimizer.comparison import OPTIMIZED, Entry
 from optimizer.plots.style import GREY, LINES, SHRINKING, color, footnote, new_figure
 from optimizer.problem import Problem
 from optimizer.search.result import Result
