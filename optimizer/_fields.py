@@ -85,8 +85,8 @@ def setting(
 ) -> Any:
     """A static field (a name, or a number that is compiled in) that says its unit and meaning.
 
-    Units besides the internal ones: "" is text, "dose" the dose of the drug that the field `drug` names, "dose total" the
-    sum of such doses (times day for an infusion).
+    Units besides the internal ones: "" is text, "dose" the dose of the drug that the field `drug` names, "dose total"
+    the sum of such doses (times day for an infusion).
     """
     info = FieldInfo(unit, doc, "", minimum, positive, maximum, ndim)
     extra = {} if default is dataclasses.MISSING else {"default": default}

@@ -22,7 +22,7 @@ _CACHE_BYTES = 512 * 2**20
 
 
 def numerics() -> None:
-    """Switch on 64-bit numbers and the compilation cache in the user's cache directory (ADOSE_CACHE: another, or "off")."""
+    """Switch on 64-bit numbers and the compilation cache in the user's directory (ADOSE_CACHE: another, or "off")."""
     # Diffrax checks its inputs by a callback to Python, which keeps a program out of the cache; a fault becomes NaN
     # instead, which every report of a simulation says.
     os.environ.setdefault("EQX_ON_ERROR", "nan")

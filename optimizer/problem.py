@@ -262,8 +262,8 @@ def _check_dose_limits(frame: DoseFrame) -> None:
     if crossed.size:
         k, j = crossed[0]
         raise ConstraintError(
-            f"dose bounds of {frame.drugs[j]} from day {frame.edges[k]:g}: the smallest dose {frame.lower[k, j]:g} exceeds "
-            f"the largest dose {frame.upper[k, j]:g}"
+            f"dose bounds of {frame.drugs[j]} from day {frame.edges[k]:g}: the smallest dose {frame.lower[k, j]:g} "
+            f"exceeds the largest dose {frame.upper[k, j]:g}"
         )
     if not frame.rows:
         return
@@ -284,6 +284,6 @@ def _check_dose_limits(frame: DoseFrame) -> None:
         row = frame.rows[worst]
         least = linprog(matrix[worst], bounds=bounds).fun
         raise ConstraintError(
-            f"{row.name}: no schedule satisfies the dose limits together; this one allows {row.limit:g} while the other "
-            f"limits ask for at least {max(least, float(matrix[worst] @ answer.x[:-1])):g}"
+            f"{row.name}: no schedule satisfies the dose limits together; this one allows {row.limit:g} while the "
+            f"other limits ask for at least {max(least, float(matrix[worst] @ answer.x[:-1])):g}"
         )

@@ -26,6 +26,4 @@ def test_float64_is_the_default():
 def test_four_lines(small_problem, small_result, tmp_path):
     figure = opt.plot.overview(small_result, opt.compare(small_problem, [], small_result))
     opt.plot.save(figure, tmp_path / "overview.png")
-    opt.plot.save(figure, tmp_path / "again.png")
     assert (tmp_path / "overview.png").stat().st_size > 10_000
-    assert (tmp_path / "overview.png").read_bytes() == (tmp_path / "again.png").read_bytes()
