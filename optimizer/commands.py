@@ -12,7 +12,8 @@ import typer
 from optimizer._directory import check_place, whole
 from optimizer.comparison import Entry, compare
 from optimizer.console import USAGE, number, progress, regimen_table, say, table
-from optimizer.events import read_events, to_grid
+from optimizer.event_tables import read_events
+from optimizer.events import to_grid
 from optimizer.outcome import outcome
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Regimen, Report

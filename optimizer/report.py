@@ -16,7 +16,8 @@ import xarray as xr
 
 from optimizer._directory import whole
 from optimizer.comparison import OPTIMIZED, Entry
-from optimizer.events import compress, from_grid, write_events
+from optimizer.event_tables import write_events
+from optimizer.events import compress, from_grid
 from optimizer.outcome import Outcome
 from optimizer.problem import Check, Problem, Report
 from optimizer.scenario import Scenario

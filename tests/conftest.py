@@ -7,8 +7,10 @@ from jaxtyping import install_import_hook
 import tests.typechecker  # noqa: F401 (the hook finds it by name)
 
 jax.config.update("jax_enable_x64", True)
-# Before the first import of the package, which this file must therefore not import at its top.
-install_import_hook("optimizer", "tests.typechecker.check")
+# The rooms that compute; those above check what they are given themselves, in sentences for a user. Before the first
+# import of the package, which this file must therefore not import at its top.
+ROOMS = ("_mesh", "pharmacology", "models", "mechanisms", "policies", "simulate", "objectives", "constraints", "problem")
+install_import_hook([f"optimizer.{room}" for room in (*ROOMS, "search")], "tests.typechecker.check")
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ import xarray as xr
 
 from optimizer._directory import DirectoryError, whole
 from optimizer.comparison import compare
-from optimizer.events import read_events, to_grid
+from optimizer.event_tables import read_events
+from optimizer.events import to_grid
 from optimizer.report import write_run
 from optimizer.scenario import Scenario
 from tests.small import tables
