@@ -243,10 +243,10 @@ def test_a_file_that_is_too_large(tmp_path):
 
 def test_a_bomb_of_repetitions(tmp_path):
     rows = "".join(f"{i / 1000},1,7,{MAX_DOSES // 2 - i},a\n" for i in range(3))
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(EventError, match=r":2: column ADDL: wanted 1000000 doses at most, got 1500000 in all"):
         read_events(table(tmp_path, "TIME,AMT,II,ADDL,DRUG\n" + rows))
-    assert time.perf_counter() - begin < 1.0
+    assert time.process_time() - begin < 1.0
 
 
 def test_too_many_rows(tmp_path, monkeypatch):
@@ -365,9 +365,9 @@ def test_compression_keeps_times_that_no_interval_gives_exactly():
 
 def test_compression_of_many_single_doses_is_quick():
     events = [DoseEvent(float(k * k), "a", 1.0) for k in range(20_000)]
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert expand(compress(events)) == events
-    assert time.perf_counter() - begin < 2.0
+    assert time.process_time() - begin < 2.0
 
 
 # Writing
@@ -485,9 +485,9 @@ def test_overlapping_infusions_add():
 
 def test_a_long_table_is_put_on_a_grid_quickly():
     weekly = DoseEvent(0.0, "a", 1.0, interval=0.01, additional=MAX_DOSES - 1)
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert to_grid([weekly], ["a"], 0.01 * MAX_DOSES, BOLUS)[1].sum() == MAX_DOSES
-    assert time.perf_counter() - begin < 2.0
+    assert time.process_time() - begin < 2.0
 
 
 def test_an_infusion_may_last_until_the_horizon():
@@ -727,9 +727,9 @@ def test_a_thousand_mutated_tables(tmp_path):
     seen = {"read": 0, "refused": 0}
     for number in range(1000):
         path = table(tmp_path, mutate(chance, VALID[number % len(VALID)]))
-        begin = time.perf_counter()
+        begin = time.process_time()
         seen[outcome(path, ["a"] if number % len(VALID) == 2 else ["a", "b"])] += 1
-        assert time.perf_counter() - begin < 2.0
+        assert time.process_time() - begin < 2.0
     assert seen["read"] > 100
     assert seen["refused"] > 500
     assert [entry.name for entry in tmp_path.iterdir()] == ["doses.csv"]
@@ -744,9 +744,9 @@ def test_mutated_parquet_files(tmp_path):
         damaged = bytearray(data)
         for _ in range(chance.randint(1, 6)):
             damaged[chance.randrange(len(damaged))] = chance.randrange(256)
-        begin = time.perf_counter()
+        begin = time.process_time()
         seen[outcome(table(tmp_path, bytes(damaged), "doses.parquet"), ["a", "b"])] += 1
-        assert time.perf_counter() - begin < 2.0
+        assert time.process_time() - begin < 2.0
     assert seen["refused"] > 20
 
 

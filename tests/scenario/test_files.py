@@ -15,10 +15,10 @@ from .helpers import assert_readable
 def refused(tmp_path, data: bytes, match: str):
     path = tmp_path / "s.toml"
     path.write_bytes(data)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ScenarioError, match=match) as caught:
         Scenario.load(path)
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0
     assert_readable(caught.value, at_most=1)
 
 
@@ -70,19 +70,19 @@ def test_fifo_does_not_hang(tmp_path):
 
 
 def test_many_dots_are_fast(tmp_path):
-    start = time.perf_counter()
+    start = time.process_time()
     refused(tmp_path, b"\n".join(b"x%d" % i + b".a" * 2000 + b" = 1" for i in range(250)), "keys of a few parts")
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0
 
 
 @pytest.mark.parametrize("line", [b"k%d = 1", b"[t%d]", b"[[m]]\n#%d", b"x%d = {a={b={c={}}}}"])
 def test_many_keys_are_fast(tmp_path, line):
     path = tmp_path / "s.toml"
     path.write_bytes(b"\n".join(line % i for i in range(20_000)))
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ScenarioError, match="wanted") as caught:
         Scenario.load(path)
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0
     assert_readable(caught.value)
 
 

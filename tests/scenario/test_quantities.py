@@ -198,11 +198,11 @@ def test_refuses_a_unit(unit):
 
 
 def test_an_expression_takes_no_time():
-    begin = time.perf_counter()
+    begin = time.process_time()
     for text in ("10**10**10 mg", "9" * 10**6 + " mg", "1e999999999 mg", "1" + "/day" * 10**5):
         with pytest.raises(QuantityError, match=r"^wanted a quantity"):
             parse_quantity(text, "mg")
-    assert time.perf_counter() - begin < 0.5
+    assert time.process_time() - begin < 0.5
 
 
 def test_dimension_and_scale():

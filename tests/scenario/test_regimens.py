@@ -171,16 +171,16 @@ def test_too_many():
     assert faults(STROMAL + many) == ("test: regimen: wanted at most 100 of them; got 101",)
     dense = 'amount = "1 ug/mL"\nevery = "10 min"'
     doses = "".join(f'[[regimen.dose]]\ndrug = "cetuximab"\n{dense}\nstart = "{i} min"\n' for i in range(1, 9))
-    start = time.perf_counter()
+    start = time.process_time()
     assert faults(f'{STROMAL}[[regimen]]\nname = "r"\n{doses}') == (
         "test: regimen[0]: wanted at most 20000 doses; got more",
     )
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0
 
 
 def test_many_dense_regimens_are_fast():
     dense = '[[regimen.dose]]\ndrug = "cetuximab"\namount = "1 ug/mL"\nevery = "10 min"\n'
     text = STROMAL + "".join(f'[[regimen]]\nname = "r{i}"\n{dense}' for i in range(100))
-    start = time.perf_counter()
+    start = time.process_time()
     assert faults(text) == ("test: regimen[7]: wanted at most 100000 doses in all regimens; got more",)
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0
