@@ -30,10 +30,12 @@ class MarrowState(NamedTuple):
 class Myelosuppression(AbstractMechanism):
     """Dividing cells, three stages of maturation and neutrophils in the blood; the tumor does not feel them.
 
-        Prol' = ktr Prol ((1 - Edrug) (Circ0 / Circ)^gamma - 1)         ktr = 4 / MTT, Edrug = slope c
+        Prol' = ktr Prol ((1 - Edrug) (Circ0 / Circ)^gamma - 1)         ktr = 4 / MTT
         T1' = ktr (Prol - T1)    T2' = ktr (T1 - T2)    T3' = ktr (T2 - T3)    Circ' = ktr (T3 - Circ)
 
-    All start at Circ0. The count in the blood is the observable `neutrophils` [cell/L], which the constraint `nadir`
+        Edrug = slope c / (1 + saturation c)
+
+    The paper's Emax curve has slope = Emax / EC50 and saturation = 1 / EC50. All start at Circ0. The count in the blood is the observable `neutrophils` [cell/L], which the constraint `nadir`
     limits.
 
     | symbol | field | unit | meaning |
@@ -42,6 +44,7 @@ class Myelosuppression(AbstractMechanism):
     | MTT | transit_time | day | mean time from the last division to the end in the blood |
     | gamma | feedback | 1 | strength of the feedback of the count on divisions |
     | slope | slope | L/mg | share of the divisions lost per concentration; beyond 1 cells die |
+    | saturation | saturation | L/mg | how fast that saturates; 0 where it does not |
 
     Source: Friberg et al. 2002, doi 10.1200/JCO.2002.02.140.
     """
@@ -61,6 +64,14 @@ class Myelosuppression(AbstractMechanism):
         unit="L/mg", doc="share of the divisions lost per concentration", source=_FRIBERG, minimum=0.0
     )
 
+    saturation: Scalar = parameter(
+        unit="L/mg",
+        doc="one over the concentration of half the largest loss",
+        source=_FRIBERG,
+        default=0.0,
+        minimum=0.0,
+    )
+
     def initial_state(self) -> MarrowState:
         return MarrowState(jnp.zeros(()), jnp.zeros(_TRANSIT), jnp.zeros(()))
 
@@ -70,7 +81,9 @@ class Myelosuppression(AbstractMechanism):
 
     def field(self, state: MarrowState, conc: Conc, cells: Array) -> MarrowState:
         ktr = self.rate()
-        divided = (1.0 - self.slope * conc[self.drug]) * jnp.exp(-self.feedback * state.circulating)
+        level = conc[self.drug]
+        lost = self.slope * level / (1.0 + self.saturation * level)
+        divided = (1.0 - lost) * jnp.exp(-self.feedback * state.circulating)
         before = jnp.concatenate([state.proliferating[None], state.transit[:-1]])
         return MarrowState(
             ktr * (divided - 1.0),

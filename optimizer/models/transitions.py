@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import equinox as eqx
+import jax.numpy as jnp
 from equinox import AbstractClassVar
 
 from optimizer._axes import Conc, Scalar
@@ -37,6 +38,10 @@ class AbstractTransition(eqx.Module):
     @abstractmethod
     def largest_rate(self) -> Scalar:
         """Rate that fixed steps must resolve [1/day]."""
+
+    def steepness(self) -> Scalar:
+        """Steepness of the rate in the logarithm of a concentration [1]; zero where it is no curve."""
+        return jnp.zeros(())
 
 
 class Constant(AbstractTransition):
@@ -110,6 +115,9 @@ class HillSwitch(AbstractTransition):
 
     def largest_rate(self) -> Scalar:
         return self.rate + self.saturated
+
+    def steepness(self) -> Scalar:
+        return self.hill
 
 
 class Division(AbstractTransition):

@@ -148,7 +148,11 @@ class Tumor(AbstractModel):
         return max((m.layer() for m in self.mechanisms), default=(0.0, 1.0))
 
     def sharpness(self, decline: float) -> float:
-        return max((m.sharpness(decline) for m in self.mechanisms), default=0.0)
+        # A curve of steepness k is crossed at k times the decline; half of it again for what is nonlinear beside it.
+        curves = [effect for row in self.effects for effect in row if effect is not None] + list(self.transitions)
+        steepest = max((float(curve.steepness()) for curve in curves), default=0.0)
+        own = decline * (1.5 + steepest) if steepest and any(self.fed) else 0.0
+        return max((own, *(m.sharpness(decline) for m in self.mechanisms)))
 
     def kinks(self) -> tuple[tuple[int, Scalar], ...]:
         return tuple(kink for m in self.mechanisms for kink in m.kinks())

@@ -55,6 +55,10 @@ class AbstractEffect(eqx.Module):
         """Largest kill rate of the curve [1/day]; zero where there is none, which sets steps, not results."""
         return jnp.zeros(())
 
+    def steepness(self) -> Scalar:
+        """Steepness of the curve in the logarithm of the concentration [1]; zero where there is no curve."""
+        return jnp.zeros(())
+
     def potency_at(self, kill: Numbers, shift: Numbers) -> Numbers:
         """One over the concentration that alone kills at the rate `kill` > 0 [L/mg]; 0 where none does."""
         return jnp.zeros_like(kill)
@@ -87,6 +91,9 @@ class Hill(AbstractEffect):
 
     def largest_kill(self) -> Scalar:
         return self.emax
+
+    def steepness(self) -> Scalar:
+        return self.hill
 
     def potency_at(self, kill: Numbers, shift: Numbers) -> Numbers:
         left = self.emax / kill - 1.0

@@ -9,6 +9,7 @@ from optimizer._axes import Scalar
 from optimizer._fields import parameter
 from optimizer.pharmacology.base import AbstractPK
 from optimizer.pharmacology.chain import divided_decay
+from optimizer.pharmacology.first_order import decay_and_fill
 
 _BATEMAN = "Bateman 1910, Proc Cambridge Philos Soc 15:423"
 
@@ -17,6 +18,9 @@ class Oral(AbstractPK):
     """A dose waits for the lag, is absorbed at a constant rate, and is cleared from one compartment.
 
         D(0) = F dose    D' = -ka D after the lag    A' = ka D - (CL / V) A    c = A / V
+
+    A rate in place of a dose (the route "infusion") stands for tablets spread evenly over the interval, such as one every
+    day: D' = F u - ka D, without a lag.
 
     The state holds what waits or is absorbed of the last dose, what is absorbed of earlier doses, the amount in the body
     (all mg), and the time since the last dose [day]. The lag must be shorter than the time between two doses. Volume and
@@ -41,7 +45,6 @@ class Oral(AbstractPK):
 
     kind: ClassVar[str] = "oral"
     dose_unit: ClassVar[str] = "mg"
-    routes: ClassVar[tuple[str, ...]] = ("bolus",)
     volume: Scalar = parameter(unit="L", doc="volume of distribution", positive=True)
     clearance: Scalar = parameter(unit="L/day", doc="clearance", positive=True)
     absorption: Scalar = parameter(unit="1/day", doc="rate of absorption (ka)", source=_BATEMAN, positive=True)
@@ -63,13 +66,16 @@ class Oral(AbstractPK):
         last, earlier, body, since = state
         k = self.elimination()
         open_for = jnp.clip(since + tau - self.lag, 0.0, tau)
-        absorbed = last * divided_decay(self.absorption, k, open_for)
-        absorbed = absorbed + earlier * divided_decay(self.absorption, k, tau)
+        # Tablets spread evenly hold a steady amount in the gut; what is there beyond it empties like a dose.
+        steady = self.bioavailability * rate / self.absorption
+        away = earlier - steady
+        left, filled = decay_and_fill(k, tau)
+        absorbed = last * divided_decay(self.absorption, k, open_for) + away * divided_decay(self.absorption, k, tau)
         return jnp.stack(
             [
                 last * jnp.exp(-self.absorption * open_for),
-                earlier * jnp.exp(-self.absorption * tau),
-                body * jnp.exp(-k * tau) + self.absorption * absorbed,
+                steady + away * jnp.exp(-self.absorption * tau),
+                body * left + self.absorption * (steady * filled + absorbed),
                 since + tau,
             ]
         )
@@ -78,7 +84,8 @@ class Oral(AbstractPK):
         last, earlier, body, since = state
         out = jnp.where(since >= self.lag, self.absorption * last, 0.0)
         gained = out + self.absorption * earlier
-        return jnp.stack([-out, -self.absorption * earlier, gained - self.elimination() * body, jnp.ones_like(body)])
+        taken = self.bioavailability * rate - self.absorption * earlier
+        return jnp.stack([-out, taken, gained - self.elimination() * body, jnp.ones_like(body)])
 
     def concentration(self, state: Float[Array, "s"], rate: Scalar) -> Scalar:
         return state[2] / self.volume

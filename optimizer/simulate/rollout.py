@@ -227,6 +227,10 @@ def _crossing(function: Callable[[Scalar], Scalar], edges: Array) -> tuple[Scala
     return newton(newton(time)), present
 
 
+# Time constants of a drug in the longest interval beyond which it counts as gone for half of it.
+_BRIEF = 24.0
+
+
 def choose_mesh(
     model: AbstractModel,
     pharmacokinetics: Sequence[AbstractPK],
@@ -235,11 +239,14 @@ def choose_mesh(
 ) -> _mesh.Mesh:
     """Mesh for intervals of at most `longest` days, from the rates that the model and the drugs declare."""
     decline = [float(pk.elimination_rate()) for pk in pharmacokinetics]
-    fastest = max([float(model.fastest_rate()), model.sharpness(max(decline, default=0.0)), *decline])
+    # A drug that is gone in less than half an interval has its panels where it is, in the layer.
+    brief = [rate for rate in decline if rate * longest > _BRIEF]
+    lasting = [rate for rate in decline if rate * longest <= _BRIEF]
+    fastest = max([float(model.fastest_rate()), model.sharpness(max(decline, default=0.0)), *lasting])
     uniform = int(np.clip(math.ceil(longest * fastest * 2.0 * refinement), 2, 4096))
     layer_rate, steepness = model.layer()
-    transients = [float(pk.transient_rate()) for pk in pharmacokinetics]
-    layers = [(rate, most) for rate, most in [(layer_rate, steepness), *((t, 2.0) for t in transients)] if rate > 0.0]
+    transients = [rate for pk in pharmacokinetics if (rate := float(pk.transient_rate())) > fastest]
+    layers = [(layer_rate, steepness), *((rate, 3.0) for rate in (*brief, *transients))]
     layers = [(rate, most) for rate, most in layers if rate * longest > 1.0]
     if not layers:
         return _mesh.Mesh(uniform, 0, layer_rate)
