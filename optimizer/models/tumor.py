@@ -137,12 +137,20 @@ class Tumor(AbstractModel):
 
     def fastest_rate(self) -> Scalar:
         kills = [effect.largest_kill() for row in self.effects for effect in row if effect is not None]
-        own = jnp.max(jnp.abs(self.growth_rate) + self.death_rate) + sum(kills, jnp.zeros(()))
+        own = jnp.max(jnp.abs(self.growth_rate) + self.death_rate + self._crowding()) + sum(kills, jnp.zeros(()))
         rates = [t.largest_rate() for t in self.transitions]
         if any(self.fed):
             # What flows in is quadrature over exponentials, which takes finer steps than a logarithm does.
             own = 2.0 * (own + sum(rates, jnp.zeros(())))
         return jnp.max(jnp.stack([own, *(m.fastest_rate() for m in self.mechanisms)]))
+
+    def _crowding(self) -> Clones:
+        """Rate at which crowding pulls each clone back, beyond its growth rate, at a tenth of the cells at the start."""
+        if not self.growth.crowded:
+            return jnp.zeros_like(self.growth_rate)
+        few = 0.1 * jnp.maximum(self.initial_cells, 0.0)
+        _, pull = jax.jvp(lambda s: self.growth(self.growth_rate, few * jnp.exp(s)), (0.0,), (1.0,))
+        return jnp.maximum(jnp.abs(pull) - jnp.abs(self.growth_rate), 0.0)
 
     def layer(self) -> tuple[float, float]:
         return max((m.layer() for m in self.mechanisms), default=(0.0, 1.0))

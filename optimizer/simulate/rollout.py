@@ -242,11 +242,13 @@ def choose_mesh(
     # A drug that is gone in less than half an interval has its panels where it is, in the layer.
     brief = [rate for rate in decline if rate * longest > _BRIEF]
     lasting = [rate for rate in decline if rate * longest <= _BRIEF]
-    fastest = max([float(model.fastest_rate()), model.sharpness(max(decline, default=0.0)), *lasting])
+    slowly = max(lasting, default=0.0)
+    fastest = max(float(model.fastest_rate()), model.sharpness(slowly), 1.5 * slowly)
     uniform = int(np.clip(math.ceil(longest * fastest * 2.0 * refinement), 2, 4096))
     layer_rate, steepness = model.layer()
     transients = [rate for pk in pharmacokinetics if (rate := float(pk.transient_rate())) > fastest]
-    layers = [(layer_rate, steepness), *((rate, 3.0) for rate in (*brief, *transients))]
+    crossed = [(rate, 3.0 * max(1.0, 0.5 * model.sharpness(rate) / rate)) for rate in brief]
+    layers = [(layer_rate, steepness), *crossed, *((rate, 3.0) for rate in transients)]
     layers = [(rate, most) for rate, most in layers if rate * longest > 1.0]
     if not layers:
         return _mesh.Mesh(uniform, 0, layer_rate)
