@@ -171,7 +171,8 @@ def write_run(
         events = from_grid(np.asarray(task.grid.edges), np.asarray(result.trajectory.doses), task.system.drugs, routes)
         write_events(work / "schedule.csv", compress(events), task.system.drugs)
         table = dataset(result.problem, result.trajectory, task.grid, scenario.dose_units)
-        table.to_netcdf(work / "trajectory.nc", engine="h5netcdf")
+        # By way of memory: the HDF5 library crashes when it runs into a full disk itself.
+        (work / "trajectory.nc").write_bytes(table.to_netcdf(engine="h5netcdf"))
         if plot:
             from optimizer.plots import overview, save
 

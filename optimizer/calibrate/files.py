@@ -76,8 +76,8 @@ def write_posterior(report: FitReport, path: Path) -> None:
             groups[group] = xr.Dataset({"observed": xr.Variable(dims, values)}, index)
     observed = xr.Variable(("row",), report.observed, {"units": report.sse_unit})
     groups["observed_data"] = xr.Dataset({"observed": observed})
-    for number, (group, data) in enumerate(groups.items()):
-        data.to_netcdf(path, mode="w" if number == 0 else "a", group=group, engine="h5netcdf")
+    # By way of memory: the HDF5 library crashes when it runs into a full disk itself.
+    path.write_bytes(xr.DataTree.from_dict(groups).to_netcdf(engine="h5netcdf"))
 
 
 def fragment_text(report: FitReport) -> str:
