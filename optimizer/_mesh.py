@@ -20,6 +20,10 @@ from optimizer._axes import Flag, Nodes, Scalar
 _LAYER_SPAN = 12.0
 
 
+def _number(value: Scalar) -> Array:
+    return jnp.asarray(value, dtype=float)
+
+
 class Mesh(eqx.Module):
     """Panels of every decision interval: `layer` of them in the boundary layer after a dose, `uniform` in the rest.
 
@@ -29,7 +33,7 @@ class Mesh(eqx.Module):
 
     uniform: int = eqx.field(static=True)
     layer: int = eqx.field(static=True, default=0)
-    layer_rate: float = eqx.field(static=True, default=0.0)
+    layer_rate: Scalar = eqx.field(converter=_number, default=0.0)
 
     @property
     def panels(self) -> int:
@@ -107,7 +111,8 @@ def relax(
 
     On each panel the target is the quadratic through its three nodes and the rate its value in the middle; the linear
     equation is then solved exactly, however long the panel is against 1/rate. Both flows start from the same g, and
-    where one field is the larger its flow is the larger, so the larger end value is the solution.
+    while one field is the larger its flow is the larger, so the larger end value is the solution; only in the panel in
+    which the fields change places it falls short, by the square of what the panel spans.
     """
     h = panel_lengths(tau)
     first, middle, last = panel_values(target)

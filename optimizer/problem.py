@@ -23,6 +23,9 @@ from optimizer.policies.base import AbstractPolicy
 from optimizer.policies.schedule import Schedule
 from optimizer.simulate import Grid, System, Trajectory, rollout
 
+# The search holds every limit's coefficient of every dose.
+_MOST_COEFFICIENTS = 20_000_000
+
 
 class Task(eqx.Module):
     """The numbers of a problem: all that is compiled. Unknowns are doses as shares of `scale`, flattened [K N].
@@ -176,6 +179,11 @@ class Problem:
         for limit in sorted(constraints, key=lambda c: order.get(c.kind, 2)):
             if isinstance(limit, AbstractDoseLimit):
                 limit.apply(frame)
+        if len(frame.rows) * frame.lower.size > _MOST_COEFFICIENTS:
+            raise ConstraintError(
+                f"dose limits: wanted at most {_MOST_COEFFICIENTS:.0e} limits times doses (fewer decision intervals); "
+                f"got {len(frame.rows)} limits on {frame.lower.size} doses"
+            )
         _check_dose_limits(frame)
         most = frame.upper.max(axis=0)
         scale = np.where(most > 0, most, 1.0)

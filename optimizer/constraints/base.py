@@ -22,15 +22,26 @@ class Row:
 
     Attributes:
         name: what a report calls it.
-        coefficients: [K, N].
+        used: intervals whose doses it limits [n], and the drug.
+        weights: coefficient of each of these doses [n].
+        shape: of the doses, (K, N).
         limit: right-hand side.
         key: what the limit is about; the report shows the worst row of each key.
     """
 
     name: str
-    coefficients: np.ndarray
+    used: tuple[np.ndarray, int]
+    weights: np.ndarray
+    shape: tuple[int, int]
     limit: float
     key: str
+
+    @property
+    def coefficients(self) -> np.ndarray:
+        """Coefficients of all doses [K, N]."""
+        out = np.zeros(self.shape)
+        out[self.used] = self.weights
+        return out
 
 
 @dataclass

@@ -31,14 +31,12 @@ class CumulativeDose(AbstractDoseLimit):
         starts = begins[:1] if self.window is None else begins
         length = np.inf if self.window is None else self.window
         key = f"cumulative_dose of {self.drug}" + ("" if self.window is None else f" in {self.window:g} day")
-        seen: set[tuple[int, ...]] = set()
+        last = -1
         for start in starts:
-            inside = (begins >= start - 1e-9) & (begins < start + length - 1e-9)
-            members = tuple(np.flatnonzero(inside))
-            if any(set(members) <= set(other) for other in seen):
+            inside = np.flatnonzero((begins >= start - 1e-9) & (begins < start + length - 1e-9))
+            # A window that ends where the one before it ended holds no more than that one.
+            if inside[-1] == last:
                 continue
-            seen.add(members)
-            coefficients = np.zeros(frame.lower.shape)
-            coefficients[inside, j] = amounts[inside]
+            last = inside[-1]
             name = key if self.window is None else f"{key} from day {start:g}"
-            frame.rows.append(Row(name, coefficients, self.limit, key))
+            frame.rows.append(Row(name, (inside, j), amounts[inside], frame.lower.shape, self.limit, key))

@@ -32,8 +32,9 @@ class DoseBounds(AbstractDoseLimit):
         begins = frame.edges[:-1]
         inside = (begins >= self.start - 1e-9) & (begins < (np.inf if self.stop is None else self.stop - 1e-9))
         if not inside.any():
+            until = "the horizon" if self.stop is None else f"day {self.stop:g}"
             raise ConstraintError(
-                f"dose_bounds of {self.drug}: no decision interval starts between day {self.start:g} and day {self.stop:g}"
+                f"dose_bounds of {self.drug}: no decision interval starts between day {self.start:g} and {until}"
             )
         if self.minimum is not None:
             frame.lower[inside, j] = np.maximum(frame.lower[inside, j], self.minimum)

@@ -20,6 +20,6 @@ class DoseChange(AbstractDoseLimit):
         key = f"dose_change of {self.drug}"
         for k in range(1, len(frame.lower)):
             for sign in (1.0, -1.0):
-                coefficients = np.zeros(frame.lower.shape)
-                coefficients[k, j], coefficients[k - 1, j] = sign, -sign
-                frame.rows.append(Row(f"{key} at day {frame.edges[k]:g}", coefficients, self.limit, key))
+                used, weights = (np.array([k - 1, k]), j), np.array([-sign, sign])
+                name = f"{key} at day {frame.edges[k]:g}"
+                frame.rows.append(Row(name, used, weights, frame.lower.shape, self.limit, key))
