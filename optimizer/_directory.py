@@ -13,41 +13,82 @@ class DirectoryError(ValueError):
 
 
 def check_place(out: Path, marker: str) -> None:
-    """Refuse a place that holds something else than an earlier run, known by its file `marker`.
+    """Refuse a place that cannot be written, or that holds something else than an earlier run, known by its `marker`.
 
     Raises:
-        DirectoryError: it is a file, or a directory with other things in it.
+        DirectoryError: it is a file or a mount point, has other things in it, or lies where nothing can be written.
     """
+    try:
+        _check_place(out, marker)
+    except OSError as error:
+        raise DirectoryError(f"{out}: wanted a place that can be written; got: {error.strerror}") from None
+
+
+def _check_place(out: Path, marker: str) -> None:
     if out.is_dir():
         if any(out.iterdir()) and not (out / marker).is_file():
             raise DirectoryError(f"{out}: wanted a new directory or an earlier run with {marker}; got other files")
+        if os.path.ismount(out):
+            raise DirectoryError(f"{out}: wanted a directory that can be replaced; got a mount point: name one in it")
     elif out.exists() or out.is_symlink():
         raise DirectoryError(f"{out}: wanted a directory; got a file")
+    above = next(folder for folder in out.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise DirectoryError(f"{out}: wanted a place that can be written; got: {above} is a file")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise DirectoryError(f"{out}: wanted a place that can be written; got: no permission to write in {above}")
 
 
 @contextmanager
 def whole(out: Path, marker: str) -> Iterator[Path]:
     """A directory to fill, which takes the place of `out` in one step when the block ends without an error.
 
-    Whatever goes wrong before that leaves `out` as it was and nothing beside it.
+    Whatever goes wrong before that leaves `out` as it was and nothing beside it. What was written is on the disk before
+    it takes its place.
 
     Raises:
         DirectoryError: the place is taken, not writable, or full.
     """
     check_place(out, marker)
+    place = Path(os.path.realpath(out))
+    made = [folder for folder in place.parents if not folder.exists()]
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{place.name}.", suffix=".part", dir=place.parent))
     except OSError as error:
+        _remove_empty(made)
         raise DirectoryError(f"{out}: wanted a place that can be written; got: {error.strerror}") from None
     try:
         yield work
         work.chmod(0o755)
-        _swap(work, out)
+        _to_disk(work)
+        _swap(work, place)
     except OSError as error:
         raise DirectoryError(f"{out}: wanted a place that can be written; got: {error.strerror or error}") from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        _remove_empty(made)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove what was made on the way to a directory that was not written, the innermost first."""
+    try:
+        for folder in folders:
+            folder.rmdir()
+    except OSError:
+        return  # not empty, as it should be, or never made
+
+
+def _to_disk(folder: Path) -> None:
+    """Wait until every file of a folder is on the disk."""
+    for path in [*folder.rglob("*"), folder]:
+        if path.is_dir() and os.name == "nt":
+            continue  # a folder cannot be opened there
+        handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _swap(work: Path, out: Path) -> None:
@@ -56,10 +97,14 @@ def _swap(work: Path, out: Path) -> None:
         os.rename(work, out)
         return
     old = out.with_name(f".{out.name}.{os.getpid()}.old")
-    os.rename(out, old)
     try:
+        os.rename(out, old)
         os.rename(work, out)
-    except OSError:
-        os.rename(old, out)
+    except BaseException:
+        # Ctrl-C included. Where it came after the second step, the new one stands and the old one goes.
+        if not out.exists():
+            os.rename(old, out)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    finally:
+        if out.exists():
+            shutil.rmtree(old, ignore_errors=True)

@@ -1,12 +1,14 @@
 """The run directory: complete, reproducible, whole or not at all."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from optimizer._directory import DirectoryError, whole
+from optimizer._directory import DirectoryError, check_place, whole
 from optimizer.comparison import compare
 from optimizer.event_tables import read_events
 from optimizer.events import to_grid
@@ -89,7 +91,49 @@ def test_a_fault_on_the_way_leaves_what_was_there(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_a_file_in_the_way_is_refused(tmp_path):
+def test_ctrl_c_between_the_two_renames_puts_the_old_one_back(tmp_path, monkeypatch):
+    place = tmp_path / "run"
+    with whole(place, "report.json") as work:
+        (work / "report.json").write_text("first")
+    rename = os.rename
+
+    def interrupted(source, target):
+        rename(source, target)
+        if str(target).endswith(".old"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), whole(place, "report.json") as work:
+        (work / "report.json").write_text("second")
+    assert (place / "report.json").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_folders_made_on_the_way_go_again_when_nothing_is_written(tmp_path):
+    with pytest.raises(KeyboardInterrupt), whole(tmp_path / "a" / "b" / "run", "report.json"):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_stays_a_link(tmp_path):
+    with whole(tmp_path / "real", "report.json") as work:
+        (work / "report.json").write_text("first")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with whole(tmp_path / "link", "report.json") as work:
+        (work / "report.json").write_text("second")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "report.json").read_text() == "second"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "run").write_text("mine")
     with pytest.raises(DirectoryError, match="wanted a directory; got a file"), whole(tmp_path / "run", "report.json"):
         pass
+    with pytest.raises(DirectoryError, match="run is a file"):
+        check_place(tmp_path / "run" / "deeper" / "down", "report.json")
+    with pytest.raises(DirectoryError, match=r"wanted a new directory .* got other files"):
+        check_place(tmp_path, "report.json")
+    with pytest.raises(DirectoryError, match="mount point"):
+        check_place(Path("/proc"), "uptime")
+    check_place(tmp_path / "new" / "run", "report.json")
