@@ -47,10 +47,12 @@ class Mesh(eqx.Module):
 
     def nodes(self, length: Scalar) -> Nodes:
         """Node times [day] from 0 to `length`."""
-        edges = jnp.arange(self.uniform + 1) / self.uniform
+        # In the precision of the length, whatever is switched on.
+        kind = jnp.result_type(float if isinstance(length, float) else length)
+        edges = jnp.arange(self.uniform + 1, dtype=kind) / self.uniform
         if self.layer:
             span = jnp.minimum(_LAYER_SPAN / self.layer_rate / length, 0.5)
-            ladder = span * (jnp.arange(self.layer) / self.layer) ** 2
+            ladder = span * (jnp.arange(self.layer, dtype=kind) / self.layer) ** 2
             edges = jnp.concatenate([ladder, span + (1.0 - span) * edges])
         edges = length * edges
         middles = 0.5 * (edges[1:] + edges[:-1])
@@ -80,7 +82,7 @@ def weights(tau: Nodes) -> Nodes:
     """Simpson weights [day]: the sum of weights times values is the integral over the interval."""
     h = panel_lengths(tau) / 6.0
     inner = jnp.stack([jnp.zeros_like(h), 4.0 * h], -1).ravel()
-    out = jnp.concatenate([inner, jnp.zeros(1)])
+    out = jnp.concatenate([inner, jnp.zeros_like(inner[:1])])
     return out.at[:-2:2].add(h).at[2::2].add(h)
 
 

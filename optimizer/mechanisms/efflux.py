@@ -90,7 +90,7 @@ class Efflux(AbstractMechanism):
 
     def flow(self, state: EffluxState, conc: Conc) -> Scalar:
         """Flow through the pump that inhibitors leave, relative to diffusion [1]."""
-        left = jnp.ones(())
+        left = 1.0
         for c, role in zip(conc, self.roles, strict=True):
             if isinstance(role, EffluxInhibitor):
                 left = left * role.factor(c)

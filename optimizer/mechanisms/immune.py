@@ -79,7 +79,7 @@ class Immune(AbstractMechanism):
 
     def field(self, state: ImmuneState, conc: Conc, cells: Clones) -> ImmuneState:
         tumor = jnp.sum(cells)
-        blocked = jnp.ones(())
+        blocked = 1.0
         for c, role in zip(conc, self.roles, strict=True):
             if isinstance(role, CheckpointInhibitor):
                 blocked = blocked * role.factor(c)

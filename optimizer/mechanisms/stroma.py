@@ -95,14 +95,12 @@ class Stroma(AbstractMechanism):
 
     def inhibitor(self, conc: Conc) -> Scalar:
         """D: all inhibitors together, as a concentration of the reference one [mg/L]."""
-        return sum(
-            (role.potency * c for c, role in zip(conc, self.roles, strict=True) if isinstance(role, Inhibitor)),
-            jnp.zeros(()),
-        )
+        pairs = zip(conc, self.roles, strict=True)
+        return sum((role.potency * c for c, role in pairs if isinstance(role, Inhibitor)), 0.0)
 
     def unblocked(self, conc: Conc) -> Scalar:
         """Share of the growth factor that no blocker has bound [1]."""
-        share = jnp.ones(())
+        share = 1.0
         for c, role in zip(conc, self.roles, strict=True):
             if isinstance(role, LigandBlocker):
                 share = share * jnp.maximum(1.0 - role.efficacy * c, 0.0)
@@ -110,7 +108,7 @@ class Stroma(AbstractMechanism):
 
     def kill_rate(self, conc: Conc) -> Scalar:
         """Loss rate of stromal cells [1/day]."""
-        rate = jnp.zeros(())
+        rate = 0.0 * self.cells
         for c, role in zip(conc, self.roles, strict=True):
             if isinstance(role, StromaKiller):
                 rate = rate + role.kill_max * hill(c / role.ec50, role.hill)
@@ -118,7 +116,7 @@ class Stroma(AbstractMechanism):
 
     def steady_growth_factor(self, stroma: Scalar, conc: Conc) -> Scalar:
         """Gbar(S, D) [pg/mL]."""
-        stretch = jnp.ones(())
+        stretch = 1.0
         for c, role in zip(conc, self.roles, strict=True):
             if isinstance(role, StromaDesensitizer):
                 stretch = stretch + role.strength * c
@@ -153,7 +151,7 @@ class Stroma(AbstractMechanism):
 
     def observables(self, state: StromaState, conc: Conc) -> dict[str, Array]:
         effective = state.growth_factor * self.unblocked(conc)
-        shielded = jnp.log10(self.potency_share(effective)) - jnp.log10(self.potency_share(jnp.zeros(())))
+        shielded = jnp.log10(self.potency_share(effective)) - jnp.log10(self.potency_share(0.0))
         return {
             "growth_factor": state.growth_factor,
             "stroma": jnp.exp(state.log_stroma),

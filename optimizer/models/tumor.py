@@ -137,11 +137,11 @@ class Tumor(AbstractModel):
 
     def fastest_rate(self) -> Scalar:
         kills = [effect.largest_kill() for row in self.effects for effect in row if effect is not None]
-        own = jnp.max(jnp.abs(self.growth_rate) + self.death_rate + self._crowding()) + sum(kills, jnp.zeros(()))
+        own = jnp.max(jnp.abs(self.growth_rate) + self.death_rate + self._crowding()) + sum(kills, 0.0)
         rates = [t.largest_rate() for t in self.transitions]
         if any(self.fed):
             # What flows in is quadrature over exponentials, which takes finer steps than a logarithm does.
-            own = 2.0 * (own + sum(rates, jnp.zeros(())))
+            own = 2.0 * (own + sum(rates, 0.0))
         return jnp.max(jnp.stack([own, *(m.fastest_rate() for m in self.mechanisms)]))
 
     def _crowding(self) -> Clones:
@@ -188,13 +188,15 @@ class Tumor(AbstractModel):
         actions = [
             self.interaction(row, conc, shifts[i], rates[i]) if any(row) else None for i, row in enumerate(self.effects)
         ]
-        share = jnp.stack([jnp.ones(()) if a is None else 1.0 - a.inhibition for a in actions])
-        kill = jnp.stack([jnp.zeros(()) if a is None else a.kill for a in actions])
+        share = jnp.stack(
+            [jnp.ones_like(r) if a is None else 1.0 - a.inhibition for a, r in zip(actions, rates, strict=True)]
+        )
+        kill = jnp.stack([jnp.zeros_like(r) if a is None else a.kill for a, r in zip(actions, rates, strict=True)])
         return Drive(rates * share, loss + kill, conc, self._switching(conc))
 
     def _switching(self, conc: Conc) -> tuple[Scalar, ...]:
         """Rate or share of each transition, the way back raised by resensitizers."""
-        back = jnp.ones(())
+        back = 1.0
         for c, role in zip(conc, self.roles, strict=bool(self.roles)):
             if isinstance(role, Resensitizer):
                 back = back * role.factor(c)

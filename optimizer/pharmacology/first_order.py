@@ -34,7 +34,7 @@ class FirstOrder(AbstractPK):
     elimination: Scalar = parameter(unit="1/day", doc="elimination rate", positive=True)
 
     def initial(self) -> Float[Array, "s"]:
-        return jnp.zeros(1)
+        return jnp.zeros_like(self.elimination)[None]
 
     def bolus(self, state: Float[Array, "s"], amount: Scalar) -> Float[Array, "s"]:
         return state + amount

@@ -47,7 +47,7 @@ def acting(row: Row, conc: Conc, shift: Float[Array, "N"]) -> list[tuple[Abstrac
 
 def independent(actions: list[Action]) -> Action:
     """Bliss: shares of growth left over multiply, kill rates add."""
-    left, kill = jnp.ones(()), jnp.zeros(())
+    left, kill = 1.0, 0.0
     for action in actions:
         left, kill = left * (1.0 - action.inhibition), kill + action.kill
     return Action(1.0 - left, kill)
@@ -112,10 +112,10 @@ class Loewe(AbstractInteraction):
     def __call__(self, row: Row, conc: Conc, shift: Float[Array, "N"], growth: Scalar) -> Action:
         parts = acting(row, conc, shift)
         actions = [effect(c, s) for effect, c, s in parts]
-        inhibition = sum((a.inhibition for a in actions), jnp.zeros(()))
+        inhibition = sum((a.inhibition for a in actions), 0.0)
         killers = [part for part, a in zip(parts, actions, strict=True) if not _spares(part[0])]
         if len(killers) < 2:
-            return Action(inhibition, sum((a.kill for a in actions), jnp.zeros(())))
+            return Action(inhibition, sum((a.kill for a in actions), 0.0))
         return Action(inhibition, _loewe_kill(killers))
 
 
@@ -132,7 +132,7 @@ def _loewe_kill(parts: list[tuple[AbstractEffect, Scalar, Scalar]]) -> Scalar:
 
     def excess(kill: Scalar, held: bool) -> Scalar:
         terms = [c * effect.potency_at(kill, s) for (effect, _, s), c in zip(parts, concs, strict=True)]
-        value = sum(terms, jnp.zeros(())) - 1.0
+        value = sum(terms, 0.0) - 1.0
         return jax.lax.stop_gradient(value) if held else value
 
     low = jnp.max(jnp.stack([effect(c, s).kill for (effect, _, s), c in zip(parts, concs, strict=True)]))
@@ -171,7 +171,7 @@ class Pooled(AbstractInteraction):
         curves = [(effect, c, s) for effect, c, s in parts if isinstance(effect, Hill)]
         if curves:
             first = curves[0][0]
-            x = sum((c / (effect.ec50 * s) for effect, c, s in curves), jnp.zeros(()))
+            x = sum((c / (effect.ec50 * s) for effect, c, s in curves), 0.0)
             kill = first.emax * hill(x, first.hill)
             actions.append(Action(jnp.zeros_like(kill), kill))
         return independent(actions)

@@ -31,7 +31,7 @@ class OneCompartment(AbstractPK):
     clearance: Scalar = parameter(unit="L/day", doc="clearance", positive=True)
 
     def initial(self) -> Float[Array, "s"]:
-        return jnp.zeros(1)
+        return jnp.zeros_like(self.volume)[None]
 
     def bolus(self, state: Float[Array, "s"], amount: Scalar) -> Float[Array, "s"]:
         return state + amount

@@ -56,7 +56,7 @@ class Oral(AbstractPK):
     )
 
     def initial(self) -> Float[Array, "s"]:
-        return jnp.zeros(4)
+        return jnp.zeros(4, self.volume.dtype)
 
     def bolus(self, state: Float[Array, "s"], amount: Scalar) -> Float[Array, "s"]:
         last, earlier, body, _ = state

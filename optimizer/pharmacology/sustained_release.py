@@ -48,7 +48,7 @@ class SustainedRelease(AbstractPK):
     )
 
     def initial(self) -> Float[Array, "s"]:
-        return jnp.zeros(2)
+        return jnp.zeros(2, self.volume.dtype)
 
     def bolus(self, state: Float[Array, "s"], amount: Scalar) -> Float[Array, "s"]:
         return state.at[0].add(amount)

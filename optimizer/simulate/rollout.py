@@ -88,7 +88,7 @@ class System(eqx.Module):
 
     def rates(self, dose: Float[Array, "N"]) -> Float[Array, "N"]:
         """Infusion rates of the interval; zero for a bolus."""
-        return dose * jnp.array([float(route == "infusion") for route in self.routes])
+        return jnp.where(jnp.array([route == "infusion" for route in self.routes], dtype=bool), dose, 0.0)
 
     def concentrations(self, state: tuple[Any, ...], rate: Float[Array, "N"]) -> Float[Array, "N"]:
         """Concentration of each drug [mg/L]."""
