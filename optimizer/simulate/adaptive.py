@@ -19,7 +19,9 @@ from optimizer.simulate.rollout import Grid, System, Trajectory, read_out
 _MOST_STEPS = 100_000
 # Gauss-Legendre nodes of one panel, and the panels of an interval (shares of its length), finer after a dose.
 _POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(6)
-_PANELS = np.array([0.0, 0.002, 0.01, 0.04, 0.12, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0])
+_EDGES = np.array([0.0, 0.002, 0.01, 0.04, 0.12, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0])
+# Cut in three, so that a peak or nadir between two nodes is read as well as the search reads it.
+_PANELS = np.interp(np.arange(31) / 3.0, np.arange(11), _EDGES)
 
 
 def _nodes() -> tuple[np.ndarray, np.ndarray]:

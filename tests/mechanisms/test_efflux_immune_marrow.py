@@ -163,10 +163,10 @@ def test_nadir():
     assert lowest < 4e9
     for limit, sign in ((0.9 * lowest, -1.0), (1.1 * lowest, 1.0)):
         reading = Nadir(limit).read(Scene(trajectory, Grid(7.0 * jnp.arange(5)), jnp.ones(2), 1.0))
-        assert float(reading.value) == lowest
+        assert 0.9999 * lowest < float(reading.value) <= lowest
         assert float(reading.limit) == pytest.approx(limit)
         assert np.sign(float(jnp.max(reading.excess))) == sign
-        assert float(jnp.max(reading.excess)) == pytest.approx(np.log(limit / lowest), rel=1e-12)
+        assert float(jnp.max(reading.excess)) == pytest.approx(np.log(limit / float(reading.value)), rel=1e-12)
 
     def worst(doses):
         trajectory = simulate(built, doses)
@@ -174,3 +174,17 @@ def test_nadir():
 
     # More drug, fewer neutrophils: the search has a slope to follow.
     assert float(jax.grad(worst)(jnp.asarray(DOSES))[0, 0]) > 0.0
+
+
+def test_lowest_count_does_not_hang_on_when_it_is_saved():
+    from optimizer.constraints.nadir import _bottoms
+
+    def curve(t):
+        return 0.3 * (t - 1.234) ** 2 - 2.0
+
+    for times in (np.linspace(0.0, 3.0, 7), np.array([0.0, 0.5, 1.2, 1.9, 1.9, 3.0]), np.array([0.0, 1.0, 1.4, 3.0])):
+        assert float(_bottoms(jnp.asarray(times), jnp.asarray(curve(times))).min()) == pytest.approx(-2.0, abs=1e-12)
+    edge = np.array([1.5, 2.0, 3.0])
+    assert float(_bottoms(jnp.asarray(edge), jnp.asarray(curve(edge))).min()) == pytest.approx(curve(1.5))
+    twice = np.array([0.0, 1.234, 1.234, 3.0])
+    assert float(_bottoms(jnp.asarray(twice), jnp.asarray(curve(twice))).min()) == pytest.approx(-2.0)
