@@ -1,5 +1,7 @@
 """Tumors on small grids, against SciPy with the same equations written down again."""
 
+from pathlib import Path
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,8 @@ from optimizer.pharmacology.first_order import FirstOrder
 from optimizer.policies.schedule import Schedule
 from optimizer.simulate import Grid, System, rollout
 from optimizer.simulate.rollout import choose_mesh
+
+ROOT = Path(__file__).parents[2] / "scenarios"
 
 
 def tumor(clones, drugs=1, **more):
