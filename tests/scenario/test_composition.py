@@ -235,7 +235,7 @@ def test_stroma_pools_its_inhibitors():
     assert isinstance(built.interaction, Pooled)
     # One mg/L of the second drug is four of the first, on the clone and in the stroma.
     drives = [
-        built.drive((built.mechanisms[0].initial_state(),), np.array(c)) for c in ([4.0, 1.0], [8.0, 0.0], [0.0, 2.0])
+        built.drive((built.mechanisms[0].initial_state(),), jnp.array(c)) for c in ([4.0, 1.0], [8.0, 0.0], [0.0, 2.0])
     ]
     assert np.allclose([float(d.loss[0]) for d in drives], float(drives[0].loss[0]), rtol=1e-13)
     assert float(built.mechanisms[0].inhibitor(jnp.array([1.0, 2.0]))) == 9.0
