@@ -1,11 +1,13 @@
 """`python -m optimizer` and the command `adose`."""
 
-from optimizer.cli import app
+from optimizer._interrupt import at_once
 
 
 def main() -> None:
     """Entry point."""
-    app()
+    with at_once():
+        from optimizer.cli import app
+    app(prog_name="adose")
 
 
 if __name__ == "__main__":

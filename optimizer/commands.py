@@ -17,8 +17,17 @@ from optimizer.events import to_grid
 from optimizer.outcome import outcome
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Regimen, Report
-from optimizer.report import MARKER, plain_document, run_document, to_text, write_run
+from optimizer.report import (
+    MARKER,
+    compared_document,
+    run_document,
+    simulated_document,
+    simulated_status,
+    to_text,
+    write_run,
+)
 from optimizer.scenario import Scenario
+from optimizer.search.audit import audit
 from optimizer.search.optimize import optimize
 from optimizer.search.result import Result
 from optimizer.simulate import Grid
@@ -95,13 +104,16 @@ def run_simulate(file: Path, schedule: Path | None, regimen: str | None, json: b
     system = problem.task.system
     came_to = outcome(trajectory, chosen.grid, system.drugs, system.routes, scenario.progression_factor)
     entry = Entry(chosen.name, chosen.grid, trajectory, report, came_to)
+    checked = audit(problem, np.asarray(trajectory.doses), report, 0.0, directions=0, grid=chosen.grid)
+    wrong = simulated_status(report, checked)
     if json:
-        typer.echo(to_text(plain_document(scenario, problem, report, [entry], came_to)), nl=False)
+        typer.echo(to_text(simulated_document(scenario, entry, checked)), nl=False)
     else:
-        _print_report(scenario.title, report)
+        _print_report(scenario.title, checked.report)
         regimen_table([entry], scenario.dose_units)
-    say(DISCLAIMER)
-    return 0 if report.finite else Status.SIMULATION_FAILED.exit_code
+    agrees = "The independent audit agrees." if wrong is None else wrong.sentence
+    say(f"{agrees} The objective differs by {checked.objective_difference:.1e} (relative).\n{DISCLAIMER}")
+    return 0 if wrong is None else wrong.exit_code
 
 
 def _from_table(problem: Problem, path: Path) -> Regimen:
@@ -120,7 +132,7 @@ def run_compare(file: Path, out: Path | None, json: bool, plot: bool, allow_code
     check_place(place, MARKER)
     problem = scenario.problem()
     entries = compare(problem, scenario.regimens(), None, scenario.progression_factor)
-    text = to_text(plain_document(scenario, problem, None, entries, None))
+    text = to_text(compared_document(scenario, entries))
     if plot:
         from optimizer.plots import comparison, save
 

@@ -12,7 +12,7 @@ from scipy.optimize import LinearConstraint, minimize
 
 from optimizer.outcome import Outcome, cumulative_dose, outcome
 from optimizer.policies.schedule import Schedule
-from optimizer.problem import Problem, Regimen, Report
+from optimizer.problem import Check, Problem, Regimen, Report
 from optimizer.search.exact import settle
 from optimizer.search.optimize import LIMIT_TOLERANCE
 from optimizer.search.result import Result
@@ -44,15 +44,19 @@ class Entry:
     outcome: Outcome
     scaled: "Entry | None" = None
 
+    @property
+    def broken(self) -> tuple[Check, ...]:
+        """The constraints that it breaks."""
+        return tuple(c for c in self.report.constraints if c.violation > LIMIT_TOLERANCE)
+
     def to_json(self) -> dict[str, Any]:
         """The contract's keys, with the objective and the worst violation of a constraint."""
-        broken = [c.name for c in self.report.constraints if c.violation > LIMIT_TOLERANCE]
         return {
             "name": self.name,
             **self.outcome.to_json(),
             "objective": {"total": self.report.total, "terms": self.report.terms},
             "violation": self.report.violation,
-            "violated": broken,
+            "violated": [c.name for c in self.broken],
             "scaled": None if self.scaled is None else self.scaled.to_json(),
         }
 
@@ -125,8 +129,9 @@ def _constant_loss(task: Any, level: jax.Array, lower: jax.Array, upper: jax.Arr
 def best_constant(problem: Problem) -> np.ndarray:
     """The best schedule [K, N] that gives one dose of each drug at every decision, within the dose limits.
 
-    Rests and other bounds that differ between intervals cut it off where they apply. Sequential quadratic programming
-    from several doses; exact in the dose limits, blind to limits on states, which the report of it says.
+    Rests cut it off where they apply; where the largest dose differs between intervals, the least of them counts.
+    Sequential quadratic programming from several doses; exact in the dose limits, blind to limits on states, which the
+    report of it says.
     """
     lower, upper = problem.lower, problem.upper
     scale = np.asarray(problem.task.scale)
@@ -134,7 +139,9 @@ def best_constant(problem: Problem) -> np.ndarray:
     rows = [(np.sum(np.where(upper > 0.0, row.coefficients, 0.0), axis=0) * scale, row.limit) for row in problem.rows]
     limits = [LinearConstraint(r[None], -np.inf, [b]) for r, b in rows if np.any(r > 0.0)]
     most = min((b / np.sum(r) for r, b in rows if np.sum(r) > 0.0), default=1.0)
-    bounds = [(float(lo), float(hi)) for lo, hi in zip(lower.min(0) / scale, upper.max(0) / scale, strict=True)]
+    given = np.where(upper > 0.0, upper, np.inf).min(axis=0)
+    most_of_each = np.where(np.isfinite(given), given, 0.0) / scale
+    bounds = [(min(float(lo), float(hi)), float(hi)) for lo, hi in zip(lower.max(0) / scale, most_of_each, strict=True)]
 
     def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
         value, slope = _constant_loss(problem.task, jnp.asarray(x), jnp.asarray(lower), jnp.asarray(upper))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from optimizer._interrupt import INTERRUPTED, NOTHING_WRITTEN, at_once
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from optimizer.comparison import Entry
     from optimizer.search.multistart import Progress
 
-USAGE, REFUSED, INTERRUPTED = 2, 3, 130
+USAGE, REFUSED = 2, 3
 _CACHE_BYTES = 512 * 2**20
+_WIDE = 1000
 
 
 def numerics() -> None:
@@ -51,7 +55,9 @@ def say(text: str = "") -> None:
 @contextmanager
 def session() -> Iterator[None]:
     """Turn a user's mistake into sentences on stderr and an exit code."""
-    numerics()
+    with at_once():
+        numerics()
+        importlib.import_module("optimizer.commands")
     from optimizer._directory import DirectoryError
     from optimizer.calibrate.faults import DataError
     from optimizer.constraints.base import ConstraintError
@@ -67,8 +73,15 @@ def session() -> Iterator[None]:
         say(str(error))
         raise typer.Exit(USAGE) from None
     except KeyboardInterrupt:
-        say("Interrupted: nothing was written.")
+        say(NOTHING_WRITTEN)
         raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        raise  # whoever read stdout has seen enough: nothing to tell
+    except OSError as error:
+        # Python flushes stdout once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        say(f"{error.filename or 'stdout'}: wanted a place that can be read and written; got: {error.strerror}")
+        raise typer.Exit(USAGE) from None
 
 
 @contextmanager
@@ -113,8 +126,7 @@ def console() -> Console:
     """Where tables go; colors only on a terminal that wants them (NO_COLOR)."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else 120
-    return Console(width=width, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
 
 
 def number(value: float | None) -> str:
@@ -123,44 +135,77 @@ def number(value: float | None) -> str:
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout: text to the left, numbers to the right."""
+    """A table on stdout: text to the left, numbers to the right; one too wide for the terminal comes in parts."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    # Text objects: a unit in brackets is no markup.
-    grid = Table(title=Text(title, style="bold"), title_justify="left", box=SIMPLE_HEAD)
-    for i, name in enumerate(header):
-        left = i == 0 or name in ("meaning", "violates", "unit")
-        grid.add_column(Text(name), justify="left" if left else "right", no_wrap=i == 0, overflow="fold")
-    for row in rows:
-        grid.add_row(*map(Text, row))
-    console().print(grid)
+    out = console()
+    out.print(Text(title, style="bold"))
+    for part in _parts(header, rows, out.width):
+        grid = Table(box=SIMPLE_HEAD, width=min(out.width, 120) if "meaning" in header else None)
+        for i in part:
+            words = header[i] == "meaning"
+            side = "left" if i == 0 or words or header[i] == "unit" else "right"
+            # Text objects: a unit in brackets is no markup.
+            grid.add_column(Text(header[i]), justify=side, no_wrap=not words, overflow="fold")
+        for row in rows:
+            grid.add_row(*(Text(row[i]) for i in part))
+        out.print(grid)
+
+
+def _parts(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[list[int]]:
+    """Columns of each part of a table; every part begins with the first column."""
+    if "meaning" in header:
+        return [list(range(len(header)))]  # words are wrapped
+    needs = [
+        3 + max(len(line) for cell in (name, *(row[i] for row in rows)) for line in cell.split("\n"))
+        for i, name in enumerate(header)
+    ]
+    parts, free = [[0]], width - needs[0]
+    for i in range(1, len(header)):
+        if needs[i] > free and len(parts[-1]) > 1:
+            parts.append([0])
+            free = width - needs[0]
+        parts[-1].append(i)
+        free -= needs[i]
+    return parts
 
 
 def regimen_table(entries: Sequence[Entry], units: Mapping[str, str]) -> None:
-    """Every way of dosing: objective at its own cumulative dose and scaled to the optimized one's, and its outcome."""
-    drugs = list(entries[0].outcome.cumulative_dose) if entries else []
-    sums = [f"sum of {drug} [{units.get(drug, '')}]" for drug in drugs]
-    header = ["regimen", "objective", "scaled", "progression [day]", "final", "peak", "resistant", *sums, "violates"]
-    rows = []
+    """Every way of dosing: its objective, also scaled to the optimized one's cumulative dose, and what it came to.
+
+    A number with a star breaks a constraint, which a note names.
+    """
+    if not entries:
+        return
+    scaled = any(entry.scaled is not None for entry in entries)
+    drugs = list(entries[0].outcome.cumulative_dose)
+    header = ["regimen", "objective", *["objective,\nscaled"] * scaled, "progression\n[day]", "final\n[cell]"]
+    header += ["peak\n[cell]", "resistant\nshare", "treated\n[day]", "switches"]
+    header += [f"total {drug}\n[{units.get(drug, '')}]" for drug in drugs]
+    rows, notes = [], []
     for entry in entries:
         came = entry.outcome
-        broken = [c.name for c in entry.report.constraints if c.violation > 1e-6]
-        rows.append(
-            [
-                entry.name,
-                number(entry.report.total),
-                "" if entry.scaled is None else number(entry.scaled.report.total),
-                number(came.time_to_progression_day),
-                f"{came.final_burden:.3g}",
-                f"{came.peak_burden:.3g}",
-                f"{came.resistant_fraction:.3g}",
-                *[number(came.cumulative_dose[drug]) for drug in drugs],
-                ", ".join(broken),
-            ]
-        )
-    table("Regimens (scaled: to the cumulative dose of the optimized schedule)", header, rows)
+        objectives = [_objective(entry), *["" if entry.scaled is None else _objective(entry.scaled)] * scaled]
+        numbers = [f"{x:.3g}" for x in (came.final_burden, came.peak_burden, came.resistant_fraction)]
+        ways = [number(came.time_on_treatment_day), str(came.switches)]
+        sums = [number(came.cumulative_dose[drug]) for drug in drugs]
+        rows.append([entry.name, *objectives, number(came.time_to_progression_day), *numbers, *ways, *sums])
+        notes += [*_breaks(entry), *([] if entry.scaled is None else _breaks(entry.scaled))]
+    table("Regimens" + " (scaled: to the cumulative dose of the optimized schedule)" * scaled, header, rows)
+    for note in notes:
+        typer.echo(f" * {note}")
+
+
+def _objective(entry: Entry) -> str:
+    return number(entry.report.total) + (" *" if entry.broken else "  ")
+
+
+def _breaks(entry: Entry) -> list[str]:
+    """A note for each way of dosing that breaks constraints."""
+    worst = [f"{c.name} ({number(c.value)}, limit {number(c.limit)})" for c in entry.broken]
+    return [f"{entry.name} breaks {', '.join(worst)}"] if worst else []
 
 
 def tree(value: Any, depth: int = 0) -> Iterator[str]:
@@ -169,7 +214,11 @@ def tree(value: Any, depth: int = 0) -> Iterator[str]:
     for key, item in value.items() if isinstance(value, Mapping) else enumerate(value, 1):
         label = f"{pad}{key}:" if isinstance(value, Mapping) else f"{pad}- "
         nested = isinstance(item, list) and any(isinstance(entry, Mapping | list) for entry in item)
-        if nested or (isinstance(item, Mapping) and item):
+        if isinstance(item, Mapping) and item and not isinstance(value, Mapping):
+            first, *rest = tree(item, depth + 1)
+            yield f"{label}{first.lstrip()}"
+            yield from rest
+        elif nested or (isinstance(item, Mapping) and item):
             yield label
             yield from tree(item, depth + 1)
         else:

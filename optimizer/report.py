@@ -24,7 +24,7 @@ from optimizer.scenario import Scenario
 from optimizer.search.audit import Audit
 from optimizer.search.result import Result, SearchRecord
 from optimizer.simulate import Grid, Trajectory
-from optimizer.status import DISCLAIMER
+from optimizer.status import DISCLAIMER, Status
 
 FORMAT = "adose-report-1"
 MARKER = "report.json"
@@ -42,27 +42,34 @@ def run_document(scenario: Scenario, result: Result, entries: Sequence[Entry]) -
     """
     own = next(entry for entry in entries if entry.name == OPTIMIZED)
     head = {"status": result.status.value, "reason": result.reason, "message": result.status.sentence}
-    body = document(scenario, result.problem, result.audit.report, entries, own.outcome)
+    body = document(scenario, result.audit.report, entries, own.outcome)
     audit, search = {"audit": _audit(result.audit)}, {"search": _search(result.search)}
     return {**_head(scenario), **head, **body, **audit, **search, **_tail(result.seed)}
 
 
-def plain_document(
-    scenario: Scenario, problem: Problem, report: Report | None, entries: Sequence[Entry], came_to: Outcome | None
-) -> dict[str, Any]:
-    """The same document without a search: of one simulated schedule, or of a comparison alone."""
-    finite = all(entry.report.finite for entry in entries) and (report is None or report.finite)
-    status = {"status": "simulated" if finite else "simulation_failed"}
-    return {
-        **_head(scenario),
-        **status,
-        **document(scenario, problem, report, entries, came_to),
-        **_tail(scenario.seed),
-    }
+def simulated_document(scenario: Scenario, entry: Entry, checked: Audit) -> dict[str, Any]:
+    """The same document without a search, of one way of dosing."""
+    body = document(scenario, checked.report, [entry], entry.outcome)
+    status = {"status": simulated_status(entry.report, checked) or "simulated"}
+    return {**_head(scenario), **status, **body, "audit": _audit(checked), **_tail(scenario.seed)}
+
+
+def simulated_status(report: Report, checked: Audit) -> Status | None:
+    """What is wrong with a simulation; None when nothing is."""
+    if not (report.finite and checked.report.finite):
+        return Status.SIMULATION_FAILED
+    return None if checked.passed else Status.AUDIT_FAILED
+
+
+def compared_document(scenario: Scenario, entries: Sequence[Entry]) -> dict[str, Any]:
+    """The same document without a search, of a comparison alone."""
+    finite = all(entry.report.finite for entry in entries)
+    status = {"status": "compared" if finite else Status.SIMULATION_FAILED.value}
+    return {**_head(scenario), **status, **document(scenario, None, entries, None), **_tail(scenario.seed)}
 
 
 def document(
-    scenario: Scenario, problem: Problem, report: Report | None, entries: Sequence[Entry], came_to: Outcome | None
+    scenario: Scenario, report: Report | None, entries: Sequence[Entry], came_to: Outcome | None
 ) -> dict[str, Any]:
     """Objective, constraints, outcome and regimens."""
     out: dict[str, Any] = {}

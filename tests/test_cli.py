@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from optimizer import console
 from optimizer.cli import app
+from optimizer.simulate import adaptive
+
+ROOT = Path(__file__).parents[1]
 
 SMALL = """
 title = "Six weeks"
@@ -64,7 +68,7 @@ def test_optimize_writes_a_run_and_prints_one_document(folder):
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
     assert document["status"] == "solved"
-    assert document == json.loads((folder / "here/run/report.json").read_text())
+    assert result.stdout == (folder / "here/run/report.json").read_text()
     assert sorted(p.name for p in (folder / "here/run").iterdir()) == [
         "overview.png",
         "report.json",
@@ -73,6 +77,8 @@ def test_optimize_writes_a_run_and_prints_one_document(folder):
         "trajectory.nc",
     ]
     assert "Research use only" in result.stderr
+    numbers = document["search"].pop("seconds")
+    assert set(numbers) >= {"compile", "search", "audit"}
     # What was written can be simulated, and is what was optimized.
     again = adose("simulate", "small.toml", "--schedule", "here/run/schedule.csv", "--json")
     assert again.exit_code == 0
@@ -80,6 +86,9 @@ def test_optimize_writes_a_run_and_prints_one_document(folder):
     assert "search" not in simulated
     assert simulated["objective"]["total"] == pytest.approx(document["objective"]["total"], rel=1e-7)
     assert all(check["violation"] == 0.0 for check in simulated["constraints"])
+    assert set(document) - set(simulated) == {"search", "reason", "message"}
+    assert simulated["audit"]["passed"] is True
+    assert simulated["audit"]["objective"] == document["audit"]["objective"]
 
 
 def test_optimize_tells_a_person(folder):
@@ -102,6 +111,30 @@ def test_simulate_a_regimen(folder):
     assert 'wanted one of "weekly 1 ug/mL"; got "weekly"' in unknown.stderr
 
 
+def test_simulate_audits_doses_off_the_decision_grid(folder):
+    (folder / "doses.csv").write_text("TIME,EVID,AMT\n0,1,2\n9.5,1,3\n")
+    result = adose("simulate", "small.toml", "--schedule", "doses.csv", "--json")
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
+    assert document["status"] == "simulated"
+    assert document["outcome"]["cumulative_dose"] == {"cetuximab": 5.0}
+    assert abs(document["audit"]["objective_difference"]) < 1e-7
+    assert "The independent audit agrees" in result.stderr
+
+
+def test_simulate_says_when_the_audit_disagrees(folder, monkeypatch):
+    solve = adaptive.solve
+
+    def wrong(system, doses, *more):
+        return solve(system, 1.001 * doses, *more)
+
+    monkeypatch.setattr(adaptive, "solve", wrong)
+    result = adose("simulate", "small.toml", "--regimen", "weekly 1 ug/mL", "--json")
+    assert result.exit_code == 5
+    assert json.loads(result.stdout)["status"] == "audit_failed"
+    assert "Audit failed" in result.stderr
+
+
 def test_simulate_wants_one_of_two(folder):
     assert adose("simulate", "small.toml").exit_code == 2
     assert adose("simulate", "small.toml", "--schedule", "a.csv", "--regimen", "b").exit_code == 2
@@ -111,6 +144,7 @@ def test_compare_writes_its_figures(folder):
     result = adose("compare", "small.toml", "--json")
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
+    assert document["status"] == "compared"
     assert document["regimens"][0]["name"] == "weekly 1 ug/mL"
     wanted = {"name", "time_to_progression_day", "final_burden", "peak_burden", "resistant_fraction"}
     wanted |= {"cumulative_dose", "time_on_treatment_day", "switches"}
@@ -118,7 +152,9 @@ def test_compare_writes_its_figures(folder):
     names = sorted(path.name for path in (folder / "runs/small-compare").iterdir())
     assert names == ["comparison.png", "report.json", "swimmer.png"]
     plain = adose("compare", "small.toml", "--no-plot", "--out", "nowhere")
-    assert "best constant dose" in plain.stdout
+    for text in ("best constant dose", "treated", "switches", "total cetuximab", "[mg/L]"):
+        assert text in plain.stdout
+    assert " * maximum dose breaks cumulative_dose of cetuximab (18, limit 6)" in plain.stdout
     assert not (folder / "nowhere").exists()
 
 
@@ -204,13 +240,57 @@ def test_code_of_ones_own_runs_only_when_allowed(folder):
 
 
 def test_calibrate(folder):
-    table = Path(__file__).parents[1] / "data" / "lapatinib_ic50.csv"
+    table = ROOT / "data" / "lapatinib_ic50.csv"
     result = adose("calibrate", str(table), "--kind", "ic50", "--out", "fit", "--json", "--no-plot")
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout) == json.loads((folder / "fit" / "fit.json").read_text())
     assert adose("calibrate", str(table), "--kind", "plate", "--out", "other").exit_code == 3
     assert adose("calibrate", str(table), "--kind", "rubbish", "--out", "other").exit_code == 2
     assert not (folder / "other").exists()
+
+
+def test_a_full_stdout_is_a_sentence():
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    command = [sys.executable, "-m", "optimizer", "schema"]
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=100, cwd=ROOT)
+    assert process.returncode == 2
+    assert process.stderr == "stdout: wanted a place that can be read and written; got: No space left on device\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = f"{sys.executable} -m optimizer list | head -n 1"
+    process = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=100, cwd=ROOT)
+    assert process.stdout.strip() == "model"
+    assert process.stderr == ""
+
+
+def test_ctrl_c_during_imports_ends_at_once(folder):
+    command = [sys.executable, "-m", "optimizer", "optimize", "small.toml"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONPROFILEIMPORTTIME": "1"}
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        # Within the import of jax, where an exception in the wrong place is swallowed.
+        for line in process.stderr:
+            if line.rstrip().endswith("jax._src.config"):
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert rest.endswith("Interrupted: nothing was written.\n")
+    assert "Traceback" not in rest
+    assert not (folder / "runs").exists()
+
+
+def test_a_wide_table_comes_in_parts_on_a_narrow_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(console, "_WIDE", 27)
+    console.table("Wide", ["regimen", "first\n[day]", "second", "3rd"], [["weekly", "1.25", "2222222", "3"]])
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert all(len(line) <= 27 for line in lines)
+    assert sum(line.split() == ["weekly", "1.25"] for line in lines) == 1
+    assert sum(line.split() == ["weekly", "2222222", "3"] for line in lines) == 1
 
 
 def test_help_imports_nothing_heavy():
@@ -225,7 +305,7 @@ def test_help_imports_nothing_heavy():
 
 
 def test_ctrl_c_keeps_the_best_schedule_so_far(folder):
-    scenario = Path(__file__).parents[1] / "scenarios" / "crc_caf_cetuximab.toml"
+    scenario = ROOT / "scenarios" / "crc_caf_cetuximab.toml"
     command = [
         sys.executable,
         "-m",
@@ -238,7 +318,7 @@ def test_ctrl_c_keeps_the_best_schedule_so_far(folder):
         "512",
         "--no-plot",
     ]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
     ) as process:

@@ -8,6 +8,7 @@ import numpy as np
 
 from optimizer.problem import Problem, Report
 from optimizer.search import kkt
+from optimizer.simulate import Grid
 
 # Largest difference, relative to one or the value, between search and audit that is let pass.
 TOLERANCE = 1e-5
@@ -38,9 +39,15 @@ class Audit:
 
 
 def audit(
-    problem: Problem, doses: np.ndarray, report: Report, slope: float, seed: int = 0, directions: int = 2
+    problem: Problem,
+    doses: np.ndarray,
+    report: Report,
+    slope: float,
+    seed: int = 0,
+    directions: int = 2,
+    grid: Grid | None = None,
 ) -> Audit:
-    """Simulate a schedule on the decision grid adaptively and compare.
+    """Simulate a schedule adaptively and compare.
 
     Args:
         problem: what was searched.
@@ -49,17 +56,18 @@ def audit(
         slope: size of the gradient where the search began [objective per largest dose]; at an optimum the gradient
             itself is nothing to measure a difference against.
         seed: of the directions in which the gradient is compared.
-        directions: how many; each costs two adaptive solves.
+        directions: how many; each costs two adaptive solves. None can be had on another grid.
+        grid: intervals of the doses, where they are not the decision grid's.
     """
     from optimizer.simulate.adaptive import solve
 
     task = problem.task
-    grid, rtol = task.grid, 1e-9
+    grid, rtol = task.grid if grid is None else grid, 1e-9
     fastest = max(task.system.model.layer()[0], float(task.system.model.fastest_rate()))
     stiff = fastest * float(grid.horizon) > _STIFF
 
     def simulated(candidate: np.ndarray) -> Report:
-        return problem.report(solve(task.system, jnp.asarray(candidate), grid, rtol, stiff))
+        return problem.report(solve(task.system, jnp.asarray(candidate), grid, rtol, stiff), grid)
 
     audited = simulated(doses)
     size = max(1.0, abs(audited.total))
