@@ -180,11 +180,16 @@ def test_lowest_count_does_not_hang_on_when_it_is_saved():
     from optimizer.constraints.nadir import _bottoms
 
     def curve(t):
-        return 0.3 * (t - 1.234) ** 2 - 2.0
+        return 0.3 * (t - 1.234) ** 2 + 0.05 * (t - 1.234) ** 3 + 0.01 * (t - 1.234) ** 4 - 2.0
 
-    for times in (np.linspace(0.0, 3.0, 7), np.array([0.0, 0.5, 1.2, 1.9, 1.9, 3.0]), np.array([0.0, 1.0, 1.4, 3.0])):
-        assert float(_bottoms(jnp.asarray(times), jnp.asarray(curve(times))).min()) == pytest.approx(-2.0, abs=1e-12)
-    edge = np.array([1.5, 2.0, 3.0])
-    assert float(_bottoms(jnp.asarray(edge), jnp.asarray(curve(edge))).min()) == pytest.approx(curve(1.5))
-    twice = np.array([0.0, 1.234, 1.234, 3.0])
-    assert float(_bottoms(jnp.asarray(twice), jnp.asarray(curve(twice))).min()) == pytest.approx(-2.0)
+    def lowest(times):
+        return float(_bottoms(jnp.asarray(times), jnp.asarray(curve(np.asarray(times)))).min())
+
+    for times in (np.linspace(0.0, 3.0, 7), [0.0, 0.5, 1.2, 1.9, 2.0, 2.0, 3.0], [0.0, 0.7, 1.2, 1.7, 3.0]):
+        assert lowest(times) == pytest.approx(-2.0, abs=1e-10)
+    assert lowest([1.5, 2.0, 3.0]) == pytest.approx(curve(1.5))  # too few to say more
+    assert lowest([1.5, 2.0, 2.5, 3.0, 3.5, 4.0]) == pytest.approx(curve(1.5))
+    assert lowest([0.0, 0.5, 1.234, 1.234, 2.0, 3.0]) == pytest.approx(-2.0)
+    times = jnp.linspace(0.0, 3.0, 8)
+    slope = jax.grad(lambda depth: _bottoms(times, depth * curve(times)).min())(2.0)
+    assert float(slope) == pytest.approx(-2.0, abs=1e-9)
