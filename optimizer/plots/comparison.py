@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from optimizer.comparison import Entry
-from optimizer.plots.style import GREY, LINES, color, footnote, new_figure
+from optimizer.plots.style import GREY, capped, color, dose_bars, footnote, line, new_figure
 from optimizer.problem import Problem
 from optimizer.scenario import Scenario
 
@@ -18,30 +19,39 @@ from optimizer.scenario import Scenario
 def burdens(ax: Axes, entries: Sequence[Entry], factor: float) -> Axes:
     """All cancer cells under each regimen."""
     for i, entry in enumerate(entries):
-        style = {"color": color(i), "ls": LINES[(i // 7 + i) % 4], "lw": 1.3}
-        ax.plot(entry.trajectory.times, entry.trajectory.burden, label=entry.name, **style)
+        ax.plot(entry.trajectory.times, entry.trajectory.burden, label=entry.name, **_style(i, len(entries)))
     start = float(entries[0].trajectory.burden[0])
     ax.axhline(factor * start, color=GREY, lw=0.8, ls=(0, (1, 2)), label=f"{factor:g} x start (progression)")
     ax.set_yscale("log")
     ax.yaxis.set_minor_locator(LogLocator(subs=()))
+    capped(ax, [np.asarray(entry.trajectory.burden) for entry in entries])
+    ax.set_xlim(0.0, max(float(entry.grid.horizon) for entry in entries))
     ax.set_ylabel("cancer cells [cell]")
     return ax
 
 
-def dose_strips(ax: Axes, entries: Sequence[Entry], scale: np.ndarray) -> Axes:
-    """Doses of each regimen as a strip: the height of a bar is the dose's share of the largest one."""
-    for i, entry in enumerate(entries):
-        edges = np.asarray(entry.grid.edges)
-        shares = np.asarray(entry.trajectory.doses) / scale
-        width = np.diff(edges)
-        for j in range(shares.shape[1]):
-            part = width / shares.shape[1]
-            bars = {"height": 0.85 * shares[:, j], "width": part, "bottom": float(-i), "align": "edge"}
-            ax.bar(edges[:-1] + j * part, color=color(i), alpha=1.0 - 0.35 * j, **bars)
+def _style(i: int, count: int) -> dict[str, Any]:
+    """Later lines are thinner, so that one that runs on an earlier one hides nothing."""
+    return {"color": color(i), "ls": line(i), "lw": 1.0 + 1.4 * (count - 1 - i) / max(count - 1, 1)}
+
+
+def dose_strips(
+    ax: Axes, entries: Sequence[Entry], scale: np.ndarray, drugs: Sequence[str], units: Mapping[str, str]
+) -> Axes:
+    """Doses of each regimen as a strip, drugs of one interval side by side; a full lane is the largest dose."""
+    for j, drug in enumerate(drugs):
+        full = f"{drug} (full lane: {scale[j]:g} {units.get(drug, '')})".replace(" )", ")")
+        for i, entry in enumerate(entries):
+            heights = 0.8 * np.asarray(entry.trajectory.doses)[:, j] / scale[j]
+            style = {"color": color(j), "label": full if i == 0 else None}
+            dose_bars(ax, np.asarray(entry.grid.edges), heights, (j, len(drugs)), -i - 0.4, **style)
+    for i in range(len(entries)):
+        ax.axhline(-i - 0.4, color=GREY, lw=0.5)
     ax.set_yticks([-i for i in range(len(entries))], [entry.name for entry in entries], fontsize=7)
-    ax.set_ylim(-len(entries) + 0.9, 1.05)
-    ax.set_xlabel("time [day]")
-    ax.set_title("doses (share of the largest dose; several drugs side by side)", fontsize=8)
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(-len(entries) + 0.4, 0.6)
+    ax.set(xlabel="time [day]", ylabel="doses")
+    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, handlelength=3.2)
     return ax
 
 
@@ -49,11 +59,18 @@ def phase_plane(ax: Axes, entries: Sequence[Entry]) -> Axes:
     """Resistant against sensitive cells; a dot marks the start."""
     for i, entry in enumerate(entries):
         resistant = np.asarray(entry.trajectory.resistant)
+        # Cells that are all resistant differ from all cells by rounding.
         sensitive = np.asarray(entry.trajectory.burden) - resistant
-        ax.plot(sensitive, resistant, color=color(i), ls=LINES[(i // 7 + i) % 4], lw=1.2, label=entry.name)
-    ax.plot(sensitive[:1], resistant[:1], "o", color="black", ms=5, label="start")
+        shown = sensitive > 1e-12 * resistant
+        ways = (np.where(shown, sensitive, np.nan), resistant)
+        ax.plot(*ways, label=entry.name, **_style(i, len(entries)))
+        ax.plot(*(series[shown][-1:] for series in ways), "s", color=color(i), ms=4)
+    ax.plot(sensitive[:1], resistant[:1], "o", color="black", ms=5, label="start", zorder=3)
+    ax.plot([], [], "s", color=GREY, ms=4, ls="", label="end")
     ax.set(xscale="log", yscale="log", xlabel="sensitive cells [cell]", ylabel="resistant cells [cell]")
-    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_minor_locator(LogLocator(subs=()))
+    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, handlelength=3.2)
     return ax
 
 
@@ -65,11 +82,12 @@ def swimmer(ax: Axes, entries: Sequence[Entry]) -> Axes:
         reached = entry.outcome.time_to_progression_day
         end = float(edges[-1])
         ax.barh(-i, end, height=0.7, color="#e6e6e6")
-        ax.barh(np.full(int(on.sum()), -i), np.diff(edges)[on], left=edges[:-1][on], height=0.7, color=color(i))
+        spans = list(zip(edges[:-1][on], np.diff(edges)[on], strict=True))
+        ax.broken_barh(spans, (-i - 0.35, 0.7), facecolors=color(i))
         if reached is None:
             ax.annotate("", (end * 1.05, -i), (end, -i), arrowprops={"arrowstyle": "->", "color": "black"})
         else:
-            ax.plot([reached], [-i], "D", color="black", ms=6, mec="white")
+            ax.plot([reached], [-i], "D", color="black", ms=6, mec="white", clip_on=False, zorder=3)
     ax.set_yticks([-i for i in range(len(entries))], [entry.name for entry in entries])
     ax.set(xlabel="time [day]", xlim=(0.0, None))
     ax.set_title("on treatment (colored), progression (diamond), not reached (arrow)", fontsize=9)
@@ -81,8 +99,8 @@ def comparison(problem: Problem, entries: Sequence[Entry], scenario: Scenario) -
     figures = {"comparison": new_figure(9.0, 6.5), "swimmer": new_figure(8.0, 1.6 + 0.35 * len(entries))}
     top, bottom = figures["comparison"].subplots(2, 1, sharex=True, height_ratios=[2.0, 0.3 + 0.2 * len(entries)])
     burdens(top, entries, scenario.progression_factor)
-    top.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
-    dose_strips(bottom, entries, np.asarray(problem.task.scale))
+    top.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, handlelength=3.2)
+    dose_strips(bottom, entries, np.asarray(problem.task.scale), problem.task.system.drugs, scenario.dose_units)
     swimmer(figures["swimmer"].subplots(), entries)
     if any(float(entry.trajectory.resistant.max()) > 0.0 for entry in entries):
         figures["phase_plane"] = new_figure(7.0, 4.5)

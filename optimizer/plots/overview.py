@@ -13,12 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from optimizer.comparison import OPTIMIZED, Entry
-from optimizer.plots.style import GREY, LINES, SHRINKING, color, footnote, new_figure
+from optimizer.plots.style import GREY, SHRINKING, capped, color, dose_bars, footnote, line, new_figure
 from optimizer.problem import Problem
 from optimizer.search.result import Result
 from optimizer.simulate import Grid, System, Trajectory
 
-_MOST_NAMED = 6
+_MOST_NAMED = 7
+_SHADES = ("#a6a6a6", "#5c5c5c")
 
 
 def cells(ax: Axes, trajectory: Trajectory, names: Sequence[str], factor: float | None = None) -> Axes:
@@ -28,9 +29,10 @@ def cells(ax: Axes, trajectory: Trajectory, names: Sequence[str], factor: float 
         ax.plot(times, trajectory.burden, color="black", lw=1.8, label="all cancer cells")
     for i, name in enumerate(names):
         own = np.asarray(trajectory.cells)[:, i]
-        ax.plot(times, np.where(own > 0, own, np.nan), color=color(i), ls=LINES[i % 4], lw=1.4, label=name)
+        ax.plot(times, np.where(own > 0, own, np.nan), color=color(i), ls=line(i), lw=1.4, label=name)
     if factor is not None:
-        ax.axhline(factor * float(trajectory.burden[0]), color=GREY, lw=0.8, ls=(0, (1, 2)))
+        level = factor * float(trajectory.burden[0])
+        ax.axhline(level, color=GREY, lw=0.8, ls=(0, (1, 3)), label=f"{factor:g} x start (progression)")
     ax.set_yscale("log")
     ax.yaxis.set_minor_locator(LogLocator(subs=()))
     ax.set_ylabel("cancer cells [cell]")
@@ -40,7 +42,7 @@ def cells(ax: Axes, trajectory: Trajectory, names: Sequence[str], factor: float 
 def regimens(ax: Axes, entries: Sequence[Entry]) -> Axes:
     """All cancer cells under the compared regimens, thin, each with its name at its end."""
     for i, entry in enumerate(entries[:_MOST_NAMED]):
-        style = {"color": GREY, "lw": 0.9, "ls": LINES[i % 4], "alpha": 0.9, "zorder": 1}
+        style = {"color": _SHADES[i % 2], "lw": 1.4 - 0.12 * i, "ls": line(i), "zorder": 1}
         ax.plot(entry.trajectory.times, entry.trajectory.burden, label=entry.name, **style)
     return ax
 
@@ -73,7 +75,7 @@ def concentrations(ax: Axes, trajectory: Trajectory, drugs: Sequence[str], unit:
     """Concentration of each drug."""
     for j, drug in enumerate(drugs):
         conc = np.asarray(trajectory.conc)[:, j]
-        ax.plot(trajectory.times, conc, color=color(j), ls=LINES[j % 4], lw=1.2, label=drug)
+        ax.plot(trajectory.times, conc, color=color(j), ls=line(j), lw=1.2, label=drug)
     ax.set_ylim(bottom=0.0)
     ax.set_ylabel(f"drug [{unit}]")
     return ax
@@ -92,13 +94,9 @@ def growth_factor(ax: Axes, trajectory: Trajectory) -> Axes:
 def doses(ax: Axes, trajectory: Trajectory, grid: Grid, drugs: Sequence[str], units: Mapping[str, str]) -> Axes:
     """Doses as bars over their intervals; drugs of one interval stand side by side."""
     edges, given = np.asarray(grid.edges), np.asarray(trajectory.doses)
-    width = np.diff(edges) / len(drugs)
     for j, drug in enumerate(drugs):
-        left = edges[:-1] + j * width
-        unit = units.get(drug, "")
-        ax.bar(
-            left, given[:, j], width * 0.92, align="edge", color=color(j), label=f"{drug} [{unit}]" if unit else drug
-        )
+        label = f"{drug} [{units[drug]}]" if units.get(drug) else drug
+        dose_bars(ax, edges, given[:, j], (j, len(drugs)), 0.0, color=color(j), label=label)
     shared = set(units.values())
     ax.set_ylabel(f"dose [{shared.pop()}]" if len(shared) == 1 else "dose")
     ax.set_xlabel("time [day]")
@@ -147,8 +145,7 @@ def patient(
     top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[3.0, 1.6, 1.3])
     regimens(top, others)
     cells(top, trajectory, system.model.clone_names(), factor)
-    # An untreated tumor without a capacity would leave no room for the others.
-    top.set_ylim(top=min(top.get_ylim()[1], 1e4 * float(trajectory.burden.max())))
+    capped(top, [np.asarray(trajectory.burden), *(np.asarray(entry.trajectory.burden) for entry in others)])
     direct = any(pk.kind == "direct" for pk in system.pharmacokinetics)
     concentrations(middle, trajectory, system.drugs, "level" if direct and not names else "mg/L")
     shrinking(middle, system, trajectory)
@@ -159,7 +156,7 @@ def patient(
     doses(bottom, trajectory, grid, system.drugs, dose_units or {})
     top.set_xlim(0.0, float(grid.horizon))
     figure.suptitle("\n".join(line for line in (title, head) if line), fontsize=10)
-    style = {"fontsize": 7, "loc": "center left", "frameon": False, "borderaxespad": 0.0}
+    style = {"fontsize": 7, "loc": "center left", "frameon": False, "borderaxespad": 0.0, "handlelength": 3.2}
     top.legend(bbox_to_anchor=(1.02, 0.5), **style)
     middle.legend(*handles, bbox_to_anchor=(1.13 if "growth_factor" in trajectory.observables else 1.02, 0.5), **style)
     bottom.legend(bbox_to_anchor=(1.02, 0.5), **style)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -11,14 +14,46 @@ from optimizer.status import DISCLAIMER
 
 # Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), the dark ones first.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-LINES = ("-", "--", "-.", ":")
+LINES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (3, 1)))
 GREY = "#8c8c8c"
+_MOST_BARS = 100
 SHRINKING = "#009E73"
 
 
 def color(i: int) -> str:
     """Color of the i-th clone, drug or regimen."""
     return COLORS[i % len(COLORS)]
+
+
+def line(i: int) -> str | tuple:
+    """Pattern of the i-th clone, drug or regimen; a color comes back with another pattern."""
+    return LINES[(i + i // len(COLORS)) % len(LINES)]
+
+
+def capped(ax: Axes, series: Sequence[np.ndarray], decades: float = 3.0) -> None:
+    """Keep a series that runs off (an untreated tumor without a capacity) from leaving the others no room."""
+    peaks = sorted(float(np.max(values)) for values in series)
+    if len(peaks) > 1:
+        ax.set_ylim(top=min(ax.get_ylim()[1], 10.0**decades * peaks[-2]))
+
+
+def dose_bars(ax: Axes, edges: np.ndarray, heights: np.ndarray, place: tuple[int, int], base: float, **style) -> None:
+    """Bars over intervals as one patch, however many; drug j of N takes the j-th part of each interval.
+
+    Args:
+        edges: [K + 1].
+        heights: [K].
+        place: j and N.
+        base: where the bars stand.
+        style: of the patch.
+    """
+    j, count = place
+    part = np.diff(edges) / count
+    left = edges[:-1] + j * part
+    # A gap shows where one dose ends; bars of a dense schedule would be nothing but gaps.
+    right = left + part * (0.94 if len(heights) <= _MOST_BARS else 1.0)
+    levels = base + np.column_stack([heights, np.zeros_like(heights)]).ravel()[:-1]
+    ax.stairs(levels, np.column_stack([left, right]).ravel(), baseline=base, fill=True, **style)
 
 
 def new_figure(width: float, height: float) -> Figure:
