@@ -44,7 +44,9 @@ def tumor_clone(context: Context, path: str, spec: Any, shared: Effects) -> Clon
         if index is not None:
             common[index] = _weaker(common[index], entry.factor)
     for i, name in enumerate(spec.ignores or []):
-        common.pop(_shared_effect(context, f"{path}.ignores[{i}]", name, common), None)
+        index = _shared_effect(context, f"{path}.ignores[{i}]", name, common)
+        if index is not None:
+            del common[index]
     effects = tuple(sorted((common | own).items(), key=lambda pair: pair[0]))
     units = {name: info.unit for name, info in TUMOR_CLONE.items()}
     return Clone(spec.name, spec.resistant, numbers, units, effects, mutation_of(spec))
@@ -141,7 +143,7 @@ def check_interaction(context: Context, spec: Any, clones: Sequence[Clone]) -> P
             return part
     if pair[0] == pair[1]:
         context.faults.add("model.interaction.second", f'wanted another drug than the first; got "{pair[1]}" twice')
-    both = [names.index(name) for name in pair]
+    both = [j for j, name in enumerate(names) if name in pair]
     for i, clone in enumerate(clones):
         laws = [effect.kind for j, effect in clone.effects if j in both]
         if len(laws) == 2 and set(laws) != {"hill"}:
