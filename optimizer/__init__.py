@@ -15,6 +15,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from optimizer import calibrate as calibrate
     from optimizer import plots as plot
     from optimizer._fields import parameter as parameter
     from optimizer._fields import setting as setting
@@ -61,18 +62,19 @@ _HOMES = {
     "optimizer.status": ("Status",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = [*sorted(_HOME), "plot"]
+_ROOMS = {"calibrate": "optimizer.calibrate", "plot": "optimizer.plots"}
+__all__ = [*sorted(_HOME), "calibrate", "plot"]
 
 
 def __getattr__(name: str) -> Any:
-    if name != "plot" and name not in _HOME:
+    if name not in _ROOMS and name not in _HOME:
         raise AttributeError(f"module 'optimizer' has no attribute {name!r}")
     if "JAX_ENABLE_X64" not in os.environ:
         import jax
 
         jax.config.update("jax_enable_x64", True)
-    if name == "plot":
-        return importlib.import_module("optimizer.plots")
+    if name in _ROOMS:
+        return importlib.import_module(_ROOMS[name])
     return getattr(importlib.import_module(_HOME[name]), name)
 
 

@@ -24,6 +24,7 @@ from optimizer.report import (
     simulated_document,
     simulated_status,
     to_text,
+    total_units,
     write_run,
 )
 from optimizer.scenario import Scenario
@@ -77,7 +78,7 @@ def _print_result(scenario: Scenario, result: Result, entries: tuple[Entry, ...]
             for edge, doses in zip(edges[:-1], np.asarray(result.trajectory.doses), strict=True)
         ]
         table("Schedule", ["day", *[f"{drug} [{units[drug]}]" for drug in drugs]], rows)
-    regimen_table(entries, units)
+    regimen_table(entries, total_units(scenario))
 
 
 def _print_report(title: str, report: Report) -> None:
@@ -110,7 +111,7 @@ def run_simulate(file: Path, schedule: Path | None, regimen: str | None, json: b
         typer.echo(to_text(simulated_document(scenario, entry, checked)), nl=False)
     else:
         _print_report(scenario.title, checked.report)
-        regimen_table([entry], scenario.dose_units)
+        regimen_table([entry], total_units(scenario))
     agrees = "The independent audit agrees." if wrong is None else wrong.sentence
     say(f"{agrees} The objective differs by {checked.objective_difference:.1e} (relative).\n{DISCLAIMER}")
     return 0 if wrong is None else wrong.exit_code
@@ -143,7 +144,7 @@ def run_compare(file: Path, out: Path | None, json: bool, plot: bool, allow_code
     if json:
         typer.echo(text, nl=False)
     else:
-        regimen_table(entries, scenario.dose_units)
+        regimen_table(entries, total_units(scenario))
     say(DISCLAIMER + (f" Written to {place}." if plot else ""))
     return 0 if all(entry.report.finite for entry in entries) else Status.SIMULATION_FAILED.exit_code
 

@@ -137,7 +137,10 @@ def best_constant(problem: Problem) -> np.ndarray:
     scale = np.asarray(problem.task.scale)
     # A row's limit on one level: its coefficients summed over the intervals that are free to give it.
     rows = [(np.sum(np.where(upper > 0.0, row.coefficients, 0.0), axis=0) * scale, row.limit) for row in problem.rows]
-    limits = [LinearConstraint(r[None], -np.inf, [b]) for r, b in rows if np.any(r > 0.0)]
+    # Rolling windows give the same row again and again.
+    unique = np.unique([[*r, b] for r, b in rows if np.any(r > 0.0)] or np.zeros((0, len(scale) + 1)), axis=0)
+    upper_limits: Any = unique[:, -1]
+    limits = [LinearConstraint(unique[:, :-1], -np.inf, upper_limits)] if len(unique) else []
     most = min((b / np.sum(r) for r, b in rows if np.sum(r) > 0.0), default=1.0)
     given = np.where(upper > 0.0, upper, np.inf).min(axis=0)
     most_of_each = np.where(np.isfinite(given), given, 0.0) / scale

@@ -1,6 +1,6 @@
 """What a way of dosing came to: the numbers that a clinic compares."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimizer.objectives.progression import time_above
-from optimizer.simulate import Grid, Trajectory
+from optimizer.simulate import Grid, System, Trajectory
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,12 @@ def cumulative_dose(doses: np.ndarray, edges: np.ndarray, routes: Sequence[str])
     return np.sum(np.where(np.array(routes) == "infusion", doses * lengths, doses), axis=0)
 
 
+def level_units(system: System, dose_units: Mapping[str, str]) -> dict[str, str]:
+    """Unit of each drug's level at the tumor: mg/L, or that of its doses where a dose is the level."""
+    pairs = zip(system.drugs, system.pharmacokinetics, strict=True)
+    return {drug: dose_units.get(drug, "1") if pk.kind == "direct" else "mg/L" for drug, pk in pairs}
+
+
 def outcome(
     trajectory: Trajectory, grid: Grid, drugs: Sequence[str], routes: Sequence[str], factor: float = 1.2
 ) -> Outcome:
@@ -66,7 +72,7 @@ def outcome(
     """
     doses, edges = np.asarray(trajectory.doses), np.asarray(grid.edges)
     crossing = float(_crossing(trajectory.times, trajectory.burden, jnp.asarray(factor)))
-    on = (doses > 0.0).any(axis=1)
+    on = np.any(doses > 0.0, axis=1)
     final = float(trajectory.burden[-1])
     return Outcome(
         time_to_progression_day=crossing if np.isfinite(crossing) else None,

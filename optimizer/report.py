@@ -18,7 +18,7 @@ from optimizer._directory import whole
 from optimizer.comparison import OPTIMIZED, Entry
 from optimizer.event_tables import write_events
 from optimizer.events import compress, from_grid
-from optimizer.outcome import Outcome
+from optimizer.outcome import Outcome, level_units
 from optimizer.problem import Check, Problem, Report
 from optimizer.scenario import Scenario
 from optimizer.search.audit import Audit
@@ -79,8 +79,14 @@ def document(
     if came_to is not None:
         out["outcome"] = came_to.to_json()
     out["progression_factor"] = scenario.progression_factor
+    out["units"] = {"burden": "cell", "dose": scenario.dose_units, "cumulative_dose": total_units(scenario)}
     out["regimens"] = [entry.to_json() for entry in entries if entry.name != OPTIMIZED]
     return out
+
+
+def total_units(scenario: Scenario) -> dict[str, str]:
+    """Unit of each drug's cumulative dose."""
+    return {drug.name: drug.total_unit for drug in scenario.plan.drugs}
 
 
 def _head(scenario: Scenario) -> dict[str, Any]:
@@ -141,8 +147,9 @@ def _finite(value: Any) -> Any:
 def dataset(problem: Problem, trajectory: Trajectory, grid: Grid, dose_units: Mapping[str, str]) -> xr.Dataset:
     """A trajectory with names and units, as it is written to `trajectory.nc`."""
     system = problem.task.system
-    direct = [pk.kind == "direct" for pk in system.pharmacokinetics]
-    level = {"units": "1" if any(direct) else "mg/L"}
+    levels = level_units(system, dose_units)
+    same = set(levels.values())
+    level = {"units": same.pop() if len(same) == 1 else ", ".join(f"{drug}: {unit}" for drug, unit in levels.items())}
     kinds = {"time": ("time", np.asarray(trajectory.times), {"units": "day"})}
     named = {"clone": list(system.model.clone_names()), "drug": list(system.drugs)}
     edges = np.asarray(grid.edges)

@@ -32,6 +32,24 @@ def test_a_name_of_the_scenario_is_not_repeated(small_problem):
     assert names == ["no treatment", "best constant dose", "maximum dose"]
 
 
+def test_a_constant_dose_stays_below_the_least_of_the_largest_doses_and_rests():
+    more = [
+        {"kind": "dose_bounds", "drug": "cetuximab", "maximum": "4 ug/mL", "stop": "7 day"},
+        {"kind": "rest_period", "drug": "cetuximab", "start": "14 day", "stop": "21 day"},
+    ]
+    doses = best_constant(small(constraint=more))
+    # More is better here: the bound is what stops it, and it is not exceeded where a loading dose would be let pass.
+    assert doses[:, 0] == pytest.approx([3.0, 3.0, 0.0, 3.0, 3.0, 3.0])
+
+
+def test_rolling_windows_are_respected_by_the_constant_dose():
+    window = {"kind": "cumulative_dose", "drug": "cetuximab", "limit": "2 ug/mL", "window": "14 day"}
+    problem = small(constraint=[window])
+    doses = best_constant(problem)
+    assert doses[:, 0] == pytest.approx(np.full(6, 1.0), rel=1e-6)
+    assert problem.simulate(Schedule(jnp.asarray(doses)))[1].violation == 0.0
+
+
 def test_best_constant_dose_against_a_fine_grid():
     problem = small(objective={"burden": 1.0, "drug_use": 8.0}, constraint=tables()["constraint"])
     doses = best_constant(problem)

@@ -36,6 +36,11 @@ def test_holds_what_a_reader_needs(run, tmp_path):
     assert set(written) >= KEYS
     assert written["objective"]["total"] == result.audit.report.total
     assert written["objective"]["terms"]["burden"] == written["objective"]["total"]
+    assert written["units"] == {
+        "burden": "cell",
+        "dose": {"cetuximab": "mg/L"},
+        "cumulative_dose": {"cetuximab": "mg/L"},
+    }
     assert {"restarts", "converged", "distinct_optima", "iterations", "kkt_residual", "seconds"} <= set(
         written["search"]
     )

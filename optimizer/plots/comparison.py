@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
 
 from optimizer.comparison import Entry
-from optimizer.plots.style import GREY, capped, color, dose_bars, footnote, line, new_figure
+from optimizer.plots.style import GREY, capped, color, dose_bars, footnote, line, log_axis, new_figure, with_unit
 from optimizer.problem import Problem
 from optimizer.scenario import Scenario
 
@@ -23,8 +22,8 @@ def burdens(ax: Axes, entries: Sequence[Entry], factor: float) -> Axes:
     start = float(entries[0].trajectory.burden[0])
     ax.axhline(factor * start, color=GREY, lw=0.8, ls=(0, (1, 2)), label=f"{factor:g} x start (progression)")
     ax.set_yscale("log")
-    ax.yaxis.set_minor_locator(LogLocator(subs=()))
     capped(ax, [np.asarray(entry.trajectory.burden) for entry in entries])
+    log_axis(ax)
     ax.set_xlim(0.0, max(float(entry.grid.horizon) for entry in entries))
     ax.set_ylabel("cancer cells [cell]")
     return ax
@@ -40,7 +39,7 @@ def dose_strips(
 ) -> Axes:
     """Doses of each regimen as a strip, drugs of one interval side by side; a full lane is the largest dose."""
     for j, drug in enumerate(drugs):
-        full = f"{drug} (full lane: {scale[j]:g} {units.get(drug, '')})".replace(" )", ")")
+        full = f"{drug}, full lane {with_unit(f'{scale[j]:g}', units.get(drug))}"
         for i, entry in enumerate(entries):
             heights = 0.8 * np.asarray(entry.trajectory.doses)[:, j] / scale[j]
             style = {"color": color(j), "label": full if i == 0 else None}
@@ -68,8 +67,8 @@ def phase_plane(ax: Axes, entries: Sequence[Entry]) -> Axes:
     ax.plot(sensitive[:1], resistant[:1], "o", color="black", ms=5, label="start", zorder=3)
     ax.plot([], [], "s", color=GREY, ms=4, ls="", label="end")
     ax.set(xscale="log", yscale="log", xlabel="sensitive cells [cell]", ylabel="resistant cells [cell]")
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_minor_locator(LogLocator(subs=()))
+    log_axis(ax, "x")
+    log_axis(ax, "y")
     ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, handlelength=3.2)
     return ax
 

@@ -10,10 +10,21 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
 
 from optimizer.comparison import OPTIMIZED, Entry
-from optimizer.plots.style import GREY, SHRINKING, capped, color, dose_bars, footnote, line, new_figure
+from optimizer.outcome import level_units
+from optimizer.plots.style import (
+    GREY,
+    SHRINKING,
+    capped,
+    color,
+    dose_bars,
+    footnote,
+    line,
+    log_axis,
+    new_figure,
+    with_unit,
+)
 from optimizer.problem import Problem
 from optimizer.search.result import Result
 from optimizer.simulate import Grid, System, Trajectory
@@ -34,7 +45,6 @@ def cells(ax: Axes, trajectory: Trajectory, names: Sequence[str], factor: float 
         level = factor * float(trajectory.burden[0])
         ax.axhline(level, color=GREY, lw=0.8, ls=(0, (1, 3)), label=f"{factor:g} x start (progression)")
     ax.set_yscale("log")
-    ax.yaxis.set_minor_locator(LogLocator(subs=()))
     ax.set_ylabel("cancer cells [cell]")
     return ax
 
@@ -71,13 +81,15 @@ def shrinking(ax: Axes, system: System, trajectory: Trajectory) -> Axes:
     return ax
 
 
-def concentrations(ax: Axes, trajectory: Trajectory, drugs: Sequence[str], unit: str = "mg/L") -> Axes:
-    """Concentration of each drug."""
-    for j, drug in enumerate(drugs):
+def concentrations(ax: Axes, trajectory: Trajectory, units: Mapping[str, str]) -> Axes:
+    """Level of each drug at the tumor, by its unit."""
+    same = len(set(units.values())) == 1
+    for j, (drug, unit) in enumerate(units.items()):
+        name = drug if same else with_unit(drug, unit)
         conc = np.asarray(trajectory.conc)[:, j]
-        ax.plot(trajectory.times, conc, color=color(j), ls=line(j), lw=1.2, label=drug)
+        ax.plot(trajectory.times, conc, color=color(j), ls=line(j), lw=1.2, label=name)
     ax.set_ylim(bottom=0.0)
-    ax.set_ylabel(f"drug [{unit}]")
+    ax.set_ylabel(with_unit("drug level", next(iter(units.values())) if same else None))
     return ax
 
 
@@ -95,10 +107,10 @@ def doses(ax: Axes, trajectory: Trajectory, grid: Grid, drugs: Sequence[str], un
     """Doses as bars over their intervals; drugs of one interval stand side by side."""
     edges, given = np.asarray(grid.edges), np.asarray(trajectory.doses)
     for j, drug in enumerate(drugs):
-        label = f"{drug} [{units[drug]}]" if units.get(drug) else drug
-        dose_bars(ax, edges, given[:, j], (j, len(drugs)), 0.0, color=color(j), label=label)
+        style = {"color": color(j), "label": with_unit(drug, units.get(drug))}
+        dose_bars(ax, edges, given[:, j], (j, len(drugs)), 0.0, **style)
     shared = set(units.values())
-    ax.set_ylabel(f"dose [{shared.pop()}]" if len(shared) == 1 else "dose")
+    ax.set_ylabel(with_unit("dose", shared.pop() if len(shared) == 1 else None))
     ax.set_xlabel("time [day]")
     return ax
 
@@ -140,21 +152,20 @@ def patient(
 ) -> Figure:
     """The figure of one patient under any schedule; see `overview`."""
     system, grid = problem.task.system, problem.task.grid if grid is None else grid
-    names = [drug for drug in system.drugs if dose_units and "mg/L" not in dose_units.get(drug, "")]
     figure = new_figure(8.0, 7.2)
     top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[3.0, 1.6, 1.3])
     regimens(top, others)
     cells(top, trajectory, system.model.clone_names(), factor)
+    top.set_xlim(0.0, float(grid.horizon))
     capped(top, [np.asarray(trajectory.burden), *(np.asarray(entry.trajectory.burden) for entry in others)])
-    direct = any(pk.kind == "direct" for pk in system.pharmacokinetics)
-    concentrations(middle, trajectory, system.drugs, "level" if direct and not names else "mg/L")
+    log_axis(top)
+    concentrations(middle, trajectory, level_units(system, dose_units or {}))
     shrinking(middle, system, trajectory)
     handles = middle.get_legend_handles_labels()
     if "growth_factor" in trajectory.observables:
         twin = growth_factor(middle.twinx(), trajectory)
         handles = tuple(a + b for a, b in zip(handles, twin.get_legend_handles_labels(), strict=True))
     doses(bottom, trajectory, grid, system.drugs, dose_units or {})
-    top.set_xlim(0.0, float(grid.horizon))
     figure.suptitle("\n".join(line for line in (title, head) if line), fontsize=10)
     style = {"fontsize": 7, "loc": "center left", "frameon": False, "borderaxespad": 0.0, "handlelength": 3.2}
     top.legend(bbox_to_anchor=(1.02, 0.5), **style)

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from optimizer.status import DISCLAIMER
 
@@ -35,6 +36,18 @@ def capped(ax: Axes, series: Sequence[np.ndarray], decades: float = 3.0) -> None
     peaks = sorted(float(np.max(values)) for values in series)
     if len(peaks) > 1:
         ax.set_ylim(top=min(ax.get_ylim()[1], 10.0**decades * peaks[-2]))
+
+
+def log_axis(ax: Axes, name: str = "y") -> None:
+    """A logarithmic axis, after its limits are known; ticks between decades only where there are few of them."""
+    axis, limits = (ax.yaxis, ax.get_ylim()) if name == "y" else (ax.xaxis, ax.get_xlim())
+    if limits[1] > 1e3 * limits[0]:
+        axis.set_minor_locator(LogLocator(subs=()))
+
+
+def with_unit(name: str, unit: str | None) -> str:
+    """A name with its unit in brackets, where it has one."""
+    return name if unit in (None, "", "1") else f"{name} [{unit}]"
 
 
 def dose_bars(ax: Axes, edges: np.ndarray, heights: np.ndarray, place: tuple[int, int], base: float, **style) -> None:
