@@ -29,6 +29,7 @@ from optimizer.report import (
 )
 from optimizer.scenario import Scenario
 from optimizer.search.audit import audit
+from optimizer.search.multistart import Progress
 from optimizer.search.optimize import optimize
 from optimizer.search.result import Result
 from optimizer.simulate import Grid
@@ -54,11 +55,12 @@ def run_optimize(
             tolerance=scenario.tolerance,
             progress=tell,
         )
-    entries = compare(problem, scenario.regimens(), result, scenario.progression_factor)
-    if result.status in _NOTHING_TO_WRITE:
-        document = run_document(scenario, result, entries)
-    else:
-        document = write_run(scenario, result, entries, place, plot)
+        tell(Progress("compare and write", 0, 1, result.audit.report.total))
+        entries = compare(problem, scenario.regimens(), result, scenario.progression_factor)
+        if result.status in _NOTHING_TO_WRITE:
+            document = run_document(scenario, result, entries)
+        else:
+            document = write_run(scenario, result, entries, place, plot)
     if json:
         typer.echo(to_text(document), nl=False)
     else:

@@ -96,30 +96,36 @@ def progress() -> Iterator[Callable[[Progress], None]]:
     columns = (
         rich.TextColumn("{task.description}"),
         rich.BarColumn(),
-        rich.MofNCompleteColumn(),
-        rich.TextColumn("{task.fields[best]}"),
+        rich.TextColumn("{task.fields[count]}"),
         rich.TimeElapsedColumn(),
     )
     with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("compile", total=None, best="")
+        task = bar.add_task("compile", total=None, count="")
 
         def show(event: Progress) -> None:
-            best = "" if event.best is None else f"best {event.best:.6g}"
-            bar.update(task, description=event.phase, completed=event.done, total=event.total, best=best)
+            # Only restarts can be counted; the bar swings to and fro in the other phases.
+            total = event.total if event.phase == "search" else None
+            bar.update(task, description=event.phase, completed=event.done, total=total, count=_count(event))
 
         yield show
 
 
 def _lines() -> Callable[[Progress], None]:
-    seen: set[str] = set()
+    seen: set[tuple[str, int]] = set()
 
     def show(event: Progress) -> None:
-        if event.phase not in seen:
-            seen.add(event.phase)
-            best = "" if event.best is None else f", best objective {event.best:.6g}"
-            say(f"{event.phase}: {event.total} restarts{best}")
+        # A line a phase, and one a quarter of the search.
+        mark = (event.phase, 4 * event.done // max(event.total, 1) if event.phase == "search" else 0)
+        if mark not in seen:
+            seen.add(mark)
+            say(f"{event.phase}{': ' if _count(event) else ''}{_count(event)}")
 
     return show
+
+
+def _count(event: Progress) -> str:
+    parts = [f"{event.done} of {event.total} restarts"] if event.phase == "search" else []
+    return ", ".join(parts + ([] if event.best is None else [f"best objective {event.best:.6g}"]))
 
 
 def console() -> Console:

@@ -97,6 +97,9 @@ def test_optimize_tells_a_person(folder):
     for text in ("Six weeks", "Schedule", "Regimens", "weekly 1 ug/mL", "best constant dose", "cetuximab [mg/L]"):
         assert text in result.stdout
     assert "Solved" in result.stderr
+    lines = result.stderr.splitlines()
+    assert lines[:3] == ["compile", "search: 0 of 2 restarts", lines[2]]
+    assert lines[2].startswith("search: 1 of 2 restarts, best objective")
     assert (folder / "runs/small/schedule.csv").exists()
     assert not (folder / "runs/small/overview.png").exists()
 
