@@ -6,6 +6,7 @@ A new file in the registry is built from the units of its fields. Where these do
 
 import dataclasses
 import re
+import sys
 from typing import Any
 
 import equinox as eqx
@@ -114,11 +115,10 @@ def registry() -> dict[str, list[type]]:
 
 
 def role_kinds(entries: dict[str, type]) -> list[type]:
-    """Roles of the drugs, the inhibitor first: each there is for a mechanism, two for the rest."""
+    """Roles of the drugs, the inhibitor first: those that the mechanism's file knows, and one for transitions."""
     kinds = discover("optimizer.pharmacology", AbstractRole).values()
-    if "mechanism" in entries:
-        return [Inhibitor, *(cls for cls in kinds if cls is not Inhibitor)]
-    return [Inhibitor, Resensitizer]
+    known = vars(sys.modules[entries["mechanism"].__module__]).values() if "mechanism" in entries else ()
+    return [Inhibitor, Resensitizer, *(c for c in kinds if c in known and c not in (Inhibitor, Resensitizer))]
 
 
 def system(entries: dict[str, type], rng: np.random.Generator, mesh: Mesh) -> System:
