@@ -1,10 +1,12 @@
-"""The protocol of a policy."""
+"""The protocol of a policy, and what a policy that watches the burden needs."""
 
 from abc import abstractmethod
 from typing import Any, NamedTuple
 
 import equinox as eqx
-from equinox import AbstractClassVar
+import jax
+import jax.numpy as jnp
+from equinox import AbstractClassVar, AbstractVar
 from jaxtyping import Array, Float
 
 from optimizer._axes import Index, Scalar
@@ -40,3 +42,57 @@ class AbstractPolicy(eqx.Module):
     @abstractmethod
     def decide(self, memory: Any, observation: Observation) -> tuple[Float[Array, "N"], Any]:
         """Doses of the interval that begins (amounts for a bolus, rates for an infusion), and the new memory."""
+
+    def smooth(self, temperature: float) -> "AbstractPolicy":
+        """The policy with decisions a gradient can follow; tends to the policy as the temperature goes from 1 to 0."""
+        return self
+
+
+class AbstractFeedback(AbstractPolicy):
+    """A policy that decides by measured burdens: late by `delay` visits, and with multiplicative noise.
+
+    The noise of visit k is exp(noise z_k), z_k standard normal, drawn from the seed and the number of the visit alone.
+    """
+
+    dose_max: AbstractVar[Float[Array, "N"]]
+    noise: AbstractVar[Scalar]
+    delay: AbstractVar[int]
+    seed: AbstractVar[int]
+    # Width of a decision in units of the logarithm of the burden; zero is the hard rule.
+    width: AbstractVar[float]
+
+    @abstractmethod
+    def start(self) -> Any:
+        """Memory of the rule before the first visit."""
+
+    @abstractmethod
+    def rule(self, memory: Any, log_burden: Scalar, log_start: Scalar) -> tuple[Scalar, Any]:
+        """Share of the largest dose and new memory, from the logarithms of the measured and of the first burden."""
+
+    def init(self) -> Any:
+        return self.start(), jnp.zeros(self.delay + 1)
+
+    def decide(self, memory: Any, observation: Observation) -> tuple[Float[Array, "N"], Any]:
+        own, past = memory
+        key = jax.random.fold_in(jax.random.key(self.seed), observation.index)
+        draw = jax.random.normal(key, dtype=past.dtype)
+        log_start = jnp.log(observation.start_burden)
+        measured = jnp.log(observation.burden) + self.noise * draw
+        # Before there is a measurement that is late enough, the first one counts.
+        past = jnp.where(observation.index == 0, measured, jnp.concatenate([past[1:], measured[None]]))
+        share, own = self.rule(own, past[0], log_start)
+        return share * self.dose_max, (own, past)
+
+    def over(self, log_burden: Scalar, level: Scalar) -> Scalar:
+        """1 where the burden is above a level, 0 below it; a sigmoid where the policy is smooth."""
+        if self.width == 0.0:
+            return (log_burden > level).astype(log_burden.dtype)
+        return jax.nn.sigmoid((log_burden - level) / self.width)
+
+    def smooth(self, temperature: float) -> "AbstractPolicy":
+        return eqx.tree_at(lambda p: p.width, self, 0.1 * temperature)
+
+
+def blend(weight: Scalar, one: Scalar, other: Scalar) -> Scalar:
+    """`one` with a weight, `other` with the rest."""
+    return weight * one + (1.0 - weight) * other

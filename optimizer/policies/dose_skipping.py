@@ -1,0 +1,34 @@
+"""Skip the dose where the tumor does not grow."""
+
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from optimizer._axes import Scalar
+from optimizer._fields import parameter, setting
+from optimizer.policies.base import AbstractFeedback
+
+
+class DoseSkipping(AbstractFeedback):
+    """The full dose at the first visit and wherever the burden grew by more than a band since the last one, else none.
+
+    Adaptive therapy 2 of Enriquez-Navas et al. 2016, doi 10.1126/scitranslmed.aad7842.
+    """
+
+    kind: ClassVar[str] = "dose_skipping"
+    dose_max: Float[Array, "N"]
+    band: Scalar = parameter(unit="1", doc="growth that is let pass without a dose", default=0.0, minimum=0.0)
+    share: Scalar = parameter(unit="1", doc="share when given", default=1.0, minimum=0.0, maximum=1.0)
+    noise: Scalar = parameter(unit="1", doc="sd of the logarithm of a measured burden", default=0.0, minimum=0.0)
+    delay: int = setting(doc="visits by which measurements are late", unit="1", default=0, minimum=0)
+    seed: int = setting(doc="of the noise", unit="1", default=0, minimum=0)
+    width: float = 0.0
+
+    def start(self) -> Any:
+        return jnp.asarray(-jnp.inf)
+
+    def rule(self, memory: Any, log_burden: Scalar, log_start: Scalar) -> tuple[Scalar, Any]:
+        first = ~jnp.isfinite(memory)
+        grew = self.over(log_burden, jnp.where(first, log_burden, memory) + jnp.log1p(self.band))
+        return jnp.where(first, 1.0, grew) * self.share, log_burden
