@@ -6,13 +6,13 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from optimizer._interrupt import INTERRUPTED, NOTHING_WRITTEN, at_once
+from optimizer._interrupt import INTERRUPTED, NOTHING_WRITTEN, at_once, remembered
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,10 +86,23 @@ def session() -> Iterator[None]:
 
 @contextmanager
 def progress() -> Iterator[Callable[[Progress], None]]:
-    """What `optimize` tells about itself: a bar on a terminal, a line a phase elsewhere; on stderr."""
-    if not sys.stderr.isatty():
-        yield _lines()
-        return
+    """What `optimize` tells about itself: a bar on a terminal, a line a phase elsewhere; on stderr.
+
+    Raises:
+        KeyboardInterrupt: where one got lost before the end of the search.
+    """
+    with remembered() as pressed, _bar() if sys.stderr.isatty() else nullcontext(_lines()) as show:
+
+        def tell(event: Progress) -> None:
+            if event.phase in ("compile", "search") and pressed():
+                raise KeyboardInterrupt
+            show(event)
+
+        yield tell
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[Progress], None]]:
     from rich import progress as rich
     from rich.console import Console
 

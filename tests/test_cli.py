@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from optimizer import console
 from optimizer.cli import app
+from optimizer.search.multistart import Progress
 from optimizer.simulate import adaptive
 
 ROOT = Path(__file__).parents[1]
@@ -285,6 +286,25 @@ def test_ctrl_c_during_imports_ends_at_once(folder):
     assert rest.endswith("Interrupted: nothing was written.\n")
     assert "Traceback" not in rest
     assert not (folder / "runs").exists()
+
+
+def test_ctrl_c_that_gets_lost_is_raised_again(capsys):
+    class Swallows:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(0.01)
+
+    before = sys.unraisablehook
+    with console.progress() as tell:
+        tell(Progress("compile", 0, 2, None))
+        Swallows()
+        with pytest.raises(KeyboardInterrupt):
+            tell(Progress("search", 0, 2, None))
+        # What is found by then is audited and written.
+        tell(Progress("audit", 2, 2, 1.0))
+    assert capsys.readouterr().err.splitlines() == ["compile", "audit: best objective 1"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert sys.unraisablehook is before
 
 
 def test_a_wide_table_comes_in_parts_on_a_narrow_terminal(monkeypatch, capsys):
