@@ -15,6 +15,8 @@ import numpy as np
 import xarray as xr
 
 from optimizer._directory import whole
+from optimizer.arcs import arcs
+from optimizer.bounds import ideal_containment
 from optimizer.comparison import OPTIMIZED, Entry
 from optimizer.event_tables import write_events
 from optimizer.events import compress, from_grid
@@ -43,8 +45,13 @@ def run_document(scenario: Scenario, result: Result, entries: Sequence[Entry]) -
     own = next(entry for entry in entries if entry.name == OPTIMIZED)
     head = {"status": result.status.value, "reason": result.reason, "message": result.status.sentence}
     body = document(scenario, result.audit.report, entries, own.outcome)
+    task = result.problem.task
+    limit = ideal_containment(task.system, scenario.progression_factor)
+    bound = {"bound": None if limit is None else limit.to_json(own.outcome.time_to_progression_day)}
+    given = arcs(own.trajectory, own.grid, task.system.drugs, np.asarray(task.scale))
+    structure = {"arcs": [arc.to_json() for arc in given]}
     audit, search = {"audit": _audit(result.audit)}, {"search": _search(result.search)}
-    return {**_head(scenario), **head, **body, **audit, **search, **_tail(result.seed)}
+    return {**_head(scenario), **head, **body, **bound, **structure, **audit, **search, **_tail(result.seed)}
 
 
 def simulated_document(scenario: Scenario, entry: Entry, checked: Audit) -> dict[str, Any]:

@@ -1,0 +1,58 @@
+"""The structure of a schedule in the words of optimal control: full dose, no dose, singular arc, containment."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+
+import numpy as np
+
+from optimizer.simulate import Grid, Trajectory
+
+# Shares of the largest dose that count as none and as full.
+_NONE, _FULL = 1e-3, 1.0 - 1e-3
+# An interval contains the tumor when the logarithm of the burden changes by less than this in it.
+_LEVEL = 0.02
+
+
+@dataclass(frozen=True)
+class Arc:
+    """A stretch of intervals in which a drug is given in one way.
+
+    Attributes:
+        drug: its name.
+        kind: "full", "none", "containment" (between them, the burden held) or "intermediate" (between them: singular).
+        start_day: start of the first interval.
+        end_day: end of the last.
+    """
+
+    drug: str
+    kind: str
+    start_day: float
+    end_day: float
+
+    def to_json(self) -> dict[str, str | float]:
+        """Its fields."""
+        return asdict(self)
+
+
+def arcs(trajectory: Trajectory, grid: Grid, drugs: Sequence[str], largest: np.ndarray) -> list[Arc]:
+    """Name the arcs of each drug.
+
+    Args:
+        trajectory: the patient under the schedule.
+        grid: its intervals.
+        drugs: names [N].
+        largest: largest dose of each drug [N].
+    """
+    edges, doses = np.asarray(grid.edges), np.asarray(trajectory.doses)
+    logs = np.log(np.maximum(np.asarray(trajectory.burden), 1e-300)).reshape(len(doses), -1)
+    held = np.ptp(logs, axis=1) < _LEVEL
+    found = []
+    for j, drug in enumerate(drugs):
+        shares = doses[:, j] / (largest[j] if largest[j] > 0.0 else 1.0)
+        kinds = np.where(held, "containment", "intermediate")
+        kinds = np.where(shares <= _NONE, "none", np.where(shares >= _FULL, "full", kinds))
+        for kind, group in groupby(range(len(kinds)), key=kinds.__getitem__):
+            members = list(group)
+            found.append(Arc(drug, str(kind), float(edges[members[0]]), float(edges[members[-1] + 1])))
+    return found

@@ -1,0 +1,88 @@
+"""Ideal containment against the published times, and the names of arcs."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from optimizer.arcs import arcs
+from optimizer.bounds import ideal_containment
+from optimizer.outcome import outcome
+from optimizer.policies.containment import Containment
+from optimizer.policies.continuous import Continuous
+from optimizer.policies.schedule import Schedule
+from optimizer.scenario import Scenario
+from optimizer.simulate import Grid
+from tests.small import small
+
+
+def viossat_noble(sensitive: float = 1e10 - 2.3e5, horizon: float = 450.0, every: float = 1.0):
+    """Section 3 of Viossat and Noble 2021, doi 10.1038/s41559-021-01428-w."""
+    rate = "0.005928 / day"
+    kill = [{"drug": "drug", "law": "norton_simon", "strength": 1.0}]
+    clones = [
+        {"name": "sensitive", "cells": sensitive, "growth_rate": rate, "effect": kill},
+        {"name": "resistant", "cells": 2.3e5, "growth_rate": rate, "resistant": True},
+    ]
+    tables = {
+        "model": {"kind": "tumor", "growth": {"law": "gompertz", "capacity": 2e12}, "clone": clones},
+        "drug": [{"name": "drug", "route": "infusion", "pk": {"kind": "direct"}, "dose": {"min": 0, "max": 2}}],
+        "decision": {"every": f"{every} day", "horizon": f"{horizon} day"},
+        "objective": {"progression": 1.0},
+        "progression": {"factor": 1.0},
+    }
+    return Scenario.from_tables(tables, "containment").problem()
+
+
+def test_ideal_containment_is_the_published_time():
+    bound = ideal_containment(viossat_noble().task.system, 1.0)
+    assert bound is not None
+    assert bound.value == pytest.approx(340.0367, rel=1e-6)
+    assert bound.to_json(317.9678)["within_percent"] == pytest.approx(6.4902, abs=1e-3)
+
+
+def test_maximum_dose_progresses_and_fails_at_the_published_times():
+    problem = viossat_noble()
+    grid = Grid.regular(1.0, 450.0)
+    trajectory, _ = problem.simulate(Continuous(jnp.asarray([2.0])), grid)
+    # From the nadir on: N(0) is exceeded once, at the end.
+    assert outcome(trajectory, grid, ("drug",), ("infusion",), 1.0).time_to_progression_day == pytest.approx(
+        236.6028, rel=1e-4
+    )
+    assert outcome(trajectory, grid, ("drug",), ("infusion",), 7.0).time_to_progression_day == pytest.approx(
+        313.8152, rel=1e-4
+    )
+
+
+def test_a_containment_rule_comes_near_the_published_time_and_never_beats_the_bound():
+    problem = viossat_noble(every=0.25)
+    grid = Grid.regular(0.25, 450.0)
+    policy = Containment(jnp.asarray([2.0]), gain=20.0, damping=200.0)
+    trajectory, _ = problem.simulate(policy, grid)
+    # The controller needs a few hours to find the dose: the burden is held within 2 % of N(0), not at it.
+    found = outcome(trajectory, grid, ("drug",), ("infusion",), 1.02).time_to_progression_day
+    assert found == pytest.approx(317.9678, rel=0.01)
+    assert found < ideal_containment(problem.task.system, 1.02).value
+
+
+def test_no_bound_where_theory_says_nothing():
+    assert ideal_containment(small().task.system, 1.2) is None
+
+
+def test_arcs_are_named(small_problem):
+    doses = jnp.asarray([[3.0], [3.0], [0.0], [0.862], [0.5], [3.0]])
+    trajectory, _ = small_problem.simulate(Schedule(doses))
+    found = arcs(trajectory, small_problem.task.grid, ("cetuximab",), np.array([3.0]))
+    assert [(a.kind, a.start_day, a.end_day) for a in found] == [
+        ("full", 0.0, 14.0),
+        ("none", 14.0, 21.0),
+        ("intermediate", 21.0, 35.0),
+        ("full", 35.0, 42.0),
+    ]
+
+
+def test_containment_is_an_arc_of_its_own():
+    problem = viossat_noble(every=10.0, horizon=40.0)
+    # N S^-1 of the dose holds the burden while nearly all cells are sensitive.
+    trajectory, _ = problem.simulate(Schedule(jnp.asarray([[2.0], [0.0], [1.0], [1.0]])))
+    kinds = [a.kind for a in arcs(trajectory, problem.task.grid, ("drug",), np.array([2.0]))]
+    assert kinds == ["full", "none", "containment"]
