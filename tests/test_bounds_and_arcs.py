@@ -56,7 +56,7 @@ def test_maximum_dose_progresses_and_fails_at_the_published_times():
 def test_a_containment_rule_comes_near_the_published_time_and_never_beats_the_bound():
     problem = viossat_noble(every=0.25)
     grid = Grid.regular(0.25, 450.0)
-    policy = Containment(jnp.asarray([2.0]), gain=20.0, damping=200.0)
+    policy = Containment(jnp.asarray([2.0]), kill_rate=0.0628)
     trajectory, _ = problem.simulate(policy, grid)
     # The controller needs a few hours to find the dose: the burden is held within 2 % of N(0), not at it.
     found = outcome(trajectory, grid, ("drug",), ("infusion",), 1.02).time_to_progression_day

@@ -66,8 +66,8 @@ class AbstractFeedback(AbstractPolicy):
         """Memory of the rule before the first visit."""
 
     @abstractmethod
-    def rule(self, memory: Any, log_burden: Scalar, log_start: Scalar) -> tuple[Scalar, Any]:
-        """Share of the largest dose and new memory, from the logarithms of the measured and of the first burden."""
+    def rule(self, memory: Any, log_burden: Scalar, log_start: Scalar, length: Scalar) -> tuple[Scalar, Any]:
+        """Share of the largest dose and new memory, from measured and first log burden and the interval [day]."""
 
     def init(self) -> Any:
         return self.start(), jnp.zeros(self.delay + 1)
@@ -80,7 +80,7 @@ class AbstractFeedback(AbstractPolicy):
         measured = jnp.log(observation.burden) + self.noise * draw
         # Before there is a measurement that is late enough, the first one counts.
         past = jnp.where(observation.index == 0, measured, jnp.concatenate([past[1:], measured[None]]))
-        share, own = self.rule(own, past[0], log_start)
+        share, own = self.rule(own, past[0], log_start, observation.length)
         return share * self.dose_max, (own, past)
 
     def over(self, log_burden: Scalar, level: Scalar) -> Scalar:

@@ -30,7 +30,7 @@ class DoseModulation(AbstractFeedback):
     def start(self) -> Any:
         return jnp.ones(()), jnp.asarray(-jnp.inf)
 
-    def rule(self, memory: Any, log_burden: Scalar, log_start: Scalar) -> tuple[Scalar, Any]:
+    def rule(self, memory: Any, log_burden: Scalar, log_start: Scalar, length: Scalar) -> tuple[Scalar, Any]:
         share, last = memory
         last = jnp.where(jnp.isfinite(last), last, log_burden)
         grew = self.over(log_burden, last + jnp.log1p(self.band))

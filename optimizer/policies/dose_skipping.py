@@ -28,7 +28,7 @@ class DoseSkipping(AbstractFeedback):
     def start(self) -> Any:
         return jnp.asarray(-jnp.inf)
 
-    def rule(self, memory: Any, log_burden: Scalar, log_start: Scalar) -> tuple[Scalar, Any]:
+    def rule(self, memory: Any, log_burden: Scalar, log_start: Scalar, length: Scalar) -> tuple[Scalar, Any]:
         first = ~jnp.isfinite(memory)
         grew = self.over(log_burden, jnp.where(first, log_burden, memory) + jnp.log1p(self.band))
         return jnp.where(first, 1.0, grew) * self.share, log_burden

@@ -33,7 +33,7 @@ class Threshold(AbstractFeedback):
         # On, and for long enough to be stopped at once.
         return jnp.ones(()), jnp.asarray(float(self.least_on))
 
-    def rule(self, memory: Any, log_burden: Scalar, log_start: Scalar) -> tuple[Scalar, Any]:
+    def rule(self, memory: Any, log_burden: Scalar, log_start: Scalar, length: Scalar) -> tuple[Scalar, Any]:
         on, since = memory
         stop = 1.0 - self.over(log_burden, log_start + jnp.log(self.stop_below))
         restart = self.over(log_burden, log_start + jnp.log(self.restart_above))
