@@ -176,10 +176,10 @@ def quantiles(values: np.ndarray, level: float) -> tuple[float, float]:
 def quantity(value: float, unit: str) -> str | float:
     """A number with its unit as a scenario writes it; a dimensionless one stays a number.
 
-    >>> quantity(7.34, "ug/mL"), quantity(0.93, "1")
-    ('7.34 ug/mL', 0.93)
+    >>> quantity(7.34, "ug/mL"), quantity(0.0147, "1/h"), quantity(0.93, "1")
+    ('7.34 ug/mL', '0.0147 / h', 0.93)
     """
-    return float(value) if unit == "1" else f"{float(value)!r} {unit}"
+    return float(value) if unit == "1" else f"{float(value)!r} {unit}".replace(" 1/", " / ")
 
 
 def loss_in_words(options: Options) -> str:

@@ -180,7 +180,7 @@ def test_the_schedule_hook_sees_every_set(table):
         return {"burden": 1.0}
 
     out = audit_rates(table, "kraut2025_caf", Options(starts=200), consequence)
-    assert seen[0] == "0.0147 1/h"
+    assert seen[0] == "0.0147 / h"
     assert [out["sets"][name]["schedule"] for name in out["sets"]] == [{"burden": 1.0}] * 3
 
 

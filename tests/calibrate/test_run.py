@@ -11,6 +11,8 @@ import xarray as xr
 
 from optimizer.calibrate import DataError, calibrate
 from optimizer.plots.calibration import save_figures
+from optimizer.scenario import Scenario
+from tests.small import tables
 
 CRC = "data/crc_birth_death_rates.csv"
 IC50 = "data/lapatinib_ic50.csv"
@@ -44,6 +46,10 @@ def test_the_fragment_is_read_back(crc):
         *("ec50_max", "shift_midpoint", "shift_slope"),
         *("net_growth_max", "net_growth_min", "hill"),
     }
+    model = {"kind": "stromal", "preset": "kraut2025_caf", **fragment["model"]}
+    resolved = Scenario.from_tables(tables() | {"model": model}, "fitted").resolved()
+    clone = resolved["scenario"]["model"]["clone"][0]
+    assert float(clone["net_growth_max"].split()[0]) == pytest.approx(24.0 * report.value("net_growth_max"), rel=1e-12)
 
 
 def test_the_draws_are_read_back(crc):
