@@ -60,8 +60,8 @@ def test_a_containment_rule_comes_near_the_published_time_and_never_beats_the_bo
     grid = Grid.regular(0.25, 450.0)
     policy = Containment(jnp.asarray([2.0]), kill_rate=0.0628)
     trajectory, _ = problem.simulate(policy, grid)
-    # The controller needs a few hours to find the dose, so progression is 2 % above N(0) here. Held at N(0) until half of
-    # the cells are resistant, on day 317.9678, the burden then is N(0) cosh(g t), with g its growth rate at N(0).
+    # The controller needs a few hours to find the dose, so progression is 2 % above N(0) here. Held at N(0) until half
+    # of the cells are resistant, on day 317.9678, the burden then is N(0) cosh(g t), with g its growth rate at N(0).
     growth = 0.005928 * math.log(2e12 / 1e10)
     found = outcome(trajectory, grid, ("drug",), ("infusion",), 1.02).time_to_progression_day
     assert found == pytest.approx(317.9678 + math.acosh(1.02) / growth, rel=2e-4)

@@ -11,10 +11,12 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 
+from optimizer.bounds import ideal_containment
 from optimizer.outcome import outcome
 from optimizer.policies.continuous import Continuous
 from optimizer.policies.threshold import Threshold
 from optimizer.scenario import Scenario
+from optimizer.search.optimize import optimize
 from optimizer.simulate import Grid
 
 DATA = Path(__file__).parent / "data"
@@ -75,3 +77,15 @@ def test_synthetic_patients(row: dict[str, str]):
     weekly = time_to_progression(*numbers, "AT50", 7.0, 5000.0)
     assert weekly is not None
     assert abs(weekly - float(row["ttp_at50_weekly_day"])) < 7.0
+
+
+@pytest.mark.slow
+def test_the_optimized_schedule_beats_at50_threefold_and_stays_below_the_bound():
+    scenario = Scenario.load("scenarios/competing_clones.toml")
+    result = optimize(scenario.problem(), restarts=2)
+    assert result.status.ok, result.reason
+    bound = ideal_containment(result.problem.task.system, 1.2)
+    reached = -result.audit.report.total * 2800.0
+    at50 = time_to_progression(0.75, 0.00075, 0.0, 0.0, "AT50", 1.0, 1300.0)
+    assert at50 is not None
+    assert 3.0 * at50 < reached < bound.value
