@@ -51,10 +51,13 @@ RANGES: dict[str, tuple[float, float]] = {
 # Ranges of single fields, by kind.
 SPECIAL: dict[str, dict[str, tuple[float, float]]] = {
     "stroma": {"cells": (500.0, 2000.0), "secretion_rate": (1e-3, 1e-2), "growth_factor_decay": (5.0, 50.0)},
+    # Effectors are drawn more slowly than they are lost, or they grow without bound; a tumor that switches them off
+    # faster than once a panel is too stiff for these meshes.
     "immune": {
+        "recruitment": (0.01, 0.03),
         "inflow": (1e3, 1e4),
         "half_recruitment": (1e7, 1e8),
-        "inactivation": (1e-10, 1e-9),
+        "inactivation": (1e-12, 1e-11),
         "kill": (1e-8, 1e-7),
         "effectors": (1e4, 1e5),
     },

@@ -53,7 +53,7 @@ def test_closed_form_is_the_solution_and_a_semigroup(cls):
     numbers = [jnp.asarray(rng.uniform(low, high, 50)) for low, high in ((0.0, 5.0), (0.0, 3.0), (0.5, 6.0))]
     if "infusion" not in cls.routes:
         numbers[1] = 0.0 * numbers[1]
-    compiled = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    compiled = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 1})
     closed, solved, twice, once, level = compiled(jax.vmap(both))(many, *numbers)
     # A jump of the slope inside a step costs the order of the method.
     jumps = one.delay() is not None
