@@ -11,6 +11,11 @@ from optimizer.constraints.dose_bounds import DoseBounds
 from optimizer.constraints.dose_change import DoseChange
 from optimizer.constraints.dose_levels import DoseLevels
 from optimizer.constraints.rest_period import RestPeriod
+from optimizer.objectives.burden import Burden
+from optimizer.problem import Problem
+from optimizer.simulate import Grid
+from tests.oracle.stromal_scipy import CAF
+from tests.simulate.systems import system_of
 
 
 def frame(edges=(0.0, 1.0, 2.0, 4.0, 7.0), most=3.0, routes=("bolus", "infusion")):
@@ -102,3 +107,9 @@ def test_rest_against_a_smallest_dose_is_refused():
     out = applied(DoseBounds("a", minimum=1.0))
     with pytest.raises(ConstraintError, match="a has a smallest dose above zero in the rest"):
         RestPeriod(start=0.0, stop=2.0).apply(out)
+
+
+def test_more_limits_than_the_search_can_hold_are_refused():
+    grid = Grid.regular(every=0.02, horizon=100.0)
+    with pytest.raises(ConstraintError, match=r"dose limits: wanted at most 2e\+07 limits times doses"):
+        Problem.build(system_of(CAF), grid, 1.0 * Burden(), [0.0], [3.0], [DoseChange("drug 0", 0.5)])

@@ -8,7 +8,7 @@ from optimizer.models.stromal import StromalClone, stromal
 from optimizer.pharmacology.first_order import FirstOrder
 from optimizer.pharmacology.roles import AbstractRole, Inhibitor, LigandBlocker
 from optimizer.policies.schedule import Schedule
-from optimizer.simulate import Grid, System, rollout
+from optimizer.simulate import System, rollout
 from optimizer.simulate.rollout import choose_mesh
 
 _STROMA = {
@@ -57,8 +57,3 @@ def simulate(system, doses, grid):
 
 value_and_slope = eqx.filter_jit(eqx.filter_value_and_grad(mean_log_burden))
 """The average and its gradient in the doses."""
-
-
-def weekly(every: float = 7.0, horizon: float = 90.0) -> Grid:
-    """Grid of the paper's regimens."""
-    return Grid.regular(every, horizon)
