@@ -35,8 +35,8 @@ class Myelosuppression(AbstractMechanism):
 
         Edrug = slope c / (1 + saturation c)
 
-    The paper's Emax curve has slope = Emax / EC50 and saturation = 1 / EC50. All start at Circ0. The count in the blood is the observable `neutrophils` [cell/L], which the constraint `nadir`
-    limits.
+    The paper's Emax curve has slope = Emax / EC50 and saturation = 1 / EC50. All start at Circ0.
+    The count in the blood is the observable `neutrophils` [cell/L], which the constraint `nadir` limits.
 
     | symbol | field | unit | meaning |
     |---|---|---|---|

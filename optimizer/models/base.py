@@ -57,7 +57,7 @@ class AbstractModel(eqx.Module):
         return 1.0
 
     def layer(self) -> tuple[float, float]:
-        """Boundary layer after a dose: its rate [1/day] (0 when there is none) and how steep the response in it is [1]."""
+        """Boundary layer after a dose: its rate [1/day] (0: there is none) and how steep the response in it is [1]."""
         return 0.0, 1.0
 
     def sharpness(self, decline: float) -> float:

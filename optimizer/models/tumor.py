@@ -145,7 +145,7 @@ class Tumor(AbstractModel):
         return jnp.max(jnp.stack([own, *(m.fastest_rate() for m in self.mechanisms)]))
 
     def _crowding(self) -> Clones:
-        """Rate at which crowding pulls each clone back, beyond its growth rate, at a tenth of the cells at the start."""
+        """Rate at which crowding pulls each clone back, beyond its growth rate, at a tenth of the first cells."""
         if not self.growth.crowded:
             return jnp.zeros_like(self.growth_rate)
         few = 0.1 * jnp.maximum(self.initial_cells, 0.0)

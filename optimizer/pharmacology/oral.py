@@ -19,12 +19,12 @@ class Oral(AbstractPK):
 
         D(0) = F dose    D' = -ka D after the lag    A' = ka D - (CL / V) A    c = A / V
 
-    A rate in place of a dose (the route "infusion") stands for tablets spread evenly over the interval, such as one every
-    day: D' = F u - ka D, without a lag.
+    A rate in place of a dose (the route "infusion") stands for tablets spread evenly over the interval, such as
+    one every day: D' = F u - ka D, without a lag.
 
-    The state holds what waits or is absorbed of the last dose, what is absorbed of earlier doses, the amount in the body
-    (all mg), and the time since the last dose [day]. The lag must be shorter than the time between two doses. Volume and
-    clearance are apparent ones (V / F, CL / F) where the bioavailability is left at 1.
+    The state holds what waits or is absorbed of the last dose, what is absorbed of earlier doses, the amount in the
+    body (all mg), and the time since the last dose [day]. The lag must be shorter than the time between two doses.
+    Volume and clearance are apparent ones (V / F, CL / F) where the bioavailability is left at 1.
 
     | symbol | field | unit | meaning | source |
     |---|---|---|---|---|

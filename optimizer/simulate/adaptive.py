@@ -11,7 +11,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from optimizer._axes import Doses
 from optimizer.simulate.rollout import Grid, System, Trajectory, read_out
@@ -40,7 +39,7 @@ def solve(system: System, doses: Doses, grid: Grid, rtol: float = 1e-9, stiff: b
         system: model and pharmacokinetics.
         doses: [K, N].
         grid: K intervals; time is local to each.
-        rtol: relative tolerance of the step controller; the absolute one is rtol (concentrations, factors and logarithms).
+        rtol: relative tolerance of the step controller; the absolute one is the same.
         stiff: use an implicit method (Kvaerno 5) instead of an explicit one (Dormand-Prince 8).
 
     Returns:

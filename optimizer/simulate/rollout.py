@@ -189,7 +189,7 @@ def rollout(system: System, policy: AbstractPolicy, grid: Grid) -> Trajectory:
 
 
 def _with_kinks(system: System, tau: Array, pk: tuple[Any, ...], rate: Array) -> Array:
-    """Nodes of an interval with a panel edge wherever a concentration crosses a level at which the equations have a kink.
+    """Nodes of an interval with a panel edge wherever a concentration crosses a level with a kink in the equations.
 
     The same where a drug's own kinetics have one, such as the end of a lag.
     """
@@ -208,7 +208,7 @@ def _with_kinks(system: System, tau: Array, pk: tuple[Any, ...], rate: Array) ->
 
 
 def _crossing(function: Callable[[Scalar], Scalar], edges: Array) -> tuple[Scalar, Flag]:
-    """First time at which a function changes sign between edges, with exact first and second derivatives; and if it does."""
+    """First time at which a function changes sign between edges, exact derivatives of two orders; and if it does."""
 
     def newton(t: Scalar) -> Scalar:
         value, slope = jax.jvp(function, (t,), (jnp.ones_like(t),))

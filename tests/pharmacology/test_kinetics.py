@@ -1,4 +1,6 @@
-"""Closed forms of the kinetics: value and gradient against SciPy's integration of `field`, and equal rates as a limit."""
+"""Closed forms of the kinetics: value and gradient against SciPy's integration of `field`; equal rates as a limit."""
+
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +61,7 @@ def integrated(pk, doses, route):
         state, rate = give(pk, jnp.asarray(state), dose, route)
         lag = pk.delay()
         stops = [0.0, *([float(lag)] if lag is not None and lag > 0 else []), 0.5 * EVERY, EVERY]
-        for a, b in zip(stops[:-1], stops[1:], strict=True):
+        for a, b in itertools.pairwise(stops):
             shift = 1e-9 if a > 0.0 else 0.0  # just past the jump
             state = np.asarray(state) + 0.0
             if lag is not None and a == float(lag):
