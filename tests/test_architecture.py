@@ -32,3 +32,15 @@ def test_the_linter_sees_a_wrong_import(tmp_path):
     status, words = lint(tmp_path)
     assert "house.cellar is not allowed to import house.attic" in words
     assert status != 0
+
+
+def test_code_is_linted_and_formatted():
+    for command in (["check"], ["format", "--check"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, "optimizer", "tests", "benchmarks"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
