@@ -93,6 +93,11 @@ def sample(key, seed):
     return numbers, program_of(key)(numbers, EDGES)
 
 
+def has_lag(built):
+    """Whether a drug's kinetics have a jump of their own."""
+    return any(type(pk).delay is not AbstractPK.delay for pk in built.pharmacokinetics)
+
+
 def law_nothing_is_negative(program, numbers, out):
     """Populations, concentrations and factors."""
     (_, (cells, conc, seen, ok)), _ = out
@@ -117,7 +122,8 @@ def law_time_and_infusions_split(program, numbers, out):
         (_, (cells, conc, _, _)), _ = program((built, doses_), edges)
         ends.append((np.asarray(cells)[:, 1:], np.asarray(conc)[:, 1:]))
     for cells, conc in ends[1:]:
-        assert np.allclose(np.log(cells), np.log(ends[0][0]), atol=2e-4)
+        # With a lag the concentration rises from nothing under a Hill exponent below one: the steps lose their order.
+        assert np.allclose(np.log(cells), np.log(ends[0][0]), atol=2e-3 if has_lag(built) else 2e-4)
         assert np.allclose(conc, ends[0][1], rtol=1e-11, atol=1e-13)
 
 
@@ -133,8 +139,7 @@ def law_no_dose_is_no_treatment(program, numbers, out):
     (theirs, (_, conc, _, _)), _ = program((other, 0.0 * doses), EDGES)
     assert np.all(np.asarray(conc) == 0.0)
     # A lag is a panel edge, which moves the error of the steps.
-    lags = [pk for pk in built.pharmacokinetics if type(pk).delay is not AbstractPK.delay]
-    assert np.allclose(mine, theirs, rtol=1e-6 if lags else 1e-14)
+    assert np.allclose(mine, theirs, rtol=1e-6 if has_lag(built) else 1e-14)
 
 
 def law_units_do_not_matter(program, numbers, out):
