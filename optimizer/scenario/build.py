@@ -10,6 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from optimizer._mesh import Mesh
 from optimizer.models.base import AbstractModel
 from optimizer.models.growth import Exponential
 from optimizer.models.stromal import StromalClone, stromal
@@ -120,11 +121,16 @@ def build_model(model: Model, around: Mapping[str, Any]) -> AbstractModel:
     )
 
 
-def build_system(plan: Plan) -> System:
-    """Model and pharmacokinetics, on nodes fine enough for the longest interval of the search and the regimens."""
+def build_system(plan: Plan, mesh: Mesh | None = None) -> System:
+    """Model and pharmacokinetics, on nodes fine enough for the longest interval of the search and the regimens.
+
+    With a mesh that was chosen before, the plan's numbers may be tracers.
+    """
     around = _around(plan)
     model = build_model(plan.model, around)
     kinetics = tuple(make(drug.pk, around) for drug in plan.drugs)
+    if mesh is not None:
+        return System(model, kinetics, around["drugs"], around["routes"], mesh)
     longest = max(float(np.diff(edges).max()) for edges in (plan.edges, *(r.edges for r in plan.regimens)))
     mesh = choose_mesh(model, kinetics, longest)
     return System(model, kinetics, around["drugs"], around["routes"], mesh)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from optimizer._fields import default_of
 from optimizer.objectives.progression import Progression
+from optimizer.scenario.check_cohort import check_cohort
 from optimizer.scenario.check_model import check_model
 from optimizer.scenario.check_parts import Context, check_constraints, check_drugs
 from optimizer.scenario.check_regimens import check_decision, check_regimens
@@ -59,6 +60,7 @@ def check(
         _has_observables(context, f"constraint[{i}]", part, model)
     regimens = () if edges is None else check_regimens(context, spec.regimen or [], edges, constraints)
     _lags(context, [r.edges for r in regimens] if edges is None else [edges, *(r.edges for r in regimens)])
+    cohort = None if spec.cohort is None else check_cohort(context, spec.cohort, model)
     faults.stop()
     return Plan(
         title=spec.title,
@@ -76,6 +78,7 @@ def check(
         sizes=sizes,
         progression_factor=factor,
         notes=tuple(context.notes),
+        cohort=cohort,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -119,6 +120,42 @@ class RegimenPlan:
 
 
 @dataclass(frozen=True)
+class Vary:
+    """A number that differs between patients: normal, or lognormal about the scenario's value as its median.
+
+    Attributes:
+        key: its key path.
+        distribution: "lognormal" or "normal".
+        sd: standard deviation of the number, or of its logarithm where it is lognormal.
+        written: the table as it stands in the file.
+    """
+
+    key: str
+    distribution: str
+    sd: float
+    written: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class CohortPlan:
+    """Virtual patients: exactly one of numbers that vary, a table, and draws of a posterior.
+
+    Attributes:
+        vary: numbers that vary [V].
+        correlation: correlations of their logarithms or values [V, V].
+        table: file of one row a patient, as the scenario names it.
+        posterior: file of draws, as the scenario names it.
+        listed: the correlations as they stand in the file.
+    """
+
+    vary: tuple[Vary, ...] = ()
+    correlation: np.ndarray = dataclasses.field(default_factory=lambda: np.eye(0))
+    table: str | None = None
+    posterior: str | None = None
+    listed: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything a scenario says, checked."""
 
@@ -137,6 +174,7 @@ class Plan:
     sizes: Sizes
     progression_factor: float
     notes: tuple[str, ...]
+    cohort: CohortPlan | None = None
 
     @property
     def horizon(self) -> float:

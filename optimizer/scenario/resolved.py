@@ -7,7 +7,7 @@ from typing import Any
 
 from optimizer._fields import describe
 from optimizer.scenario.fields import DOSE, DRUG_FIELDS, TOTAL, level_unit
-from optimizer.scenario.plan import Clone, Drug, Part, Plan, RegimenPlan, written
+from optimizer.scenario.plan import Clone, CohortPlan, Drug, Part, Plan, RegimenPlan, written
 
 FORMAT = "adose-resolved-1"
 
@@ -31,6 +31,7 @@ def _scenario(plan: Plan) -> dict[str, Any]:
         decision = {"every": written(plan.every, "day"), "horizon": written(plan.horizon, "day")}
     direct = {drug.name: drug.direct for drug in plan.drugs}
     everywhere = all(direct.values())
+    cohort = {} if plan.cohort is None else {"cohort": _cohort(plan.cohort)}
     return {
         "title": plan.title,
         "doi": list(plan.doi),
@@ -43,7 +44,16 @@ def _scenario(plan: Plan) -> dict[str, Any]:
         "search": {"restarts": plan.restarts, "seed": plan.seed, "tolerance": plan.tolerance},
         "patient": {key: written(value, unit) for key, (value, unit) in patient.items() if value is not None},
         "progression": {"factor": plan.progression_factor},
+        **cohort,
     }
+
+
+def _cohort(cohort: CohortPlan) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    if cohort.vary:
+        out = {"vary": [dict(v.written) for v in cohort.vary], "correlation": [dict(c) for c in cohort.listed]}
+    files = {"table": cohort.table, "posterior": cohort.posterior}
+    return out | {name: file for name, file in files.items() if file is not None}
 
 
 def _full(part: Part, key: str = "kind", direct: bool = False) -> dict[str, Any]:

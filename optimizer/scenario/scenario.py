@@ -29,6 +29,7 @@ class Scenario:
         name: stem of the file's name.
         plan: plain numbers in internal units.
         text: the file as it was read.
+        folder: where relative paths of the file start.
 
     Example:
         >>> scenario = Scenario.load("scenarios/crc_caf_cetuximab.toml")
@@ -36,8 +37,8 @@ class Scenario:
         (0, ('cetuximab',))
     """
 
-    def __init__(self, plan: Plan, name: str, text: str = "", file: str = ""):
-        self.plan, self.name, self.text, self.file = plan, name, text, file or name
+    def __init__(self, plan: Plan, name: str, text: str = "", file: str = "", folder: str | os.PathLike[str] = "."):
+        self.plan, self.name, self.text, self.file, self.folder = plan, name, text, file or name, Path(folder)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], allow_code: bool = False) -> Scenario:
@@ -72,7 +73,7 @@ class Scenario:
         """
         tables, origin = include_drugs(dict(data), Path(folder), file or name)
         code = own_models(tables, Path(folder), file or name) if allow_code else {}
-        return cls(check(tables, file or name, code, origin), name, text, file)
+        return cls(check(tables, file or name, code, origin), name, text, file, folder)
 
     @property
     def title(self) -> str:

@@ -78,6 +78,40 @@ def _regimen() -> type[Spec]:
     )
 
 
+def _cohort() -> type[Spec]:
+    spread = FieldInfo("1", "", minimum=0.0)
+    vary = table(
+        "cohort_vary",
+        "A number that differs between patients.",
+        {
+            "key": key(Text, "key path of the number, such as model.ec50_max or drug[0].pk.elimination"),
+            "distribution": key(
+                Literal["lognormal", "normal"], "lognormal about the scenario's value as median, or normal about it"
+            ),
+            "cv": key(quantity(spread), "coefficient of variation [1]", None),
+            "sd": key(Raw, "standard deviation, in place of cv", None),
+        },
+    )
+    correlation = table(
+        "cohort_correlation",
+        "Correlation of two numbers that differ (of their logarithms where they are lognormal).",
+        {
+            "keys": key(many(Text, 2), "the two key paths"),
+            "value": key(quantity(FieldInfo("1", "", minimum=-1.0, maximum=1.0)), "correlation, from -1 to 1"),
+        },
+    )
+    return table(
+        "cohort",
+        "Virtual patients: numbers that vary, a table of patients, or draws of a posterior.",
+        {
+            "vary": key(many(vary, 100), "numbers that differ between patients", None),
+            "correlation": key(many(correlation, 1000), "correlations between them", None),
+            "table": key(Text, "CSV file of one row a patient; columns are key paths with units in brackets", None),
+            "posterior": key(Text, "NetCDF file of draws, as adose calibrate writes it", None),
+        },
+    )
+
+
 def _optional(name: str, doc: str, fields: dict[str, Any]) -> tuple[Any, Any]:
     spec = table(name, doc, fields)
     return spec, Field(default_factory=spec, description=doc)
@@ -116,6 +150,7 @@ def _tables() -> dict[str, Any]:
         "regimen": key(many(_regimen(), 100), "regimens to compare with", None),
         "search": _optional("search", "How to search.", search),
         "patient": _optional("patient", "Size of the patient, for doses per body weight or surface.", patient),
+        "cohort": key(_cohort(), "virtual patients, for adose cohort", None),
         "progression": _optional("progression", "When the tumor counts as progressed.", {"factor": factor}),
     }
 

@@ -1,0 +1,1 @@
+"""Virtual patients: who they are, the best schedule of each, and the best single schedule for all."""

@@ -1,0 +1,98 @@
+"""The patients as numbers: one task that all share, and one vector of the system's numbers for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from optimizer import _mesh
+from optimizer.cohort.patients import Patients
+from optimizer.problem import Problem, Task
+from optimizer.scenario import Scenario
+from optimizer.scenario.build import build_system
+from optimizer.scenario.keys import substituted
+from optimizer.simulate import System
+
+_SHAPES = 200
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """P patients of one problem.
+
+    Attributes:
+        problem: of the typical patient, who has the scenario's own numbers; limits on doses are everybody's.
+        vectors: numbers of each patient's system [P, L]; a patient who cannot be simulated has the typical one's.
+        restore: from a vector [L] to the system.
+        healthy: who has numbers of his or her own [P].
+    """
+
+    problem: Problem
+    vectors: Float[np.ndarray, "P L"]
+    restore: Callable[[Float[Array, "L"]], System]
+    healthy: np.ndarray
+
+    @property
+    def task(self) -> Task:
+        """The typical patient's task."""
+        return self.problem.task
+
+    def of(self, vector: Float[Array, "L"]) -> Task:
+        """The task of a patient."""
+        return with_system(self.task, self.restore(vector))
+
+
+def with_system(task: Task, system: System) -> Task:
+    """The task with another patient."""
+    return eqx.tree_at(lambda t: t.system, task, system)
+
+
+def build_crowd(scenario: Scenario, patients: Patients) -> Crowd:
+    """Put the patients' numbers in the place of the scenario's.
+
+    All patients are simulated on the same nodes: as many as the most demanding of those with the smallest or the
+    largest of a number needs.
+
+    Raises:
+        ScenarioError: limits that do not fit the drugs, or that no schedule satisfies.
+    """
+    plan, places = scenario.plan, patients.places
+    typical = np.array([place.value for place in places])
+    # Before anything is solved: one patient who is not a number makes a whole batch slow, and poisons its gradient.
+    values = np.where(patients.healthy[:, None], patients.values, typical)
+    problem = scenario.problem()
+    mesh = _common_mesh(lambda v: build_system(substituted(plan, places, v)).mesh, values, problem.task.system.mesh)
+    problem = Problem(_meshed(problem.task, mesh), problem.rows, problem.levels)
+    _, restore = ravel_pytree(problem.task.system)
+
+    def numbers(v: Array) -> Array:
+        # The nodes are chosen outside: how many there are cannot depend on traced numbers.
+        system = build_system(substituted(plan, places, list(v)), mesh)
+        return ravel_pytree(system)[0]
+
+    vectors = np.asarray(jax.jit(jax.vmap(numbers))(jnp.asarray(values)))
+    return Crowd(problem, vectors, restore, patients.healthy)
+
+
+def _meshed(task: Task, mesh: _mesh.Mesh) -> Task:
+    return eqx.tree_at(lambda t: t.system.mesh, task, mesh)
+
+
+def _common_mesh(mesh_of: Callable[[Any], _mesh.Mesh], values: np.ndarray, own: _mesh.Mesh) -> _mesh.Mesh:
+    """Nodes that are enough for the patients at the ends of each number's range."""
+    ends = {int(i) for column in values.T for i in (np.argmin(column), np.argmax(column))}
+    found = [own, *(mesh_of(values[i].tolist()) for i in sorted(ends)[:_SHAPES])]
+    layered = [mesh for mesh in found if mesh.layer]
+    uniform = max(mesh.uniform for mesh in found)
+    if not layered:
+        return _mesh.Mesh(uniform, 0, own.layer_rate)
+    rates = [float(mesh.layer_rate) for mesh in layered]
+    return _mesh.Mesh(uniform, max(mesh.layer for mesh in layered), min(rates))
