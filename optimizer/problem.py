@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from optimizer._axes import Doses, Scalar
+from optimizer._axes import Doses, Scalar, Times
 from optimizer.constraints.base import (
     AbstractDoseLimit,
     AbstractStateLimit,
@@ -67,6 +67,16 @@ class Task(eqx.Module):
     def loss(self, doses: Doses) -> Scalar:
         """The objective of doses [K, N] as reported; differentiable."""
         return self.objective.evaluate(self.scene(rollout(self.system, Schedule(doses), self.grid)))
+
+    def look(self, shares: Float[Array, "KN"], temperature: Scalar) -> tuple[Scalar, tuple[Times, ...]]:
+        """What the search sees: the objective at a temperature, and the excess of every state limit over time."""
+        scene = self.simulate(shares)
+        return self.objective.smooth(scene, temperature), tuple(r.excess for r in self.readings(scene))
+
+    @property
+    def is_smooth(self) -> bool:
+        """Whether the objective is searched as it is reported, whatever the temperature."""
+        return self.objective.is_smooth
 
     def readings(self, scene: Scene) -> tuple[Reading, ...]:
         """Every state limit read off a trajectory."""

@@ -38,8 +38,11 @@ def _leveled(problem: Problem) -> list[tuple[int, str]]:
     return [(j, drug) for j, drug in enumerate(drugs) if drug in problem.levels]
 
 
-def settle(problem: Problem, doses: np.ndarray) -> np.ndarray:
-    """Put doses next to a bound on it, and move the rest inwards by what makes every linear limit hold exactly."""
+def settle(problem: Problem, doses: np.ndarray, middle: np.ndarray | None = None) -> np.ndarray:
+    """Put doses next to a bound on it, and move the rest inwards by what makes every linear limit hold exactly.
+
+    `middle` is `center(problem.task)`, where it is known already.
+    """
     scale = np.asarray(problem.task.scale)
     lower, upper = problem.lower, problem.upper
     settled = np.where(doses - lower <= _SNAP * scale, lower, doses)
@@ -47,7 +50,8 @@ def settle(problem: Problem, doses: np.ndarray) -> np.ndarray:
     # Twelve digits are far below what a pump delivers and keep the written numbers short.
     settled = np.clip(np.vectorize(lambda d: float(f"{d:.12g}"))(settled), lower, upper)
     unleveled = Problem(problem.task, problem.rows, {})
-    inward = center(problem.task).reshape(settled.shape) * scale - settled
+    middle = center(problem.task) if middle is None else middle
+    inward = middle.reshape(settled.shape) * scale - settled
     share, candidate = 0.0, settled
     while not satisfies(unleveled, candidate) and share < 1.0:
         over = [float(np.sum(row.coefficients * candidate)) - row.limit for row in problem.rows]

@@ -5,6 +5,7 @@ Lagrangian; terms that are not smooth are followed from temperature 1 down. Noce
 (doi 10.1007/978-0-387-40065-5); barrier updates after Waechter and Biegler 2006 (doi 10.1007/s10107-004-0559-y).
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -62,9 +63,7 @@ class State(NamedTuple):
 
 def merit(task: Task, x: Array, prices: tuple[Times, ...], penalty: Scalar, temperature: Scalar) -> tuple[Scalar, Any]:
     """Augmented Lagrangian, and the excess of every state limit at every saved time."""
-    scene = task.simulate(x)
-    value = task.objective.smooth(scene, temperature)
-    excesses = tuple(reading.excess for reading in task.readings(scene))
+    value, excesses = task.look(x, temperature)
     for excess, price in zip(excesses, prices, strict=True):
         pull = jnp.maximum(price + penalty * excess, 0.0)
         value = value + jnp.sum(pull**2 - price**2) / (2.0 * penalty)
@@ -91,7 +90,7 @@ def gaps(task: Task, x: Float[Array, "n"], free: Bool[Array, "n"]) -> Gaps:
 def start(task: Task, x: Float[Array, "n"]) -> State:
     """State of a restart at a strictly feasible point."""
     free = task.upper > task.lower
-    readings = jax.eval_shape(lambda z: task.readings(task.simulate(z)), x)
+    _, excesses = jax.eval_shape(lambda z: task.look(z, jnp.ones(())), x)
     room, barrier = gaps(task, x, free), jnp.asarray(1e-2)
     zero, infinite, no = jnp.zeros(()), jnp.asarray(jnp.inf), jnp.asarray(False)
     state = State(
@@ -101,9 +100,9 @@ def start(task: Task, x: Float[Array, "n"]) -> State:
         row=barrier / room.row,
         barrier=barrier,
         damping=jnp.asarray(1e-8),
-        prices=tuple(jnp.zeros(r.excess.shape) for r in readings),
+        prices=tuple(jnp.zeros(excess.shape) for excess in excesses),
         penalty=jnp.asarray(10.0),
-        temperature=jnp.asarray(_LEAST_TEMPERATURE if task.objective.is_smooth else 1.0),
+        temperature=jnp.asarray(_LEAST_TEMPERATURE if task.is_smooth else 1.0),
         violation=zero,
         value=infinite,
         residual=infinite,
@@ -125,14 +124,23 @@ def derivatives(function: Any, x: Float[Array, "n"]) -> tuple[Scalar, Any, Array
     return value, aux, slope, hessian
 
 
-def step(task: Task, state: State, tolerance: Scalar | float, limit_tolerance: float) -> State:
-    """One iteration: derivatives, convergence test, modified Newton direction, line search, multipliers."""
+def step(
+    task: Task,
+    state: State,
+    tolerance: Scalar | float,
+    limit_tolerance: float,
+    derive: Callable[[Task, State], tuple[Scalar, Any, Array, Array]] | None = None,
+) -> State:
+    """One iteration: derivatives, convergence test, modified Newton direction, line search, multipliers.
+
+    `derive` gives value, excesses, gradient and Hessian of the merit where a task knows a shorter way to them.
+    """
     free = task.upper > task.lower
 
     def function(z: Array) -> tuple[Scalar, Any]:
         return merit(task, z, state.prices, state.penalty, state.temperature)
 
-    value, excesses, slope, hessian = derivatives(function, state.x)
+    value, excesses, slope, hessian = derivatives(function, state.x) if derive is None else derive(task, state)
     slope = jnp.where(free, slope, 0.0)
     room = gaps(task, state.x, free)
     scale = jnp.where(state.iterations == 0, jnp.maximum(jnp.max(jnp.abs(slope)), 1e-8), state.scale)

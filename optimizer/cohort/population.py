@@ -1,0 +1,210 @@
+"""One schedule for all patients: a task whose objective is the mean, CVaR or worst case over them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from optimizer._axes import Scalar, Times
+from optimizer.cohort.crowd import Crowd, with_system
+from optimizer.cohort.risk import Risk, Smoothed, smoothed
+from optimizer.problem import Task
+from optimizer.search.interior_point import State, derivatives, start, step
+from optimizer.simulate import System
+
+# Plain vmap over more than about this many patients falls out of a CPU's cache.
+_BATCH = 128
+_LIMIT_TOLERANCE = 1e-7
+_MOST_ITERATIONS = 400
+
+
+class Population(eqx.Module):
+    """A task of P patients who all get the same doses; what the search asks of a `Task`, it answers.
+
+    Attributes:
+        task: of the typical patient: grid, objective and limits.
+        systems: of the patients, each leaf with a leading axis [P].
+        share: what each patient counts [P], summing to 1; 0 for one who cannot be simulated.
+        width: how far apart the patients' objectives lie; corners are rounded off over this times the temperature.
+        risk: how their objectives are made one.
+        alpha: of cvar.
+    """
+
+    task: Task
+    systems: System
+    share: Float[Array, "P"]
+    width: Scalar
+    risk: Risk = eqx.field(static=True)
+    alpha: float = eqx.field(static=True)
+
+    @property
+    def lower(self) -> Array:
+        """Smallest shares [K N]."""
+        return self.task.lower
+
+    @property
+    def upper(self) -> Array:
+        """Largest shares [K N]."""
+        return self.task.upper
+
+    @property
+    def matrix(self) -> Array:
+        """Linear limits on shares [rows, K N]."""
+        return self.task.matrix
+
+    @property
+    def bound(self) -> Array:
+        """Right-hand sides [rows]."""
+        return self.task.bound
+
+    @property
+    def is_smooth(self) -> bool:
+        """Whether no temperature plays a role."""
+        return self.risk is Risk.MEAN and self.task.is_smooth
+
+    def values(self, shares: Array, temperature: Scalar) -> tuple[Array, tuple[Array, ...]]:
+        """Objective of every patient [P], and the excesses of every state limit [P, T]."""
+
+        def one(system: System) -> tuple[Scalar, tuple[Times, ...]]:
+            return with_system(self.task, system).look(shares, temperature)
+
+        return jax.lax.map(one, self.systems, batch_size=_BATCH)
+
+    def summed(self, values: Array, temperature: Scalar) -> Smoothed:
+        """The patients' objectives as one."""
+        return smoothed(self.risk, values, self.share, self.alpha, self.width * temperature)
+
+    def look(self, shares: Array, temperature: Scalar) -> tuple[Scalar, tuple[Times, ...]]:
+        """The objective at a temperature, and the excess of every state limit in every patient [P T]."""
+        values, excesses = self.values(shares, temperature)
+        counted = self.share[:, None] > 0.0
+        kept = tuple(jnp.where(counted, excess, -jnp.inf).ravel() for excess in excesses)
+        return self.summed(values, temperature).value, kept
+
+
+def derive(population: Population, state: State) -> tuple[Scalar, Any, Array, Array]:
+    """Value, excesses, gradient and Hessian of the merit, patient by patient.
+
+    The risk r(f_1, ..., f_P) has the gradient w and the Hessian diag(d) - d d'/sum(d), so that with the patients'
+    gradients G [P, n] and Hessians H_p the whole one is sum_p w_p H_p + G' diag(d) G - (G'd)(G'd)' / sum(d).
+    """
+    x, temperature, penalty = state.x, state.temperature, state.penalty
+    values, excesses = population.values(x, temperature)
+    whole = population.summed(values, temperature)
+    prices = tuple(price.reshape(excess.shape) for price, excess in zip(state.prices, excesses, strict=True))
+
+    def one(inputs: Any) -> tuple[Array, Array, Array]:
+        system, weight, counted, price = inputs
+        task = with_system(population.task, system)
+
+        def merit(z: Array) -> tuple[Scalar, Any]:
+            value, excess = task.look(z, temperature)
+            pulls = [jnp.sum(jnp.maximum(p + penalty * e, 0.0) ** 2 - p**2) for p, e in zip(price, excess, strict=True)]
+            return weight * value + jnp.where(counted, sum(pulls, jnp.zeros(())) / (2.0 * penalty), 0.0), pulls
+
+        _, _, slope, hessian = derivatives(merit, x)
+        own = jax.grad(lambda z: task.look(z, temperature)[0])(x)
+        return slope, hessian, own
+
+    inputs = (population.systems, whole.weights, population.share > 0.0, prices)
+    slopes, hessian, own = _mapped_sums(one, inputs, x.size)
+    bend = own.T @ whole.curvature
+    total = jnp.sum(whole.curvature)
+    spread = (own.T * whole.curvature) @ own - jnp.outer(bend, bend) / jnp.where(total > 0.0, total, 1.0)
+    value, kept = _merit(population, whole.value, excesses, state)
+    return value, kept, slopes, hessian + spread
+
+
+def _merit(population: Population, value: Scalar, excesses: Any, state: State) -> tuple[Scalar, Any]:
+    """The augmented Lagrangian from what is known already."""
+    counted = population.share[:, None] > 0.0
+    kept = tuple(jnp.where(counted, excess, -jnp.inf).ravel() for excess in excesses)
+    for excess, price in zip(kept, state.prices, strict=True):
+        pull = jnp.maximum(price + state.penalty * excess, 0.0)
+        value = value + jnp.sum(pull**2 - price**2) / (2.0 * state.penalty)
+    return value, kept
+
+
+def _mapped_sums(function: Any, inputs: Any, size: int) -> tuple[Array, Array, Array]:
+    """Sums of the patients' gradients and Hessians, and each one's own gradient [P, n]; a few at a time.
+
+    A batch of Hessians is as many gradients as there are unknowns, so batches are smaller the more there are.
+    """
+    count = jax.tree.leaves(inputs)[0].shape[0]
+    batch = max(1, min(count, _BATCH // max(size, 1) + 1))
+
+    def add(sums: Any, chunk: Any) -> tuple[Any, Array]:
+        slopes, hessians, own = jax.vmap(function)(chunk)
+        return (sums[0] + jnp.sum(slopes, 0), sums[1] + jnp.sum(hessians, 0)), own
+
+    zero = (jnp.zeros(size), jnp.zeros((size, size)))
+    main = count // batch * batch
+    blocks = jax.tree.map(lambda a: a[:main].reshape(-1, batch, *a.shape[1:]), inputs)
+    sums, own = jax.lax.scan(add, zero, blocks)
+    own = own.reshape(main, size)
+    if main < count:
+        sums, rest = add(sums, jax.tree.map(lambda a: a[main:], inputs))
+        own = jnp.concatenate([own, rest])
+    return (*sums, own)
+
+
+def build_population(crowd: Crowd, risk: Risk, alpha: float, typical: Float[np.ndarray, "n"]) -> Population:
+    """The task of a whole crowd.
+
+    Args:
+        crowd: the patients.
+        risk: how their objectives are made one.
+        alpha: of cvar, in [0, 1).
+        typical: a schedule that tells how far apart their objectives lie, as flattened shares.
+
+    Raises:
+        ValueError: alpha is outside [0, 1), or no patient is healthy.
+    """
+    if not 0.0 <= alpha < 1.0:
+        raise ValueError(f"alpha: wanted at least 0 and less than 1; got {alpha}")
+    if not crowd.healthy.any():
+        raise ValueError("patients: wanted at least one who can be simulated; got none")
+    systems = jax.vmap(crowd.restore)(jnp.asarray(crowd.vectors))
+    share = jnp.asarray(crowd.healthy / crowd.healthy.sum())
+    population = Population(crowd.task, systems, share, jnp.ones(()), risk, alpha)
+    values = np.asarray(_values(population, jnp.asarray(typical)))[crowd.healthy]
+    # Where all patients are alike, any width will do.
+    width = float(np.std(values)) or 1.0
+    return eqx.tree_at(lambda p: p.width, population, jnp.asarray(width))
+
+
+@eqx.filter_jit
+def _values(population: Population, shares: Array) -> Array:
+    return population.values(shares, jnp.ones(()))[0]
+
+
+@eqx.filter_jit
+def _begin(population: Population, x: Array) -> State:
+    return start(population, x)  # type: ignore[arg-type]
+
+
+@eqx.filter_jit
+def _advance(population: Population, state: State, steps: Array, tolerance: Array) -> State:
+    goal = state.iterations + steps
+    return jax.lax.while_loop(
+        lambda s: (s.iterations < goal) & ~(s.done | s.stuck),
+        lambda s: step(population, s, tolerance, _LIMIT_TOLERANCE, derive),  # type: ignore[arg-type]
+        state,
+    )
+
+
+def search(population: Population, points: Float[np.ndarray, "R n"], tolerance: float) -> list[State]:
+    """Take every starting point to a stationary point of the population's objective."""
+    found = []
+    for point in points:
+        state = _begin(population, jnp.asarray(point))
+        while not (state.done or state.stuck or int(state.iterations) >= _MOST_ITERATIONS):
+            # Short slices: Ctrl-C is heard between them.
+            state = _advance(population, state, jnp.asarray(4), jnp.asarray(tolerance))
+        found.append(state)
+    return found

@@ -1,0 +1,284 @@
+"""The best schedule of each patient, and what it comes to beside the schedules that all of them share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from optimizer.cohort.crowd import Crowd
+from optimizer.objectives.progression import time_above
+from optimizer.problem import Task
+from optimizer.search.exact import satisfies, settle
+from optimizer.search.interior_point import State, start, step
+from optimizer.search.optimize import LIMIT_TOLERANCE
+from optimizer.search.starts import center
+
+_LIMIT_TOLERANCE = 1e-7
+_MOST_ITERATIONS = 400
+
+
+class PatientStatus(StrEnum):
+    """What became of a patient."""
+
+    SOLVED = "solved"
+    NOT_CONVERGED = "not_converged"
+    INFEASIBLE = "infeasible"
+    SIMULATION_FAILED = "simulation_failed"
+    BAD_PARAMETERS = "bad_parameters"
+
+
+class Solved(NamedTuple):
+    """The best of the restarts of a patient.
+
+    Attributes:
+        shares: doses as shares of the largest [n].
+        converged: restarts that reached the tolerance within the limits on states.
+        iterations: of the best one.
+        residual: its KKT residual, relative to the gradient at its start.
+        done: whether it reached the tolerance.
+    """
+
+    shares: Float[Array, "n"]
+    converged: Array
+    iterations: Array
+    residual: Array
+    done: Array
+
+
+class Judged(NamedTuple):
+    """What a schedule comes to in a patient.
+
+    Attributes:
+        objective: as reported.
+        terms: unweighted value of each term [terms].
+        progression: day on which the cells first exceed the factor times those at the start; infinite when never.
+        change: log10 of the cells at the end over those at the start.
+        excess: worst relative excess of a limit on states.
+        ok: whether the simulation gave finite numbers.
+    """
+
+    objective: Array
+    terms: Float[Array, "terms"]
+    progression: Array
+    change: Array
+    excess: Array
+    ok: Array
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Patients of one chunk, arrays with a leading axis [C].
+
+    Attributes:
+        status: of each.
+        doses: personalised schedules [C, K, N]; NaN where there is none.
+        solved: how the search went.
+        judged: what the personalised and the shared schedules come to, axes [C, S, ...]; NaN where there is nothing.
+    """
+
+    status: list[PatientStatus]
+    doses: Float[np.ndarray, "C K N"]
+    solved: Solved
+    judged: Judged
+
+
+def solve(task: Task, points: Float[Array, "R n"], tolerance: Array) -> Solved:
+    """Take every starting point of a patient to a stationary point, and keep the best that meets the limits."""
+
+    def advance(x: Array) -> State:
+        return jax.lax.while_loop(
+            lambda s: (s.iterations < _MOST_ITERATIONS) & ~(s.done | s.stuck),
+            lambda s: step(task, s, tolerance, _LIMIT_TOLERANCE),
+            start(task, x),
+        )
+
+    states = jax.lax.map(advance, points)
+    ends = jax.lax.map(lambda x: judge(task, task.doses(x), jnp.ones(())), states.x)
+    out = jnp.where(ends.ok, jnp.maximum(ends.excess - LIMIT_TOLERANCE, 0.0), jnp.inf)
+    rank = jnp.where(jnp.isfinite(ends.objective), ends.objective + 1e6 * out, jnp.inf)
+    best = jnp.argmin(jnp.where(jnp.isnan(rank), jnp.inf, rank))
+    converged = jnp.sum(states.done & (out == 0.0))
+    return Solved(states.x[best], converged, states.iterations[best], states.residual[best], states.done[best])
+
+
+def judge(task: Task, doses: Float[Array, "K N"], factor: Array) -> Judged:
+    """What doses come to in a patient."""
+    scene = task.simulate((doses / task.scale).ravel())
+    burden = scene.trajectory.burden
+    level = jnp.log(factor * burden[0])
+    crossing = time_above(scene.trajectory.times, jnp.log(burden), level)
+    worst = [jnp.max(reading.excess) for reading in task.readings(scene)]
+    return Judged(
+        objective=task.objective.evaluate(scene),
+        terms=jnp.stack(list(task.objective.values(scene).values())),
+        progression=jnp.where(jnp.any(jnp.log(burden) > level), crossing, jnp.inf),
+        change=jnp.log10(burden[-1] / burden[0]),
+        excess=jnp.max(jnp.stack([jnp.zeros(()), *worst])),
+        ok=scene.trajectory.ok,
+    )
+
+
+class Solver:
+    """The programs of a crowd, each compiled once whatever the number of patients and the size of the chunks.
+
+    On a CPU every core takes the next patient that waits: patients differ in their iterations, and one who cannot be
+    simulated costs nothing. On an accelerator a chunk goes through the same steps together.
+
+    Args:
+        crowd: the patients.
+        points: where everybody's restarts begin, strictly inside the limits [R, n].
+        tolerance: KKT residual to reach, relative to the gradient at the start.
+        shared: schedules that all patients are given besides their own [S - 1, K, N].
+        factor: progression is more than this multiple of the cells at the start.
+        together: whether to step patients together; on everything but a CPU when left out.
+    """
+
+    def __init__(
+        self,
+        crowd: Crowd,
+        points: np.ndarray,
+        tolerance: float,
+        shared: np.ndarray,
+        factor: float,
+        together: bool | None = None,
+    ):
+        self.crowd, self.shared, self._is_warm = crowd, shared, False
+        self.together = jax.default_backend() != "cpu" if together is None else together
+        self.points, self.tolerance, self.factor = jnp.asarray(points), jnp.asarray(tolerance), jnp.asarray(factor)
+
+    @cached_property
+    def middle(self) -> np.ndarray:
+        """A point far from every dose limit [n]."""
+        return center(self.crowd.task)
+
+    @cached_property
+    def _programs(self) -> tuple[Callable[..., Solved], Callable[..., Judged]]:
+        crowd = self.crowd
+
+        def solve_one(vector: Array, points: Array, tolerance: Array) -> Solved:
+            return solve(crowd.of(vector), points, tolerance)
+
+        def judge_one(vector: Array, doses: Array, factor: Array) -> Judged:
+            return jax.lax.map(lambda d: judge(crowd.of(vector), d, factor), doses)
+
+        if self.together:
+            solve_one = jax.vmap(solve_one, (0, None, None))
+            judge_one = jax.vmap(judge_one, (0, 0, None))
+        return jax.jit(solve_one), jax.jit(judge_one)
+
+    def chunk(self, first: int, size: int, tell: Callable[[int], None] = lambda done: None) -> Outcomes:
+        """Patients `first` up to `first + size`, or fewer at the end; `tell` hears how many are done.
+
+        Args:
+            first: index of the first patient.
+            size: patients of a chunk; the last one is filled up with the typical patient where it is stepped together.
+            tell: is told after each patient.
+        """
+        healthy = self.crowd.healthy[first : first + size]
+        vectors = self.crowd.vectors[first : first + size]
+        rows = self._lockstep(vectors, size) if self.together else self._by_core(vectors, healthy)
+        found: list[Any] = []
+        for row in rows:
+            found.append(row)
+            tell(len(found))
+        return self._gathered(found, healthy)
+
+    def _by_core(self, vectors: np.ndarray, healthy: np.ndarray) -> Iterator[Any]:
+        # Compiled before there are threads, which would each do it.
+        self._warm(vectors[0])
+        pool = ThreadPoolExecutor(max(1, cores()))
+
+        def work(i: int) -> Any:
+            return self._one(vectors[i]) if healthy[i] else None
+
+        try:
+            yield from pool.map(work, range(len(vectors)))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _warm(self, vector: np.ndarray) -> None:
+        if not self._is_warm:
+            self._one(vector)
+            self._is_warm = True
+
+    def _one(self, vector: np.ndarray) -> tuple[Any, np.ndarray, Any]:
+        solve_one, judge_one = self._programs
+        solved = jax.tree.map(np.asarray, solve_one(vector, self.points, self.tolerance))
+        doses = self._settled(solved.shares)
+        judged = judge_one(vector, np.concatenate([doses[None], self.shared]), self.factor)
+        return solved, doses, jax.tree.map(np.asarray, judged)
+
+    def _lockstep(self, vectors: np.ndarray, size: int) -> Iterator[Any]:
+        """All together; chunks have one size, or every new one would be compiled."""
+        solve_all, judge_all = self._programs
+        count = len(vectors)
+        padded = np.concatenate([vectors, np.repeat(vectors[:1], size - count, axis=0)])
+        solved = jax.tree.map(np.asarray, solve_all(padded, self.points, self.tolerance))
+        doses = np.stack([self._settled(shares) for shares in solved.shares])
+        shared = np.broadcast_to(self.shared, (size, *self.shared.shape))
+        judged = jax.tree.map(
+            np.asarray, judge_all(padded, np.concatenate([doses[:, None], shared], axis=1), self.factor)
+        )
+        for i in range(count):
+            yield jax.tree.map(lambda a, i=i: a[i], solved), doses[i], jax.tree.map(lambda a, i=i: a[i], judged)
+
+    def _settled(self, shares: np.ndarray) -> np.ndarray:
+        """Doses that satisfy every limit on doses exactly; NaN where the search ended nowhere."""
+        if not np.all(np.isfinite(shares)):
+            return np.full(self.shared.shape[1:], np.nan)
+        return settle(self.crowd.problem, np.asarray(self.crowd.task.doses(shares)), self.middle)
+
+    def _gathered(self, found: list[Any], healthy: np.ndarray) -> Outcomes:
+        """Rows as arrays; those of patients who cannot be simulated are masked here, after the solve."""
+        sample = next((row for row, good in zip(found, healthy, strict=True) if good and row is not None), None)
+        if sample is None:
+            sample = _empty(self.crowd, self.shared)
+        blank = jax.tree.map(_masked, sample)
+        rows = [row if good else blank for row, good in zip(found, healthy, strict=True)]
+        solved, doses, judged = (
+            jax.tree.map(lambda *parts: np.stack(parts), *part) for part in zip(*rows, strict=True)
+        )
+        status = [self._status(row, bool(good)) for row, good in zip(rows, healthy, strict=True)]
+        return Outcomes(status, doses, solved, judged)
+
+    def _status(self, row: Any, good: bool) -> PatientStatus:
+        solved, doses, judged = row
+        if not good:
+            return PatientStatus.BAD_PARAMETERS
+        if not (np.all(judged.ok) and np.all(np.isfinite(judged.objective))):
+            return PatientStatus.SIMULATION_FAILED
+        if judged.excess[0] > LIMIT_TOLERANCE or not satisfies(self.crowd.problem, doses):
+            return PatientStatus.INFEASIBLE
+        return PatientStatus.SOLVED if solved.done else PatientStatus.NOT_CONVERGED
+
+
+def _masked(leaf: np.ndarray) -> np.ndarray:
+    kind = np.asarray(leaf).dtype.kind
+    return np.full_like(leaf, np.nan if kind == "f" else 0)
+
+
+def _empty(crowd: Crowd, shared: np.ndarray) -> Any:
+    """The shapes of a row where a chunk has nobody who can be simulated."""
+    one, many, terms = np.zeros(()), np.zeros(1 + len(shared)), len(crowd.task.objective.terms)
+    whole = np.zeros((), int)
+    solved = Solved(np.zeros(crowd.task.lower.size), whole, whole, one, np.zeros((), bool))
+    judged = Judged(many, np.zeros((many.size, terms)), many, many, many, many.astype(bool))
+    return solved, np.zeros(shared.shape[1:]), judged
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
