@@ -43,6 +43,14 @@ class Method(StrEnum):
     TWO_STAGE = "two-stage"
 
 
+class Risk(StrEnum):
+    """How the objectives of many patients are made one."""
+
+    MEAN = "mean"
+    CVAR = "cvar"
+    WORST = "worst"
+
+
 @app.command()
 def optimize(
     file: File,
@@ -154,3 +162,30 @@ def calibrate(
 
         options: dict[str, Any] = {"bayes": bayes, "against": against, "starts": starts, "seed": seed}
         raise typer.Exit(run_calibrate(file, kind.value, out, method.value, options, json, not no_plot))
+
+
+@app.command()
+def cohort(
+    file: File,
+    patients: Annotated[int | None, typer.Option(min=1, help="how many; all of a table when left out")] = None,
+    posterior: Annotated[
+        Path | None, typer.Option(help="draws by adose calibrate (NetCDF)", show_default=False)
+    ] = None,
+    risk: Annotated[Risk, typer.Option(help="what one schedule for all makes small")] = Risk.MEAN,
+    alpha: Annotated[float, typer.Option(help="cvar is the mean of the worst share 1 - alpha")] = 0.9,
+    restarts: Annotated[int, typer.Option(min=1, max=64, help="starting points of each patient")] = 3,
+    chunk: Annotated[int, typer.Option(min=1, help="patients to a file; a run goes on after the last whole one")] = 128,
+    seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="of the patients; else the file's")] = None,
+    out: Out = None,
+    json: Json = False,
+    no_plot: NoPlot = False,
+    allow_code: AllowCode = False,
+) -> None:
+    """Search the best schedule of each virtual patient, and the best single schedule for all."""
+    with session():
+        from optimizer.cohort.risk import Risk as Measure
+        from optimizer.commands import run_cohort
+
+        options: dict[str, Any] = {"patients": patients, "posterior": posterior, "risk": Measure(risk.value)}
+        options |= {"alpha": alpha, "restarts": restarts, "chunk": chunk, "seed": seed}
+        raise typer.Exit(run_cohort(file, out, options, json, not no_plot, allow_code))

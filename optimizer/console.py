@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 USAGE, REFUSED = 2, 3
 _CACHE_BYTES = 512 * 2**20
 _WIDE = 1000
+# What is counted in each phase that counts.
+_COUNTED = {"search": "restarts", "patients": "patients"}
 
 
 def numerics() -> None:
@@ -94,7 +96,7 @@ def progress() -> Iterator[Callable[[Progress], None]]:
     with remembered() as pressed, _bar() if sys.stderr.isatty() else nullcontext(_lines()) as show:
 
         def tell(event: Progress) -> None:
-            if event.phase in ("compile", "search") and pressed():
+            if event.phase in ("compile", *_COUNTED) and pressed():
                 raise KeyboardInterrupt
             show(event)
 
@@ -116,8 +118,8 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
         task = bar.add_task("compile", total=None, count="")
 
         def show(event: Progress) -> None:
-            # Only restarts can be counted; the bar swings to and fro in the other phases.
-            total = event.total if event.phase == "search" else None
+            # Only restarts and patients can be counted; the bar swings to and fro in the other phases.
+            total = event.total if event.phase in _COUNTED else None
             bar.update(task, description=event.phase, completed=event.done, total=total, count=_count(event))
 
         yield show
@@ -128,7 +130,7 @@ def _lines() -> Callable[[Progress], None]:
 
     def show(event: Progress) -> None:
         # A line a phase, and one a quarter of the search.
-        mark = (event.phase, 4 * event.done // max(event.total, 1) if event.phase == "search" else 0)
+        mark = (event.phase, 4 * event.done // max(event.total, 1) if event.phase in _COUNTED else 0)
         if mark not in seen:
             seen.add(mark)
             say(f"{event.phase}{': ' if _count(event) else ''}{_count(event)}")
@@ -137,7 +139,8 @@ def _lines() -> Callable[[Progress], None]:
 
 
 def _count(event: Progress) -> str:
-    parts = [f"{event.done} of {event.total} restarts"] if event.phase == "search" else []
+    counted = _COUNTED.get(event.phase)
+    parts = [] if counted is None else [f"{event.done} of {event.total} {counted}"]
     return ", ".join(parts + ([] if event.best is None else [f"best objective {event.best:.6g}"]))
 
 

@@ -75,6 +75,12 @@ def compared_document(scenario: Scenario, entries: Sequence[Entry]) -> dict[str,
     return {**_head(scenario), **status, **document(scenario, None, entries, None), **_tail(scenario.seed)}
 
 
+def cohort_document(scenario: Scenario, body: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """The head and the record of a run around what a cohort came to."""
+    units = {"dose": scenario.dose_units, "progression_day": "day"}
+    return {**_head(scenario), **body, "progression_factor": scenario.progression_factor, "units": units, **_tail(seed)}
+
+
 def document(
     scenario: Scenario, report: Report | None, entries: Sequence[Entry], came_to: Outcome | None
 ) -> dict[str, Any]:
@@ -102,14 +108,19 @@ def _head(scenario: Scenario) -> dict[str, Any]:
 
 
 def _tail(seed: int) -> dict[str, Any]:
-    versions = {"python": platform.python_version()}
+    device = jax.devices()[0]
+    return {"versions": versions(), "seed": seed, "device": {"platform": device.platform, "kind": device.device_kind}}
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that numbers depend on."""
+    found = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
-            versions[name] = importlib.metadata.version(name)
+            found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    device = jax.devices()[0]
-    return {"versions": versions, "seed": seed, "device": {"platform": device.platform, "kind": device.device_kind}}
+            found[name] = "not installed"
+    return found
 
 
 def _check(check: Check) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,11 +147,17 @@ def run_chunks(
     for first in range(0, total, settings.chunk):
         path = out / "chunks" / f"{first:09d}.parquet"
         if not path.is_file():
-            found = solver.chunk(first, settings.chunk, lambda n, f=first: tell(Progress("search", f + n, total, None)))
+            found = solver.chunk(
+                first, settings.chunk, lambda n, f=first: tell(Progress("patients", f + n, total, None))
+            )
             write_whole(path, table_bytes(_columns(scenario, patients, crowd, found, first)))
         parts.append(read_table(path))
-        tell(Progress("search", min(first + settings.chunk, total), total, None))
+        _count(tell, 0, total, min(first + settings.chunk, total))
     return Cohort(scenario, settings, patients, crowd, shared, joined(parts))
+
+
+def _count(tell: Callable[[Progress], None], before: int, total: int, done: int) -> None:
+    tell(Progress("patients", before + done, total, None))
 
 
 def _check(scenario: Scenario, settings: Settings) -> None:

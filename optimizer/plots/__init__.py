@@ -1,5 +1,6 @@
 """Figures; the only room that imports matplotlib. Every function takes an axis and returns it, or returns a figure."""
 
+from optimizer.plots.cohort import cohort_figures as cohort_figures
 from optimizer.plots.comparison import comparison as comparison
 from optimizer.plots.overview import overview as overview
 from optimizer.plots.overview import patient as patient
