@@ -19,6 +19,8 @@ _LEAST_BARRIER = 1e-11
 _LEAST_TEMPERATURE = 1e-3
 _HALVINGS = 12
 _ARMIJO = 1e-4
+# Room, as a share of the largest dose, above which a limit is not active (as in kkt.py).
+_ACTIVE = 1e-5
 
 
 class State(NamedTuple):
@@ -146,7 +148,11 @@ def step(
     scale = jnp.where(state.iterations == 0, jnp.maximum(jnp.max(jnp.abs(slope)), 1e-8), state.scale)
     stationary = jnp.where(free, slope - state.low + state.high + state.row @ task.matrix, 0.0)
     products = jnp.concatenate([state.low * room.low, state.high * room.high, state.row * room.row])
-    residual = jnp.maximum(jnp.max(jnp.abs(stationary)), jnp.sum(products))
+    # What multipliers of limits that are not active still carry is a gradient that nothing holds up.
+    rooms = jnp.concatenate([room.low, room.high, room.row])
+    idle = jnp.where(rooms > _ACTIVE, jnp.concatenate([state.low, state.high, state.row]), 0.0)
+    parts = [jnp.max(jnp.abs(stationary)), jnp.sum(products), jnp.max(idle)]
+    residual = jnp.max(jnp.stack(parts))
     violation = jnp.max(jnp.stack([jnp.zeros(()), *(jnp.max(e) for e in excesses)]))
 
     # Finished on this subproblem? Then tighten it, or stop.
