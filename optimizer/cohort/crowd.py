@@ -21,6 +21,8 @@ from optimizer.scenario.build import build_system
 from optimizer.scenario.keys import substituted
 from optimizer.simulate import System
 
+# Plain vmap over more than about this many patients falls out of a CPU's cache.
+_BATCH = 128
 _SHAPES = 200
 
 
@@ -33,12 +35,14 @@ class Crowd:
         vectors: numbers of each patient's system [P, L]; a patient who cannot be simulated has the typical one's.
         restore: from a vector [L] to the system.
         healthy: who has numbers of his or her own [P].
+        failed: patients with numbers that are allowed and yet cannot be simulated, by index, with a sentence.
     """
 
     problem: Problem
     vectors: Float[np.ndarray, "P L"]
     restore: Callable[[Float[Array, "L"]], System]
     healthy: np.ndarray
+    failed: dict[int, str]
 
     @property
     def task(self) -> Task:
@@ -79,7 +83,29 @@ def build_crowd(scenario: Scenario, patients: Patients) -> Crowd:
         return ravel_pytree(system)[0]
 
     vectors = np.asarray(jax.jit(jax.vmap(numbers))(jnp.asarray(values)))
-    return Crowd(problem, vectors, restore, patients.healthy)
+    crowd = Crowd(problem, vectors, restore, patients.healthy, {})
+    wrong = np.flatnonzero(patients.healthy & ~_simulated(crowd))
+    own = np.asarray(ravel_pytree(problem.task.system)[0])
+    healthy = patients.healthy & ~np.isin(np.arange(len(values)), wrong)
+    failed = {
+        int(i): f"patient {patients.names[i]}: wanted a tumor that stays finite; got one that does not" for i in wrong
+    }
+    return Crowd(problem, np.where(healthy[:, None], vectors, own), restore, healthy, failed)
+
+
+def _simulated(crowd: Crowd) -> np.ndarray:
+    """Whether a patient's simulation gives finite numbers, and slopes, untreated and halfway up to all doses [P]."""
+    task = crowd.task
+    tried = jnp.stack([task.lower, 0.5 * (task.lower + task.upper)])
+
+    def one(vector: Array) -> Array:
+        def finite(shares: Array) -> Array:
+            (value, _), slope = jax.value_and_grad(crowd.of(vector).look, has_aux=True)(shares, jnp.ones(()))
+            return jnp.isfinite(value) & jnp.all(jnp.isfinite(slope)) & crowd.of(vector).simulate(shares).trajectory.ok
+
+        return jnp.all(jax.vmap(finite)(tried))
+
+    return np.asarray(jax.jit(lambda vectors: jax.lax.map(one, vectors, batch_size=_BATCH))(crowd.vectors))
 
 
 def _meshed(task: Task, mesh: _mesh.Mesh) -> Task:

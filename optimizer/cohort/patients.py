@@ -119,7 +119,8 @@ def _drawn(plan: CohortPlan, places: tuple[Place, ...], count: int, seed: int) -
     typical = np.array([place.value for place in places])
     spread = np.array([vary.sd for vary in plan.vary])
     is_log = np.array([vary.distribution == "lognormal" for vary in plan.vary])
-    return np.where(is_log, typical * np.exp(spread * mixed), typical + spread * mixed)
+    moved = spread * mixed
+    return np.where(is_log, typical * np.exp(np.where(is_log, moved, 0.0)), typical + moved)
 
 
 # --- a table ----------------------------------------------------------------------------------------------------------
@@ -203,14 +204,14 @@ def _of_posterior(scenario: Scenario, path: Path, count: int, seed: int) -> tupl
     except (OSError, ValueError, KeyError) as error:
         raise ScenarioError([f"{file}: wanted NetCDF with a group posterior; got: {str(error)[:80]}"]) from None
     places, columns, ignored = [], [], []
-    for name, variable in draws.data_vars.items():
+    for name, variable in ((str(name), variable) for name, variable in draws.data_vars.items()):
         try:
-            place = find(scenario.plan.model, scenario.plan.drugs, name if "." in str(name) else f"model.{name}")
+            place = find(scenario.plan.model, scenario.plan.drugs, name if "." in name else f"model.{name}")
         except QuantityError:
-            ignored.append(str(name))
+            ignored.append(name)
             continue
         if variable.dims != ("chain", "draw"):
-            ignored.append(str(name))
+            ignored.append(name)
             continue
         places.append(place)
         columns.append(_converted(variable.to_numpy().ravel(), place, str(variable.attrs.get("units", "1")), file))

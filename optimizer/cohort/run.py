@@ -136,7 +136,7 @@ def run_chunks(
     if crowd.problem.levels:
         raise ScenarioError([f"{scenario.file}: constraint: wanted no dose levels in a cohort; got some"])
     if not crowd.healthy.any():
-        first = patients.faults[0]
+        first = (patients.faults | crowd.failed)[0]
         raise ScenarioError([f"{scenario.file}: cohort: wanted a patient who can be simulated; got none: {first}"])
     open_run(out, manifest(scenario, settings, patients, versions))
     shared = _shared(scenario, settings, crowd, out, tell)
@@ -147,9 +147,7 @@ def run_chunks(
     for first in range(0, total, settings.chunk):
         path = out / "chunks" / f"{first:09d}.parquet"
         if not path.is_file():
-            found = solver.chunk(
-                first, settings.chunk, lambda n, f=first: tell(Progress("patients", f + n, total, None))
-            )
+            found = solver.chunk(first, settings.chunk, partial(_count, tell, first, total))
             write_whole(path, table_bytes(_columns(scenario, patients, crowd, found, first)))
         parts.append(read_table(path))
         _count(tell, 0, total, min(first + settings.chunk, total))
@@ -167,7 +165,7 @@ def _check(scenario: Scenario, settings: Settings) -> None:
             raise ScenarioError([f"--{name}: wanted at least 1; got {value}"])
     if not 0.0 <= settings.alpha < 1.0:
         raise ScenarioError([f"--alpha: wanted at least 0 and less than 1; got {settings.alpha:g}"])
-    if not jax.config.jax_enable_x64:
+    if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
         raise ScenarioError([f"{scenario.file}: wanted 64-bit numbers to be switched on; got 32-bit"])
 
 
@@ -254,12 +252,12 @@ def _distinct(states: list[State]) -> list[State]:
 
 def _columns(scenario: Scenario, patients: Patients, crowd: Crowd, found: Outcomes, first: int) -> Columns:
     """A chunk as columns, one row a patient."""
-    rows = slice(first, first + len(found.status))
+    rows, faults = slice(first, first + len(found.status)), patients.faults | crowd.failed
     out: Columns = {
         "patient": np.arange(rows.start, rows.stop),
         "name": list(patients.names[rows]),
         "status": [status.value for status in found.status],
-        "reason": [patients.faults.get(i, "") for i in range(rows.start, rows.stop)],
+        "reason": [faults.get(i, "") for i in range(rows.start, rows.stop)],
     }
     for place, column in zip(patients.places, patients.values[rows].T, strict=True):
         out[f"{place.key} [{place.unit}]"] = np.ascontiguousarray(column)

@@ -23,6 +23,8 @@ from optimizer.search.interior_point import State, start, step
 from optimizer.search.optimize import LIMIT_TOLERANCE
 from optimizer.search.starts import center
 
+# Arrays of JAX inside a program, of NumPy outside.
+Numbers = Any
 _LIMIT_TOLERANCE = 1e-7
 _MOST_ITERATIONS = 400
 
@@ -48,11 +50,11 @@ class Solved(NamedTuple):
         done: whether it reached the tolerance.
     """
 
-    shares: Float[Array, "n"]
-    converged: Array
-    iterations: Array
-    residual: Array
-    done: Array
+    shares: Float[Numbers, "n"]
+    converged: Numbers
+    iterations: Numbers
+    residual: Numbers
+    done: Numbers
 
 
 class Judged(NamedTuple):
@@ -67,12 +69,12 @@ class Judged(NamedTuple):
         ok: whether the simulation gave finite numbers.
     """
 
-    objective: Array
-    terms: Float[Array, "terms"]
-    progression: Array
-    change: Array
-    excess: Array
-    ok: Array
+    objective: Numbers
+    terms: Float[Numbers, "terms"]
+    progression: Numbers
+    change: Numbers
+    excess: Numbers
+    ok: Numbers
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,7 @@ class Solver:
         for row in rows:
             found.append(row)
             tell(len(found))
-        return self._gathered(found, healthy)
+        return self._gathered(found, healthy, first)
 
     def _by_core(self, vectors: np.ndarray, healthy: np.ndarray) -> Iterator[Any]:
         # Compiled before there are threads, which would each do it.
@@ -236,9 +238,9 @@ class Solver:
         """Doses that satisfy every limit on doses exactly; NaN where the search ended nowhere."""
         if not np.all(np.isfinite(shares)):
             return np.full(self.shared.shape[1:], np.nan)
-        return settle(self.crowd.problem, np.asarray(self.crowd.task.doses(shares)), self.middle)
+        return settle(self.crowd.problem, np.asarray(self.crowd.task.doses(jnp.asarray(shares))), self.middle)
 
-    def _gathered(self, found: list[Any], healthy: np.ndarray) -> Outcomes:
+    def _gathered(self, found: list[Any], healthy: np.ndarray, first: int) -> Outcomes:
         """Rows as arrays; those of patients who cannot be simulated are masked here, after the solve."""
         sample = next((row for row, good in zip(found, healthy, strict=True) if good and row is not None), None)
         if sample is None:
@@ -248,13 +250,13 @@ class Solver:
         solved, doses, judged = (
             jax.tree.map(lambda *parts: np.stack(parts), *part) for part in zip(*rows, strict=True)
         )
-        status = [self._status(row, bool(good)) for row, good in zip(rows, healthy, strict=True)]
+        status = [self._status(row, first + i) for i, row in enumerate(rows)]
         return Outcomes(status, doses, solved, judged)
 
-    def _status(self, row: Any, good: bool) -> PatientStatus:
+    def _status(self, row: Any, i: int) -> PatientStatus:
         solved, doses, judged = row
-        if not good:
-            return PatientStatus.BAD_PARAMETERS
+        if not self.crowd.healthy[i]:
+            return PatientStatus.SIMULATION_FAILED if i in self.crowd.failed else PatientStatus.BAD_PARAMETERS
         if not (np.all(judged.ok) and np.all(np.isfinite(judged.objective))):
             return PatientStatus.SIMULATION_FAILED
         if judged.excess[0] > LIMIT_TOLERANCE or not satisfies(self.crowd.problem, doses):

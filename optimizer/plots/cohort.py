@@ -10,8 +10,6 @@ from optimizer.cohort.run import SCHEDULES, Cohort
 from optimizer.cohort.summary import counted, survival
 from optimizer.plots.style import GREY, SHRINKING, color, dose_bars, footnote, line, new_figure, with_unit
 
-_BINS = 30
-
 
 def kaplan_meier(ax: Axes, cohort: Cohort) -> Axes:
     """Share of patients without progression over time; a tick marks patients who have none at the end."""
@@ -49,13 +47,12 @@ def waterfall(ax: Axes, cohort: Cohort, name: str = "personalised") -> Axes:
 def spreads(ax: Axes, cohort: Cohort) -> Axes:
     """How the objective is spread over the patients under each schedule."""
     used = counted(cohort)
-    values = {name: cohort.table[f"{name}.objective"][used] for name in SCHEDULES}
-    together = np.concatenate(list(values.values()))
-    edges = np.histogram_bin_edges(together, bins=min(_BINS, max(len(together) // 3, 3)))
-    for i, (name, own) in enumerate(values.items()):
-        ax.stairs(np.histogram(own, edges)[0], edges, color=color(i), ls=line(i), lw=1.4, label=name)
+    for i, name in enumerate(SCHEDULES):
+        own = np.sort(cohort.table[f"{name}.objective"][used])
+        share = np.arange(1, len(own) + 1) / max(len(own), 1)
+        ax.step(own, share, where="post", color=color(i), ls=line(i), lw=1.4, label=name)
         ax.axvline(float(np.mean(own)), color=color(i), ls=line(i), lw=0.7)
-    ax.set(xlabel="objective (vertical lines: means)", ylabel="patients")
+    ax.set(xlabel="objective (vertical lines: means)", ylabel="share of patients at most", ylim=(0.0, 1.03))
     ax.legend(fontsize=7, frameon=False)
     return ax
 
