@@ -24,6 +24,7 @@ from optimizer.simulate import System
 # Plain vmap over more than about this many patients falls out of a CPU's cache.
 _BATCH = 128
 _SHAPES = 200
+_MOST_PANELS = 8
 
 
 @dataclass(frozen=True)
@@ -63,34 +64,40 @@ def build_crowd(scenario: Scenario, patients: Patients) -> Crowd:
     """Put the patients' numbers in the place of the scenario's.
 
     All patients are simulated on the same nodes: as many as the most demanding of those with the smallest or the
-    largest of a number needs.
+    largest of a number needs. Who needs far more than the typical patient is left out, not waited for by everybody.
 
     Raises:
         ScenarioError: limits that do not fit the drugs, or that no schedule satisfies.
     """
     plan, places = scenario.plan, patients.places
     typical = np.array([place.value for place in places])
+    problem = scenario.problem()
     # Before anything is solved: one patient who is not a number makes a whole batch slow, and poisons its gradient.
     values = np.where(patients.healthy[:, None], patients.values, typical)
-    problem = scenario.problem()
-    mesh = _common_mesh(lambda v: build_system(substituted(plan, places, v)).mesh, values, problem.task.system.mesh)
+    mesh, failed = _common_mesh(
+        lambda v: build_system(substituted(plan, places, v)).mesh, values, patients, problem.task.system.mesh
+    )
     problem = Problem(_meshed(problem.task, mesh), problem.rows, problem.levels)
-    _, restore = ravel_pytree(problem.task.system)
+    own, restore = ravel_pytree(problem.task.system)
 
     def numbers(v: Array) -> Array:
         # The nodes are chosen outside: how many there are cannot depend on traced numbers.
         system = build_system(substituted(plan, places, list(v)), mesh)
         return ravel_pytree(system)[0]
 
-    vectors = np.asarray(jax.jit(jax.vmap(numbers))(jnp.asarray(values)))
-    crowd = Crowd(problem, vectors, restore, patients.healthy, {})
-    wrong = np.flatnonzero(patients.healthy & ~_simulated(crowd))
-    own = np.asarray(ravel_pytree(problem.task.system)[0])
-    healthy = patients.healthy & ~np.isin(np.arange(len(values)), wrong)
-    failed = {
-        int(i): f"patient {patients.names[i]}: wanted a tumor that stays finite; got one that does not" for i in wrong
+    healthy = _without(patients.healthy, failed)
+    values = np.where(healthy[:, None], values, typical)
+    crowd = Crowd(problem, np.asarray(jax.jit(jax.vmap(numbers))(jnp.asarray(values))), restore, healthy, failed)
+    failed = failed | {
+        int(i): f"patient {patients.names[i]}: wanted a tumor that stays finite; got one that does not"
+        for i in np.flatnonzero(healthy & ~_simulated(crowd))
     }
-    return Crowd(problem, np.where(healthy[:, None], vectors, own), restore, healthy, failed)
+    healthy = _without(healthy, failed)
+    return Crowd(problem, np.where(healthy[:, None], crowd.vectors, np.asarray(own)), restore, healthy, failed)
+
+
+def _without(healthy: np.ndarray, failed: dict[int, str]) -> np.ndarray:
+    return healthy & ~np.isin(np.arange(len(healthy)), list(failed))
 
 
 def _simulated(crowd: Crowd) -> np.ndarray:
@@ -112,13 +119,28 @@ def _meshed(task: Task, mesh: _mesh.Mesh) -> Task:
     return eqx.tree_at(lambda t: t.system.mesh, task, mesh)
 
 
-def _common_mesh(mesh_of: Callable[[Any], _mesh.Mesh], values: np.ndarray, own: _mesh.Mesh) -> _mesh.Mesh:
-    """Nodes that are enough for the patients at the ends of each number's range."""
-    ends = {int(i) for column in values.T for i in (np.argmin(column), np.argmax(column))}
-    found = [own, *(mesh_of(values[i].tolist()) for i in sorted(ends)[:_SHAPES])]
+def _common_mesh(
+    mesh_of: Callable[[Any], _mesh.Mesh], values: np.ndarray, patients: Patients, own: _mesh.Mesh
+) -> tuple[_mesh.Mesh, dict[int, str]]:
+    """Nodes that are enough for the patients at the ends of each number's range, and who needs too many."""
+    most, failed, left = _MOST_PANELS * own.panels, {}, np.flatnonzero(patients.healthy)
+    needs: dict[int, _mesh.Mesh] = {}
+    while left.size:
+        ends = {int(left[f(column)]) for column in values[left].T for f in (np.argmin, np.argmax)}
+        needs |= {i: mesh_of(values[i].tolist()) for i in sorted(ends - needs.keys())[:_SHAPES]}
+        heavy = [i for i in ends & needs.keys() if needs[i].panels > most]
+        if not heavy:
+            break
+        for i in heavy:
+            failed[i] = (
+                f"patient {patients.names[i]}: wanted at most {most} steps an interval ({_MOST_PANELS} times as many "
+                f"as the typical patient's); got {needs[i].panels}"
+            )
+        left = left[~np.isin(left, heavy)]
+    found = [own, *(mesh for i, mesh in needs.items() if i not in failed)]
     layered = [mesh for mesh in found if mesh.layer]
     uniform = max(mesh.uniform for mesh in found)
     if not layered:
-        return _mesh.Mesh(uniform, 0, own.layer_rate)
+        return _mesh.Mesh(uniform, 0, own.layer_rate), failed
     rates = [float(mesh.layer_rate) for mesh in layered]
-    return _mesh.Mesh(uniform, max(mesh.layer for mesh in layered), min(rates))
+    return _mesh.Mesh(uniform, max(mesh.layer for mesh in layered), min(rates)), failed

@@ -185,7 +185,7 @@ def _values(population: Population, shares: Array) -> Array:
 
 @eqx.filter_jit
 def _begin(population: Population, x: Array) -> State:
-    return start(population, x)  # type: ignore[arg-type]
+    return start(population, x)
 
 
 @eqx.filter_jit
@@ -193,7 +193,7 @@ def _advance(population: Population, state: State, steps: Array, tolerance: Arra
     goal = state.iterations + steps
     return jax.lax.while_loop(
         lambda s: (s.iterations < goal) & ~(s.done | s.stuck),
-        lambda s: step(population, s, tolerance, _LIMIT_TOLERANCE, derive),  # type: ignore[arg-type]
+        lambda s: step(population, s, tolerance, _LIMIT_TOLERANCE, derive),
         state,
     )
 

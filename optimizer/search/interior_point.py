@@ -6,14 +6,13 @@ Lagrangian; terms that are not smooth are followed from temperature 1 down. Noce
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from optimizer._axes import Flag, Index, Scalar, Times
-from optimizer.problem import Task
 
 _LEAST_BARRIER = 1e-11
 _LEAST_TEMPERATURE = 1e-3
@@ -21,6 +20,38 @@ _HALVINGS = 12
 _ARMIJO = 1e-4
 # Room, as a share of the largest dose, above which a limit is not active (as in kkt.py).
 _ACTIVE = 1e-5
+
+
+@runtime_checkable
+class Landscape(Protocol):
+    """What is searched: a function of shares inside linear limits, with further limits that it looks up on the way.
+
+    Attributes:
+        lower: smallest shares [n].
+        upper: largest shares [n].
+        matrix: linear limits on shares [rows, n].
+        bound: their right-hand sides [rows].
+        is_smooth: whether no temperature plays a role.
+    """
+
+    @property
+    def lower(self) -> Array: ...
+
+    @property
+    def upper(self) -> Array: ...
+
+    @property
+    def matrix(self) -> Array: ...
+
+    @property
+    def bound(self) -> Array: ...
+
+    @property
+    def is_smooth(self) -> bool: ...
+
+    def look(self, shares: Array, temperature: Scalar) -> tuple[Scalar, tuple[Times, ...]]:
+        """The objective at a temperature, and the relative excess of every state limit."""
+        ...
 
 
 class State(NamedTuple):
@@ -63,7 +94,9 @@ class State(NamedTuple):
     stuck: Flag
 
 
-def merit(task: Task, x: Array, prices: tuple[Times, ...], penalty: Scalar, temperature: Scalar) -> tuple[Scalar, Any]:
+def merit(
+    task: Landscape, x: Array, prices: tuple[Times, ...], penalty: Scalar, temperature: Scalar
+) -> tuple[Scalar, Any]:
     """Augmented Lagrangian, and the excess of every state limit at every saved time."""
     value, excesses = task.look(x, temperature)
     for excess, price in zip(excesses, prices, strict=True):
@@ -80,7 +113,7 @@ class Gaps(NamedTuple):
     row: Float[Array, "rows"]
 
 
-def gaps(task: Task, x: Float[Array, "n"], free: Bool[Array, "n"]) -> Gaps:
+def gaps(task: Landscape, x: Float[Array, "n"], free: Bool[Array, "n"]) -> Gaps:
     """Room to each limit; 1 for unknowns that are fixed."""
     return Gaps(
         jnp.where(free, x - task.lower, 1.0),
@@ -89,7 +122,7 @@ def gaps(task: Task, x: Float[Array, "n"], free: Bool[Array, "n"]) -> Gaps:
     )
 
 
-def start(task: Task, x: Float[Array, "n"]) -> State:
+def start(task: Landscape, x: Float[Array, "n"]) -> State:
     """State of a restart at a strictly feasible point."""
     free = task.upper > task.lower
     _, excesses = jax.eval_shape(lambda z: task.look(z, jnp.ones(())), x)
@@ -127,11 +160,11 @@ def derivatives(function: Any, x: Float[Array, "n"]) -> tuple[Scalar, Any, Array
 
 
 def step(
-    task: Task,
+    task: Landscape,
     state: State,
     tolerance: Scalar | float,
     limit_tolerance: float,
-    derive: Callable[[Task, State], tuple[Scalar, Any, Array, Array]] | None = None,
+    derive: Callable[[Landscape, State], tuple[Scalar, Any, Array, Array]] | None = None,
 ) -> State:
     """One iteration: derivatives, convergence test, modified Newton direction, line search, multipliers.
 

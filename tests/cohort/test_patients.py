@@ -88,7 +88,10 @@ def test_every_key_of_a_shipped_scenario_reaches_the_numbers(name):
 def test_who_cannot_be_simulated_has_the_typical_numbers(few):
     crowd = build_crowd(few, patients := load_patients(few, None, seed=0))
     assert patients.faults == {2: "patient cyd: model.ec50_max: wanted a finite number above 0; got nan"}
-    assert crowd.failed == {4: "patient eve: wanted a tumor that stays finite; got one that does not"}
+    assert crowd.failed[4].startswith("patient eve: wanted at most ")
+    assert crowd.failed[4].endswith("got 4106")
+    # Nobody waits for eve's steps.
+    assert crowd.task.system.mesh.panels < 100
     assert crowd.healthy.tolist() == [True, True, False, True, False, True, True]
     typical = np.asarray(ravel_pytree(crowd.task.system)[0])
     assert np.array_equal(crowd.vectors[2], typical)
