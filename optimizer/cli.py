@@ -189,3 +189,30 @@ def cohort(
         options: dict[str, Any] = {"patients": patients, "posterior": posterior, "risk": Measure(risk.value)}
         options |= {"alpha": alpha, "restarts": restarts, "chunk": chunk, "seed": seed}
         raise typer.Exit(run_cohort(file, out, options, json, not no_plot, allow_code))
+
+
+@app.command()
+def window(
+    file: File,
+    drug: Annotated[
+        str | None, typer.Option(help="drug whose level is held; else the first inhibitor", show_default=False)
+    ] = None,
+    at: Annotated[
+        list[str], typer.Option(help='level of another drug, "NAME=0.4 ug/mL"; none when left out', show_default=False)
+    ] = [],  # noqa: B006 (Typer reads it, nobody writes to it)
+    vary: Annotated[
+        list[str],
+        typer.Option(
+            help='number to vary, "KEY=A,B,C": a key path or another drug; may be repeated', show_default=False
+        ),
+    ] = [],  # noqa: B006
+    schedule: Annotated[Path | None, typer.Option(help="event table (CSV, Parquet)", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="directory for window.json and a figure", show_default=False)] = None,
+    json: Json = False,
+    allow_code: AllowCode = False,
+) -> None:
+    """Find the concentrations at which a held level makes each clone shrink or grow."""
+    with session():
+        from optimizer.analysis_commands import run_window
+
+        raise typer.Exit(run_window(file, drug, at, vary, schedule, out, json, allow_code))

@@ -81,6 +81,11 @@ def cohort_document(scenario: Scenario, body: Mapping[str, Any], seed: int) -> d
     return {**_head(scenario), **body, "progression_factor": scenario.progression_factor, "units": units, **_tail(seed)}
 
 
+def window_document(scenario: Scenario, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The head and the record of a run around the windows of a scenario."""
+    return {**_head(scenario), **body, **_tail(scenario.seed)}
+
+
 def document(
     scenario: Scenario, report: Report | None, entries: Sequence[Entry], came_to: Outcome | None
 ) -> dict[str, Any]:

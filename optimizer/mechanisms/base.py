@@ -33,6 +33,13 @@ class AbstractMechanism(eqx.Module):
     def field(self, state: Any, conc: Conc, cells: Clones) -> Any:
         """Time derivative of the state [1/day]; `cells` may be used only when the mechanism `listens`."""
 
+    def held_state(self, conc: Conc) -> Any:
+        """State while the concentrations [N, mg/L] are held: what is fast settled, what is slow as at the start.
+
+        None where the mechanism does not say; the net growth under a held concentration is then not known.
+        """
+        return None
+
     def shift(self, state: Any, conc: Conc) -> Float[Array, "M N"] | float:
         """Factor on the half-maximal concentration of each drug for each clone."""
         return 1.0

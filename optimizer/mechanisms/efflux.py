@@ -83,6 +83,9 @@ class Efflux(AbstractMechanism):
     def field(self, state: EffluxState, conc: Conc, cells: Array) -> EffluxState:
         return EffluxState(self.turnover * (self.target(conc) - state.pump))
 
+    def held_state(self, conc: Conc) -> EffluxState:
+        return EffluxState(self.target(conc))
+
     def advance(self, state: EffluxState, tau: Nodes, conc: Float[Array, "Q N"]) -> EffluxState:
         target = over_nodes(self.target, conc)
         rate = jnp.broadcast_to(self.turnover, tau.shape)

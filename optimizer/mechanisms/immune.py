@@ -87,6 +87,10 @@ class Immune(AbstractMechanism):
         arriving = self.inflow * jnp.exp(-state.log_effectors)
         return ImmuneState(arriving + drawn - self.inactivation * blocked * tumor - self.loss)
 
+    def held_state(self, conc: Conc) -> ImmuneState:
+        # Effectors come and go as slowly as the tumor does, with which they may even have no level to settle at.
+        return self.initial_state()
+
     def net_rate(self, state: ImmuneState, conc: Conc) -> Clones:
         return -self.kill * jnp.exp(state.log_effectors)
 

@@ -91,6 +91,10 @@ class Myelosuppression(AbstractMechanism):
             ktr * jnp.expm1(state.transit[-1] - state.circulating),
         )
 
+    def held_state(self, conc: Conc) -> MarrowState:
+        # The tumor does not feel it.
+        return self.initial_state()
+
     def observables(self, state: MarrowState, conc: Conc) -> dict[str, Array]:
         return {"neutrophils": self.baseline * jnp.exp(state.circulating)}
 

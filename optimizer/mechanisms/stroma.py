@@ -124,6 +124,10 @@ class Stroma(AbstractMechanism):
         stress = self.secretion_slope * (self.inhibitor(conc) - self.secretion_midpoint * stretch)
         return most * jax.nn.sigmoid(stress)
 
+    def held_state(self, conc: Conc) -> StromaState:
+        # The growth factor relaxes within minutes to hours; stromal cells die, if at all, over weeks.
+        return StromaState(jnp.log(self.cells), self.steady_growth_factor(self.cells, conc))
+
     def field(self, state: StromaState, conc: Conc, cells: Clones) -> StromaState:
         stroma = jnp.exp(state.log_stroma)
         capacity = self.secretion_rate * stroma

@@ -9,7 +9,7 @@ from equinox import AbstractClassVar
 from jaxtyping import Array, Float
 
 from optimizer import _mesh
-from optimizer._axes import Conc, Nodes, Scalar
+from optimizer._axes import Clones, Conc, Nodes, Scalar
 
 
 class AbstractModel(eqx.Module):
@@ -67,6 +67,14 @@ class AbstractModel(eqx.Module):
     def kinks(self) -> tuple[tuple[int, Scalar], ...]:
         """Concentrations at which the equations are continuous but not smooth: (number of the drug, level [mg/L])."""
         return ()
+
+    def held_growth(self, conc: Conc) -> Clones | None:
+        """Net growth rate of each clone [M, 1/day] while the concentrations [N, mg/L] are held.
+
+        What follows a concentration faster than the clones grow is settled; what is slower is as at the start: the
+        numbers of cells, which enter by crowding, among it. None where the model does not say.
+        """
+        return None
 
     def observables(self, y: Any, conc: Conc) -> dict[str, Array]:
         """Further quantities worth reporting, by name (`observable_names`)."""

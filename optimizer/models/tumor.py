@@ -219,6 +219,23 @@ class Tumor(AbstractModel):
             moving.append(rate)
         return net, tuple(moving)
 
+    def held_states(self, conc: Conc) -> tuple[Any, ...] | None:
+        """States of the mechanisms while the concentrations are held; None where one of them does not say."""
+        states = tuple(m.held_state(conc) for m in self.mechanisms)
+        return None if any(state is None for state in states) else states
+
+    def held_growth(self, conc: Conc) -> Clones | None:
+        states = self.held_states(conc)
+        return None if states is None else self.net_growth(states, conc)
+
+    def net_growth(self, states: tuple[Any, ...], conc: Conc) -> Clones:
+        """Net rate of each clone [M, 1/day] in the crowd of the start, departures to other clones included.
+
+        Cells that arrive from other clones are not counted: they do not grow, and how many come depends on how many
+        the others are.
+        """
+        return self._per_capita(jnp.maximum(self.initial_cells, 0.0), states, self.drive(states, conc))[0]
+
     def _inflow(self, cells: Clones, moving: tuple[Scalar, ...], drive: Drive) -> Clones:
         """Cells that each clone receives from others [cell/day]."""
         inflow = jnp.zeros_like(cells)

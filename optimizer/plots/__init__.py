@@ -5,3 +5,4 @@ from optimizer.plots.comparison import comparison as comparison
 from optimizer.plots.overview import overview as overview
 from optimizer.plots.overview import patient as patient
 from optimizer.plots.style import save as save
+from optimizer.plots.window import window_figure as window_figure

@@ -1,0 +1,340 @@
+"""Windows: the held concentrations at which each clone shrinks, how they move, and what a schedule makes of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optimizer._fields import FieldInfo
+from optimizer.analysis.intervals import HIGHEST, LOWEST, Response, responses
+from optimizer.analysis.levels import Course, course, shares, warnings
+from optimizer.event_tables import read_events
+from optimizer.events import to_grid
+from optimizer.mechanisms.stroma import Stroma
+from optimizer.models.base import AbstractModel
+from optimizer.models.tumor import Tumor
+from optimizer.outcome import level_units
+from optimizer.pharmacology.roles import Inhibitor
+from optimizer.scenario import Scenario, ScenarioError
+from optimizer.scenario.build import build_system
+from optimizer.scenario.faults import one_of
+from optimizer.scenario.fields import read_quantity
+from optimizer.scenario.keys import find, substituted
+from optimizer.scenario.quantities import QuantityError
+from optimizer.simulate import System
+
+SETTLED = (
+    "growth factor and pump as the held levels have them; cells, stromal cells and immune effectors as at the start; "
+    "cells that arrive from other clones are not counted"
+)
+_LEVEL = FieldInfo("", "", minimum=0.0)
+_BARE = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+
+
+class OptionError(ValueError):
+    """An option of the command line that was refused; the text is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Critical:
+    """Concentration above which a clone shrinks while the growth factor is held, D_crit(G).
+
+    Attributes:
+        clone: its name.
+        growth_factor: G [pg/mL].
+        conc: None where no concentration, or every one, makes the clone shrink.
+    """
+
+    clone: str
+    growth_factor: float
+    conc: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {"clone": self.clone, "growth_factor_pg_per_ml": self.growth_factor, "concentration": self.conc}
+
+
+@dataclass(frozen=True)
+class Varied:
+    """Windows at other values of one number.
+
+    Attributes:
+        key: key path of the scenario, or the name of another drug, whose level it is.
+        unit: of the values.
+        values: [V].
+        clones: the responses at each value.
+    """
+
+    key: str
+    unit: str
+    values: tuple[float, ...]
+    clones: tuple[tuple[Response, ...], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        pairs = zip(self.values, self.clones, strict=True)
+        found = [{"value": value, "clones": [r.to_json() for r in clones]} for value, clones in pairs]
+        return {"key": self.key, "unit": self.unit, "values": found}
+
+
+@dataclass(frozen=True)
+class Windows:
+    """What `windows` found.
+
+    Attributes:
+        drug: whose level is held.
+        unit: of its level.
+        held: levels of the other drugs, by name, with their units.
+        clones: one response a clone [M].
+        curve: levels [C] and net growth rates there [C, M, 1/day], for a figure.
+        critical: for a stroma only.
+        varied: one for each number that was asked for.
+        course: the drug under a schedule.
+        file: name of the schedule.
+    """
+
+    drug: str
+    unit: str
+    held: Mapping[str, str]
+    clones: tuple[Response, ...]
+    curve: tuple[np.ndarray, np.ndarray]
+    critical: tuple[Critical, ...] = ()
+    varied: tuple[Varied, ...] = ()
+    course: Course | None = None
+    file: str = ""
+
+    def shares(self) -> list[list[float]]:
+        """Share of the time in each interval of each clone; empty without a schedule."""
+        if self.course is None:
+            return []
+        return [shares(self.course, response.intervals).tolist() for response in self.clones]
+
+    def warnings(self) -> list[str]:
+        """What a reader should know: responses that are not monotone, troughs where clones grow."""
+        said = []
+        for r in self.clones:
+            if r.rise is not None:
+                where = f"between {r.rise.start:.4g} and {r.rise.end:.4g} {self.unit}"
+                said.append(f"{r.clone}: more {self.drug} is worse {where}: net growth rises by {r.rise.by:.4g} / day")
+            if self.course is not None:
+                said += warnings(self.course, r, self.drug, self.unit)
+        return said
+
+    def to_json(self) -> dict[str, Any]:
+        """Ready for JSON; the last interval has no end (null)."""
+        out: dict[str, Any] = {"drug": self.drug, "unit": self.unit, "held": dict(self.held)}
+        out |= {"searched": {"from": LOWEST, "to": HIGHEST}, "settled": SETTLED}
+        out["clones"] = [{**r.to_json(), "monotone": r.rise is None} for r in self.clones]
+        out["critical"] = [c.to_json() for c in self.critical]
+        out["vary"] = [v.to_json() for v in self.varied]
+        if self.course is not None:
+            by_clone = zip(self.clones, self.shares(), strict=True)
+            out["schedule"] = {
+                "file": self.file,
+                "time_shares": {r.clone: own for r, own in by_clone},
+                "troughs": self.course.troughs.tolist(),
+                "peaks": self.course.peaks.tolist(),
+            }
+        return out | {"warnings": self.warnings()}
+
+
+@eqx.filter_jit
+def _held(model: AbstractModel, conc: jax.Array) -> Any:
+    """Net growth rates [C, M] at concentrations [C, N]; None where the model does not say."""
+    return jax.vmap(model.held_growth)(conc)
+
+
+@eqx.filter_jit
+def _frozen(model: Tumor, growth_factor: jax.Array, conc: jax.Array) -> jax.Array:
+    """The same with the growth factor held too [pg/mL]."""
+
+    def at(level: jax.Array) -> jax.Array:
+        settled = model.held_states(level)
+        states = tuple(
+            state._replace(growth_factor=growth_factor) if isinstance(mechanism, Stroma) else state
+            for mechanism, state in zip(model.mechanisms, settled or (), strict=True)
+        )
+        return model.net_growth(states, level)
+
+    return jax.vmap(at)(conc)
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """Concentrations of all drugs while that of one of them, number j, is looked at: its own entry is not read."""
+
+    base: np.ndarray
+    j: int
+
+    def rows(self, conc: np.ndarray) -> jax.Array:
+        """[C, N] from the concentrations [C] of the drug."""
+        table = np.tile(self.base, (len(conc), 1))
+        table[:, self.j] = conc
+        return jnp.asarray(table)
+
+
+def windows(
+    scenario: Scenario,
+    drug: str | None = None,
+    at: Sequence[str] = (),
+    vary: Sequence[str] = (),
+    schedule: Path | None = None,
+) -> Windows:
+    """The held concentrations at which each clone shrinks or grows.
+
+    Args:
+        scenario: model and drugs.
+        drug: whose level is held; the first inhibitor, else the first drug, when left out.
+        at: levels of other drugs, "NAME=LEVEL"; none when left out.
+        vary: numbers to vary one at a time, "KEY=A,B,C"; KEY is a key path or the name of another drug.
+        schedule: event table of which the time in each interval is asked.
+
+    Raises:
+        OptionError: a drug, key or value that is not one.
+        ScenarioError: a model that does not say its net growth at a held level, or says one that is not finite.
+        EventError: the event table was refused.
+    """
+    system = scenario.system()
+    j = _which(system, scenario, drug)
+    units = level_units(system, scenario.dose_units)
+    own = system.drugs[j]
+    others = {name: unit for name, unit in units.items() if name != own}
+    held = dict.fromkeys(others, 0.0)
+    for text in at:
+        name, (value, *_) = _assigned("--at", text, others, single=True)
+        held[name] = value
+    levels = _Levels(np.array([held.get(name, 0.0) for name in system.drugs]), j)
+    clones = _responses(scenario, system.model, levels)
+    found = Windows(
+        own,
+        units[own],
+        {name: f"{value:g} {others[name]}".removesuffix(" 1") for name, value in held.items()},
+        clones,
+        _curve(system.model, levels, clones),
+        _critical(system.model, levels, len(clones)),
+        tuple(_vary(scenario, system, levels, text, others) for text in vary),
+    )
+    if schedule is None:
+        return found
+    return replace(found, course=_course(system, scenario, j, schedule), file=schedule.name)
+
+
+def _which(system: System, scenario: Scenario, drug: str | None) -> int:
+    if not system.drugs:
+        raise ScenarioError([f"{scenario.file}: drug: wanted a drug whose level is held; got none"])
+    if drug is not None and drug not in system.drugs:
+        raise OptionError(f"--drug: {one_of(system.drugs, drug)}")
+    if drug is not None:
+        return system.drugs.index(drug)
+    kinds = [part.role.cls for part in scenario.plan.drugs]
+    return kinds.index(Inhibitor) if Inhibitor in kinds else 0
+
+
+def _split(option: str, text: str) -> tuple[str, list[str]]:
+    """KEY and values of KEY=A,B,C; bare numbers take the unit of the last value."""
+    key, equals, rest = text.partition("=")
+    values = [value.strip() for value in rest.split(",")]
+    if not (equals and key.strip() and all(values)):
+        raise OptionError(f'{option}: wanted KEY=VALUE, as in "drug[0].potency=1,2"; got "{text}"')
+    number = _BARE.match(values[-1])
+    unit = values[-1][number.end() :] if number else ""
+    return key.strip(), [value + unit if _BARE.fullmatch(value) else value for value in values]
+
+
+def _assigned(option: str, text: str, others: Mapping[str, str], single: bool = False) -> tuple[str, list[float]]:
+    """Name and levels of another drug."""
+    name, values = _split(option, text)
+    if name not in others:
+        known = one_of(list(others), name) if others else f'wanted another drug; got "{name}" and no other drug'
+        raise OptionError(f"{option}: {known}")
+    if single and len(values) > 1:
+        raise OptionError(f'{option} {name}: wanted one level; got "{text}"')
+    return name, _numbers(f"{option} {name}", values, _LEVEL, others[name])
+
+
+def _numbers(place: str, values: Sequence[str], info: FieldInfo, unit: str) -> list[float]:
+    try:
+        return [read_quantity(value, info, unit) for value in values]
+    except QuantityError as error:
+        raise OptionError(f"{place}: {error}") from None
+
+
+def _responses(scenario: Scenario, model: AbstractModel, levels: _Levels) -> tuple[Response, ...]:
+    if _held(model, levels.rows(np.zeros(1))) is None:
+        wanted = "wanted a model that says the net growth of its clones at a held level (its method held_growth, and"
+        got = ", ".join([model.kind, *(m.kind for m in getattr(model, "mechanisms", ()))])
+        raise ScenarioError([f"{scenario.file}: model: {wanted} held_state of each mechanism); got {got}"])
+    try:
+        return responses(lambda conc: np.asarray(_held(model, levels.rows(conc))), model.clone_names())
+    except FloatingPointError as error:
+        raise ScenarioError([f"{scenario.file}: model: wanted finite rates; got a fault: {error}"]) from None
+
+
+def _curve(model: AbstractModel, levels: _Levels, clones: Sequence[Response]) -> tuple[np.ndarray, np.ndarray]:
+    """Net growth for a figure, two decades beyond what changes its sign or its slope."""
+    places = [c for r in clones for c in (*r.crossings, *((r.rise.start, r.rise.end) if r.rise else ())) if c > LOWEST]
+    places = places or [1.0]
+    conc = np.geomspace(max(min(places) / 100.0, LOWEST), min(max(places) * 100.0, HIGHEST), 1000)
+    return conc, np.asarray(_held(model, levels.rows(conc)))
+
+
+def _critical(model: AbstractModel, levels: _Levels, clones: int) -> tuple[Critical, ...]:
+    """D_crit of each clone without growth factor and with the most that the stroma can secrete."""
+    stroma = next((m for m in getattr(model, "mechanisms", ()) if isinstance(m, Stroma)), None)
+    if stroma is None or not isinstance(model, Tumor) or not isinstance(stroma.roles[levels.j], Inhibitor):
+        return ()
+    most = float(stroma.growth_factor_max + stroma.growth_factor_max_per_cell * stroma.cells)
+    found = []
+    for factor in (0.0, most):
+
+        def growth(conc: np.ndarray, factor: float = factor) -> np.ndarray:
+            return np.asarray(_frozen(model, jnp.asarray(factor), levels.rows(conc)))
+
+        for response in responses(growth, model.clone_names()):
+            last = response.intervals[-1]
+            found.append(Critical(response.clone, factor, last.start if last.sign < 0 and last.start > 0.0 else None))
+    return tuple(found)
+
+
+def _vary(scenario: Scenario, system: System, levels: _Levels, text: str, others: Mapping[str, str]) -> Varied:
+    """Windows at each value of a number; a model of the same shape, so that nothing is compiled again."""
+    key, values = _split("--vary", text)
+    if key in others:
+        _, numbers = _assigned("--vary", text, others)
+        n, found = system.drugs.index(key), []
+        for number in numbers:
+            base = levels.base.copy()
+            base[n] = number
+            found.append(_responses(scenario, system.model, _Levels(base, levels.j)))
+        return Varied(key, others[key], tuple(numbers), tuple(found))
+    plan = scenario.plan
+    try:
+        place = find(plan.model, plan.drugs, key)
+    except QuantityError as error:
+        also = f" (or another drug: {', '.join(others)})" if others else ""
+        raise OptionError(f"--vary: {error}{also}") from None
+    numbers = _numbers(f"--vary {key}", values, place.info, place.unit)
+    found = []
+    for number in numbers:
+        try:
+            model = build_system(substituted(plan, [place], [number]), system.mesh).model
+        except (ValueError, TypeError) as error:
+            raise OptionError(f"--vary {key}: wanted a number that fits the model; got {number:g}: {error}") from None
+        found.append(_responses(scenario, model, levels))
+    return Varied(key, place.unit, tuple(numbers), tuple(found))
+
+
+def _course(system: System, scenario: Scenario, j: int, path: Path) -> Course:
+    """The drug's concentration under the event table, up to the scenario's horizon."""
+    routes = dict(zip(system.drugs, system.routes, strict=True))
+    events = read_events(path, system.drugs)
+    edges, doses = to_grid(events, system.drugs, scenario.plan.horizon, routes)
+    return course(system.pharmacokinetics[j], system.routes[j], edges, doses[:, j])
