@@ -1,4 +1,4 @@
-"""The patients as numbers: one task that all share, and one vector of the system's numbers for each of them."""
+"""The patients as numbers: one task that all share, and the system of each of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from optimizer import _mesh
 from optimizer.cohort.patients import Patients
@@ -33,15 +32,13 @@ class Crowd:
 
     Attributes:
         problem: of the typical patient, who has the scenario's own numbers; limits on doses are everybody's.
-        vectors: numbers of each patient's system [P, L]; a patient who cannot be simulated has the typical one's.
-        restore: from a vector [L] to the system.
+        systems: of the patients, each leaf with a leading axis [P]; who cannot be simulated has the typical one.
         healthy: who has numbers of his or her own [P].
         failed: patients with numbers that are allowed and yet cannot be simulated, by index, with a sentence.
     """
 
     problem: Problem
-    vectors: Float[np.ndarray, "P L"]
-    restore: Callable[[Float[Array, "L"]], System]
+    systems: System
     healthy: np.ndarray
     failed: dict[int, str]
 
@@ -50,9 +47,9 @@ class Crowd:
         """The typical patient's task."""
         return self.problem.task
 
-    def of(self, vector: Float[Array, "L"]) -> Task:
+    def of(self, i: int) -> Task:
         """The task of a patient."""
-        return with_system(self.task, self.restore(vector))
+        return with_system(self.task, jax.tree.map(lambda leaf: leaf[i], self.systems))
 
 
 def with_system(task: Task, system: System) -> Task:
@@ -78,41 +75,45 @@ def build_crowd(scenario: Scenario, patients: Patients) -> Crowd:
         lambda v: build_system(substituted(plan, places, v)).mesh, values, patients, problem.task.system.mesh
     )
     problem = Problem(_meshed(problem.task, mesh), problem.rows, problem.levels)
-    own, restore = ravel_pytree(problem.task.system)
-
-    def numbers(v: Array) -> Array:
-        # The nodes are chosen outside: how many there are cannot depend on traced numbers.
-        system = build_system(substituted(plan, places, list(v)), mesh)
-        return ravel_pytree(system)[0]
-
     healthy = _without(patients.healthy, failed)
     values = np.where(healthy[:, None], values, typical)
-    crowd = Crowd(problem, np.asarray(jax.jit(jax.vmap(numbers))(jnp.asarray(values))), restore, healthy, failed)
+    # The nodes are chosen outside: how many there are cannot depend on traced numbers.
+    build = jax.jit(jax.vmap(lambda v: build_system(substituted(plan, places, list(v)), mesh)))
+    systems = jax.tree.map(np.asarray, build(jnp.asarray(values)))
     failed = failed | {
         int(i): f"patient {patients.names[i]}: wanted a tumor that stays finite; got one that does not"
-        for i in np.flatnonzero(healthy & ~_simulated(crowd))
+        for i in np.flatnonzero(healthy & ~np.asarray(_simulated(problem.task, systems)))
     }
     healthy = _without(healthy, failed)
-    return Crowd(problem, np.where(healthy[:, None], crowd.vectors, np.asarray(own)), restore, healthy, failed)
+    return Crowd(problem, _typical_where(~healthy, systems, problem.task.system), healthy, failed)
+
+
+def _typical_where(sick: np.ndarray, systems: System, typical: System) -> System:
+    def replaced(leaf: np.ndarray, own: Array) -> np.ndarray:
+        return np.where(sick.reshape(-1, *[1] * (leaf.ndim - 1)), np.asarray(own), leaf)
+
+    return jax.tree.map(replaced, systems, typical)
 
 
 def _without(healthy: np.ndarray, failed: dict[int, str]) -> np.ndarray:
     return healthy & ~np.isin(np.arange(len(healthy)), list(failed))
 
 
-def _simulated(crowd: Crowd) -> np.ndarray:
+@jax.jit
+def _simulated(task: Task, systems: System) -> Array:
     """Whether a patient's simulation gives finite numbers, and slopes, untreated and halfway up to all doses [P]."""
-    task = crowd.task
     tried = jnp.stack([task.lower, 0.5 * (task.lower + task.upper)])
 
-    def one(vector: Array) -> Array:
+    def one(system: System) -> Array:
+        own = with_system(task, system)
+
         def finite(shares: Array) -> Array:
-            (value, _), slope = jax.value_and_grad(crowd.of(vector).look, has_aux=True)(shares, jnp.ones(()))
-            return jnp.isfinite(value) & jnp.all(jnp.isfinite(slope)) & crowd.of(vector).simulate(shares).trajectory.ok
+            (value, _), slope = jax.value_and_grad(own.look, has_aux=True)(shares, jnp.ones(()))
+            return jnp.isfinite(value) & jnp.all(jnp.isfinite(slope)) & own.simulate(shares).trajectory.ok
 
         return jnp.all(jax.vmap(finite)(tried))
 
-    return np.asarray(jax.jit(lambda vectors: jax.lax.map(one, vectors, batch_size=_BATCH))(crowd.vectors))
+    return jax.lax.map(one, systems, batch_size=_BATCH)
 
 
 def _meshed(task: Task, mesh: _mesh.Mesh) -> Task:

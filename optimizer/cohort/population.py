@@ -169,7 +169,7 @@ def build_population(crowd: Crowd, risk: Risk, alpha: float, typical: Float[np.n
         raise ValueError(f"alpha: wanted at least 0 and less than 1; got {alpha}")
     if not crowd.healthy.any():
         raise ValueError("patients: wanted at least one who can be simulated; got none")
-    systems = jax.vmap(crowd.restore)(jnp.asarray(crowd.vectors))
+    systems = jax.tree.map(jnp.asarray, crowd.systems)
     share = jnp.asarray(crowd.healthy / crowd.healthy.sum())
     population = Population(crowd.task, systems, share, jnp.ones(()), risk, alpha)
     values = np.asarray(_values(population, jnp.asarray(typical)))[crowd.healthy]

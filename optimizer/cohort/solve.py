@@ -15,13 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from optimizer.cohort.crowd import Crowd
+from optimizer.cohort.crowd import Crowd, with_system
 from optimizer.objectives.progression import time_above
 from optimizer.problem import Task
 from optimizer.search.exact import satisfies, settle
 from optimizer.search.interior_point import State, start, step
 from optimizer.search.optimize import LIMIT_TOLERANCE
 from optimizer.search.starts import center
+from optimizer.simulate import System
 
 # Arrays of JAX inside a program, of NumPy outside.
 Numbers = Any
@@ -130,8 +131,24 @@ def judge(task: Task, doses: Float[Array, "K N"], factor: Array) -> Judged:
     )
 
 
+def _solve_one(task: Task, system: System, points: Array, tolerance: Array) -> Solved:
+    return solve(with_system(task, system), points, tolerance)
+
+
+def _judge_one(task: Task, system: System, doses: Array, factor: Array) -> Judged:
+    return jax.lax.map(lambda d: judge(with_system(task, system), d, factor), doses)
+
+
+# Everything that is a number is an argument: one compilation for all runs of the same shape.
+_ALONE = jax.jit(_solve_one), jax.jit(_judge_one)
+_TOGETHER = (
+    jax.jit(jax.vmap(_solve_one, (None, 0, None, None))),
+    jax.jit(jax.vmap(_judge_one, (None, 0, 0, None))),
+)
+
+
 class Solver:
-    """The programs of a crowd, each compiled once whatever the number of patients and the size of the chunks.
+    """Solves the patients of a crowd, with programs compiled once whatever their number and the size of the chunks.
 
     On a CPU every core takes the next patient that waits: patients differ in their iterations, and one who cannot be
     simulated costs nothing. On an accelerator a chunk goes through the same steps together.
@@ -163,21 +180,6 @@ class Solver:
         """A point far from every dose limit [n]."""
         return center(self.crowd.task)
 
-    @cached_property
-    def _programs(self) -> tuple[Callable[..., Solved], Callable[..., Judged]]:
-        crowd = self.crowd
-
-        def solve_one(vector: Array, points: Array, tolerance: Array) -> Solved:
-            return solve(crowd.of(vector), points, tolerance)
-
-        def judge_one(vector: Array, doses: Array, factor: Array) -> Judged:
-            return jax.lax.map(lambda d: judge(crowd.of(vector), d, factor), doses)
-
-        if self.together:
-            solve_one = jax.vmap(solve_one, (0, None, None))
-            judge_one = jax.vmap(judge_one, (0, 0, None))
-        return jax.jit(solve_one), jax.jit(judge_one)
-
     def chunk(self, first: int, size: int, tell: Callable[[int], None] = lambda done: None) -> Outcomes:
         """Patients `first` up to `first + size`, or fewer at the end; `tell` hears how many are done.
 
@@ -187,50 +189,44 @@ class Solver:
             tell: is told after each patient.
         """
         healthy = self.crowd.healthy[first : first + size]
-        vectors = self.crowd.vectors[first : first + size]
-        rows = self._lockstep(vectors, size) if self.together else self._by_core(vectors, healthy)
+        systems = jax.tree.map(lambda leaf: leaf[first : first + size], self.crowd.systems)
+        rows = self._lockstep(systems, len(healthy), size) if self.together else self._by_core(systems, healthy)
         found: list[Any] = []
         for row in rows:
             found.append(row)
             tell(len(found))
         return self._gathered(found, healthy, first)
 
-    def _by_core(self, vectors: np.ndarray, healthy: np.ndarray) -> Iterator[Any]:
-        # Compiled before there are threads, which would each do it.
-        self._warm(vectors[0])
-        pool = ThreadPoolExecutor(max(1, cores()))
-
+    def _by_core(self, systems: System, healthy: np.ndarray) -> Iterator[Any]:
         def work(i: int) -> Any:
-            return self._one(vectors[i]) if healthy[i] else None
+            return self._one(jax.tree.map(lambda leaf: leaf[i], systems)) if healthy[i] else None
 
+        if not self._is_warm:
+            # Compiled before there are threads, which would each do it.
+            self._one(jax.tree.map(lambda leaf: leaf[0], systems))
+            self._is_warm = True
+        pool = ThreadPoolExecutor(max(1, cores()))
         try:
-            yield from pool.map(work, range(len(vectors)))
+            yield from pool.map(work, range(len(healthy)))
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _warm(self, vector: np.ndarray) -> None:
-        if not self._is_warm:
-            self._one(vector)
-            self._is_warm = True
-
-    def _one(self, vector: np.ndarray) -> tuple[Any, np.ndarray, Any]:
-        solve_one, judge_one = self._programs
-        solved = jax.tree.map(np.asarray, solve_one(vector, self.points, self.tolerance))
+    def _one(self, system: System) -> tuple[Any, np.ndarray, Any]:
+        solve_one, judge_one = _ALONE
+        solved = jax.tree.map(np.asarray, solve_one(self.crowd.task, system, self.points, self.tolerance))
         doses = self._settled(solved.shares)
-        judged = judge_one(vector, np.concatenate([doses[None], self.shared]), self.factor)
+        judged = judge_one(self.crowd.task, system, np.concatenate([doses[None], self.shared]), self.factor)
         return solved, doses, jax.tree.map(np.asarray, judged)
 
-    def _lockstep(self, vectors: np.ndarray, size: int) -> Iterator[Any]:
+    def _lockstep(self, systems: System, count: int, size: int) -> Iterator[Any]:
         """All together; chunks have one size, or every new one would be compiled."""
-        solve_all, judge_all = self._programs
-        count = len(vectors)
-        padded = np.concatenate([vectors, np.repeat(vectors[:1], size - count, axis=0)])
-        solved = jax.tree.map(np.asarray, solve_all(padded, self.points, self.tolerance))
+        solve_all, judge_all = _TOGETHER
+        padded = jax.tree.map(lambda leaf: np.concatenate([leaf, np.repeat(leaf[:1], size - count, axis=0)]), systems)
+        solved = jax.tree.map(np.asarray, solve_all(self.crowd.task, padded, self.points, self.tolerance))
         doses = np.stack([self._settled(shares) for shares in solved.shares])
         shared = np.broadcast_to(self.shared, (size, *self.shared.shape))
-        judged = jax.tree.map(
-            np.asarray, judge_all(padded, np.concatenate([doses[:, None], shared], axis=1), self.factor)
-        )
+        given = np.concatenate([doses[:, None], shared], axis=1)
+        judged = jax.tree.map(np.asarray, judge_all(self.crowd.task, padded, given, self.factor))
         for i in range(count):
             yield jax.tree.map(lambda a, i=i: a[i], solved), doses[i], jax.tree.map(lambda a, i=i: a[i], judged)
 

@@ -24,6 +24,11 @@ def drawn(**cohort):
     return Scenario.from_tables(four_doses(cohort={"vary": VARY, "correlation": TOGETHER} | cohort), "drawn")
 
 
+def numbers(crowd, i):
+    """All numbers of a patient."""
+    return np.asarray(ravel_pytree(crowd.of(i).system)[0])
+
+
 def posterior(folder, **variables):
     """A file as `adose calibrate` writes it."""
     kept = {name: xr.Variable(("chain", "draw"), values, {"units": unit}) for name, (values, unit) in variables.items()}
@@ -65,10 +70,10 @@ def test_a_patient_is_the_scenario_with_these_numbers(few):
     task = Scenario.from_tables(alone, "dan").problem().task
     doses = jnp.asarray([[2.0], [0.5], [1.0], [0.0]])
     # The nodes of all patients are at least those of one.
-    assert float(crowd.of(crowd.vectors[3]).loss(doses)) == pytest.approx(float(task.loss(doses)), abs=1e-7)
-    assert crowd.of(crowd.vectors[3]).system.mesh.uniform >= task.system.mesh.uniform
+    assert float(crowd.of(3).loss(doses)) == pytest.approx(float(task.loss(doses)), abs=1e-7)
+    assert crowd.of(3).system.mesh.uniform >= task.system.mesh.uniform
     own = ravel_pytree(task.system.model)[0]
-    assert np.array_equal(ravel_pytree(crowd.of(crowd.vectors[3]).system.model)[0], own)
+    assert np.array_equal(ravel_pytree(crowd.of(3).system.model)[0], own)
 
 
 @pytest.mark.parametrize("name", ["competing_clones", "her2_lapatinib_pi3k", "docetaxel_neutropenia"])
@@ -81,8 +86,7 @@ def test_every_key_of_a_shipped_scenario_reaches_the_numbers(name):
     vary = [{"key": place.key, "distribution": "normal", "cv": 0.01} for place in chosen]
     scenario = Scenario.from_tables(base.resolved()["scenario"] | {"cohort": {"vary": vary}}, name)
     crowd = build_crowd(scenario, load_patients(scenario, 2, seed=0))
-    typical = np.asarray(ravel_pytree(crowd.task.system)[0])
-    assert np.count_nonzero(crowd.vectors[0] != typical) >= len(chosen)
+    assert np.count_nonzero(numbers(crowd, 0) != ravel_pytree(crowd.task.system)[0]) >= len(chosen)
 
 
 def test_who_cannot_be_simulated_has_the_typical_numbers(few):
@@ -93,10 +97,10 @@ def test_who_cannot_be_simulated_has_the_typical_numbers(few):
     # Nobody waits for eve's steps.
     assert crowd.task.system.mesh.panels < 100
     assert crowd.healthy.tolist() == [True, True, False, True, False, True, True]
-    typical = np.asarray(ravel_pytree(crowd.task.system)[0])
-    assert np.array_equal(crowd.vectors[2], typical)
-    assert np.array_equal(crowd.vectors[4], typical)
-    assert np.isfinite(crowd.vectors).all()
+    typical = ravel_pytree(crowd.task.system)[0]
+    assert np.array_equal(numbers(crowd, 2), typical)
+    assert np.array_equal(numbers(crowd, 4), typical)
+    assert all(np.isfinite(numbers(crowd, i)).all() for i in range(7))
 
 
 def test_draws_of_a_posterior_come_in_its_units(tmp_path):
