@@ -10,13 +10,15 @@ import typer
 
 from optimizer._directory import check_place, whole
 from optimizer.analysis.intervals import Response
+from optimizer.analysis.verify import Line, verify
 from optimizer.analysis.window import SETTLED, OptionError, Windows, windows
 from optimizer.console import USAGE, number, say, table
-from optimizer.report import to_text, window_document
+from optimizer.report import to_text, verified_document, window_document
 from optimizer.scenario import Scenario
 from optimizer.status import DISCLAIMER
 
 MARKER = "window.json"
+DIFFERS = 1
 
 
 def run_window(
@@ -91,3 +93,24 @@ def _spans(response: Response) -> str:
         if i.sign < 0
     ]
     return ", ".join(spans) or "no level"
+
+
+def run_verify(json: bool) -> int:
+    """Recompute the published numbers and print a line each."""
+    lines = verify((lambda _: None) if json else (lambda line: typer.echo(_sentence(line))))
+    if json:
+        typer.echo(to_text(verified_document([line.to_json() for line in lines])), nl=False)
+    good = sum(line.passed for line in lines)
+    say(f"{good} of {len(lines)} pass.\n{DISCLAIMER}")
+    return 0 if good == len(lines) else DIFFERS
+
+
+def _sentence(line: Line) -> str:
+    """pass or FAIL, quantity, published number, ours, their difference, source."""
+    parts = [f"{'pass' if line.passed else 'FAIL'}  {line.quantity}"]
+    if line.published is not None:
+        parts.append(f"published {line.published:.10g}")
+    parts.append(f"ours {line.reason or 'none'}" if line.ours is None else f"ours {line.ours:.10g}")
+    if line.difference is not None:
+        parts.append(f"difference {line.difference:+.1e} (at most {line.tolerance:.0e})")
+    return "; ".join([*parts, *([line.source] if line.source else [])])

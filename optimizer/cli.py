@@ -216,3 +216,12 @@ def window(
         from optimizer.analysis_commands import run_window
 
         raise typer.Exit(run_window(file, drug, at, vary, schedule, out, json, allow_code))
+
+
+@app.command()
+def verify(json: Json = False) -> None:
+    """Recompute published numbers and simulate every shipped scenario; exit code 1 when one differs."""
+    with session():
+        from optimizer.analysis_commands import run_verify
+
+        raise typer.Exit(run_verify(json))

@@ -86,6 +86,14 @@ def window_document(scenario: Scenario, body: Mapping[str, Any]) -> dict[str, An
     return {**_head(scenario), **body, **_tail(scenario.seed)}
 
 
+def verified_document(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A document without a scenario, of published numbers beside ours."""
+    status = "verified" if all(line["passed"] for line in lines) else "differs"
+    head = {"format": FORMAT, "research_use_only": DISCLAIMER, "status": status}
+    tail = _tail(0)
+    return {**head, "numbers": list(lines), "versions": tail["versions"], "device": tail["device"]}
+
+
 def document(
     scenario: Scenario, report: Report | None, entries: Sequence[Entry], came_to: Outcome | None
 ) -> dict[str, Any]:
