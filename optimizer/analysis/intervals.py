@@ -137,7 +137,7 @@ def root(function: Callable[[float], float], low: float, high: float) -> float:
     """Zero of a function between two places where its sign differs, or is lost in rounding."""
     first, last = function(low), function(high)
     if first * last < 0.0:
-        return float(brentq(function, low, high, xtol=1e-300, rtol=_WIDTH, maxiter=500))
+        return float(brentq(function, low, high, xtol=1e-300, rtol=_WIDTH, maxiter=500))  # type: ignore[arg-type]
     return low if abs(first) < abs(last) else high
 
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optimizer._axes import Scalar
 from optimizer.analysis.intervals import Interval, Response, root
 from optimizer.pharmacology.base import AbstractPK
 
@@ -57,7 +58,7 @@ class Course:
 
 
 @eqx.filter_jit
-def _level(pk: AbstractPK, state: jax.Array, rate: jax.Array, tau: jax.Array) -> jax.Array:
+def _level(pk: AbstractPK, state: jax.Array, rate: jax.Array, tau: jax.Array) -> Scalar:
     return pk.concentration(pk.evolve(state, rate, tau), rate)
 
 
@@ -108,9 +109,14 @@ def _crossings(given: Course, k: int, length: float, limit: float) -> list[float
 
 
 def warnings(given: Course, response: Response, drug: str, unit: str) -> list[str]:
-    """A sentence where troughs lie in an interval in which the clone grows, or levels fall through one."""
+    """A sentence where troughs lie in an interval in which the clone grows, or levels fall through one.
+
+    None for a clone that no level makes shrink: its intervals say that already.
+    """
     troughs, peaks = given.troughs, given.peaks
-    said = []
+    said: list[str] = []
+    if not any(interval.sign < 0 for interval in response.intervals):
+        return said
     for interval in response.intervals:
         if interval.sign <= 0 or not troughs.size:
             continue

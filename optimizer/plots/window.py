@@ -51,10 +51,11 @@ def growth(ax: Axes, found: Windows) -> Axes:
     if found.course is not None:
         low, high = float(found.course.conc.min()), float(found.course.conc.max())
         ax.axvspan(max(low, conc[0]), max(high, conc[0]), color=GREY, alpha=0.15, lw=0, label="levels of the schedule")
-    start = rates[0][np.isfinite(rates[0])]
     # Rates that fall without end would leave the zeros no room.
-    floor = -3.0 * max(float(np.abs(start).max(initial=0.0)), 1e-9)
-    ax.set_ylim(bottom=max(ax.get_ylim()[0], floor))
+    most, least = max(float(rates.max()), 0.0), min(float(rates.min()), 0.0)
+    least = max(least, -3.0 * max(float(np.abs(rates[0]).max()), 1e-9))
+    room = 0.06 * max(most - least, 1e-9)
+    ax.set_ylim(least - room, most + room)
     ax.set_xscale("log")
     ax.set_xlim(conc[0], conc[-1])
     log_axis(ax, "x")

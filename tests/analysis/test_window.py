@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import brentq
@@ -182,6 +183,25 @@ def test_clones_of_the_tumor_with_crowding_and_a_pump():
     assert pumped.crossings == pytest.approx([wanted], rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    "name", ["crc_caf_cetuximab_mg", "pgp_efflux_inhibitor", "immune_checkpoint", "bistable_general"]
+)
+def test_held_growth_is_what_the_equations_say_once_the_fast_factors_rest(name):
+    """The vector field at the held state: clones that none feeds grow at just that rate, and G and the pump stay."""
+    system = Scenario.load(ROOT / "scenarios" / f"{name}.toml").system()
+    model, conc = system.model, jnp.full(len(system.drugs), 0.3)
+    held = model.held_states(conc)
+    state = model.initial_state()._replace(mechanisms=held)
+    slope = model.vector_field(0.0, state, conc)
+    fed = np.array(model.fed or [False] * len(model.names))
+    assert not fed.all()
+    growth = np.asarray(model.held_growth(conc))
+    assert np.asarray(slope.log_cells)[~fed] == pytest.approx(growth[~fed], rel=1e-12)
+    for one in slope.mechanisms:
+        for fast in ("growth_factor", "pump"):
+            assert float(getattr(one, fast, 0.0)) == pytest.approx(0.0, abs=1e-9)
+
+
 def test_a_dip_between_grid_points_and_a_clone_without_effect_are_seen():
     def growth(conc):
         dip = (np.log(np.maximum(conc, 1e-300)) - 0.123) ** 2 - 1e-6
@@ -251,6 +271,15 @@ def test_a_figure_for_every_clone_and_number(caf):
     assert axes[2].get_xlabel() == "anti-EGF [mg/L]"
     assert [text.get_text() for text in axes[2].get_xticklabels()] == ["0", "0.45"]
     assert [text.get_text() for text in axes[0].texts] == ["0.8616"]
+
+
+def test_a_figure_of_clones_that_no_level_stops_and_of_rates_without_a_floor():
+    found = windows(Scenario.load(ROOT / "scenarios" / "docetaxel_neutropenia.toml"))
+    low, high = window_figure(found).axes[0].get_ylim()
+    assert -0.1 < low < 0.0 < high < 0.03
+    alone = windows(Scenario.load(ROOT / "scenarios" / "immune_checkpoint.toml"), "pembrolizumab")
+    assert [r.crossings for r in alone.clones] == [(), ()]
+    assert window_figure(alone).axes[0].get_xlim() == (1e-2, 1e2)
 
 
 @pytest.mark.parametrize(
