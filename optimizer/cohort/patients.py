@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from optimizer.scenario import Scenario, ScenarioError
-from optimizer.scenario.keys import Place, find
+from optimizer.scenario.keys import Place, find, places
 from optimizer.scenario.plan import CohortPlan
 from optimizer.scenario.quantities import QuantityError, parse_quantity, parse_unit
 
@@ -203,23 +203,40 @@ def _of_posterior(scenario: Scenario, path: Path, count: int, seed: int) -> tupl
             draws = group.load()
     except (OSError, ValueError, KeyError) as error:
         raise ScenarioError([f"{file}: wanted NetCDF with a group posterior; got: {str(error)[:80]}"]) from None
-    places, columns, ignored = [], [], []
+    found, columns, ignored = [], [], []
     for name, variable in ((str(name), variable) for name, variable in draws.data_vars.items()):
-        try:
-            place = find(scenario.plan.model, scenario.plan.drugs, name if "." in name else f"model.{name}")
-        except QuantityError:
+        meant = _meant(scenario, name) if variable.dims == ("chain", "draw") else []
+        if not meant:
             ignored.append(name)
-            continue
-        if variable.dims != ("chain", "draw"):
-            ignored.append(name)
-            continue
-        places.append(place)
-        columns.append(_converted(variable.to_numpy().ravel(), place, str(variable.attrs.get("units", "1")), file))
-    if not places:
+        for place in meant:
+            found.append(place)
+            columns.append(_converted(variable.to_numpy().ravel(), place, str(variable.attrs.get("units", "1")), file))
+    if not found:
         got = ", ".join(ignored) or "none"
         raise ScenarioError([f"{file}: wanted draws of a number of the scenario's model, such as ec50_max; got {got}"])
     table = np.stack(columns, axis=1)
-    return tuple(places), table[_picks(count, seed, len(table))]
+    return tuple(found), table[_picks(count, seed, len(table))]
+
+
+def _meant(scenario: Scenario, name: str) -> list[Place]:
+    """Where a parameter of a fit stands in the scenario; nowhere when it is no number of its model.
+
+    Cells of a fit are those of the first clone, and of every further clone that has the same number; a clone with a
+    number of its own keeps it.
+    """
+    plan = scenario.plan
+    if name.startswith("model.") or "." not in name:
+        name = name.removeprefix("model.")
+        known = {place.key: place for place in places(plan.model, plan.drugs)}
+        of_clones = [known.get(f"model.clone[{i}].{name}") for i in range(len(plan.model.clones))]
+        first = of_clones[0] if of_clones else None
+        if len(of_clones) > 1 and first is not None:
+            return [place for place in of_clones if place is not None and place.value == first.value]
+        name = f"model.{name}"
+    try:
+        return [find(plan.model, plan.drugs, name)]
+    except QuantityError:
+        return []
 
 
 def _picks(count: int, seed: int, draws: int) -> np.ndarray:

@@ -116,6 +116,16 @@ def test_draws_of_a_posterior_come_in_its_units(tmp_path):
     assert np.array_equal(load_patients(again, 50, seed=0).values, patients.values)
 
 
+def test_draws_go_to_the_clones_without_a_number_of_their_own(tmp_path):
+    draws = np.linspace(1.0, 2.0, 20).reshape(2, 10)
+    path = posterior(tmp_path, ec50_max=(draws, "mg/L"), hill=(draws, "1"))
+    patients = load_patients(Scenario.load("scenarios/crc_caf_cetuximab.toml"), 9, seed=0, posterior=path)
+    # The resistant clone of that file has an EC50 of its own, and the other's steepness.
+    keys = ["model.clone[0].ec50_max", "model.clone[0].hill", "model.clone[1].hill"]
+    assert [place.key for place in patients.places] == keys
+    assert (patients.values[:, 1] == patients.values[:, 2]).all()
+
+
 def test_what_calibrate_writes_is_read(tmp_path):
     from optimizer.calibrate import calibrate
 
