@@ -10,8 +10,9 @@ import typer
 
 from optimizer._directory import check_place, whole
 from optimizer.analysis.intervals import Response
+from optimizer.analysis.options import OptionError
 from optimizer.analysis.verify import Line, verify
-from optimizer.analysis.window import SETTLED, OptionError, Windows, windows
+from optimizer.analysis.window import SETTLED, Windows, windows
 from optimizer.console import USAGE, number, say, table
 from optimizer.report import to_text, verified_document, window_document
 from optimizer.scenario import Scenario

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optimizer._fields import FieldInfo
 from optimizer.analysis.intervals import HIGHEST, LOWEST, Response, responses
 from optimizer.analysis.levels import Course, course, shares, warnings
+from optimizer.analysis.options import OptionError, levels_of, numbers_of, split
 from optimizer.event_tables import read_events
 from optimizer.events import to_grid
 from optimizer.mechanisms.stroma import Stroma
@@ -26,7 +25,6 @@ from optimizer.pharmacology.roles import Inhibitor
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.scenario.build import build_system
 from optimizer.scenario.faults import one_of
-from optimizer.scenario.fields import read_quantity
 from optimizer.scenario.keys import find, substituted
 from optimizer.scenario.quantities import QuantityError
 from optimizer.simulate import System
@@ -35,12 +33,6 @@ SETTLED = (
     "growth factor and pump as the held levels have them; cells, stromal cells and immune effectors as at the start; "
     "cells that arrive from other clones are not counted"
 )
-_LEVEL = FieldInfo("", "", minimum=0.0)
-_BARE = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-
-
-class OptionError(ValueError):
-    """An option of the command line that was refused; the text is one sentence for the user."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +201,7 @@ def windows(
     others = {name: unit for name, unit in units.items() if name != own}
     held = dict.fromkeys(others, 0.0)
     for text in at:
-        name, (value, *_) = _assigned("--at", text, others, single=True)
+        name, (value, *_) = levels_of("--at", text, others, single=True)
         held[name] = value
     levels = _Levels(np.array([held.get(name, 0.0) for name in system.drugs]), j)
     clones = _responses(scenario, system.model, levels)
@@ -234,35 +226,6 @@ def _which(system: System, scenario: Scenario, drug: str | None) -> int:
         return system.drugs.index(drug)
     kinds = [part.role.cls for part in scenario.plan.drugs]
     return kinds.index(Inhibitor) if Inhibitor in kinds else 0
-
-
-def _split(option: str, text: str) -> tuple[str, list[str]]:
-    """KEY and values of KEY=A,B,C; bare numbers take the unit of the last value."""
-    key, equals, rest = text.partition("=")
-    values = [value.strip() for value in rest.split(",")]
-    if not (equals and key.strip() and all(values)):
-        raise OptionError(f'{option}: wanted KEY=VALUE, as in "drug[0].potency=1,2"; got "{text}"')
-    number = _BARE.match(values[-1])
-    unit = values[-1][number.end() :] if number else ""
-    return key.strip(), [value + unit if _BARE.fullmatch(value) else value for value in values]
-
-
-def _assigned(option: str, text: str, others: Mapping[str, str], single: bool = False) -> tuple[str, list[float]]:
-    """Name and levels of another drug."""
-    name, values = _split(option, text)
-    if name not in others:
-        known = one_of(list(others), name) if others else f'wanted another drug; got "{name}" and no other drug'
-        raise OptionError(f"{option}: {known}")
-    if single and len(values) > 1:
-        raise OptionError(f'{option} {name}: wanted one level; got "{text}"')
-    return name, _numbers(f"{option} {name}", values, _LEVEL, others[name])
-
-
-def _numbers(place: str, values: Sequence[str], info: FieldInfo, unit: str) -> list[float]:
-    try:
-        return [read_quantity(value, info, unit) for value in values]
-    except QuantityError as error:
-        raise OptionError(f"{place}: {error}") from None
 
 
 def _responses(scenario: Scenario, model: AbstractModel, levels: _Levels) -> tuple[Response, ...]:
@@ -304,9 +267,9 @@ def _critical(model: AbstractModel, levels: _Levels, clones: int) -> tuple[Criti
 
 def _vary(scenario: Scenario, system: System, levels: _Levels, text: str, others: Mapping[str, str]) -> Varied:
     """Windows at each value of a number; a model of the same shape, so that nothing is compiled again."""
-    key, values = _split("--vary", text)
+    key, values = split("--vary", text)
     if key in others:
-        _, numbers = _assigned("--vary", text, others)
+        _, numbers = levels_of("--vary", text, others)
         n, found = system.drugs.index(key), []
         for number in numbers:
             base = levels.base.copy()
@@ -319,7 +282,7 @@ def _vary(scenario: Scenario, system: System, levels: _Levels, text: str, others
     except QuantityError as error:
         also = f" (or another drug: {', '.join(others)})" if others else ""
         raise OptionError(f"--vary: {error}{also}") from None
-    numbers = _numbers(f"--vary {key}", values, place.info, place.unit)
+    numbers = numbers_of(f"--vary {key}", values, place.info, place.unit)
     found = []
     for number in numbers:
         try:
