@@ -15,7 +15,7 @@ from optimizer.scenario.check_cohort import check_cohort
 from optimizer.scenario.check_model import check_model
 from optimizer.scenario.check_parts import Context, check_constraints, check_drugs
 from optimizer.scenario.check_regimens import check_decision, check_regimens
-from optimizer.scenario.faults import Faults, explain
+from optimizer.scenario.faults import Faults, explain, one_of
 from optimizer.scenario.fields import Sizes
 from optimizer.scenario.plan import Model, Part, Plan
 from optimizer.scenario.quantities import QuantityError, parse_quantity
@@ -125,6 +125,12 @@ def _fits_model(context: Context, part: Part, model: Model) -> None:
 
 def _has_observables(context: Context, path: str, part: Part, model: Model) -> None:
     """A fault where the model does not tell what a term or limit reads."""
+    named, known = part.values.get("observable"), model.observables
+    if named is not None and known is not None and named not in known:
+        said = (
+            one_of(known, named) if known else f'wanted a model with observables; got the kind "{model.kind}" without'
+        )
+        context.faults.add(f"{path}.observable", said)
     needs: tuple[str, ...] = getattr(part.cls, "needs", ())
     if model.observables is not None and not set(needs) <= set(model.observables):
         tells = [kind for kind, cls in classes("mechanism").items() if set(needs) <= set(cls.observable_names)]

@@ -43,8 +43,8 @@ def scene():
 
 
 def built(cls):
-    """A term or state limit; drugs are asked for by number."""
-    return make(cls, np.random.default_rng(1), {"drug": 0})
+    """A term or state limit; drugs are asked for by number, a quantity that the model reports by its name."""
+    return make(cls, np.random.default_rng(1), {"drug": 0, "observable": "effectors"})
 
 
 def test_all_observables_are_there():

@@ -1,0 +1,25 @@
+"""Most cancer cells at the end, relative to the start."""
+
+from typing import ClassVar
+
+import jax.numpy as jnp
+
+from optimizer._axes import Scalar
+from optimizer._fields import parameter
+from optimizer.constraints.base import AbstractStateLimit, Reading
+from optimizer.objectives.base import Scene
+
+
+class FinalCeiling(AbstractStateLimit):
+    """N(T) <= factor N(0) at the horizon T, whatever happens before; the excess is on a log scale."""
+
+    kind: ClassVar[str] = "final_ceiling"
+    factor: Scalar = parameter(unit="1", doc="most cells at the end as a multiple of those at the start", positive=True)
+
+    def read(self, scene: Scene) -> Reading:
+        burden = scene.trajectory.burden
+        limit = self.factor * burden[0]
+        excess = jnp.log(burden[-1] / limit)
+        # A limit is read at every saved time: before the end it never binds.
+        idle = jnp.full(burden.shape, jnp.minimum(excess, 0.0) - 1.0)
+        return Reading(idle.at[-1].set(excess), burden[-1], limit)
