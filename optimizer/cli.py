@@ -167,7 +167,7 @@ def calibrate(
 @app.command()
 def cohort(
     file: File,
-    patients: Annotated[int | None, typer.Option(min=1, help="how many; all of a table when left out")] = None,
+    patients: Annotated[int | None, typer.Option(min=1, help="how many; else all of a table, or 100")] = None,
     posterior: Annotated[
         Path | None, typer.Option(help="draws by adose calibrate (NetCDF)", show_default=False)
     ] = None,

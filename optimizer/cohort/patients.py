@@ -20,6 +20,8 @@ from optimizer.scenario.quantities import QuantityError, parse_quantity, parse_u
 
 _HEADER = re.compile(r"(.*?)\s*\[([^\[\]]*)\]")
 _NAME = "patient"
+# Patients where nobody says how many.
+DRAWN = 100
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,12 @@ def load_patients(scenario: Scenario, count: int | None, seed: int, posterior: P
 
     Args:
         scenario: with a [cohort] table, unless a posterior is given.
-        count: how many, P; a table's own number when left out.
+        count: how many, P; a table's own number when left out, or `DRAWN`.
         seed: of the numbers that are drawn; a patient's numbers depend on the seed and on its index alone.
         posterior: file of draws in place of what [cohort] says.
 
     Raises:
-        ScenarioError: no [cohort], no number of patients, a file that cannot be read, or keys that are unknown.
+        ScenarioError: no [cohort], a file that cannot be read, or keys that are unknown.
     """
     plan = CohortPlan(posterior=str(posterior)) if posterior is not None else scenario.plan.cohort
     if plan is None:
@@ -67,14 +69,13 @@ def load_patients(scenario: Scenario, count: int | None, seed: int, posterior: P
     folder = Path() if posterior is not None else scenario.folder
     if plan.table is not None:
         places, values, names = _of_table(scenario, folder / plan.table, count)
-    elif count is None:
-        raise ScenarioError(["--patients: wanted how many patients to draw; got none"])
     elif plan.posterior is not None:
-        places, values = _of_posterior(scenario, folder / plan.posterior, count, seed)
-        names = _numbered(count)
+        places, values = _of_posterior(scenario, folder / plan.posterior, count or DRAWN, seed)
+        names = _numbered(len(values))
     else:
         places = tuple(find(scenario.plan.model, scenario.plan.drugs, vary.key) for vary in plan.vary)
-        values, names = _drawn(plan, places, count, seed), _numbered(count)
+        values = _drawn(plan, places, count or DRAWN, seed)
+        names = _numbered(len(values))
     return Patients(places, values, names, _faults(places, values, names))
 
 

@@ -51,6 +51,7 @@ def test_a_patients_numbers_belong_to_its_index_and_the_seed():
     many, few = load_patients(drawn(), 40, seed=1), load_patients(drawn(), 7, seed=1)
     assert (many.values[:7] == few.values).all()
     assert (load_patients(drawn(), 7, seed=2).values != few.values).all()
+    assert len(load_patients(drawn(), None, seed=1).names) == 100
 
 
 def test_a_correlation_of_one_leaves_one_number():
@@ -160,8 +161,8 @@ def test_other_faults_are_sentences(tmp_path, few):
         load_patients(plain, 3, seed=0)
     with pytest.raises(ScenarioError, match="wanted at least 9 rows, one a patient; got 7"):
         load_patients(few, 9, seed=0)
-    with pytest.raises(ScenarioError, match="--patients: wanted how many patients to draw; got none"):
-        load_patients(drawn(), None, seed=0)
+    with pytest.raises(ScenarioError, match="--patients: wanted at least 1; got 0"):
+        load_patients(drawn(), 0, seed=0)
     with pytest.raises(ScenarioError, match="wanted a NetCDF file as adose calibrate writes it; got nothing there"):
         load_patients(plain, 3, seed=0, posterior=tmp_path / "none.nc")
     (tmp_path / "text.nc").write_text("no")
