@@ -90,8 +90,8 @@ class FreeBoundaryGame(opt.AbstractModel):
         return jnp.zeros_like(y.glycolytic)
 
     def fastest_rate(self) -> Scalar:
-        # The two shares turn about each other at a rate below 1/3.
-        return self.longest / 3.0
+        # The two shares turn about each other at a rate below 1.
+        return self.longest
 
     def observables(self, y: State, conc: Float[Array, "N"]) -> dict[str, Array]:
         cost = conc[0] + self.patience * self.duration(conc)
