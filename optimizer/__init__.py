@@ -32,11 +32,13 @@ if TYPE_CHECKING:
     from optimizer.problem import Problem as Problem
     from optimizer.problem import Regimen as Regimen
     from optimizer.problem import Report as Report
+    from optimizer.problem import Rule as Rule
     from optimizer.report import write_run as write_run
     from optimizer.scenario import Scenario as Scenario
     from optimizer.scenario import ScenarioError as ScenarioError
     from optimizer.search.optimize import optimize as optimize
     from optimizer.search.result import Result as Result
+    from optimizer.search.tune import tune as tune
     from optimizer.simulate import Grid as Grid
     from optimizer.simulate import System as System
     from optimizer.simulate import Trajectory as Trajectory
@@ -53,11 +55,12 @@ _HOMES = {
     "optimizer.pharmacology.base": ("AbstractPK",),
     "optimizer.policies.base": ("AbstractPolicy",),
     "optimizer.policies.schedule": ("Schedule",),
-    "optimizer.problem": ("Problem", "Regimen", "Report"),
+    "optimizer.problem": ("Problem", "Regimen", "Report", "Rule"),
     "optimizer.report": ("write_run",),
     "optimizer.scenario": ("Scenario", "ScenarioError"),
     "optimizer.search.optimize": ("optimize",),
     "optimizer.search.result": ("Result",),
+    "optimizer.search.tune": ("tune",),
     "optimizer.simulate": ("Grid", "System", "Trajectory", "rollout"),
     "optimizer.status": ("Status",),
 }

@@ -34,6 +34,7 @@ from optimizer.search.audit import audit
 from optimizer.search.multistart import Progress
 from optimizer.search.optimize import optimize
 from optimizer.search.result import Result
+from optimizer.search.tune import tune
 from optimizer.simulate import Grid
 from optimizer.status import DISCLAIMER, Status
 
@@ -51,16 +52,21 @@ def run_optimize(
     place = Path("runs") / scenario.name if out is None else out
     check_place(place, MARKER)
     problem = scenario.problem()
+    rule = scenario.rule()
+    how: dict[str, Any] = {
+        "seed": scenario.seed if seed is None else seed,
+        "restarts": scenario.restarts if restarts is None else restarts,
+        "tolerance": scenario.tolerance,
+    }
     with progress() as tell:
-        result = optimize(
-            problem,
-            seed=scenario.seed if seed is None else seed,
-            restarts=scenario.restarts if restarts is None else restarts,
-            tolerance=scenario.tolerance,
-            progress=tell,
-        )
+        if rule is None:
+            result, written_rule = optimize(problem, **how, progress=tell), []
+        else:
+            result = tune(problem, rule, **how, progress=tell)
+            named = f"{rule.policy.kind} as written"
+            written_rule = [Regimen(named, problem.limited(rule.policy), problem.task.grid)]
         tell(Progress("compare and write", 0, 1, result.audit.report.total))
-        entries = compare(problem, scenario.regimens(), result, scenario.progression_factor)
+        entries = compare(problem, [*written_rule, *scenario.regimens()], result, scenario.progression_factor)
         if result.status in _NOTHING_TO_WRITE:
             document = run_document(scenario, result, entries)
         else:
@@ -77,6 +83,12 @@ def run_optimize(
 def _print_result(scenario: Scenario, result: Result, entries: tuple[Entry, ...]) -> None:
     report, units = result.audit.report, scenario.dose_units
     _print_report(scenario.title, report)
+    if result.tuned is not None:
+        t = result.tuned
+        ranges = [f"{number(low)} to {number(high)}" for low, high in zip(t.lower, t.upper, strict=True)]
+        columns = zip(t.names, t.values, t.written, ranges, strict=True)
+        rows = [[name, number(float(best)), number(float(before)), ends] for name, best, before, ends in columns]
+        table(f"The rule: {t.kind}", ["number", "best", "as written", "range"], rows)
     if result.status not in _NOTHING_TO_WRITE:
         edges, drugs = np.asarray(result.problem.task.grid.edges), result.problem.task.system.drugs
         rows = [
@@ -107,7 +119,7 @@ def run_simulate(file: Path, schedule: Path | None, regimen: str | None, json: b
             say(f'--regimen: wanted one of {names}; got "{regimen}"')
             return USAGE
         chosen = known[regimen]
-    trajectory, report = problem.simulate(chosen.policy, chosen.grid)
+    trajectory, report = problem.simulate(problem.delivered(chosen.policy), chosen.grid)
     system = problem.task.system
     came_to = outcome(trajectory, chosen.grid, system.drugs, system.routes, scenario.progression_factor)
     entry = Entry(chosen.name, chosen.grid, trajectory, report, came_to)

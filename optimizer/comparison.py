@@ -92,7 +92,7 @@ def compare(
 
 
 def _entry(problem: Problem, regimen: Regimen, factor: float) -> Entry:
-    trajectory, report = problem.simulate(regimen.policy, regimen.grid)
+    trajectory, report = problem.simulate(problem.delivered(regimen.policy), regimen.grid)
     system = problem.task.system
     came_to = outcome(trajectory, regimen.grid, system.drugs, system.routes, factor)
     return Entry(regimen.name, regimen.grid, trajectory, report, came_to)

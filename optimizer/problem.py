@@ -20,6 +20,7 @@ from optimizer.constraints.base import (
 )
 from optimizer.objectives.base import Objective, Scene
 from optimizer.policies.base import AbstractPolicy
+from optimizer.policies.limited import Limited
 from optimizer.policies.schedule import Schedule
 from optimizer.simulate import Grid, System, Trajectory, rollout
 
@@ -95,6 +96,30 @@ class Regimen(NamedTuple):
     name: str
     policy: AbstractPolicy
     grid: Grid
+
+
+class Rule(NamedTuple):
+    """A policy with numbers left open: which ones do best?
+
+    Attributes:
+        policy: with the numbers as they were written.
+        names: of the open ones [P].
+        lower: smallest value of each [P].
+        upper: largest value of each [P].
+    """
+
+    policy: AbstractPolicy
+    names: tuple[str, ...]
+    lower: Float[np.ndarray, "P"]
+    upper: Float[np.ndarray, "P"]
+
+    def written(self) -> np.ndarray:
+        """The open numbers as they were written [P]."""
+        return np.array([float(getattr(self.policy, name)) for name in self.names])
+
+    def with_numbers(self, values: Float[Array, "P"]) -> AbstractPolicy:
+        """The policy with other numbers [P]."""
+        return eqx.tree_at(lambda p: tuple(getattr(p, name) for name in self.names), self.policy, tuple(values))
 
 
 @dataclass(frozen=True)
@@ -229,6 +254,20 @@ class Problem:
     def loss(self, doses: Doses) -> Scalar:
         """The objective of a schedule on the decision grid; differentiable."""
         return self.task.loss(doses)
+
+    def delivered(self, policy: AbstractPolicy) -> AbstractPolicy:
+        """A rule on any grid whose doses come in the levels that are allowed; listed doses stay as they are."""
+        if isinstance(policy, Schedule) or not self.levels:
+            return policy
+        drugs = self.task.system.drugs
+        return Limited(policy, jnp.zeros((1, len(drugs))), jnp.full((1, len(drugs)), jnp.inf), self._levels())
+
+    def limited(self, policy: AbstractPolicy) -> AbstractPolicy:
+        """A rule on the decision grid whose doses obey every limit on single doses."""
+        return Limited(policy, jnp.asarray(self.lower), jnp.asarray(self.upper), self._levels())
+
+    def _levels(self) -> tuple[Array, ...]:
+        return tuple(jnp.asarray(self.levels.get(drug, np.zeros(0))) for drug in self.task.system.drugs)
 
     def simulate(self, policy: AbstractPolicy, grid: Grid | None = None) -> tuple[Trajectory, Report]:
         """Trajectory and report of a policy, on its own grid of decisions when one is given."""

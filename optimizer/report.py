@@ -50,8 +50,9 @@ def run_document(scenario: Scenario, result: Result, entries: Sequence[Entry]) -
     bound = {"bound": None if limit is None else limit.to_json(own.outcome.time_to_progression_day)}
     given = arcs(own.trajectory, own.grid, task.system.drugs, np.asarray(task.scale))
     structure = {"arcs": [arc.to_json() for arc in given]}
+    rule = {} if result.tuned is None else {"policy": result.tuned.to_json()}
     audit, search = {"audit": _audit(result.audit)}, {"search": _search(result.search)}
-    return {**_head(scenario), **head, **body, **bound, **structure, **audit, **search, **_tail(result.seed)}
+    return {**_head(scenario), **head, **body, **bound, **rule, **structure, **audit, **search, **_tail(result.seed)}
 
 
 def simulated_document(scenario: Scenario, entry: Entry, checked: Audit) -> dict[str, Any]:

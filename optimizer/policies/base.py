@@ -43,7 +43,7 @@ class AbstractPolicy(eqx.Module):
     def decide(self, memory: Any, observation: Observation) -> tuple[Float[Array, "N"], Any]:
         """Doses of the interval that begins (amounts for a bolus, rates for an infusion), and the new memory."""
 
-    def smooth(self, temperature: float) -> "AbstractPolicy":
+    def smooth(self, temperature: Scalar) -> "AbstractPolicy":
         """The policy with decisions a gradient can follow; tends to the policy as the temperature goes from 1 to 0."""
         return self
 
@@ -58,8 +58,8 @@ class AbstractFeedback(AbstractPolicy):
     noise: AbstractVar[Scalar]
     delay: AbstractVar[int]
     seed: AbstractVar[int]
-    # Width of a decision in units of the logarithm of the burden; zero is the hard rule.
-    width: AbstractVar[float]
+    # Width of a decision in units of the logarithm of the burden; None is the hard rule.
+    width: AbstractVar[Scalar | None]
 
     @abstractmethod
     def start(self) -> Any:
@@ -85,12 +85,12 @@ class AbstractFeedback(AbstractPolicy):
 
     def over(self, log_burden: Scalar, level: Scalar) -> Scalar:
         """1 where the burden is above a level, 0 below it; a sigmoid where the policy is smooth."""
-        if self.width == 0.0:
+        if self.width is None:
             return (log_burden > level).astype(log_burden.dtype)
         return jax.nn.sigmoid((log_burden - level) / self.width)
 
-    def smooth(self, temperature: float) -> "AbstractPolicy":
-        return eqx.tree_at(lambda p: p.width, self, 0.1 * temperature)
+    def smooth(self, temperature: Scalar) -> "AbstractPolicy":
+        return eqx.tree_at(lambda p: p.width, self, 0.1 * temperature, is_leaf=lambda leaf: leaf is None)
 
 
 def blend(weight: Scalar, one: Scalar, other: Scalar) -> Scalar:

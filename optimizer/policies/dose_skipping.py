@@ -23,7 +23,7 @@ class DoseSkipping(AbstractFeedback):
     noise: Scalar = parameter(unit="1", doc="sd of the logarithm of a measured burden", default=0.0, minimum=0.0)
     delay: int = setting(doc="visits by which measurements are late", unit="1", default=0, minimum=0)
     seed: int = setting(doc="of the noise", unit="1", default=0, minimum=0)
-    width: float = 0.0
+    width: Scalar | None = None
 
     def start(self) -> Any:
         return jnp.asarray(-jnp.inf)

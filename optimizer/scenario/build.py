@@ -20,6 +20,7 @@ from optimizer.objectives.base import Objective
 from optimizer.pharmacology.interactions import Bliss
 from optimizer.policies.base import AbstractPolicy
 from optimizer.policies.schedule import Schedule
+from optimizer.problem import Rule
 from optimizer.scenario.model_schema import STROMAL, STROMAL_CLONE
 from optimizer.scenario.plan import Clone, Model, Part, Plan, RegimenPlan
 from optimizer.simulate import Grid, System
@@ -151,6 +152,14 @@ def build_constraints(plan: Plan) -> tuple[Any, ...]:
 def build_grid(edges: np.ndarray) -> Grid:
     """Decision intervals."""
     return Grid(jnp.asarray(edges, dtype=float))
+
+
+def build_rule(plan: Plan) -> Rule | None:
+    """The rule with open numbers, where the plan has one."""
+    if plan.rule is None:
+        return None
+    lower, upper = np.array([*plan.rule.ranges.values()]).T
+    return Rule(make(plan.rule.policy, _around(plan)), tuple(plan.rule.ranges), lower, upper)
 
 
 def build_policy(regimen: RegimenPlan, plan: Plan) -> AbstractPolicy:

@@ -15,6 +15,7 @@ from optimizer.scenario.check_cohort import check_cohort
 from optimizer.scenario.check_model import check_model
 from optimizer.scenario.check_parts import Context, check_constraints, check_drugs
 from optimizer.scenario.check_regimens import check_decision, check_regimens
+from optimizer.scenario.check_rule import check_rule
 from optimizer.scenario.faults import Faults, explain, one_of
 from optimizer.scenario.fields import Sizes
 from optimizer.scenario.plan import Model, Part, Plan
@@ -60,6 +61,7 @@ def check(
         _has_observables(context, f"constraint[{i}]", part, model)
     regimens = () if edges is None else check_regimens(context, spec.regimen or [], edges, constraints)
     _lags(context, [r.edges for r in regimens] if edges is None else [edges, *(r.edges for r in regimens)])
+    rule = check_rule(context, spec.policy, spec.search.policy)
     cohort = None if spec.cohort is None else check_cohort(context, spec.cohort, model)
     faults.stop()
     return Plan(
@@ -79,6 +81,7 @@ def check(
         progression_factor=factor,
         notes=tuple(context.notes),
         cohort=cohort,
+        rule=rule,
     )
 
 

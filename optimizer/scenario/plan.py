@@ -120,6 +120,15 @@ class RegimenPlan:
 
 
 @dataclass(frozen=True)
+class RulePlan:
+    """A policy with open numbers: each with its smallest and largest value, in the policy's units."""
+
+    policy: Part
+    ranges: Mapping[str, tuple[float, float]]
+    units: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Vary:
     """A number that differs between patients: normal, or lognormal about the scenario's value as its median.
 
@@ -175,6 +184,7 @@ class Plan:
     progression_factor: float
     notes: tuple[str, ...]
     cohort: CohortPlan | None = None
+    rule: RulePlan | None = None
 
     @property
     def horizon(self) -> float:

@@ -32,6 +32,13 @@ def _scenario(plan: Plan) -> dict[str, Any]:
     direct = {drug.name: drug.direct for drug in plan.drugs}
     everywhere = all(direct.values())
     cohort = {} if plan.cohort is None else {"cohort": _cohort(plan.cohort)}
+    rule = {} if plan.rule is None else {"policy": _full(plan.rule.policy, "kind", everywhere)}
+    search: dict[str, Any] = {"restarts": plan.restarts, "seed": plan.seed, "tolerance": plan.tolerance}
+    if plan.rule is not None:
+        units = plan.rule.units
+        search["policy"] = {
+            name: [written(end, units[name]) for end in ends] for name, ends in plan.rule.ranges.items()
+        }
     return {
         "title": plan.title,
         "doi": list(plan.doi),
@@ -41,9 +48,10 @@ def _scenario(plan: Plan) -> dict[str, Any]:
         "objective": {part.kind: {"weight": weight, **_full(part, "")} for weight, part in plan.objective},
         "constraint": [_full(p, "kind", direct.get(p.values.get("drug", ""), everywhere)) for p in plan.constraints],
         "regimen": [_regimen(regimen, everywhere) for regimen in plan.regimens],
-        "search": {"restarts": plan.restarts, "seed": plan.seed, "tolerance": plan.tolerance},
+        "search": search,
         "patient": {key: written(value, unit) for key, (value, unit) in patient.items() if value is not None},
         "progression": {"factor": plan.progression_factor},
+        **rule,
         **cohort,
     }
 

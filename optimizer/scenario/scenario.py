@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optimizer.constraints.base import AbstractDoseLimit, ConstraintError, DoseFrame
-from optimizer.problem import Problem, Regimen
+from optimizer.problem import Problem, Regimen, Rule
 from optimizer.scenario import build
 from optimizer.scenario.check import check
 from optimizer.scenario.code import own_models
@@ -177,6 +177,10 @@ class Scenario:
             grid = own if same else build.build_grid(regimen.edges)
             found.append(Regimen(regimen.name, build.build_policy(regimen, self.plan), grid))
         return found
+
+    def rule(self) -> Rule | None:
+        """The rule whose numbers are searched, with their ranges; None where a schedule is searched."""
+        return build.build_rule(self.plan)
 
     def resolved(self) -> dict[str, Any]:
         """What the file means: every number after defaults and conversion, with its unit; ready for JSON.

@@ -84,7 +84,7 @@ FAMILIES = {
     "mechanism": Family("mechanism", "kind", "optimizer.mechanisms", (AbstractMechanism,)),
     "term": Family("term", "", "optimizer.objectives", (AbstractTerm,)),
     "limit": Family("constraint", "kind", "optimizer.constraints", (AbstractDoseLimit, AbstractStateLimit)),
-    "policy": Family("policy", "kind", "optimizer.policies", (AbstractPolicy,), hidden=("schedule",)),
+    "policy": Family("policy", "kind", "optimizer.policies", (AbstractPolicy,), hidden=("schedule", "limited")),
     "model": Family("model", "kind", "optimizer.models", (AbstractModel,)),
 }
 # Spec of every branch by its tag, for whoever explains an error.

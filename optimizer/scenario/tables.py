@@ -137,6 +137,11 @@ def _tables() -> dict[str, Any]:
         "restarts": key(whole(1, 4096), "starting points", 16),
         "seed": key(whole(0, 2**32 - 1), "seed of the starting points", 0),
         "tolerance": key(quantity(bounded), "projected-gradient residual at which the search stops", 1e-6),
+        "policy": key(
+            Annotated[dict[str, many(Raw, 2)], Field(min_length=1)],
+            "numbers of [policy] that are searched, each with its smallest and largest value",
+            None,
+        ),
     }
     patient = {
         "body_weight": key(quantity(FieldInfo("kg_bw", "", positive=True)), "body weight [kg_bw]", None),
@@ -148,6 +153,7 @@ def _tables() -> dict[str, Any]:
         "objective": key(_objective(), "what is made small", None),
         "constraint": key(many(union("limit"), 200), "limits", None),
         "regimen": key(many(_regimen(), 100), "regimens to compare with", None),
+        "policy": key(union("policy"), "a rule whose numbers are searched, in place of a free schedule", None),
         "search": _optional("search", "How to search.", search),
         "patient": _optional("patient", "Size of the patient, for doses per body weight or surface.", patient),
         "cohort": key(_cohort(), "virtual patients, for adose cohort", None),

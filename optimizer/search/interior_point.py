@@ -215,6 +215,8 @@ def step(
     downhill = -slope + jnp.where(free, barrier / room.low - barrier / room.high, 0.0)
     downhill = downhill - jnp.where(free, (barrier / room.row) @ task.matrix, 0.0)
     dx, lowest = _direction(curvature, downhill, state.damping, solved)
+    # A stationary point that is no minimum is left, not stayed at.
+    done = done & (lowest > -1e-6 * jnp.maximum(1.0, scale))
     dx = jnp.where(free, dx, 0.0)
 
     d_low = jnp.where(free, barrier / room.low - state.low - sigma_low * dx, 0.0)
@@ -264,7 +266,7 @@ def step(
         residual=residual / scale,
         scale=scale,
         iterations=state.iterations + 1,
-        done=done & (lowest > -1e-6 * jnp.maximum(1.0, scale)),
+        done=done,
         stuck=~moved & (state.damping > 1e5),
     )
     finished = state.done | state.stuck | done

@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimizer._axes import Index
-from optimizer.problem import Task
-from optimizer.search.interior_point import State, start, step
+from optimizer.search.interior_point import Landscape, State, start, step
 
 # State limits are driven to a tenth of what the audit lets pass.
 _LIMIT_TOLERANCE = 1e-7
@@ -59,12 +58,12 @@ class Run:
 
 
 @eqx.filter_jit
-def _begin(task: Task, x: jax.Array) -> State:
+def _begin(task: Landscape, x: jax.Array) -> State:
     return start(task, x)
 
 
 @eqx.filter_jit
-def _advance(task: Task, state: State, steps: Index, tolerance: jax.Array) -> State:
+def _advance(task: Landscape, state: State, steps: Index, tolerance: jax.Array) -> State:
     """Up to `steps` iterations; a restart that is done or stuck takes none."""
     goal = state.iterations + steps
     return jax.lax.while_loop(
@@ -74,7 +73,7 @@ def _advance(task: Task, state: State, steps: Index, tolerance: jax.Array) -> St
     )
 
 
-def run(task: Task, points: jax.Array, tolerance: float, progress: Callable[[Progress], None]) -> Run:
+def run(task: Landscape, points: jax.Array, tolerance: float, progress: Callable[[Progress], None]) -> Run:
     """Take every starting point [R, n] to a stationary point.
 
     Restarts differ up to fourfold in their iterations, so they are not stepped in lockstep: the program of one restart

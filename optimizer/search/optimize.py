@@ -224,11 +224,11 @@ def _verdict(
     if not satisfies(problem, chosen.doses):
         reason = chosen.no_levels or "no schedule was found that satisfies every dose limit exactly"
         return Status.INFEASIBLE, reason
-    broken = _broken(checked.report)
-    if broken:
-        return Status.INFEASIBLE, f"{broken}; {_least_relaxation(problem, points, tolerance, tell)}"
+    wrong = broken(checked.report)
+    if wrong:
+        return Status.INFEASIBLE, f"{wrong}; {_least_relaxation(problem, points, tolerance, tell)}"
     if not checked.passed:
-        return Status.AUDIT_FAILED, _difference(checked)
+        return Status.AUDIT_FAILED, difference(checked)
     if not chosen.converged or chosen.residual > tolerance:
         wanted = f"wanted a KKT residual of at most {tolerance:g} of its start"
         return Status.NOT_CONVERGED, f"{wanted}; got {chosen.residual:.1e}"
@@ -239,7 +239,7 @@ def _verdict(
     return Status.SOLVED, f"{found_by}; KKT residual {chosen.residual:.1e}"
 
 
-def _broken(report: Report) -> str:
+def broken(report: Report) -> str:
     """The constraint that is violated most."""
     worst = max(report.constraints, key=lambda c: c.violation, default=None)
     if worst is None or worst.violation <= LIMIT_TOLERANCE:
@@ -261,7 +261,7 @@ def _least_relaxation(problem: Problem, points: jax.Array, tolerance: float, tel
     return f"the least relaxation found that would do: {', '.join(least)}"
 
 
-def _difference(checked: Audit) -> str:
+def difference(checked: Audit) -> str:
     """Where search and audit differ most."""
     if abs(checked.objective_difference) > 1e-5:
         return f"the objective differs by {checked.objective_difference:.1e} (relative)"

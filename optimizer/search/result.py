@@ -1,6 +1,7 @@
 """What a search returns."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -53,6 +54,36 @@ class SearchRecord:
 
 
 @dataclass(frozen=True)
+class Tuned:
+    """Numbers of a rule that were searched.
+
+    Attributes:
+        kind: of the rule.
+        names: of the numbers [P].
+        values: that do best [P].
+        written: as the scenario has them [P].
+        lower: of their ranges [P].
+        upper: of their ranges [P].
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    values: np.ndarray
+    written: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+    def to_json(self) -> dict[str, Any]:
+        """The numbers by name, with what they were and could have been."""
+        columns = zip(self.names, self.values, self.written, self.lower, self.upper, strict=True)
+        numbers = {
+            name: {"value": float(value), "written": float(written), "range": [float(low), float(high)]}
+            for name, value, written, low, high in columns
+        }
+        return {"kind": self.kind, "numbers": numbers}
+
+
+@dataclass(frozen=True)
 class Result:
     """The best schedule that was found, with the evidence.
 
@@ -67,6 +98,7 @@ class Result:
         reason: one sentence, naming the constraint or the number that decided the status.
         seed: of the restarts.
         history: best objective of each restart at each round of the search [rounds, R].
+        tuned: the numbers of the rule that gave the schedule; None where the schedule itself was searched.
     """
 
     problem: Problem
@@ -79,6 +111,7 @@ class Result:
     reason: str
     seed: int
     history: np.ndarray
+    tuned: Tuned | None = None
 
     @property
     def doses(self) -> np.ndarray:

@@ -11,6 +11,7 @@ import pytest
 from optimizer._registry import discover
 from optimizer.pharmacology.base import AbstractPK
 from optimizer.policies.base import AbstractPolicy, Observation
+from optimizer.policies.schedule import Schedule
 from tests.laws.factory import make
 
 KINETICS = list(discover("optimizer.pharmacology", AbstractPK).values())
@@ -67,6 +68,9 @@ def test_closed_form_is_the_solution_and_a_semigroup(cls):
 def test_policies_dose(cls):
     if cls.kind == "schedule":
         policy = cls(jnp.asarray(np.random.default_rng(0).uniform(0.0, 2.0, (6, 2))))
+    elif cls.kind == "limited":
+        asked = Schedule(jnp.asarray(np.random.default_rng(0).uniform(0.0, 2.0, (6, 2))))
+        policy = cls(asked, jnp.zeros((1, 2)), jnp.full((1, 2), 1.5), (jnp.zeros(0), jnp.linspace(0.0, 2.0, 9)))
     else:
         around = {"drugs": ("first", "second"), "routes": ("bolus", "infusion"), "drug": 0}
         around |= {"dose_min": jnp.zeros(2), "dose_max": jnp.full(2, 2.0)}

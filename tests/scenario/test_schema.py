@@ -146,7 +146,12 @@ def satisfies(value: Any, node: Any, root: Any) -> bool:
         "items": lambda inner: all(satisfies(item, inner, root) for item in value),
         "required": lambda keys: all(key in value for key in keys),
         "properties": lambda p: all(satisfies(item, p[key], root) for key, item in value.items() if key in p),
-        "additionalProperties": lambda allowed: allowed or set(value) <= set(node["properties"]),
+        "minProperties": lambda n: len(value) >= n,
+        "additionalProperties": lambda allowed: (
+            all(satisfies(item, allowed, root) for item in value.values())
+            if isinstance(allowed, dict)
+            else allowed or set(value) <= set(node["properties"])
+        ),
         "anyOf": lambda options: any(satisfies(value, option, root) for option in options),
         "oneOf": lambda options: sum(satisfies(value, option, root) for option in options) == 1,
         "not": lambda inner: not satisfies(value, inner, root),

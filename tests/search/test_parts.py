@@ -1,6 +1,7 @@
 """Starting points, KKT residual, exact limits, grouping of optima and the audit, each by itself."""
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from optimizer.search import kkt
 from optimizer.search.audit import audit
 from optimizer.search.distinct import distinct
 from optimizer.search.exact import satisfies, settle
+from optimizer.search.interior_point import Landscape, start, step
 from optimizer.search.starts import starts
 from tests.small import small, tables
 
@@ -91,3 +93,32 @@ def test_a_search_that_lies_fails_the_audit(small_problem, small_result):
     wrong = audit(small_problem, small_result.doses, dataclasses.replace(report, total=report.total * 1.00005), 1.0)
     assert not wrong.passed
     assert wrong.objective_difference == pytest.approx(5e-5, rel=1e-2)
+
+
+class Saddle(NamedTuple):
+    """(x - 1/2)^2 - (y - 1/2)^2 on the unit square: stationary in its middle, smallest at y = 0 and 1."""
+
+    lower: jax.Array
+    upper: jax.Array
+    matrix: jax.Array
+    bound: jax.Array
+    is_smooth: bool = True
+
+    def look(self, shares, temperature):
+        x, y = shares - 0.5
+        return x**2 - y**2, ()
+
+
+def test_a_stationary_point_that_is_no_minimum_is_left():
+    saddle = Saddle(jnp.zeros(2), jnp.ones(2), jnp.zeros((0, 2)), jnp.zeros(0))
+    assert isinstance(saddle, Landscape)
+    state = start(saddle, jnp.asarray([0.9, 0.5]))
+    one = jax.jit(lambda s: step(saddle, s, 1e-6, 1e-7))
+    for k in range(60):
+        state = one(state)
+        # An iteration that is not counted would be repeated for ever.
+        assert int(state.iterations) == k + 1 or bool(state.done)
+        if state.done:
+            break
+    assert bool(state.done)
+    assert float(state.value) == pytest.approx(-0.25, abs=1e-5)

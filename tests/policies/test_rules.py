@@ -1,0 +1,196 @@
+"""Rules in the closed loop against loops written by hand over SciPy, and what a gradient sees of them."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+
+from optimizer.policies.containment import Containment
+from optimizer.policies.dose_modulation import DoseModulation
+from optimizer.policies.dose_skipping import DoseSkipping
+from optimizer.policies.limited import Limited
+from optimizer.policies.schedule import Schedule
+from optimizer.policies.threshold import Threshold
+from optimizer.scenario import Scenario
+from optimizer.simulate import rollout
+
+GROWTH, KILL = 0.027, 1.5
+CELLS = (0.4, 0.004)
+VISITS, EVERY = 30, 14.0
+MOST = jnp.ones(1)
+
+
+def tables(**changes):
+    """Two competing clones, seen every two weeks."""
+    clone = {"growth_rate": f"{GROWTH} / day", "death_rate": "0 / day"}
+    effect = [{"drug": "drug", "law": "norton_simon", "strength": KILL}]
+    return {
+        "model": {
+            "kind": "tumor",
+            "growth": {"law": "logistic", "capacity": 1.0},
+            "cell_floor": 1e-9,
+            "clone": [
+                {"name": "sensitive", "cells": CELLS[0], "effect": effect, **clone},
+                {"name": "resistant", "cells": CELLS[1], "resistant": True, **clone},
+            ],
+        },
+        "drug": [
+            {"name": "drug", "route": "infusion", "pk": {"kind": "direct"}, "dose": {"min": 0, "max": 1}},
+        ],
+        "decision": {"every": f"{EVERY} day", "horizon": f"{EVERY * VISITS} day"},
+    } | changes
+
+
+@pytest.fixture(scope="module")
+def clones():
+    return Scenario.from_tables(tables(), "clones").problem()
+
+
+def next_visit(cells, share):
+    """Two weeks at a constant share, by SciPy."""
+
+    def field(_, y):
+        growth = GROWTH * (1.0 - y.sum()) * y
+        return growth * np.array([1.0 - KILL * share, 1.0])
+
+    return solve_ivp(field, (0.0, EVERY), cells, method="DOP853", rtol=1e-11, atol=1e-14).y[:, -1]
+
+
+def loop(decide):
+    """Doses of a rule that is given all burdens seen so far."""
+    cells, seen, shares = np.array(CELLS), [], []
+    for _ in range(VISITS):
+        seen.append(cells.sum())
+        shares.append(decide(seen, shares))
+        cells = next_visit(cells, shares[-1])
+    return np.array(shares)
+
+
+def threshold(delay=0, least_on=1, least_off=1):
+    def decide(seen, shares):
+        burden, start = seen[max(len(seen) - 1 - delay, 0)], seen[0]
+        was_on = shares[-1] > 0.0 if shares else True
+        run = 0
+        for share in reversed(shares):
+            if (share > 0.0) != was_on:
+                break
+            run += 1
+        # A treatment that begins with the study may be stopped at once.
+        may = not shares or run + (least_on if run == len(shares) and was_on else 0) >= (
+            least_on if was_on else least_off
+        )
+        wanted = burden >= 0.7 * start if was_on else burden > 1.1 * start
+        return 0.9 * float(wanted if may else was_on)
+
+    return decide
+
+
+def modulation(seen, shares):
+    before = shares[-1] if shares else 1.0
+    if len(seen) == 1:
+        return before
+    change = seen[-1] / seen[-2]
+    factor = 1.25 if change > 1.05 else 1.0 / 1.25 if change < 1.0 / 1.05 else 1.0
+    return float(np.clip(before * factor, 0.1, 1.0))
+
+
+def skipping(seen, shares):
+    return 1.0 if len(seen) == 1 or seen[-1] > 1.02 * seen[-2] else 0.0
+
+
+def containment(seen, shares):
+    before = shares[-1] if shares else 0.0
+    error = np.log(seen[-1] / seen[0] / 1.05)
+    trend = np.log(seen[-1] / seen[-2]) if len(seen) > 1 else 0.0
+    return float(np.clip(before + (error + trend) / (0.03 * EVERY), 0.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("policy", "decide"),
+    [
+        (Threshold(MOST, 0.7, 1.1, 0.9), threshold()),
+        (Threshold(MOST, 0.7, 1.1, 0.9, delay=2), threshold(delay=2)),
+        (Threshold(MOST, 0.7, 1.1, 0.9, least_on=5, least_off=6), threshold(least_on=5, least_off=6)),
+        (DoseModulation(MOST, 0.25, 0.05, 0.1), modulation),
+        (DoseSkipping(MOST, 0.02), skipping),
+        (Containment(MOST, 0.03, 1.05), containment),
+    ],
+    ids=["threshold", "late", "least times", "modulation", "skipping", "containment"],
+)
+def test_a_rule_is_its_loop(clones, policy, decide):
+    trajectory, _ = clones.simulate(policy)
+    assert np.asarray(trajectory.doses)[:, 0] == pytest.approx(loop(decide), abs=1e-4)
+    # Something was decided.
+    assert np.ptp(trajectory.doses) > 0.1
+
+
+def test_noise_belongs_to_the_visit_and_the_seed(clones):
+    def doses(**changes):
+        return np.asarray(clones.simulate(DoseSkipping(MOST, 0.02, noise=0.2, **changes))[0].doses)
+
+    assert (doses(seed=1) == doses(seed=1)).all()
+    assert (doses(seed=1) != doses(seed=2)).any()
+    shorter = Scenario.from_tables(tables(decision={"every": "14 day", "horizon": "140 day"}), "shorter").problem()
+    first = np.asarray(shorter.simulate(DoseSkipping(MOST, 0.02, noise=0.2, seed=1))[0].doses)
+    assert (first == doses(seed=1)[:10]).all()
+
+
+RULES = [
+    Threshold(MOST, jnp.asarray(0.7), jnp.asarray(1.1), jnp.asarray(0.9)),
+    DoseModulation(MOST, jnp.asarray(0.25), jnp.asarray(0.05), jnp.asarray(0.1)),
+    DoseSkipping(MOST, jnp.asarray(0.02)),
+    Containment(MOST, jnp.asarray(0.03), jnp.asarray(1.05)),
+]
+NUMBER = {"threshold": "stop_below", "dose_modulation": "step", "dose_skipping": "band", "containment": "level"}
+
+
+@pytest.fixture(scope="module")
+def value_of(clones):
+    task = clones.task
+
+    def value(policy, number, temperature):
+        moved = eqx.tree_at(lambda p: getattr(p, NUMBER[p.kind]), policy, number)
+        return task.objective.evaluate(task.scene(rollout(task.system, moved.smooth(temperature), task.grid)))
+
+    return value
+
+
+@pytest.mark.parametrize("policy", RULES, ids=lambda p: p.kind)
+def test_the_gradient_runs_through_the_closed_loop(value_of, policy):
+    number = getattr(policy, NUMBER[policy.kind])
+    value = jax.jit(lambda x: value_of(policy, x, jnp.asarray(0.5)))
+    slope = float(jax.jit(jax.grad(lambda x: value_of(policy, x, jnp.asarray(0.5))))(number))
+    step = 1e-5 * float(number)
+    measured = float(value(number + step) - value(number - step)) / (2.0 * step)
+    assert slope == pytest.approx(measured, rel=1e-4)
+    assert abs(slope) > 1e-4
+
+
+@pytest.mark.parametrize("policy", RULES, ids=lambda p: p.kind)
+def test_a_smoothed_rule_becomes_the_rule(clones, policy):
+    hard = np.asarray(clones.simulate(policy)[0].doses)
+    distances = []
+    for temperature in (1.0, 1e-2, 1e-6):
+        soft = np.asarray(clones.simulate(policy.smooth(jnp.asarray(temperature)))[0].doses)
+        distances.append(float(np.abs(soft - hard).mean()))
+    # Containment has nothing to smooth.
+    assert distances[0] > 1e-3 or policy.kind == "containment"
+    assert distances[2] < 1e-6
+
+
+def test_a_limited_rule_gives_what_is_allowed():
+    asked = Schedule(jnp.asarray([[0.62, 0.3], [0.66, 2.0], [1.9, -1.0]]))
+    lower, upper = jnp.zeros((3, 2)), jnp.asarray([[1.0, 1.0], [0.6, 1.0], [1.0, 1.0]])
+    rule = Limited(asked, lower, upper, (jnp.asarray([0.0, 0.25, 0.5, 0.75, 1.0]), jnp.zeros(0)))
+    clipped = rule.smooth(jnp.asarray(0.5))
+    from optimizer.policies.base import Observation
+
+    found, soft = [], []
+    for k in range(3):
+        seen = Observation(jnp.asarray(k), *(jnp.asarray(v) for v in (7.0 * k, 7.0, 1.0, 1.0)))
+        found.append(np.asarray(rule.decide(rule.init(), seen)[0]).tolist())
+        soft.append(np.asarray(clipped.decide(clipped.init(), seen)[0]).tolist())
+    assert found == [[0.5, 0.3], [0.5, 1.0], [1.0, 0.0]]
+    assert soft == [[0.62, 0.3], [0.6, 1.0], [1.0, 0.0]]
