@@ -22,8 +22,9 @@ from optimizer.models.growth import AbstractGrowth
 from optimizer.models.transitions import AbstractTransition
 from optimizer.models.tumor import Tumor
 from optimizer.pharmacology.base import AbstractPK
-from optimizer.pharmacology.effects import Hill
+from optimizer.pharmacology.effects import AbstractEffect, Hill
 from optimizer.pharmacology.first_order import FirstOrder
+from optimizer.pharmacology.interactions import AbstractInteraction
 from optimizer.pharmacology.roles import AbstractRole, Inhibitor, Resensitizer
 from optimizer.simulate import System
 
@@ -113,6 +114,8 @@ def registry() -> dict[str, list[type]]:
         "growth": ("optimizer.models", AbstractGrowth),
         "transition": ("optimizer.models", AbstractTransition),
         "pk": ("optimizer.pharmacology", AbstractPK),
+        "effect": ("optimizer.pharmacology", AbstractEffect),
+        "interaction": ("optimizer.pharmacology", AbstractInteraction),
     }
     return {room: list(discover(package, base).values()) for room, (package, base) in rooms.items()}
 
@@ -140,7 +143,12 @@ def system(entries: dict[str, type], rng: np.random.Generator, mesh: Mesh) -> Sy
         parts |= {"mechanisms": (made["mechanism"],)}
     if "growth" in made:
         parts |= {"growth": made["growth"]}
-    curves = [tuple(make(Hill, rng, {}) if isinstance(role, Inhibitor) else None for role in roles) for _ in range(M)]
+    if "interaction" in made:
+        parts |= {"interaction": made["interaction"]}
+    # The first drug acts by the law in question, the second one by a Hill curve where it is their interaction.
+    laws: list[Any] = [entries.get("effect", Hill), Hill if "interaction" in made else None]
+    laws += [Hill if isinstance(role, Inhibitor) else None for role in roles[2:]]
+    curves = [tuple(law and make(law, rng, {}) for law in laws) for _ in range(M)]
     model = Tumor(
         names=("sensitive", "resistant"),
         is_resistant=(False, True),
