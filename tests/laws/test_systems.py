@@ -1,4 +1,4 @@
-"""Every mechanism, growth law, effect, interaction, transition and kinetics under every law, 50 random patients at once.
+"""Every mechanism, growth law, effect, interaction, transition and kinetics under every law, 50 patients at once.
 
 One compiled program for each tumor; the laws call it with other numbers. In the fast suite a tumor has an entry of
 every room, so that each entry is in one of them; the `slow` tests take the entries one by one, draw 1,000 patients of
