@@ -3,15 +3,25 @@
 import math
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
+from scipy.optimize import linprog, minimize_scalar
 
+from optimizer.mechanisms.stroma import Stroma
 from optimizer.models.growth import Exponential, Gompertz, Logistic
 from optimizer.models.tumor import Tumor
+from optimizer.pharmacology.effects import Hill
+from optimizer.pharmacology.roles import Inhibitor
+from optimizer.policies.schedule import Schedule
+from optimizer.problem import Problem
 from optimizer.simulate import System
 
 # Growth laws whose per-capita rate depends on all cells together and never rises with them.
 _FALLING = (Exponential, Logistic, Gompertz)
+_LEVELS = 4000
+_TIMES = 400
 
 
 @dataclass(frozen=True)
@@ -19,8 +29,8 @@ class Bound:
     """What no treatment can exceed.
 
     Attributes:
-        quantity: the key of the outcome that is bounded.
-        value: the bound, in the unit of that key.
+        quantity: the key of the outcome that is bounded, or "objective".
+        value: the bound, in the unit of that quantity.
         name: what the theory calls it.
         doi: its source.
     """
@@ -30,11 +40,125 @@ class Bound:
     name: str
     doi: str
 
+    def within(self, reached: float | None) -> float | None:
+        """By how many percent of the bound an outcome stays away from it."""
+        return None if reached is None else 100.0 * abs(reached - self.value) / max(abs(self.value), 1e-300)
+
     def to_json(self, reached: float | None) -> dict[str, str | float | None]:
-        """The bound, and by how many percent an outcome stays below it."""
-        within = None if reached is None else 100.0 * (1.0 - reached / self.value)
+        """The bound, and by how many percent an outcome stays away from it."""
+        within = self.within(reached)
         words = {"quantity": self.quantity, "name": self.name, "doi": self.doi}
         return {**words, "value": self.value, "reached": reached, "within_percent": within}
+
+
+def bound_of(problem: Problem, factor: float) -> Bound | None:
+    """What theory says of a problem: of its objective where it can, else of the time to progression.
+
+    Args:
+        problem: what is asked.
+        factor: progression is N > factor N(0).
+    """
+    return least_burden(problem) or ideal_containment(problem.task.system, factor)
+
+
+def least_burden(problem: Problem) -> Bound | None:
+    """The least objective that one drug could reach if its concentration could be anything at any time.
+
+    Without crowding, ln C_i(T) = ln C_i(0) + int r_i(D, G) dt. The concentration D is taken out of the hands of the
+    kinetics: any course is allowed below the peak that the largest doses reach and with no more exposure than all
+    doses that the limits allow can give, A. For every price p >= 0 of exposure
+
+        int w r_i dt >= int min_D [w(t) r_i(D, Gbar(D)) + p D] dt - p A - lag
+
+    with w = 1 for `final_burden` and 1 - t / T for `burden`; the best p gives the bound (weak duality; for w = 1 it is
+    the convex envelope of the net growth rate at the mean concentration). The growth factor follows its steady level
+    Gbar at the rate k = dG + bG S: over K intervals, in each of which D falls or rises once, it is off by at most
+    int |Gbar - G| dt <= (2 K + 1) Gmax / k, and r_i by at most Emax hill kG / 4 times that, which is the lag.
+
+    Args:
+        problem: what is asked.
+
+    Returns:
+        The bound [log10 cells]; None where it does not hold: crowding, transitions, mutation, several drugs, mechanisms
+        besides the stroma, effects that are no Hill curves, or an objective that is not one of the two terms alone.
+    """
+    model, objective = problem.task.system.model, problem.task.objective
+    kinds = [term.kind for term in objective.terms]
+    if kinds not in (["burden"], ["final_burden"]) or not _is_free(model) or len(problem.task.system.drugs) != 1:
+        return None
+    concs = _concentrations(problem)
+    rates = np.asarray(jax.vmap(model.held_growth)(jnp.asarray(concs[:, None])))
+    start = np.asarray(model.cells(model.initial_state()))
+    lags = _lags(model, problem.task.grid.count)
+    horizon, exposure = float(problem.task.grid.horizon), _most_exposure(problem)
+    left = np.linspace(1.0, 0.0, _TIMES) if kinds == ["burden"] else np.ones(2)
+    least = [
+        (math.log(start[i]) + horizon * _cheapest(rates[:, i], concs, left, exposure / horizon) - lags[i])
+        / math.log(10.0)
+        for i in range(len(start))
+        if start[i] > 0.0
+    ]
+    if not least:
+        return None
+    value = float(objective.weights[0]) * max(least)
+    return Bound("objective", value, "free concentrations, least growth", "10.1017/CBO9780511804441")
+
+
+def _is_free(model: object) -> bool:
+    """Whether clones grow by themselves under Hill curves of one inhibitor, shielded by the stroma at most."""
+    if not isinstance(model, Tumor) or not isinstance(model.growth, Exponential):
+        return False
+    if model.transitions or model.mutation is not None or not all(isinstance(m, Stroma) for m in model.mechanisms):
+        return False
+    effects = [effect for row in model.effects for effect in row if effect is not None]
+    return all(isinstance(e, Hill) for e in effects) and all(isinstance(role, Inhibitor) for role in model.roles)
+
+
+def _concentrations(problem: Problem) -> Float[np.ndarray, "D"]:
+    """From none to the peak of the largest doses [D, mg/L]."""
+    trajectory, _ = problem.simulate(Schedule(jnp.asarray(problem.upper)))
+    peak = max(float(np.max(np.asarray(trajectory.conc))), 1e-12)
+    return np.r_[0.0, np.geomspace(1e-6 * peak, peak, _LEVELS), np.linspace(0.0, peak, _LEVELS)[1:]]
+
+
+def _most_exposure(problem: Problem) -> float:
+    """Exposure that all doses within the limits can give, to the last of it [mg/L day]."""
+    task = problem.task
+    lengths = np.asarray(task.grid.lengths)
+    per_dose = lengths if task.system.routes[0] == "infusion" else np.ones_like(lengths)
+    rows = problem.rows
+    limits = {"A_ub": np.array([r.coefficients.ravel() for r in rows]), "b_ub": [r.limit for r in rows]} if rows else {}
+    bounds = np.stack([problem.lower.ravel(), problem.upper.ravel()], -1)
+    given = -linprog(-per_dose, bounds=bounds, **limits).fun
+    pk = task.system.pharmacokinetics[0]
+    return float(pk.exposure(pk.initial(), jnp.asarray(given)))
+
+
+def _lags(model: Tumor, intervals: int) -> Float[np.ndarray, "M"]:
+    """What the growth factor's lag behind its steady level can be worth to each clone [M]."""
+    lag = np.zeros(len(model.names))
+    for stroma in model.mechanisms:
+        most = float(stroma.growth_factor_max + stroma.growth_factor_max_per_cell * stroma.cells)
+        most = max(most, float(stroma.growth_factor))
+        off = (2 * intervals + 1) * most / float(stroma.growth_factor_decay + stroma.secretion_rate * stroma.cells)
+        slopes = np.broadcast_to(np.asarray(stroma.shift_slope), lag.shape)
+        for i, row in enumerate(model.effects):
+            lag[i] += sum(float(e.emax * e.hill) * abs(slopes[i]) / 4.0 * off for e in row if isinstance(e, Hill))
+    return lag
+
+
+def _cheapest(rates: np.ndarray, concs: np.ndarray, left: np.ndarray, mean: float) -> float:
+    """max over p >= 0 of the time average of min_D [w r(D) + p D], less p times the mean concentration [1/day]."""
+
+    def dual(price: float) -> float:
+        inner = np.min(left[:, None] * rates[None, :] + price * concs[None, :], axis=1)
+        # The minimum is concave in w, so that the trapezoid rule is below the integral.
+        return float(np.mean(0.5 * (inner[1:] + inner[:-1]))) - price * mean
+
+    steepest = np.ptp(rates) / max(mean, 1e-12)
+    found = minimize_scalar(lambda s: -dual(steepest * math.exp(s)), bounds=(-14.0, 7.0), method="bounded")
+    # Any price gives a bound; none at all may be the best.
+    return max(dual(0.0), -float(found.fun))
 
 
 def ideal_containment(system: System, factor: float) -> Bound | None:

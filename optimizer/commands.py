@@ -74,13 +74,13 @@ def run_optimize(
     if json:
         typer.echo(to_text(document), nl=False)
     else:
-        _print_result(scenario, result, entries)
+        _print_result(scenario, result, entries, document["bound"])
     written = "" if result.status in _NOTHING_TO_WRITE else f" Written to {place}."
     say(f"{result.status.sentence}{written}\n{result.reason}\n{DISCLAIMER}")
     return result.status.exit_code
 
 
-def _print_result(scenario: Scenario, result: Result, entries: tuple[Entry, ...]) -> None:
+def _print_result(scenario: Scenario, result: Result, entries: tuple[Entry, ...], bound: dict[str, Any] | None) -> None:
     report, units = result.audit.report, scenario.dose_units
     _print_report(scenario.title, report)
     if result.tuned is not None:
@@ -97,6 +97,9 @@ def _print_result(scenario: Scenario, result: Result, entries: tuple[Entry, ...]
         ]
         table("Schedule", ["day", *[f"{drug} [{units[drug]}]" for drug in drugs]], rows)
     regimen_table(entries, total_units(scenario))
+    if bound is not None and bound["within_percent"] is not None:
+        value = f"{bound['name']}, {number(bound['value'])} (doi {bound['doi']})"
+        typer.echo(f"Within {bound['within_percent']:.3g} % of a bound that no schedule passes: {value}.")
 
 
 def _print_report(title: str, report: Report) -> None:

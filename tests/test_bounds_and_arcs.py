@@ -5,9 +5,10 @@ import math
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.optimize import LinearConstraint, minimize
 
 from optimizer.arcs import arcs
-from optimizer.bounds import ideal_containment
+from optimizer.bounds import bound_of, ideal_containment, least_burden
 from optimizer.outcome import outcome
 from optimizer.policies.containment import Containment
 from optimizer.policies.continuous import Continuous
@@ -70,6 +71,73 @@ def test_a_containment_rule_comes_near_the_published_time_and_never_beats_the_bo
 
 def test_no_bound_where_theory_says_nothing():
     assert ideal_containment(small().task.system, 1.2) is None
+    # Crowding slows the growth that the bound on the burden counts on; a sum of terms is not one of them.
+    crowded = {"kind": "stromal", "preset": "kraut2025_caf", "carrying_capacity": 1e9}
+    assert least_burden(small(model=crowded)) is None
+    assert least_burden(small(objective={"burden": 1.0, "drug_use": 0.1})) is None
+    assert bound_of(small(model=crowded), 1.2) is None
+    assert bound_of(viossat_noble(), 1.0).name == "ideal containment"
+
+
+def convex(objective):
+    """One clone under a convex dose response, the level itself being dosed: an even dose is the best."""
+    clone = {
+        "name": "only",
+        "cells": 1e8,
+        "growth_rate": "0.2 / day",
+        "effect": [{"drug": "drug", "law": "hill", "emax": "0.5 / day", "ec50": 0.4, "hill": 1.0}],
+    }
+    return Scenario.from_tables(
+        {
+            "model": {"kind": "tumor", "clone": [clone]},
+            "drug": [{"name": "drug", "route": "infusion", "pk": {"kind": "direct"}, "dose": {"min": 0, "max": 3}}],
+            "decision": {"every": "1 day", "horizon": "30 day"},
+            "objective": objective,
+            "constraint": [{"kind": "cumulative_dose", "drug": "drug", "limit": "18 day"}],
+        },
+        "convex",
+    ).problem()
+
+
+def test_the_least_final_burden_is_that_of_an_even_dose_where_the_response_is_convex():
+    even = math.log10(1e8) + 30.0 * (0.2 - 0.5 * 0.6 / (0.6 + 0.4)) / math.log(10.0)
+    problem = convex({"final_burden": 1.0})
+    assert least_burden(problem).value == pytest.approx(even, abs=2e-5)
+    _, report = problem.simulate(Schedule(jnp.full((30, 1), 0.6)))
+    assert report.total == pytest.approx(even, abs=1e-6)
+
+
+def test_the_least_mean_burden_is_that_of_scipy():
+    """The dual against the primal: 30 even pieces, optimized by SLSQP on the closed form."""
+    middles = np.arange(30) + 0.5
+
+    def mean_burden(doses):
+        # An interval's growth counts for the days that are left, half of itself included.
+        return 8.0 + np.sum((30.0 - middles) * (0.2 - 0.5 * doses / (doses + 0.4))) / 30.0 / math.log(10.0)
+
+    limit = LinearConstraint(np.ones((1, 30)), -np.inf, 18.0)
+    found = minimize(mean_burden, np.full(30, 0.6), method="SLSQP", bounds=[(0.0, 3.0)] * 30, constraints=[limit])
+    bound = least_burden(convex({"burden": 1.0})).value
+    assert bound <= found.fun
+    # Free concentrations gain a little over daily ones.
+    assert bound == pytest.approx(found.fun, abs=2e-3)
+
+
+@pytest.mark.parametrize("preset", ["kraut2025_caf", "kraut2025_general"])
+@pytest.mark.parametrize("term", ["burden", "final_burden"])
+def test_no_schedule_passes_the_bound(preset, term):
+    problem = small(model={"kind": "stromal", "preset": preset}, objective={term: 1.0})
+    bound = least_burden(problem)
+    rng = np.random.default_rng(0)
+    totals = []
+    for even in (0.0, 0.3, 0.6, 1.0):
+        doses = even * np.ones((6, 1)) + (1.0 - even) * rng.dirichlet(np.full(6, 0.5), 1).T * 6.0
+        doses = np.minimum(doses * min(1.0, 6.0 / doses.sum()), 3.0)
+        totals.append(problem.simulate(Schedule(jnp.asarray(doses)))[1].total)
+    assert bound.value <= min(totals)
+    # One that says something; guesses are far from the optimum of the bistable set.
+    assert bound.value >= min(totals) - (1.0 if preset == "kraut2025_caf" else 5.0)
+    assert bound.within(min(totals)) == pytest.approx(100.0 * (min(totals) / bound.value - 1.0), rel=1e-9)
 
 
 def test_arcs_are_named(small_problem):
