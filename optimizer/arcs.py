@@ -1,7 +1,7 @@
 """The structure of a schedule in the words of optimal control: full dose, no dose, singular arc, containment."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -35,24 +35,48 @@ class Arc:
         return asdict(self)
 
 
-def arcs(trajectory: Trajectory, grid: Grid, drugs: Sequence[str], largest: np.ndarray) -> list[Arc]:
+def arcs(
+    trajectory: Trajectory, grid: Grid, drugs: Sequence[str], largest: np.ndarray, routes: Sequence[str] = ()
+) -> list[Arc]:
     """Name the arcs of each drug.
+
+    An infusion that goes from full to none, or back, in one interval between them has a switch inside that interval: it
+    is put where the full rate, given up to there, is the same dose.
 
     Args:
         trajectory: the patient under the schedule.
         grid: its intervals.
         drugs: names [N].
         largest: largest dose of each drug [N].
+        routes: "bolus" or "infusion" of each drug [N]; bolus when left out, whose switches are not refined.
     """
     edges, doses = np.asarray(grid.edges), np.asarray(trajectory.doses)
     logs = np.log(np.maximum(np.asarray(trajectory.burden), 1e-300)).reshape(len(doses), -1)
     held = np.ptp(logs, axis=1) < _LEVEL
-    found = []
+    found: list[Arc] = []
     for j, drug in enumerate(drugs):
+        own: list[Arc] = []
         shares = doses[:, j] / (largest[j] if largest[j] > 0.0 else 1.0)
         kinds = np.where(held, "containment", "intermediate")
         kinds = np.where(shares <= _NONE, "none", np.where(shares >= _FULL, "full", kinds))
         for kind, group in groupby(range(len(kinds)), key=kinds.__getitem__):
             members = list(group)
-            found.append(Arc(drug, str(kind), float(edges[members[0]]), float(edges[members[-1] + 1])))
+            own.append(Arc(drug, str(kind), float(edges[members[0]]), float(edges[members[-1] + 1])))
+        is_infusion = bool(routes) and routes[j] == "infusion"
+        found += _switched(own, edges, shares) if is_infusion else own
     return found
+
+
+def _switched(own: Sequence[Arc], edges: np.ndarray, shares: np.ndarray) -> list[Arc]:
+    """Arcs with an interval between full and none made the time of a switch."""
+    out = list(own)
+    for i in range(1, len(out) - 1):
+        before, here, after = out[i - 1 : i + 2]
+        k = int(np.searchsorted(edges, here.start_day))
+        if {before.kind, after.kind} != {"full", "none"} or here.end_day != edges[k + 1]:
+            continue
+        length = (here.end_day - here.start_day) * float(shares[k])
+        day = here.start_day + length if before.kind == "full" else here.end_day - length
+        out[i - 1], out[i] = replace(before, end_day=day), replace(here, start_day=day, end_day=day)
+        out[i + 1] = replace(after, start_day=day)
+    return [arc for arc in out if arc.end_day > arc.start_day]

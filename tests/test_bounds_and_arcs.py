@@ -158,3 +158,18 @@ def test_containment_is_an_arc_of_its_own():
     trajectory, _ = problem.simulate(Schedule(jnp.asarray([[2.0], [0.0], [1.0], [1.0]])))
     kinds = [a.kind for a in arcs(trajectory, problem.task.grid, ("drug",), np.array([2.0]))]
     assert kinds == ["full", "none", "containment"]
+
+
+def test_a_switch_inside_an_interval_is_found():
+    problem = viossat_noble(horizon=60.0, every=10.0)
+    doses = jnp.asarray([[0.0], [1.5], [2.0], [2.0], [0.6], [0.0]])
+    trajectory, _ = problem.simulate(Schedule(doses))
+    found = arcs(trajectory, problem.task.grid, ("drug",), np.array([2.0]), ("infusion",))
+    # 1.5 of 2 for ten days is the full rate from day 12.5; 0.6 of 2 is the full rate for three days.
+    assert [(a.kind, a.start_day, a.end_day) for a in found] == [
+        ("none", 0.0, 12.5),
+        ("full", 12.5, 43.0),
+        ("none", 43.0, 60.0),
+    ]
+    whole = arcs(trajectory, problem.task.grid, ("drug",), np.array([2.0]), ("bolus",))
+    assert len(whole) == 5
