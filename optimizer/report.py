@@ -1,4 +1,4 @@
-"""The record of a run: one JSON document, and a directory with the schedule, the trajectory and the figure."""
+"""The record of a run: one JSON document, and a directory with the schedule, the trajectory, the figure and a page."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ import xarray as xr
 
 from optimizer._directory import whole
 from optimizer.arcs import arcs
-from optimizer.bounds import ideal_containment
+from optimizer.bounds import Bound, bound_of
 from optimizer.comparison import OPTIMIZED, Entry
 from optimizer.event_tables import write_events
 from optimizer.events import compress, from_grid
 from optimizer.outcome import Outcome, level_units
+from optimizer.page import page
 from optimizer.problem import Check, Problem, Report
 from optimizer.scenario import Scenario
 from optimizer.search.audit import Audit
@@ -46,13 +47,18 @@ def run_document(scenario: Scenario, result: Result, entries: Sequence[Entry]) -
     head = {"status": result.status.value, "reason": result.reason, "message": result.status.sentence}
     body = document(scenario, result.audit.report, entries, own.outcome)
     task = result.problem.task
-    limit = ideal_containment(task.system, scenario.progression_factor)
-    bound = {"bound": None if limit is None else limit.to_json(own.outcome.time_to_progression_day)}
-    given = arcs(own.trajectory, own.grid, task.system.drugs, np.asarray(task.scale))
+    limit = bound_of(result.problem, scenario.progression_factor)
+    bound = {"bound": None if limit is None else limit.to_json(_reached(limit, result.audit.report, own.outcome))}
+    given = arcs(own.trajectory, own.grid, task.system.drugs, np.asarray(task.scale), task.system.routes)
     structure = {"arcs": [arc.to_json() for arc in given]}
     rule = {} if result.tuned is None else {"policy": result.tuned.to_json()}
     audit, search = {"audit": _audit(result.audit)}, {"search": _search(result.search)}
     return {**_head(scenario), **head, **body, **bound, **rule, **structure, **audit, **search, **_tail(result.seed)}
+
+
+def _reached(limit: Bound, report: Report, came_to: Outcome) -> float | None:
+    """What a bound is to be compared with."""
+    return report.total if limit.quantity == "objective" else came_to.time_to_progression_day
 
 
 def simulated_document(scenario: Scenario, entry: Entry, checked: Audit) -> dict[str, Any]:
@@ -219,12 +225,20 @@ def write_run(
         table = dataset(result.problem, result.trajectory, task.grid, scenario.dose_units)
         # By way of memory: the HDF5 library crashes when it runs into a full disk itself.
         (work / "trajectory.nc").write_bytes(table.to_netcdf(engine="h5netcdf"))
-        if plot:
-            from optimizer.plots import overview, save
-
-            units, factor = scenario.dose_units, scenario.progression_factor
-            save(
-                overview(result, entries, title=scenario.title, dose_units=units, factor=factor), work / "overview.png"
-            )
+        figure = _figure(scenario, result, entries, work / "overview.png") if plot else None
+        edges, doses = np.asarray(task.grid.edges).tolist(), np.asarray(result.trajectory.doses)
+        text = page(scenario.resolved(), _finite(report), edges, doses, figure)
+        (work / "report.html").write_text(text, encoding="utf-8")
         (work / MARKER).write_text(to_text(report), encoding="utf-8")
     return report
+
+
+def _figure(scenario: Scenario, result: Result, entries: Sequence[Entry], path: Path) -> str:
+    """Write the overview, and give it as SVG text."""
+    from optimizer.plots import overview, save
+    from optimizer.plots.style import svg
+
+    units, factor = scenario.dose_units, scenario.progression_factor
+    figure = overview(result, entries, title=scenario.title, dose_units=units, factor=factor)
+    save(figure, path)
+    return svg(figure)

@@ -72,6 +72,7 @@ def test_optimize_writes_a_run_and_prints_one_document(folder):
     assert result.stdout == (folder / "here/run/report.json").read_text()
     assert sorted(p.name for p in (folder / "here/run").iterdir()) == [
         "overview.png",
+        "report.html",
         "report.json",
         "resolved.json",
         "schedule.csv",
