@@ -46,6 +46,15 @@ class AbstractPK(eqx.Module):
         """Concentration at the effect site [mg/L] ("direct": in the unit of the dose)."""
 
     @abstractmethod
+    def exposure(self, state: Float[Array, "s"], given: Scalar) -> Scalar:
+        """Integral of the concentration so far [mg/L day], exact: the mass balance of what was given and what is left.
+
+        Args:
+            state: of a patient who had no drug at first.
+            given: the sum of all doses, and of rates times their length [dose_unit].
+        """
+
+    @abstractmethod
     def elimination_rate(self) -> Scalar:
         """Rate constant of the slowest visible decline after a dose [1/day]; sets time scales, not results."""
 

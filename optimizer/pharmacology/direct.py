@@ -37,5 +37,8 @@ class Direct(AbstractPK):
     def concentration(self, state: Float[Array, "s"], rate: Scalar) -> Scalar:
         return jnp.asarray(rate)
 
+    def exposure(self, state: Float[Array, "s"], given: Scalar) -> Scalar:
+        return jnp.asarray(given)
+
     def elimination_rate(self) -> Scalar:
         return jnp.zeros(())

@@ -49,5 +49,8 @@ class FirstOrder(AbstractPK):
     def concentration(self, state: Float[Array, "s"], rate: Scalar) -> Scalar:
         return state[0]
 
+    def exposure(self, state: Float[Array, "s"], given: Scalar) -> Scalar:
+        return (given - state[0]) / self.elimination
+
     def elimination_rate(self) -> Scalar:
         return self.elimination

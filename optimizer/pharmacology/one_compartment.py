@@ -46,5 +46,8 @@ class OneCompartment(AbstractPK):
     def concentration(self, state: Float[Array, "s"], rate: Scalar) -> Scalar:
         return state[0] / self.volume
 
+    def exposure(self, state: Float[Array, "s"], given: Scalar) -> Scalar:
+        return (given - state[0]) / self.clearance
+
     def elimination_rate(self) -> Scalar:
         return self.clearance / self.volume

@@ -90,6 +90,9 @@ class Oral(AbstractPK):
     def concentration(self, state: Float[Array, "s"], rate: Scalar) -> Scalar:
         return state[2] / self.volume
 
+    def exposure(self, state: Float[Array, "s"], given: Scalar) -> Scalar:
+        return (self.bioavailability * given - state[0] - state[1] - state[2]) / self.clearance
+
     def elimination(self) -> Scalar:
         """CL / V [1/day]."""
         return self.clearance / self.volume

@@ -74,6 +74,11 @@ class SustainedRelease(AbstractPK):
     def concentration(self, state: Float[Array, "s"], rate: Scalar) -> Scalar:
         return state[1] / self.volume
 
+    def exposure(self, state: Float[Array, "s"], given: Scalar) -> Scalar:
+        leaving, _ = self._rates()
+        freed = self.release * (given - state[0]) / leaving
+        return (freed - state[1]) / self.clearance
+
     def elimination_rate(self) -> Scalar:
         return jnp.minimum(*self._rates())
 

@@ -81,6 +81,9 @@ class TwoCompartment(AbstractPK):
     def concentration(self, state: Float[Array, "s"], rate: Scalar) -> Scalar:
         return state[0] / self.volume
 
+    def exposure(self, state: Float[Array, "s"], given: Scalar) -> Scalar:
+        return (given - state[0] - state[1]) / self.clearance
+
     def elimination_rate(self) -> Scalar:
         return self._eigenvalues()[0]
 
