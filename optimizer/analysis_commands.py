@@ -1,25 +1,33 @@
-"""What the commands `window` and `verify` do once their options are read."""
+"""What the commands `window`, `map` and `verify` do once their options are read."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from optimizer._directory import check_place, whole
+from optimizer._fields import FieldInfo
 from optimizer.analysis.intervals import Response
-from optimizer.analysis.options import OptionError
+from optimizer.analysis.map import Map, compute, dataset, request
+from optimizer.analysis.marks import Mark, marks
+from optimizer.analysis.options import OptionError, numbers_of
 from optimizer.analysis.verify import Line, verify
 from optimizer.analysis.window import SETTLED, Windows, windows
-from optimizer.console import USAGE, number, say, table
+from optimizer.console import USAGE, number, progress, say, table
 from optimizer.report import to_text, verified_document, window_document
 from optimizer.scenario import Scenario
-from optimizer.status import DISCLAIMER
+from optimizer.scenario.faults import one_of
+from optimizer.search.multistart import Progress
+from optimizer.status import DISCLAIMER, Status
 
 MARKER = "window.json"
+MAP_MARKER = "map.json"
 DIFFERS = 1
+_MOST_ROWS = 50
 
 
 def run_window(
@@ -94,6 +102,63 @@ def _spans(response: Response) -> str:
         if i.sign < 0
     ]
     return ", ".join(spans) or "no level"
+
+
+def run_map(
+    file: Path,
+    options: Mapping[str, Any],
+    schedule: Path | None,
+    show: str,
+    out: Path | None,
+    json: bool,
+    plot: bool,
+    allow_code: bool,
+) -> int:
+    """Evaluate the map, write and print."""
+    scenario = Scenario.load(file, allow_code)
+    place = Path("runs") / f"{scenario.name}-map" if out is None else out
+    check_place(place, MAP_MARKER)
+    try:
+        (last,) = numbers_of("--last", [options["last"]], FieldInfo("day", "", positive=True), "day")
+        asked = request(scenario, options["x"], options["y"], options["at"], options["regimen"], last)
+        known = asked.quantities(scenario)
+        if show not in known:
+            raise OptionError(f"--show: {one_of(known, show)}")
+        with progress() as tell:
+            found = compute(scenario, asked, lambda done, total: tell(Progress("map", done, total, None)))
+    except OptionError as error:
+        say(str(error))
+        return USAGE
+    placed = marks(scenario, found, asked.numbers, schedule)
+    body = found.to_json() | {"marks": [mark.to_json() for mark in placed]}
+    text = to_text(window_document(scenario, body))
+    with whole(place, MAP_MARKER) as work:
+        # By way of memory: the HDF5 library crashes when it runs into a full disk itself.
+        (work / "map.nc").write_bytes(dataset(found).to_netcdf(engine="h5netcdf"))
+        if plot:
+            from optimizer.plots import map_figure, save
+
+            save(map_figure(found, placed, show, scenario.title), work / "map.png")
+        (work / MAP_MARKER).write_text(text, encoding="utf-8")
+    if json:
+        typer.echo(text, nl=False)
+    else:
+        _print_map(scenario.title, found, placed, show)
+    if found.failed:
+        say(f"{found.failed} points: {Status.SIMULATION_FAILED.sentence}")
+    say(f"Written to {place}. {DISCLAIMER}")
+    return Status.SIMULATION_FAILED.exit_code if found.failed else 0
+
+
+def _print_map(title: str, found: Map, placed: Sequence[Mark], show: str) -> None:
+    quantity, best = found.quantities[show], found.best(show)
+    rows = [[number(b["x"]), *("none" if v is None else number(v) for v in (b["y"], b["value"]))] for b in best]
+    step = -(-len(rows) // _MOST_ROWS)
+    header = [f"{axis.number.key}\n[{axis.number.unit}]" for axis in (found.x, found.y)]
+    table(f"{title}: best {found.y.number.key} for each {found.x.number.key}", [*header, show], rows[::step])
+    typer.echo(f"{show}: {quantity.meaning}.")
+    for mark in placed:
+        typer.echo(f"{mark.name}: {number(mark.x)}, {number(mark.y)}")
 
 
 def run_verify(json: bool) -> int:

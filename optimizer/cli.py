@@ -218,6 +218,34 @@ def window(
         raise typer.Exit(run_window(file, drug, at, vary, schedule, out, json, allow_code))
 
 
+@app.command("map")
+def map_(
+    file: File,
+    x: Annotated[str, typer.Option(help='number to the right, "KEY=from:to:count", ":log" behind it for even ratios')],
+    y: Annotated[str, typer.Option(help='number upwards, such as "decision.every=1:30 day:40"')],
+    at: Annotated[
+        list[str], typer.Option(help='a further number to hold, "KEY=VALUE"; may be repeated', show_default=False)
+    ] = [],  # noqa: B006
+    regimen: Annotated[
+        str | None,
+        typer.Option(help="what the other drugs follow; else they are not given", show_default=False),
+    ] = None,
+    schedule: Annotated[Path | None, typer.Option(help="event table to mark", show_default=False)] = None,
+    last: Annotated[str, typer.Option(help="days at the end of which mean and peak are taken")] = "30 day",
+    show: Annotated[str, typer.Option(help="quantity that is drawn and printed")] = "mean_last",
+    out: Annotated[Path | None, typer.Option(help="directory; runs/NAME-map when left out", show_default=False)] = None,
+    json: Json = False,
+    no_plot: NoPlot = False,
+    allow_code: AllowCode = False,
+) -> None:
+    """Map what repeated doses come to over two numbers of the scenario or the schedule; find the best y for each x."""
+    with session():
+        from optimizer.analysis_commands import run_map
+
+        options: dict[str, Any] = {"x": x, "y": y, "at": at, "regimen": regimen, "last": last}
+        raise typer.Exit(run_map(file, options, schedule, show, out, json, not no_plot, allow_code))
+
+
 @app.command()
 def verify(json: Json = False) -> None:
     """Recompute published numbers and simulate every shipped scenario; exit code 1 when one differs."""

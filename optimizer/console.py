@@ -24,7 +24,7 @@ USAGE, REFUSED = 2, 3
 _CACHE_BYTES = 512 * 2**20
 _WIDE = 1000
 # What is counted in each phase that counts.
-_COUNTED = {"search": "restarts", "patients": "patients"}
+_COUNTED = {"search": "restarts", "patients": "patients", "map": "points", "front": "points"}
 
 
 def numerics() -> None:
@@ -118,7 +118,7 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
         task = bar.add_task("compile", total=None, count="")
 
         def show(event: Progress) -> None:
-            # Only restarts and patients can be counted; the bar swings to and fro in the other phases.
+            # Only restarts, patients and points can be counted; the bar swings to and fro in the other phases.
             total = event.total if event.phase in _COUNTED else None
             bar.update(task, description=event.phase, completed=event.done, total=total, count=_count(event))
 

@@ -106,9 +106,9 @@ class StromalClone(eqx.Module):
 def stromal(
     clones: Sequence[StromalClone],
     roles: Sequence[AbstractRole],
-    stroma: Mapping[str, float],
+    stroma: Mapping[str, Scalar],
     *,
-    carrying_capacity: float | None = None,
+    carrying_capacity: Scalar | None = None,
     mutation: Sequence[Sequence[float]] | None = None,
     cell_floor: float = 1.0,
     mechanisms: Sequence[AbstractMechanism] = (),

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from equinox import AbstractClassVar
 from jaxtyping import Array, Float
 
-from optimizer._axes import Scalar, Times
+from optimizer._axes import Index, Scalar, Times
 from optimizer.simulate import Grid, Trajectory
 
 
@@ -20,12 +20,14 @@ class Scene(NamedTuple):
         grid: decision intervals.
         scale: largest dose of each drug [N], the unit of `drug_use` and `roughness`.
         floor: cells added before a logarithm is taken.
+        count: intervals that are real, where arrays are longer (`adose map` pads them); all of them when None.
     """
 
     trajectory: Trajectory
     grid: Grid
     scale: Float[Array, "N"]
     floor: float
+    count: Index | None = None
 
     def average(self, values: Times) -> Scalar:
         """Time average over the horizon."""
@@ -40,6 +42,14 @@ class Scene(NamedTuple):
     def shares(self) -> Float[Array, "K N"]:
         """Doses as shares of the largest dose."""
         return self.trajectory.doses / self.scale
+
+    def mean_over_decisions(self, values: Float[Array, "decisions N"]) -> Scalar:
+        """Mean over drugs and decisions, or over pairs of neighboring decisions where there is one value less."""
+        if self.count is None:
+            return jnp.sum(values) / max(values.size, 1)
+        real = self.count - (self.trajectory.doses.shape[0] - values.shape[0])
+        kept = jnp.where(jnp.arange(values.shape[0])[:, None] < real, values, 0.0)
+        return jnp.sum(kept) / jnp.maximum(real * values.shape[1], 1)
 
 
 class AbstractTerm(eqx.Module):

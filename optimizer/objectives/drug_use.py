@@ -2,8 +2,6 @@
 
 from typing import ClassVar
 
-import jax.numpy as jnp
-
 from optimizer._axes import Scalar
 from optimizer.objectives.base import AbstractTerm, Scene
 
@@ -14,4 +12,4 @@ class DrugUse(AbstractTerm):
     kind: ClassVar[str] = "drug_use"
 
     def evaluate(self, scene: Scene) -> Scalar:
-        return jnp.mean(scene.shares)
+        return scene.mean_over_decisions(scene.shares)

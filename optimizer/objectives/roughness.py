@@ -2,8 +2,6 @@
 
 from typing import ClassVar
 
-import jax.numpy as jnp
-
 from optimizer._axes import Scalar
 from optimizer.objectives.base import AbstractTerm, Scene
 
@@ -15,4 +13,4 @@ class Roughness(AbstractTerm):
 
     def evaluate(self, scene: Scene) -> Scalar:
         change = scene.shares[1:] - scene.shares[:-1]
-        return jnp.sum(change**2) / max(change.size, 1)
+        return scene.mean_over_decisions(change**2)

@@ -2,6 +2,7 @@
 
 from optimizer.plots.cohort import cohort_figures as cohort_figures
 from optimizer.plots.comparison import comparison as comparison
+from optimizer.plots.map import map_figure as map_figure
 from optimizer.plots.overview import overview as overview
 from optimizer.plots.overview import patient as patient
 from optimizer.plots.style import save as save

@@ -1,0 +1,189 @@
+"""The points of a map as numbers: their systems on common nodes, their doses, and one program that judges them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from optimizer import _mesh
+from optimizer._axes import Edges, Index, Scalar
+from optimizer.analysis.axes import AMOUNT, MEAN, Number
+from optimizer.analysis.last_days import last_days
+from optimizer.analysis.mean_dose import mean_concentration
+from optimizer.analysis.options import OptionError
+from optimizer.analysis.repeated import Batch
+from optimizer.objectives.base import Objective, Scene
+from optimizer.objectives.progression import time_above
+from optimizer.policies.schedule import Schedule
+from optimizer.scenario import Scenario
+from optimizer.scenario.build import build_system
+from optimizer.scenario.keys import substituted
+from optimizer.simulate import Grid, System, Trajectory, rollout
+from optimizer.simulate.rollout import choose_mesh
+
+# Lanes of the program, whatever fills them: more fall out of a CPU's cache, and another number of lanes may add up sums
+# in another order, which would show in the last digit.
+WIDTH = 32
+# Doses of a map may be far larger than those of the scenario, and sweep faster through the stress response.
+_REFINEMENT = 1.25
+
+
+class Frame(eqx.Module):
+    """What all points of a map share.
+
+    Attributes:
+        objective: terms and weights.
+        scale: largest dose of each drug [N].
+        factor: progression is more than this multiple of the cells at the start.
+        horizon: end of the last interval [day].
+        begin: start of the last days [day].
+    """
+
+    objective: Objective
+    scale: Array
+    factor: Scalar
+    horizon: Scalar
+    begin: Scalar
+
+
+def judge_batch(
+    frame: Frame, systems: System, batch: Batch, doses: np.ndarray, progress: Callable[[int], None], chunk: int = WIDTH
+) -> dict[str, np.ndarray]:
+    """Every number of every point of a batch [B], some points at a time.
+
+    Args:
+        frame: what the points share.
+        systems: of the points, each leaf with a leading axis [B].
+        batch: their schedules.
+        doses: [B, K, N].
+        progress: is told how many more points are done.
+        chunk: points at a time; the program has `WIDTH` lanes, those that are left get the first of the points.
+    """
+    size = len(batch.points)
+    inputs, parts = (systems, batch.edges, batch.counts, doses), []
+    for first in range(0, size, min(chunk, WIDTH)):
+        count = min(chunk, WIDTH, size - first)
+        lanes = np.arange(WIDTH)
+        rows = first + np.where(lanes < count, lanes, 0)
+        found = jax.device_get(_judge(frame, *jax.tree.map(lambda leaf, r=rows: jnp.asarray(leaf[r]), inputs)))
+        parts.append({name: column[:count] for name, column in found.items()})
+        progress(count)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+@eqx.filter_jit
+def _judge(frame: Frame, systems: System, edges: Array, counts: Array, doses: Array) -> dict[str, Array]:
+    def one(system: System, edges: Edges, count: Index, doses: Array) -> dict[str, Array]:
+        trajectory = rollout(system, Schedule(doses), Grid(edges))
+        nodes = system.mesh.size
+        held = _held(trajectory, count, nodes)
+        grid = Grid(jnp.minimum(edges, frame.horizon))
+        scene = Scene(held, grid, frame.scale, system.model.floor(), count)
+        mean, peak = last_days(held.times, held.weights, scene.log_burden, frame.begin, nodes)
+        log_burden = jnp.log(held.burden)
+        level = jnp.log(frame.factor) + log_burden[0]
+        crossing = time_above(held.times, log_burden, level)
+        reached = jnp.any(log_burden > level)
+        found = {"objective": frame.objective.evaluate(scene), **frame.objective.values(scene)}
+        found |= {"mean_last": mean, "peak_last": peak}
+        found = {name: jnp.where(held.ok, value, jnp.nan) for name, value in found.items()}
+        return found | {"progression_day": jnp.where(reached & held.ok, crossing, jnp.nan), "ok": held.ok}
+
+    return jax.vmap(one)(systems, edges, counts, doses)
+
+
+def _held(trajectory: Trajectory, count: Index, nodes: int) -> Trajectory:
+    """The trajectory with its last real node in the place of all that is padding, where it has no weight."""
+    last = count * nodes - 1
+    real = jnp.arange(trajectory.times.shape[0]) < count * nodes
+
+    def hold(leaf: Array) -> Array:
+        if leaf.ndim == 0 or leaf.shape[0] != real.shape[0]:
+            return leaf
+        return jnp.where(real.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, leaf[last])
+
+    held = jax.tree.map(hold, trajectory)
+    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((held.states, held.burden))]
+    weights = jnp.where(real, trajectory.weights, 0.0)
+    return eqx.tree_at(lambda t: (t.weights, t.ok), held, (weights, jnp.all(jnp.stack(finite))))
+
+
+def build_systems(scenario: Scenario, numbers: Sequence[Number], values: np.ndarray, longest: float) -> System:
+    """Systems of the points [B], on nodes that are enough for the ends of each number's range.
+
+    Args:
+        scenario: what the numbers belong to.
+        numbers: all that differ, of which some belong to the schedule.
+        values: of the points [B, A].
+        longest: longest interval of their schedules [day].
+
+    Raises:
+        OptionError: numbers with which no model can be built.
+    """
+    plan = scenario.plan
+    columns = [a for a, number in enumerate(numbers) if number.place is not None]
+    places = [number.place for number in numbers if number.place is not None]
+    own = values[:, columns]
+    ends = [np.unique(column)[[0, -1]] for column in own.T]
+    corners = np.stack(np.meshgrid(*ends, indexing="ij"), -1).reshape(-1, len(ends)) if ends else np.zeros((1, 0))
+    try:
+        meshes = []
+        for corner in np.unique(corners, axis=0):
+            system = build_system(substituted(plan, places, corner.tolist()))
+            meshes.append(choose_mesh(system.model, system.pharmacokinetics, longest, _REFINEMENT))
+        mesh = _common(meshes)
+        build = jax.jit(jax.vmap(lambda row: build_system(substituted(plan, places, list(row)), mesh)))
+        return jax.tree.map(np.asarray, build(jnp.asarray(own)) if places else _repeated(system, mesh, len(values)))
+    except (ValueError, TypeError) as error:
+        got = ", ".join(place.key for place in places)
+        raise OptionError(f"{got}: wanted numbers that fit the model; got a fault: {error}") from None
+
+
+def _repeated(system: System, mesh: _mesh.Mesh, count: int) -> System:
+    meshed = eqx.tree_at(lambda s: s.mesh, system, mesh)
+    return jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (count, *np.shape(leaf))), meshed)
+
+
+def _common(meshes: Sequence[_mesh.Mesh]) -> _mesh.Mesh:
+    """Nodes that are enough for all."""
+    uniform, layered = max(mesh.uniform for mesh in meshes), [mesh for mesh in meshes if mesh.layer]
+    if not layered:
+        return _mesh.Mesh(uniform, 0, meshes[0].layer_rate)
+    slowest = min(float(mesh.layer_rate) for mesh in layered)
+    return _mesh.Mesh(uniform, max(mesh.layer for mesh in layered), slowest)
+
+
+def doses_of(
+    plan: Any, numbers: Sequence[Number], values: np.ndarray, batch: Batch, systems: System
+) -> tuple[np.ndarray, np.ndarray]:
+    """Amount of each repeated drug [B, N], NaN for the others, and the doses of all [B, K, N]."""
+    amounts = np.full((len(values), len(plan.drugs)), np.nan)
+    for a, number in enumerate(numbers):
+        if number.kind == AMOUNT:
+            amounts[:, number.drug] = values[:, a]
+        elif number.kind == MEAN:
+            kinetics = systems.pharmacokinetics[number.drug]
+            units = batch.given[:, :, number.drug]
+            mean = _unit_means(plan.drugs[number.drug].route)(kinetics, batch.edges, units, batch.counts)
+            # Without a dose before the horizon there is no amount that gives a mean.
+            with np.errstate(divide="ignore", invalid="ignore"):
+                amounts[:, number.drug] = values[:, a] / np.asarray(mean)
+    return amounts, batch.others + batch.given * np.nan_to_num(amounts, nan=0.0)[:, None, :]
+
+
+def _unit_means(route: str) -> Callable[..., Array]:
+    return _UNIT_MEANS[route]
+
+
+_UNIT_MEANS = {
+    route: eqx.filter_jit(
+        jax.vmap(lambda pk, edges, doses, count, route=route: mean_concentration(pk, route, edges, doses, count))
+    )
+    for route in ("bolus", "infusion")
+}

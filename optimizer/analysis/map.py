@@ -1,0 +1,265 @@
+"""Maps: what a schedule of repeated doses comes to over any two numbers of a scenario, all points as one batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from optimizer.analysis.axes import EVERY, Axis, Number, axis_of, check_together, fixed_of
+from optimizer.analysis.batch import WIDTH, Frame, build_systems, doses_of, judge_batch
+from optimizer.analysis.options import OptionError
+from optimizer.analysis.repeated import Batch, batches, repeated_drugs
+from optimizer.scenario import Scenario
+from optimizer.scenario.faults import one_of
+from optimizer.scenario.fields import MAX_LIST
+from optimizer.scenario.plan import RegimenPlan
+from optimizer.status import DISCLAIMER
+
+_MOST_POINTS = 250_000
+_MOST_DOSES = 50_000_000
+_WEEK = 7.0
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One number of every point, as it is drawn.
+
+    Attributes:
+        name: "objective", the name of a term, "mean_last", "peak_last", "progression_day" or "amount NAME".
+        meaning: with its unit, for a reader.
+        unit: of the values.
+        values: [Y, X]; NaN where there is none.
+        small_is_good: whether the best is the smallest one; None where neither end is good.
+    """
+
+    name: str
+    meaning: str
+    unit: str
+    values: np.ndarray
+    small_is_good: bool | None = True
+
+    def best(self) -> list[int | None]:
+        """Number of the best y for each x [X]; None where no point has a value, or none is better than another."""
+        if self.small_is_good is None:
+            return [None] * self.values.shape[1]
+        worth = np.where(np.isnan(self.values), np.inf, self.values * (1.0 if self.small_is_good else -1.0))
+        # Without any progression every y is as good.
+        return [int(np.argmin(c)) if np.isfinite(c).any() and np.ptp(c) > 0.0 else None for c in worth.T]
+
+
+@dataclass(frozen=True)
+class Map:
+    """What `compute` found.
+
+    Attributes:
+        x: the axis to the right.
+        y: the axis upwards.
+        fixed: keys that were held, with their values and units.
+        regimen: name of the regimen that the other drugs follow; empty where they are not given.
+        last: days at the end over which mean and peak are taken.
+        quantities: by name.
+        failed: points whose simulation is not finite.
+    """
+
+    x: Axis
+    y: Axis
+    fixed: Mapping[str, tuple[float, str]]
+    regimen: str
+    last: float
+    quantities: Mapping[str, Quantity]
+    failed: int
+
+    def best(self, name: str) -> list[dict[str, float | None]]:
+        """The best y for each x by a quantity."""
+        quantity, found = self.quantities[name], []
+        for i, j in enumerate(quantity.best()):
+            value = (None, None) if j is None else (float(self.y.values[j]), float(quantity.values[j, i]))
+            found.append({"x": float(self.x.values[i]), "y": value[0], "value": value[1]})
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Ready for JSON; what is not a number becomes null."""
+        held = {key: {"value": value, "unit": unit} for key, (value, unit) in self.fixed.items()}
+        out: dict[str, Any] = {"x": self.x.to_json(), "y": self.y.to_json(), "at": held, "regimen": self.regimen}
+        out |= {"last_days": self.last, "limits": "limits on doses and states are not applied", "failed": self.failed}
+        out["quantities"] = {
+            name: {"meaning": q.meaning, "unit": q.unit, "values": q.values.tolist()}
+            for name, q in self.quantities.items()
+        }
+        out["best"] = {name: self.best(name) for name, q in self.quantities.items() if q.small_is_good is not None}
+        return out
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a map is asked for, read and checked.
+
+    Attributes:
+        x, y: the axes.
+        fixed: numbers that are held, with their values.
+        regimen: what the drugs get that are not given every so many days.
+        last: days at the end over which mean and peak are taken.
+    """
+
+    x: Axis
+    y: Axis
+    fixed: tuple[tuple[Number, float], ...]
+    regimen: RegimenPlan | None
+    last: float
+
+    @property
+    def numbers(self) -> list[Number]:
+        """All that differ from the scenario, the axes first."""
+        return [self.x.number, self.y.number, *(number for number, _ in self.fixed)]
+
+    def quantities(self, scenario: Scenario) -> list[str]:
+        """Names of what is computed at each point."""
+        terms = [part.kind for _, part in scenario.plan.objective]
+        amounts = [f"amount {scenario.plan.drugs[j].name}" for j in repeated_drugs(self.numbers)]
+        return ["objective", *terms, "mean_last", "peak_last", "progression_day", *amounts]
+
+    def points(self) -> np.ndarray:
+        """Values of the numbers at each point [P, A], x running fastest."""
+        ys, xs = np.meshgrid(self.y.values, self.x.values, indexing="ij")
+        held = [np.full(xs.size, value) for _, value in self.fixed]
+        return np.column_stack([xs.ravel(), ys.ravel(), *held])
+
+
+def request(
+    scenario: Scenario, x: str, y: str, at: Sequence[str] = (), regimen: str | None = None, last: float = 30.0
+) -> Request:
+    """Read the options of a map.
+
+    Args:
+        scenario: what the numbers belong to.
+        x: "KEY=from:to:count" or "KEY=from:to:count:log".
+        y: the same for the other axis.
+        at: numbers to hold, "KEY=VALUE".
+        regimen: name of a regimen of the scenario.
+        last: days at the end over which mean and peak are taken.
+
+    Raises:
+        OptionError: a key, a range, a combination or a regimen that is not one.
+    """
+    plan = scenario.plan
+    axes = axis_of(plan, "--x", x), axis_of(plan, "--y", y)
+    fixed = tuple(fixed_of(plan, "--at", text) for text in at)
+    asked = Request(*axes, fixed, _regimen(scenario, regimen), last)
+    check_together(plan, asked.numbers)
+    size = axes[0].values.size * axes[1].values.size
+    if size > _MOST_POINTS:
+        raise OptionError(f"--x and --y: wanted at most {_MOST_POINTS} points; got {size}")
+    if not 0.0 < last <= plan.horizon:
+        raise OptionError(f"--last: wanted more than 0 and at most the horizon, {plan.horizon:g} day; got {last:g} day")
+    shortest = min(
+        [a.values[0] for a in axes if a.number.kind == EVERY] + [v for n, v in fixed if n.kind == EVERY] + [1e9]
+    )
+    most = plan.horizon / shortest
+    if most > MAX_LIST or most * size * len(plan.drugs) > _MOST_DOSES:
+        wanted = f"at most {MAX_LIST} doses in {plan.horizon:g} day, and {_MOST_DOSES:.0e} in all points"
+        raise OptionError(f"decision.every: wanted {wanted}; got one every {shortest:g} day")
+    return asked
+
+
+def _regimen(scenario: Scenario, name: str | None) -> RegimenPlan | None:
+    if name is None:
+        return None
+    known = {r.name: r for r in scenario.plan.regimens if r.doses is not None}
+    if name not in known:
+        listed = (
+            one_of(list(known), name) if known else f'wanted a regimen that lists its doses; got "{name}", and no such'
+        )
+        raise OptionError(f"--regimen: {listed}")
+    return known[name]
+
+
+def compute(
+    scenario: Scenario, asked: Request, progress: Progress = lambda done, total: None, chunk: int = WIDTH
+) -> Map:
+    """Evaluate every point of a map.
+
+    Args:
+        scenario: model, drugs, objective and horizon.
+        asked: by `request`.
+        progress: is told how many points of how many are done.
+        chunk: points at a time, between two calls of `progress`; no byte of the result depends on it.
+
+    Raises:
+        OptionError: numbers with which no model can be built.
+        ScenarioError: a model of one's own that does not take the numbers given.
+    """
+    plan, numbers, values = scenario.plan, asked.numbers, asked.points()
+    task = scenario.problem().task
+    shared = (scenario.progression_factor, plan.horizon, plan.horizon - asked.last)
+    frame = Frame(task.objective, task.scale, *map(jnp.asarray, shared))
+    done, lock = [0], Lock()
+
+    def tell(more: int) -> None:
+        with lock:
+            done[0] += more
+            progress(done[0], len(values))
+
+    def work(batch: Batch) -> dict[str, np.ndarray]:
+        own = values[batch.points]
+        systems = build_systems(scenario, numbers, own, batch.longest)
+        amounts, doses = doses_of(plan, numbers, own, batch, systems)
+        found = judge_batch(frame, systems, batch, doses, tell, chunk)
+        return found | {f"amount {plan.drugs[j].name}": amounts[:, j] for j in repeated_drugs(numbers)}
+
+    jobs = batches(plan, numbers, values, plan.every or _WEEK, asked.regimen)
+    columns: dict[str, np.ndarray] = {}
+    progress(0, len(values))
+    # A program for each batch: they are compiled side by side.
+    with ThreadPoolExecutor(max(1, min(len(jobs), os.cpu_count() or 1))) as pool:
+        for batch, found in zip(jobs, pool.map(work, jobs), strict=True):
+            for name, column in found.items():
+                columns.setdefault(name, np.full(len(values), np.nan))[batch.points] = column
+    return _map(scenario, asked, columns)
+
+
+def _map(scenario: Scenario, asked: Request, columns: Mapping[str, np.ndarray]) -> Map:
+    shape = asked.y.values.size, asked.x.values.size
+    days = f"the last {asked.last:g} of {scenario.plan.horizon:g} days"
+    known = {
+        "objective": ("objective", "1", True),
+        "mean_last": (f"mean of log10 of all cells over {days}", "1", True),
+        "peak_last": (f"peak of log10 of all cells in {days}", "1", True),
+        "progression_day": ("time to progression; none where it is not reached", "day", False),
+    }
+    quantities = {}
+    for name in asked.quantities(scenario):
+        if name.startswith("amount "):
+            drug = name.removeprefix("amount ")
+            text, unit, small = f"dose of {drug}", scenario.dose_units[drug], None
+        else:
+            text, unit, small = known.get(name, (f"term {name}", "1", True))
+        quantities[name] = Quantity(name, text, unit, columns[name].reshape(shape), small)
+    fixed = {number.key: (value, number.unit) for number, value in asked.fixed}
+    failed = int(np.sum(columns["ok"] == 0.0))
+    name = "" if asked.regimen is None else asked.regimen.name
+    return Map(asked.x, asked.y, fixed, name, asked.last, quantities, failed)
+
+
+def dataset(found: Map) -> xr.Dataset:
+    """The map with names and units, as it is written to `map.nc`; coordinates are called x and y."""
+    axes = {
+        name: (name, axis.values, {"units": axis.number.unit, "long_name": axis.number.key})
+        for name, axis in (("x", found.x), ("y", found.y))
+    }
+    values = {
+        name.replace(" ", "_"): (("y", "x"), q.values, {"units": q.unit, "long_name": q.meaning})
+        for name, q in found.quantities.items()
+    }
+    held = [f"{key} = {value!r} {unit}" for key, (value, unit) in found.fixed.items()]
+    attributes = {"Conventions": "CF-1.11", "comment": DISCLAIMER, "at": "; ".join(held), "regimen": found.regimen}
+    return xr.Dataset(values, axes, attributes)

@@ -1,0 +1,135 @@
+"""Schedules of a map: equal doses of some drugs every so many days, the other drugs as a regimen has it.
+
+Points whose schedules have up to twice as many intervals share arrays and with them a compiled program: the shorter
+ones are padded with intervals after the horizon, which nothing reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from optimizer.analysis.axes import AMOUNT, DELAY, EVERY, MEAN, Number
+from optimizer.analysis.mean_dose import dose_times
+from optimizer.scenario.plan import Plan, RegimenPlan
+
+# Times that are closer than this are one [day].
+_NEAR = 1e-9
+# Longest and shortest schedule of a batch, in intervals.
+_SPREAD = 2
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Schedules of B points that are simulated by one program.
+
+    Attributes:
+        points: their numbers among all points [B].
+        edges: of the intervals; padding goes on after the horizon [B, K + 1, day].
+        counts: intervals that are real [B].
+        given: 1 where the drug gets its own amount [B, K, N].
+        others: doses of drugs that the regimen gives [B, K, N].
+    """
+
+    points: np.ndarray
+    edges: np.ndarray
+    counts: np.ndarray
+    given: np.ndarray
+    others: np.ndarray
+
+    @property
+    def longest(self) -> float:
+        """Longest interval [day]."""
+        real = np.arange(self.edges.shape[1] - 1) < self.counts[:, None]
+        return float(np.max(np.diff(self.edges) * real))
+
+
+def repeated_drugs(numbers: Sequence[Number]) -> list[int]:
+    """Indices of the drugs that are given every so many days, not as the regimen has it."""
+    return sorted({number.drug for number in numbers if number.kind in (MEAN, AMOUNT)})
+
+
+def batches(
+    plan: Plan, numbers: Sequence[Number], values: np.ndarray, every: float, regimen: RegimenPlan | None
+) -> list[Batch]:
+    """The schedules of all points, the longest first.
+
+    Args:
+        plan: the scenario.
+        numbers: what differs between the points, or is held [A].
+        values: of each point [P, A].
+        every: days between two doses where no number says so.
+        regimen: what the other drugs get; nothing when None.
+    """
+    own = repeated_drugs(numbers)
+    rest = _rest(plan, own, regimen)
+    column = {(number.kind, number.drug): a for a, number in enumerate(numbers)}
+    # Many points share their times: those that differ in an amount or a number of the model alone.
+    timing = [a for (kind, _), a in column.items() if kind in (EVERY, DELAY)]
+    rows, of = np.unique(values[:, timing], axis=0, return_inverse=True)
+    named = {numbers[a].kind + str(numbers[a].drug): i for i, a in enumerate(timing)}
+    built = [_one(plan, own, row, named, every, rest) for row in rows]
+    counts = np.array([len(edges) - 1 for edges, _, _ in built])[of.ravel()]
+    found, left = [], np.argsort(-counts, kind="stable")
+    while left.size:
+        most = int(counts[left[0]])
+        short = counts[left] * _SPREAD <= most
+        points, left = np.sort(left[~short]), left[short]
+        found.append(_batch(points, [built[i] for i in of.ravel()[points]], most))
+    return found
+
+
+_Schedule = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def _rest(plan: Plan, own: Sequence[int], regimen: RegimenPlan | None) -> tuple[np.ndarray, np.ndarray]:
+    """Edges and doses [K, N] of the drugs that are not repeated."""
+    nothing = np.array([0.0, plan.horizon]), np.zeros((1, len(plan.drugs)))
+    if regimen is None or regimen.doses is None:
+        return nothing
+    doses = regimen.doses.copy()
+    doses[:, own] = 0.0
+    return (regimen.edges, doses) if doses.any() or not own else nothing
+
+
+def _one(
+    plan: Plan,
+    own: Sequence[int],
+    row: np.ndarray,
+    named: Mapping[str, int],
+    every: float,
+    rest: tuple[np.ndarray, np.ndarray],
+) -> _Schedule:
+    """Edges [K + 1], where drugs get their amounts [K, N], and what the others get [K, N]."""
+    apart = float(row[named[f"{EVERY}-1"]]) if f"{EVERY}-1" in named else every
+    starts = {}
+    for j in own:
+        delay = float(row[named[f"{DELAY}{j}"]]) if f"{DELAY}{j}" in named else 0.0
+        times = dose_times(apart, plan.horizon, delay)
+        starts[j] = times[:1] if plan.drugs[j].route == "infusion" else times
+    times = np.sort(np.concatenate([rest[0], *starts.values()]))
+    edges = times[np.concatenate([[True], np.diff(times) > _NEAR])]
+    edges[-1] = plan.horizon
+    given, others = np.zeros((2, len(edges) - 1, len(plan.drugs)))
+    for j, times in starts.items():
+        at = np.searchsorted(edges, times - _NEAR)
+        if plan.drugs[j].route == "infusion":
+            given[at.min(initial=len(given)) :, j] = 1.0
+        else:
+            given[at, j] = 1.0
+    first = np.searchsorted(edges, rest[0][:-1] - _NEAR)
+    for k, (start, stop) in enumerate(zip(first, [*first[1:], len(edges) - 1], strict=True)):
+        for j, drug in enumerate(plan.drugs):
+            others[start : stop if drug.route == "infusion" else start + 1, j] = rest[1][k, j]
+    return edges, given, others
+
+
+def _batch(points: np.ndarray, schedules: Sequence[_Schedule], most: int) -> Batch:
+    counts = np.array([len(edges) - 1 for edges, _, _ in schedules])
+    edges = [np.concatenate([e, e[-1] + np.arange(1, most - len(e) + 2)]) for e, _, _ in schedules]
+    given, others = (
+        np.array([np.pad(s[part], ((0, most - len(s[part])), (0, 0))) for s in schedules]) for part in (1, 2)
+    )
+    return Batch(points, np.array(edges), counts, given, others)
