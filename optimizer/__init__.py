@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from optimizer import calibrate as calibrate
+    from optimizer import cohort as cohort
     from optimizer import plots as plot
     from optimizer._fields import parameter as parameter
     from optimizer._fields import setting as setting
@@ -65,8 +66,8 @@ _HOMES = {
     "optimizer.status": ("Status",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-_ROOMS = {"calibrate": "optimizer.calibrate", "plot": "optimizer.plots"}
-__all__ = [*sorted(_HOME), "calibrate", "plot"]
+_ROOMS = {"calibrate": "optimizer.calibrate", "cohort": "optimizer.cohort", "plot": "optimizer.plots"}
+__all__ = [*sorted(_HOME), "calibrate", "cohort", "plot"]
 
 
 def __getattr__(name: str) -> Any:

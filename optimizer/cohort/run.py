@@ -113,7 +113,7 @@ def run_chunks(
     scenario: Scenario,
     settings: Settings,
     out: Path,
-    versions: dict[str, str],
+    versions: dict[str, str] | None = None,
     tell: Callable[[Progress], None] | None = None,
 ) -> Cohort:
     """Find all schedules, writing each chunk when it is done; go on where an earlier run of the same stopped.
@@ -129,7 +129,7 @@ def run_chunks(
         ScenarioError: patients that cannot be made, or dose levels, which a cohort does not round to.
         DirectoryError: the directory holds something else, or a run of which a field differs.
     """
-    tell = tell or (lambda _: None)
+    tell, versions = tell or (lambda _: None), versions or {}
     _check(scenario, settings)
     patients = load_patients(scenario, settings.patients, settings.seed, settings.posterior)
     crowd = build_crowd(scenario, patients)

@@ -1,0 +1,46 @@
+"""Given schedules in many patients: the same numbers as in a run, whoever the others are."""
+
+import numpy as np
+import pytest
+
+from optimizer.cohort import Settings, build_crowd, evaluate, load_patients
+from optimizer.cohort.summary import counted
+
+from .conftest import ROWS, of_table
+
+
+def test_a_patient_under_a_schedule_is_that_of_a_run(few, run_few):
+    cohort, _ = run_few
+    found = evaluate(cohort.crowd, cohort.shared.doses, few.progression_factor)
+    used = counted(cohort)
+    for s, name in enumerate(("population", "typical")):
+        assert found.objective[used, s] == pytest.approx(cohort.table[f"{name}.objective"][used], abs=1e-12)
+        assert found.progression[used, s] == pytest.approx(cohort.table[f"{name}.progression_day"][used], abs=1e-9)
+    assert np.isnan(found.objective[~used]).all()
+    assert not found.ok[~used].any()
+
+
+def test_the_others_do_not_matter(tmp_path):
+    """More patients than one call holds, a hundred times the same five: the same bytes each time."""
+    doses = np.array([[[2.0], [0.5], [1.0], [0.0]]])
+    well = [row for row in ROWS if row[:3] not in ("cyd", "eve")]
+    many = [f"{row[:3]}{i}{row[3:]}" for i in range(300) for row in well]
+    scenario = of_table(tmp_path, many)
+    heard = []
+    crowd = build_crowd(scenario, load_patients(scenario, None, 0))
+    found = evaluate(crowd, doses, tell=heard.append).objective[:, 0]
+    assert heard == [1024, 1500]
+    assert (found.reshape(300, 5) == found[:5]).all()
+    assert len(set(found)) == 5
+
+
+def test_schedules_off_the_grid_are_refused(few):
+    crowd = build_crowd(few, load_patients(few, None, 0))
+    with pytest.raises(ValueError, match=r"schedules: wanted the shape \[S, 4, 1\]; got \[2, 5, 1\]"):
+        evaluate(crowd, np.zeros((2, 5, 1)))
+
+
+def test_the_room_is_public():
+    import optimizer as opt
+
+    assert opt.cohort.Settings is Settings
