@@ -1,0 +1,184 @@
+"""Pages that the package writes itself: public names, commands, and the words of a scenario."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any, ClassVar
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+_SECTION = re.compile(r"(Args|Attributes|Returns|Raises|Example):")
+_ENTRY = re.compile(r"(\w[\w ,.*]*): (.*)")
+
+
+def names() -> str:
+    """Every public name with its docstring."""
+    import optimizer as opt
+
+    parts = []
+    for name in opt.__all__:
+        found = getattr(opt, name)
+        parts += [f"## {name}", "", *_signature(name, found), *_docstring(found), ""]
+        parts += _properties(found) if inspect.isclass(found) else []
+        methods = [] if not inspect.isclass(found) or issubclass(found, Exception) else _methods(found)
+        for method, value in methods:
+            parts += [f"### {name}.{method}", "", *_signature(f"{name}.{method}", value), *_docstring(value), ""]
+    return "\n".join(parts)
+
+
+def _methods(cls: type) -> list[tuple[str, Any]]:
+    """What a class itself defines for its users, with a docstring."""
+    own = [(name, value) for name, value in vars(cls).items() if not name.startswith("_")]
+    methods = [(name, getattr(value, "__func__", value)) for name, value in own if not isinstance(value, property)]
+    return [(name, inspect.unwrap(value)) for name, value in methods if callable(value) and inspect.getdoc(value)]
+
+
+def _properties(cls: type) -> list[str]:
+    """What is read like an attribute, with its first line."""
+    own = [(name, value) for name, value in vars(cls).items() if isinstance(value, property) and value.__doc__]
+    lines = [f"- `{name}`: {(value.__doc__ or '').strip().splitlines()[0]}" for name, value in own]
+    return ["**Properties**", "", *lines, ""] if lines else []
+
+
+def _signature(name: str, found: Any) -> list[str]:
+    if isinstance(found, ModuleType):
+        return []
+    try:
+        given = inspect.signature(found)
+    except (TypeError, ValueError):
+        return []
+    # Types are said in the docstring, with their shapes; defaults that are objects would show an address.
+    own = [p for p in given.parameters.values() if p.name not in ("self", "cls")]
+    short = [p.replace(annotation=p.empty, default=_default(p)) for p in own]
+    return ["```text", f"{name}{given.replace(parameters=short, return_annotation=given.empty)}", "```", ""]
+
+
+def _default(parameter: inspect.Parameter) -> Any:
+    plain = isinstance(parameter.default, str | int | float | bool | tuple | type(None))
+    return parameter.default if plain or parameter.default is parameter.empty else _Dots()
+
+
+class _Dots:
+    def __repr__(self) -> str:
+        return "..."
+
+
+def _docstring(found: Any) -> list[str]:
+    """A docstring as Markdown: its sections become lists."""
+    lines = (inspect.getdoc(found) or "").splitlines()
+    out: list[str] = []
+    section = ""
+    for line in lines:
+        head = _SECTION.fullmatch(line)
+        if head is not None:
+            section = head[1]
+            out += [*_closed(out), f"**{section}**", ""]
+        elif line.startswith("    ") and section and section != "Example":
+            out += list(_entry(line))
+        elif line.strip() and not line.startswith(" "):
+            section = ""
+            out.append(line)
+        else:
+            out.append(line)
+    return _examples([*out, ""])
+
+
+def _closed(lines: list[str]) -> list[str]:
+    return [""] if lines and lines[-1] else []
+
+
+def _entry(line: str) -> Iterator[str]:
+    """A line of a section: an item where it names something, else it goes on."""
+    text = line[4:]
+    found = None if text.startswith(" ") else _ENTRY.fullmatch(text)
+    yield (
+        f"  {text.strip()}"
+        if found is None and text.startswith(" ")
+        else (f"- {text}" if found is None else f"- `{found[1]}`: {found[2]}")
+    )
+
+
+def _examples(lines: list[str]) -> list[str]:
+    """Examples as Python code; they are indented in the docstring."""
+    out: list[str] = []
+    inside = False
+    for line in lines:
+        code = line.lstrip().startswith((">>>", "...")) or (inside and line.startswith("    ") and line.strip() != "")
+        if code != inside:
+            out.append("```pycon" if code else "```")
+        out.append(line[4:] if code and line.startswith("    ") else line)
+        inside = code
+    return out
+
+
+def words() -> str:
+    """The words of a scenario by family, as `adose list` prints them."""
+    from optimizer.commands import catalog
+
+    parts = []
+    for family, found in catalog().items():
+        parts += [f"## {family}", "", "| name | meaning |", "|---|---|"]
+        parts += [f"| `{name}` | {_cell(meaning)} |" for name, meaning in found.items()]
+        parts += ["", *_keys(family)]
+    return "\n".join(parts)
+
+
+def _keys(word: str) -> list[str]:
+    """The keys of each kind of a family, with unit and meaning."""
+    from optimizer._fields import describe
+    from optimizer.scenario.schema import FAMILIES, classes
+
+    parts = []
+    for family, entry in FAMILIES.items():
+        if entry.word != word or family == "model":
+            continue
+        for kind, cls in classes(family).items():
+            fields = describe(cls)
+            if fields:
+                parts += [f"### Keys of {word} {kind}", "", "| key | unit | meaning |", "|---|---|---|"]
+                parts += [f"| `{name}` | {info.unit} | {_cell(info.doc)} |" for name, info in fields.items()]
+                parts.append("")
+    return parts
+
+
+def _cell(text: str) -> str:
+    """Text in a table: no markup, no line, no bar."""
+    return re.sub(r"([\\`*_{}\[\]<>|$#])", r"\\\1", " ".join(text.split()))
+
+
+def commands() -> str:
+    """Every command with its arguments and options, as `--help` prints them."""
+    from typer.main import get_command
+
+    from optimizer.cli import app
+
+    parts = []
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        parts += [f"## adose {name}", "", _cell(command.help or ""), "", "| option | meaning |", "|---|---|"]
+        for option in command.params:
+            shown = ", ".join(option.opts) if option.param_type_name == "option" else option.name.upper()
+            parts.append(f"| `{shown}` | {_cell(getattr(option, 'help', '') or '')} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+class Generated(SphinxDirective):
+    """A directive that is replaced by what one of the functions above writes."""
+
+    required_arguments = 1
+    sources: ClassVar[dict[str, Callable[[], str]]] = {"names": names, "words": words, "commands": commands}
+
+    def run(self) -> list[nodes.Node]:
+        """The nodes of the text."""
+        # The source is the package, of which Sphinx does not see that it changed.
+        self.env.note_reread()
+        return self.parse_text_to_nodes(self.sources[self.arguments[0]](), allow_section_headings=True)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Called by Sphinx."""
+    app.add_directive("generated", Generated)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
