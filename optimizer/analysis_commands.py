@@ -1,4 +1,4 @@
-"""What the commands `window`, `map` and `verify` do once their options are read."""
+"""What the commands `window`, `map`, `pareto` and `verify` do once their options are read."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import typer
 
 from optimizer._directory import check_place, whole
@@ -15,9 +16,12 @@ from optimizer.analysis.intervals import Response
 from optimizer.analysis.map import Map, compute, dataset, request
 from optimizer.analysis.marks import Mark, marks
 from optimizer.analysis.options import OptionError, numbers_of
+from optimizer.analysis.pareto import Front, trace, two_terms
 from optimizer.analysis.verify import Line, verify
 from optimizer.analysis.window import SETTLED, Windows, windows
 from optimizer.console import USAGE, number, progress, say, table
+from optimizer.event_tables import write_events
+from optimizer.events import compress, from_grid
 from optimizer.report import to_text, verified_document, window_document
 from optimizer.scenario import Scenario
 from optimizer.scenario.faults import one_of
@@ -26,6 +30,7 @@ from optimizer.status import DISCLAIMER, Status
 
 MARKER = "window.json"
 MAP_MARKER = "map.json"
+PARETO_MARKER = "pareto.json"
 DIFFERS = 1
 _MOST_ROWS = 50
 
@@ -159,6 +164,60 @@ def _print_map(title: str, found: Map, placed: Sequence[Mark], show: str) -> Non
     typer.echo(f"{show}: {quantity.meaning}.")
     for mark in placed:
         typer.echo(f"{mark.name}: {number(mark.x)}, {number(mark.y)}")
+
+
+def run_pareto(
+    file: Path, terms: str, options: Mapping[str, Any], out: Path | None, json: bool, plot: bool, allow_code: bool
+) -> int:
+    """Trace the front, write and print."""
+    scenario = Scenario.load(file, allow_code)
+    place = Path("runs") / f"{scenario.name}-pareto" if out is None else out
+    check_place(place, PARETO_MARKER)
+    try:
+        chosen = two_terms(scenario, terms)
+    except OptionError as error:
+        say(str(error))
+        return USAGE
+    with progress() as tell:
+        front = trace(scenario, chosen, **options, progress=lambda d, n: tell(Progress("front", d, n, None)))
+    text = to_text(window_document(scenario, front.to_json()))
+    with whole(place, PARETO_MARKER) as work:
+        _write_schedules(front, work)
+        if plot:
+            from optimizer.plots import pareto_figure, save
+
+            save(pareto_figure(front, scenario.title), work / "pareto.png")
+        (work / PARETO_MARKER).write_text(text, encoding="utf-8")
+    if json:
+        typer.echo(text, nl=False)
+    else:
+        _print_front(scenario.title, front)
+    reasons = {p.result.reason for p in front.points if p.result is not None and not p.result.status.ok}
+    said = "" if front.status.ok else "\n".join([front.status.sentence, *sorted(reasons), ""])
+    say(f"{said}Written to {place}. {DISCLAIMER}")
+    return front.status.exit_code
+
+
+def _write_schedules(front: Front, work: Path) -> None:
+    """An event table for each point of the front, in its order."""
+    system, edges = front.problem.task.system, np.asarray(front.problem.task.grid.edges)
+    routes = dict(zip(system.drugs, system.routes, strict=True))
+    for i, point in enumerate(front.points, 1):
+        if point.result is not None:
+            events = from_grid(edges, point.result.doses, system.drugs, routes)
+            write_events(work / f"schedule_{i}.csv", compress(events), system.drugs)
+
+
+def _print_front(title: str, front: Front) -> None:
+    rows = [
+        [str(i), *map(number, p.terms), "end" if p.limit is None else number(p.limit), "", p.result.status.value]
+        for i, p in enumerate(front.points, 1)
+        if p.result is not None
+    ]
+    for p in front.regimens:
+        notes = ["dominated"] * p.dominated + [f"breaks {name}" for name in p.broken]
+        rows.append([p.name, *map(number, p.terms), "", ", ".join(notes), ""])
+    table(f"{title}: trade-off", ["schedule", *front.kinds, f"limit of\n{front.kinds[1]}", "note", "status"], rows)
 
 
 def run_verify(json: bool) -> int:

@@ -247,6 +247,26 @@ def map_(
 
 
 @app.command()
+def pareto(
+    file: File,
+    terms: Annotated[str, typer.Option(help='two terms of an objective, such as "burden,drug_use"')],
+    points: Annotated[int, typer.Option(min=3, max=200, help="of the front, both ends included")] = 9,
+    restarts: Annotated[int | None, typer.Option(min=1, max=4096, help="of the ends; else the file's")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="of the starting points; else the file's")] = None,
+    out: Annotated[Path | None, typer.Option(help="directory; else runs/NAME-pareto", show_default=False)] = None,
+    json: Json = False,
+    no_plot: NoPlot = False,
+    allow_code: AllowCode = False,
+) -> None:
+    """Trace the trade-off between two terms: the best of one for each value of the other, the regimens beside it."""
+    with session():
+        from optimizer.analysis_commands import run_pareto
+
+        options: dict[str, Any] = {"points": points, "restarts": restarts, "seed": seed}
+        raise typer.Exit(run_pareto(file, terms, options, out, json, not no_plot, allow_code))
+
+
+@app.command()
 def verify(json: Json = False) -> None:
     """Recompute published numbers and simulate every shipped scenario; exit code 1 when one differs."""
     with session():

@@ -170,15 +170,11 @@ def doses_of(
         elif number.kind == MEAN:
             kinetics = systems.pharmacokinetics[number.drug]
             units = batch.given[:, :, number.drug]
-            mean = _unit_means(plan.drugs[number.drug].route)(kinetics, batch.edges, units, batch.counts)
+            mean = _UNIT_MEANS[plan.drugs[number.drug].route](kinetics, batch.edges, units, batch.counts)
             # Without a dose before the horizon there is no amount that gives a mean.
             with np.errstate(divide="ignore", invalid="ignore"):
                 amounts[:, number.drug] = values[:, a] / np.asarray(mean)
     return amounts, batch.others + batch.given * np.nan_to_num(amounts, nan=0.0)[:, None, :]
-
-
-def _unit_means(route: str) -> Callable[..., Array]:
-    return _UNIT_MEANS[route]
 
 
 _UNIT_MEANS = {

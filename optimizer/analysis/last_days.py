@@ -52,7 +52,7 @@ def _window(times: Times, values: Times, place: Array, nodes: int) -> tuple[Arra
     return jax.lax.dynamic_slice(times, (start,), (_POINTS,)), jax.lax.dynamic_slice(values, (start,), (_POINTS,))
 
 
-def _quartic(window: tuple[Array, Array], at: Scalar) -> list[Scalar]:
+def _quartic(window: tuple[Array, Array], at: Scalar) -> list[Array]:
     """Coefficients of the polynomial through the nodes of a window in powers of the time since `at`, constant first."""
     nodes, table = window
     divided = [table[0]]
@@ -70,7 +70,7 @@ def _quartic(window: tuple[Array, Array], at: Scalar) -> list[Scalar]:
     return out
 
 
-def _value(coefficients: list[Scalar], since: Scalar) -> Scalar:
+def _value(coefficients: list[Array], since: Scalar) -> Scalar:
     out = coefficients[-1]
     for coefficient in coefficients[-2::-1]:
         out = coefficient + since * out

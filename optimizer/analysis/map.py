@@ -183,6 +183,13 @@ def _regimen(scenario: Scenario, name: str | None) -> RegimenPlan | None:
     return known[name]
 
 
+def regimen_map(
+    scenario: Scenario, x: str, y: str, at: Sequence[str] = (), regimen: str | None = None, last: float = 30.0
+) -> Map:
+    """Read the options of a map, as `request` does, and evaluate it."""
+    return compute(scenario, request(scenario, x, y, at, regimen, last))
+
+
 def compute(
     scenario: Scenario, asked: Request, progress: Progress = lambda done, total: None, chunk: int = WIDTH
 ) -> Map:

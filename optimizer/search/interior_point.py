@@ -193,10 +193,11 @@ def step(
     cold = state.temperature <= _LEAST_TEMPERATURE * 1.001
     drift = [jnp.max(jnp.abs(_reprice(p, e, state.penalty) - p)) for p, e in zip(state.prices, excesses, strict=True)]
     settled = jnp.max(jnp.stack([jnp.zeros(()), *drift])) <= 1e3 * tolerance * scale
-    done = solved & cold & (violation <= limit_tolerance) & settled
-    # Early subproblems need not be solved to the end.
+    kept = (violation <= limit_tolerance) & settled
+    done = solved & cold & kept
+    # Early subproblems need not be solved to the end; the last one, whose prices stay, has to be.
     near = residual <= jnp.where(cold, 30.0, 1e3) * tolerance * scale
-    tighten = near & ~done & (jnp.asarray(len(state.prices) > 0) | ~cold)
+    tighten = near & ~(cold & kept)
 
     # Barrier: lowered as soon as its own problem is solved to a few times its value.
     barrier = state.barrier

@@ -19,7 +19,7 @@ from optimizer.search.interior_point import State
 from optimizer.search.multistart import Progress, Run, run
 from optimizer.search.relaxation import relaxed
 from optimizer.search.result import Result, SearchRecord
-from optimizer.search.starts import starts
+from optimizer.search.starts import inwards, starts
 from optimizer.status import Status
 
 METHOD = "primal-dual interior point, exact Hessian"
@@ -72,6 +72,7 @@ def optimize(
     restarts: int = 16,
     tolerance: float = 1e-6,
     progress: Callable[[Progress], None] | None = None,
+    first: np.ndarray | None = None,
 ) -> Result:
     """Search the schedule that makes the objective small within the limits, and audit it.
 
@@ -81,6 +82,8 @@ def optimize(
         restarts: number of starting points R.
         tolerance: projected-gradient (KKT) residual to reach, relative to the projected gradient at the start.
         progress: is told how the search goes.
+        first: schedules to start from before all others, such as the optimum of a problem nearby [F, K, N]; they are
+            moved inwards from the limits on doses.
 
     Returns:
         The result; its status says whether it is one to be believed. A search that the user interrupts returns the best
@@ -104,6 +107,9 @@ def optimize(
     task, clock = problem.task, {}
     began = time.perf_counter()
     points = starts(task, restarts, seed)
+    if first is not None and len(first):
+        points = jnp.concatenate([inwards(task, first), points])
+        restarts = len(points)
     clock["starts"] = time.perf_counter() - began
     found = run(task, points, tolerance, tell)
     clock |= {"compile": found.compile_seconds, "search": found.search_seconds}

@@ -7,6 +7,9 @@ from scipy.optimize import linprog
 
 from optimizer.problem import Task
 
+# Share of the way from a known schedule to the center.
+_INWARD = 0.1
+
 
 def center(task: Task) -> np.ndarray:
     """A point far from every dose limit [n]: the center of the largest ball inside them (fixed unknowns aside)."""
@@ -53,6 +56,15 @@ def starts(task: Task, restarts: int, seed: int) -> Float[Array, "R n"]:
         wished = lower + shares * (upper - lower)
         points.append(_inside(middle, wished, lower, upper, matrix, bound))
     return jnp.asarray(np.array(points))
+
+
+def inwards(task: Task, doses: np.ndarray) -> Float[Array, "R n"]:
+    """Schedules [R, K, N] that keep the dose limits, moved a tenth of the way to the center: strictly feasible points.
+
+    A barrier method cannot begin on a limit, which is where optima lie.
+    """
+    shares = (doses / np.asarray(task.scale)).reshape(len(doses), -1)
+    return jnp.asarray(shares + _INWARD * (center(task) - shares))
 
 
 def _shape(r: int, count: int, rng: np.random.Generator) -> np.ndarray:

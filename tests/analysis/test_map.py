@@ -63,7 +63,7 @@ def agree(found, i: int, wanted: list[tuple[float, float]]) -> None:
 
 def test_best_intervals_of_the_general_set_are_those_of_scipy():
     scenario = shipped("bistable_general")
-    keys = "drug[drug].mean_concentration=0.5:1.5:3", "decision.every=5:14 day:4"
+    keys = "drug[drug].mean_concentration=0.5:1.5:3", "decision.every=7:13 day:3"
     found = compute(scenario, request(scenario, keys[0].replace(":3", " mg/L:3"), keys[1]))
     for i, mean in enumerate(found.x.values):
         wanted = []
