@@ -26,6 +26,8 @@ from optimizer.status import DISCLAIMER
 _MOST_POINTS = 250_000
 _MOST_DOSES = 50_000_000
 _WEEK = 7.0
+# Values that differ by less, relative to their size or to one, are equal.
+_ROUNDING = 1e-9
 
 Progress = Callable[[int, int], None]
 
@@ -49,12 +51,21 @@ class Quantity:
     small_is_good: bool | None = True
 
     def best(self) -> list[int | None]:
-        """Number of the best y for each x [X]; None where no point has a value, or none is better than another."""
+        """Number of the best y for each x [X]; None where no y is better than the others by more than rounding.
+
+        A time that some y never reach has no best either: they are as good as each other.
+        """
         if self.small_is_good is None:
             return [None] * self.values.shape[1]
-        worth = np.where(np.isnan(self.values), np.inf, self.values * (1.0 if self.small_is_good else -1.0))
-        # Without any progression every y is as good.
-        return [int(np.argmin(c)) if np.isfinite(c).any() and np.ptp(c) > 0.0 else None for c in worth.T]
+        return [self._best_of(column) for column in self.values.T]
+
+    def _best_of(self, column: np.ndarray) -> int | None:
+        known = np.isfinite(column)
+        if not known.any() or not (self.small_is_good or known.all()):
+            return None
+        if known.all() and np.ptp(column) <= _ROUNDING * max(1.0, float(np.abs(column).max())):
+            return None
+        return int(np.argmin(np.where(known, column if self.small_is_good else -column, np.inf)))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
-from optimizer.analysis.map import compute, dataset, request
+from optimizer.analysis.map import Quantity, compute, dataset, request
 from optimizer.analysis.marks import marks
 from optimizer.cli import app
 from optimizer.plots.map import map_figure
@@ -240,6 +240,12 @@ def test_a_bad_scenario_or_event_table_is_refused(tmp_path, monkeypatch):
     assert result.exit_code == 3
     assert "doses.csv:2: column DRUG: wanted one of cetuximab, anti-EGF" in result.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_best_is_none_where_no_value_is_better():
+    values = np.array([[2.0, 1.0, np.nan, np.nan], [1.0, 1.0 + 1e-12, 3.0, np.nan]])
+    for small, wanted in ((True, [1, None, 1, None]), (False, [0, None, None, None]), (None, [None] * 4)):
+        assert Quantity("q", "", "1", values, small).best() == wanted
 
 
 def adose(*options: str):
