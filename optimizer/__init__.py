@@ -15,6 +15,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from optimizer import analysis as analysis
     from optimizer import calibrate as calibrate
     from optimizer import cohort as cohort
     from optimizer import plots as plot
@@ -66,8 +67,13 @@ _HOMES = {
     "optimizer.status": ("Status",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-_ROOMS = {"calibrate": "optimizer.calibrate", "cohort": "optimizer.cohort", "plot": "optimizer.plots"}
-__all__ = [*sorted(_HOME), "calibrate", "cohort", "plot"]
+_ROOMS = {
+    "analysis": "optimizer.analysis",
+    "calibrate": "optimizer.calibrate",
+    "cohort": "optimizer.cohort",
+    "plot": "optimizer.plots",
+}
+__all__ = [*sorted(_HOME), "analysis", "calibrate", "cohort", "plot"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,45 @@
+"""Every notebook runs from top to bottom, with public names alone."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+
+
+def code(notebook):
+    """Its code cells."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_runs(path):
+    notebook = nbformat.read(path, 4)
+    nbformat.validate(notebook)
+    # An error in a cell is raised here.
+    NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}
+    ).execute()
+    assert all(cell.outputs for cell in code(notebook) if "print(" in cell.source)
+    shown = [output for cell in code(notebook) for output in cell.outputs if output.output_type != "stream"]
+    assert any("image/png" in output.data for output in shown)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_is_one_to_learn_from(path):
+    notebook = nbformat.read(path, 4)
+    source = "\n".join(cell.source for cell in code(notebook))
+    assert not re.search(r"from optimizer|import optimizer\.|\._[a-z]", source), "public names of opt alone"
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    assert "Research use only" in text
+    assert "**To take home.**" in text
+    # What a reader sees without running it.
+    assert all(cell.outputs for cell in code(notebook) if "print(" in cell.source)
+
+
+def test_there_are_six():
+    assert len(NOTEBOOKS) == 6
