@@ -105,6 +105,7 @@ def test_optimize_tells_a_person(folder):
     assert lines[2].startswith("search: 1 of 2 restarts, best objective")
     assert (folder / "runs/small/schedule.csv").exists()
     assert not (folder / "runs/small/overview.png").exists()
+    assert "<svg" not in (folder / "runs/small/report.html").read_text()
 
 
 def test_simulate_a_regimen(folder):

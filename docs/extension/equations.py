@@ -13,8 +13,9 @@ def _inline(writer: Any, node: nodes.math) -> None:
 
 
 def _block(writer: Any, node: nodes.math_block) -> None:
-    text = f'<div class="math-block" style="overflow-x: auto">{tex2mathml(node.astext(), as_block=True)}</div>\n'
-    writer.body.append(text)
+    # A wide one scrolls by itself; without a font for mathematics fractions are taller than their line.
+    style = "overflow-x: auto; overflow-y: hidden; margin: 1rem 0; padding: 0.6rem 0"
+    writer.body.append(f'<div class="math-block" style="{style}">{tex2mathml(node.astext(), as_block=True)}</div>\n')
     raise nodes.SkipNode
 
 
