@@ -104,7 +104,9 @@ def test_commands_parse(command):
 
 def test_files_that_pages_name_exist():
     names = {
-        name for text in PAGES.values() for name in re.findall(r"`((?:scenarios|data|tests|examples)/[\w/.]*)`", text)
+        name
+        for text in PAGES.values()
+        for name in re.findall(r"`((?:scenarios|data|tests|examples|notebooks)/[\w/.]*)`", text)
     }
     assert len(names) > 8
     assert not [name for name in names if not (ROOT / name).exists()]
