@@ -201,12 +201,15 @@ def step(
 
     # Barrier: lowered as soon as its own problem is solved to a few times its value.
     barrier = state.barrier
+    least = jnp.clip(0.3 * _ACTIVE * tolerance * scale, 1e-14, _LEAST_BARRIER)
+    floor = jnp.maximum(_LEAST_BARRIER, 0.1 * tolerance * scale / products.size)
+    # What a multiplier carries of a limit with little room, barrier / room, may need a lower one.
+    floor = jnp.where(jnp.max(idle) > tolerance * scale, least, floor)
     for _ in range(3):
         centered = jnp.maximum(
             jnp.max(jnp.abs(stationary)), jnp.max(jnp.abs(products - jnp.where(products > 0, barrier, 0.0)))
         )
-        smaller = jnp.maximum(_LEAST_BARRIER, jnp.minimum(0.2 * barrier, barrier**1.5))
-        floor = jnp.maximum(_LEAST_BARRIER, 0.1 * tolerance * scale / products.size)
+        smaller = jnp.maximum(floor, jnp.minimum(0.2 * barrier, barrier**1.5))
         barrier = jnp.where((centered <= 10.0 * barrier) & (barrier > floor), smaller, barrier)
 
     sigma_low, sigma_high, sigma_row = state.low / room.low, state.high / room.high, state.row / room.row
@@ -251,6 +254,8 @@ def step(
     prices = tuple(
         jnp.where(tighten, _reprice(p, e, state.penalty), p) for p, e in zip(state.prices, excesses, strict=True)
     )
+    unmoved = (jnp.max(jnp.abs(x - state.x)) <= 1e-15) & (barrier == state.barrier)
+    stalled = unmoved & ~done & ~tighten & (residual / scale >= state.residual)
     slow = tighten & (violation > jnp.maximum(0.25 * state.violation, limit_tolerance))
     following = State(
         x=jnp.where(tighten, state.x, x),
@@ -268,7 +273,7 @@ def step(
         scale=scale,
         iterations=state.iterations + 1,
         done=done,
-        stuck=~moved & (state.damping > 1e5),
+        stuck=(~moved & (state.damping > 1e5)) | stalled,
     )
     finished = state.done | state.stuck | done
     stay = state._replace(
