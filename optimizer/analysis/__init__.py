@@ -5,10 +5,8 @@
 | find the held levels at which clones shrink | `windows(scenario)` |
 | evaluate schedules of repeated doses over two numbers | `regimen_map(scenario, x, y)` |
 | get the dose that gives a mean concentration | `dose_for_mean(pk, mean, every, horizon)` |
-| compute the published numbers again | `verify()` |
 """
 
 from optimizer.analysis.map import regimen_map as regimen_map
 from optimizer.analysis.mean_dose import dose_for_mean as dose_for_mean
-from optimizer.analysis.verify import verify as verify
 from optimizer.analysis.window import windows as windows
