@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from optimizer.cohort.crowd import Crowd, with_system
-from optimizer.cohort.solve import Judged, cores, judge
+from optimizer.cohort.solve import Judged, judge
 from optimizer.problem import Task
+from optimizer.search.multistart import cores
 from optimizer.simulate import System
 
 # Patients to a call, and to a step of it: more than this falls out of a CPU's cache.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from optimizer.objectives.progression import time_above
 from optimizer.problem import Task
 from optimizer.search.exact import satisfies, settle
 from optimizer.search.interior_point import State, start, step
+from optimizer.search.multistart import cores
 from optimizer.search.optimize import LIMIT_TOLERANCE
 from optimizer.search.starts import center
 from optimizer.simulate import System
@@ -272,11 +272,3 @@ def _empty(crowd: Crowd, shared: np.ndarray) -> Any:
     solved = Solved(np.zeros(crowd.task.lower.size), whole, whole, one, np.zeros((), bool))
     judged = Judged(many, np.zeros((many.size, terms)), many, many, many, many.astype(bool))
     return solved, np.zeros(shared.shape[1:]), judged
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1

@@ -88,7 +88,7 @@ def run(task: Landscape, points: jax.Array, tolerance: float, progress: Callable
     best, rounds = np.inf, [[np.nan] * total]
     pending: dict[Future[State], int] = {}
     counts, interrupted = [0] * total, False
-    pool = ThreadPoolExecutor(max(1, min(total, _cores())))
+    pool = ThreadPoolExecutor(max(1, min(total, cores())))
 
     def submit(r: int) -> None:
         work = pool.submit(lambda s: jax.block_until_ready(_advance(task, s, jnp.asarray(_SLICE), limit)), states[r])
@@ -120,7 +120,8 @@ def run(task: Landscape, points: jax.Array, tolerance: float, progress: Callable
     return Run(states, _filled(np.array(rounds)), compiled - began, time.perf_counter() - compiled, interrupted)
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on every system
