@@ -1,5 +1,7 @@
 """What all tests share: 64-bit numbers, and array shapes and types checked at every call of the package."""
 
+from pathlib import Path
+
 import jax
 import pytest
 from jaxtyping import install_import_hook
@@ -11,6 +13,16 @@ jax.config.update("jax_enable_x64", True)
 # import of the package, which this file must therefore not import at its top.
 ROOMS = ["_mesh", "pharmacology", "models", "mechanisms", "policies", "simulate", "objectives", "constraints"]
 install_import_hook([f"optimizer.{room}" for room in (*ROOMS, "problem", "search")], "tests.typechecker.check")
+
+MAPPINGS = Path("/proc/self/maps")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_programs():
+    """Forget compiled programs before there are too many: each maps memory, and Linux allows 65,530 such mappings."""
+    yield
+    if MAPPINGS.is_file() and MAPPINGS.read_bytes().count(b"\n") > 25_000:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

@@ -254,8 +254,9 @@ def step(
     prices = tuple(
         jnp.where(tighten, _reprice(p, e, state.penalty), p) for p, e in zip(state.prices, excesses, strict=True)
     )
-    unmoved = (jnp.max(jnp.abs(x - state.x)) <= 1e-15) & (barrier == state.barrier)
-    stalled = unmoved & ~done & ~tighten & (residual / scale >= state.residual)
+    # Nothing changes any more, multipliers included, and never will.
+    same = jnp.abs(residual / scale - state.residual) <= 1e-12 * state.residual
+    stalled = same & (jnp.max(jnp.abs(x - state.x)) <= 1e-15) & (barrier == state.barrier) & ~done & ~tighten
     slow = tighten & (violation > jnp.maximum(0.25 * state.violation, limit_tolerance))
     following = State(
         x=jnp.where(tighten, state.x, x),
