@@ -195,6 +195,14 @@ def test_every_scenario_has_words(file):
     assert not [word for word in ("{", "}", "None", "..", "[]") if word in text.replace("...", "")]
 
 
+@pytest.mark.parametrize("file", sorted((ROOT / "examples/own_models").glob("*.toml")), ids=lambda f: f.stem)
+def test_a_model_of_ones_own_has_words_whatever_its_keys_are_called(file):
+    found = sections(Scenario.load(file, allow_code=True).resolved())
+    tumor = next(section for section in found if section.title == "Tumor")
+    assert len(tumor.items) == 1
+    assert "Here: " in tumor.items[0].text
+
+
 def test_quantities_as_a_person_writes_them():
     assert quantity("7.0 day") == "7 days"
     assert quantity("1.0 day") == "1 day"

@@ -110,6 +110,10 @@ def _tumor(model: Table) -> Iterator[Item]:
     meaning = "A model of one's own" if spec is None else (spec.__doc__ or kind).strip().splitlines()[0]
     preset = PRESETS.get(model.get("preset", ""))
     shown = "" if preset is None else f"Preset {model['preset']}: {preset.meaning} (doi {preset.doi})"
+    if kind not in ("stromal", "tumor"):
+        # The keys of a model that stands alone are its own, whatever they are called.
+        yield Item(f"Model: {kind}", _said(meaning, _numbers(model, "kind")))
+        return
     nested = ("kind", "preset", "growth", "interaction", "mechanism", "transition", "clone")
     yield Item(f"Model: {kind}", _said(meaning, shown, _numbers(model, *nested)))
     if "growth" in model:
