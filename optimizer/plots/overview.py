@@ -104,13 +104,19 @@ def growth_factor(ax: Axes, trajectory: Trajectory) -> Axes:
 
 
 def doses(ax: Axes, trajectory: Trajectory, grid: Grid, drugs: Sequence[str], units: Mapping[str, str]) -> Axes:
-    """Doses as bars over their intervals; drugs of one interval stand side by side."""
+    """Doses as bars over their intervals; drugs of one interval stand side by side.
+
+    Drugs in different units have no axis in common: they are drawn as shares of each one's largest dose.
+    """
     edges, given = np.asarray(grid.edges), np.asarray(trajectory.doses)
+    shared = {units.get(drug) for drug in drugs}
+    largest = np.where(given.max(axis=0) > 0.0, given.max(axis=0), 1.0)
     for j, drug in enumerate(drugs):
-        style = {"color": color(j), "label": with_unit(drug, units.get(drug))}
-        dose_bars(ax, edges, given[:, j], (j, len(drugs)), 0.0, **style)
-    shared = set(units.values())
-    ax.set_ylabel(with_unit("dose", shared.pop() if len(shared) == 1 else None))
+        named = with_unit(drug, units.get(drug))
+        label = named if len(shared) == 1 else f"{drug}: 1 is {with_unit(f'{largest[j]:.4g}', units.get(drug))}"
+        heights = given[:, j] if len(shared) == 1 else given[:, j] / largest[j]
+        dose_bars(ax, edges, heights, (j, len(drugs)), 0.0, color=color(j), label=label)
+    ax.set_ylabel(with_unit("dose", shared.pop()) if len(shared) == 1 else "dose / largest given")
     ax.set_xlabel("time [day]")
     return ax
 

@@ -1,5 +1,7 @@
 """What figures show: units, names, heights and limits; how they look was judged by eye."""
 
+from types import SimpleNamespace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,10 +11,12 @@ from optimizer.comparison import compare
 from optimizer.plots import comparison, overview
 from optimizer.plots.comparison import swimmer
 from optimizer.plots.overview import concentrations
+from optimizer.plots.overview import doses as bars
 from optimizer.plots.style import capped, color, dose_bars, line, log_axis, with_unit
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Regimen
 from optimizer.scenario import Scenario
+from optimizer.simulate import Grid
 from tests.small import tables
 
 
@@ -49,6 +53,15 @@ def test_overview_names_everything_with_its_unit(small_result, entries):
     assert figure.get_suptitle().startswith("Six weeks\nobjective")
     assert figure.get_supxlabel() == "Research use only. Not for clinical decisions."
     assert top.get_xlim() == (0.0, 42.0)
+
+
+def test_drugs_in_different_units_are_drawn_as_shares():
+    axis = Figure().subplots()
+    given = SimpleNamespace(doses=np.array([[80.0, 0.5], [40.0, 1.0], [0.0, 0.0]]))
+    bars(axis, given, Grid.regular(7.0, 21.0), ("tablet", "level"), {"tablet": "mg/day", "level": "1"})
+    assert [patch.get_data().values[::2].tolist() for patch in axis.patches] == [[1.0, 0.5, 0.0], [0.5, 1.0, 0.0]]
+    assert axis.get_ylabel() == "dose / largest given"
+    assert names(axis) == ["tablet: 1 is 80 [mg/day]", "level: 1 is 1"]
 
 
 def test_bars_have_the_heights_of_the_doses(small_result):
