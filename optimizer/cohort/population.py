@@ -15,12 +15,11 @@ from optimizer.cohort.crowd import Crowd, with_system
 from optimizer.cohort.risk import Risk, Smoothed, smoothed
 from optimizer.problem import Task
 from optimizer.search.interior_point import State, derivatives, start, step
+from optimizer.search.multistart import MOST_ITERATIONS, SEARCH_TOLERANCE
 from optimizer.simulate import System
 
 # Plain vmap over more than about this many patients falls out of a CPU's cache.
 _BATCH = 128
-_LIMIT_TOLERANCE = 1e-7
-_MOST_ITERATIONS = 400
 
 
 class Population(eqx.Module):
@@ -193,7 +192,7 @@ def _advance(population: Population, state: State, steps: Array, tolerance: Arra
     goal = state.iterations + steps
     return jax.lax.while_loop(
         lambda s: (s.iterations < goal) & ~(s.done | s.stuck),
-        lambda s: step(population, s, tolerance, _LIMIT_TOLERANCE, derive),
+        lambda s: step(population, s, tolerance, SEARCH_TOLERANCE, derive),
         state,
     )
 
@@ -203,7 +202,7 @@ def search(population: Population, points: Float[np.ndarray, "R n"], tolerance: 
     found = []
     for point in points:
         state = _begin(population, jnp.asarray(point))
-        while not (state.done or state.stuck or int(state.iterations) >= _MOST_ITERATIONS):
+        while not (state.done or state.stuck or int(state.iterations) >= MOST_ITERATIONS):
             # Short slices: Ctrl-C is heard between them.
             state = _advance(population, state, jnp.asarray(4), jnp.asarray(tolerance))
         found.append(state)

@@ -19,15 +19,13 @@ from optimizer.objectives.progression import time_above
 from optimizer.problem import Task
 from optimizer.search.exact import satisfies, settle
 from optimizer.search.interior_point import State, start, step
-from optimizer.search.multistart import cores
+from optimizer.search.multistart import MOST_ITERATIONS, SEARCH_TOLERANCE, cores
 from optimizer.search.optimize import LIMIT_TOLERANCE
 from optimizer.search.starts import center
 from optimizer.simulate import System
 
 # Arrays of JAX inside a program, of NumPy outside.
 Numbers = Any
-_LIMIT_TOLERANCE = 1e-7
-_MOST_ITERATIONS = 400
 
 
 class PatientStatus(StrEnum):
@@ -100,8 +98,8 @@ def solve(task: Task, points: Float[Array, "R n"], tolerance: Array) -> Solved:
 
     def advance(x: Array) -> State:
         return jax.lax.while_loop(
-            lambda s: (s.iterations < _MOST_ITERATIONS) & ~(s.done | s.stuck),
-            lambda s: step(task, s, tolerance, _LIMIT_TOLERANCE),
+            lambda s: (s.iterations < MOST_ITERATIONS) & ~(s.done | s.stuck),
+            lambda s: step(task, s, tolerance, SEARCH_TOLERANCE),
             start(task, x),
         )
 

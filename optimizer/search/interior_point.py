@@ -6,13 +6,14 @@ Lagrangian; terms that are not smooth are followed from temperature 1 down. Noce
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from optimizer._axes import Flag, Index, Scalar, Times
+from optimizer.search.landscape import Landscape
 
 _LEAST_BARRIER = 1e-11
 _LEAST_TEMPERATURE = 1e-3
@@ -20,38 +21,6 @@ _HALVINGS = 12
 _ARMIJO = 1e-4
 # Room, as a share of the largest dose, above which a limit is not active (as in kkt.py).
 _ACTIVE = 1e-5
-
-
-@runtime_checkable
-class Landscape(Protocol):
-    """What is searched: a function of shares inside linear limits, with further limits that it looks up on the way.
-
-    Attributes:
-        lower: smallest shares [n].
-        upper: largest shares [n].
-        matrix: linear limits on shares [rows, n].
-        bound: their right-hand sides [rows].
-        is_smooth: whether no temperature plays a role.
-    """
-
-    @property
-    def lower(self) -> Array: ...
-
-    @property
-    def upper(self) -> Array: ...
-
-    @property
-    def matrix(self) -> Array: ...
-
-    @property
-    def bound(self) -> Array: ...
-
-    @property
-    def is_smooth(self) -> bool: ...
-
-    def look(self, shares: Array, temperature: Scalar) -> tuple[Scalar, tuple[Times, ...]]:
-        """The objective at a temperature, and the relative excess of every state limit."""
-        ...
 
 
 class State(NamedTuple):

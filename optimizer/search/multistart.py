@@ -14,12 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimizer._axes import Index
-from optimizer.search.interior_point import Landscape, State, start, step
+from optimizer.search.interior_point import State, start, step
+from optimizer.search.landscape import Landscape
 
 # State limits are driven to a tenth of what the audit lets pass.
-_LIMIT_TOLERANCE = 1e-7
+SEARCH_TOLERANCE = 1e-7
 _SLICE = 8
-_MOST_ITERATIONS = 400
+MOST_ITERATIONS = 400
 
 
 class Progress(NamedTuple):
@@ -68,7 +69,7 @@ def _advance(task: Landscape, state: State, steps: Index, tolerance: jax.Array) 
     goal = state.iterations + steps
     return jax.lax.while_loop(
         lambda s: (s.iterations < goal) & ~(s.done | s.stuck),
-        lambda s: step(task, s, tolerance, _LIMIT_TOLERANCE),
+        lambda s: step(task, s, tolerance, SEARCH_TOLERANCE),
         state,
     )
 
@@ -107,7 +108,7 @@ def run(task: Landscape, points: jax.Array, tolerance: float, progress: Callable
                 while len(rounds) < counts[r]:
                     rounds.append([np.nan] * total)
                 rounds[counts[r] - 1][r] = float(state.value)
-                if state.done or state.stuck or int(state.iterations) >= _MOST_ITERATIONS:
+                if state.done or state.stuck or int(state.iterations) >= MOST_ITERATIONS:
                     finished += 1
                     best = min(best, float(state.value)) if np.isfinite(float(state.value)) else best
                 else:

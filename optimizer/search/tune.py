@@ -117,7 +117,7 @@ class Tuning(eqx.Module):
 
 @eqx.filter_jit
 def _judged(tuning: Tuning, shares: Array) -> tuple[Array, Array]:
-    return jax.lax.map(lambda block: jax.vmap(tuning.judge)(block), shares)
+    return jax.lax.map(jax.vmap(tuning.judge), shares)
 
 
 def tune(

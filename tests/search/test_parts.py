@@ -14,7 +14,8 @@ from optimizer.search import kkt
 from optimizer.search.audit import audit
 from optimizer.search.distinct import distinct
 from optimizer.search.exact import satisfies, settle
-from optimizer.search.interior_point import Landscape, start, step
+from optimizer.search.interior_point import start, step
+from optimizer.search.landscape import Landscape
 from optimizer.search.starts import starts
 from tests.small import small, tables
 
