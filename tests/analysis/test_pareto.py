@@ -125,7 +125,7 @@ def test_the_command_writes_what_it_prints_and_says_what_did_not_converge(tmp_pa
     document = json.loads(result.stdout)
     assert [point["status"] for point in document["points"]] == ["solved"] * 3
     assert "Research use only" in document["research_use_only"]
-    monkeypatch.setattr(multistart, "_MOST_ITERATIONS", 1)
+    monkeypatch.setattr(multistart, "MOST_ITERATIONS", 1)
     monkeypatch.setattr(multistart, "_SLICE", 1)
     result = CliRunner().invoke(app, [*options[:-1], "--out", "few", "--no-plot"])
     assert result.exit_code == 5

@@ -155,7 +155,7 @@ def test_an_interrupted_search_keeps_the_best_so_far(small_problem):
 
 
 def test_a_search_without_steps_enough_is_not_called_solved(small_problem, monkeypatch):
-    monkeypatch.setattr("optimizer.search.multistart._MOST_ITERATIONS", 1)
+    monkeypatch.setattr("optimizer.search.multistart.MOST_ITERATIONS", 1)
     monkeypatch.setattr("optimizer.search.multistart._SLICE", 1)
     result = optimize(small_problem, restarts=2)
     assert result.status is Status.NOT_CONVERGED
