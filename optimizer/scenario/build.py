@@ -17,6 +17,7 @@ from optimizer.models.stromal import StromalClone, stromal
 from optimizer.models.transitions import AbstractTransition, fed_clones
 from optimizer.models.tumor import Tumor
 from optimizer.objectives.base import Objective
+from optimizer.observations.base import Channel
 from optimizer.pharmacology.interactions import Bliss
 from optimizer.policies.base import AbstractPolicy
 from optimizer.policies.schedule import Schedule
@@ -160,6 +161,11 @@ def build_rule(plan: Plan) -> Rule | None:
         return None
     lower, upper = np.array([*plan.rule.ranges.values()]).T
     return Rule(make(plan.rule.policy, _around(plan)), tuple(plan.rule.ranges), lower, upper)
+
+
+def build_channels(plan: Plan) -> tuple[Channel, ...]:
+    """What is measured, in the order of the file."""
+    return tuple(Channel(make(entry.quantity, {}), make(entry.assay, {})) for entry in plan.observations)
 
 
 def build_policy(regimen: RegimenPlan, plan: Plan) -> AbstractPolicy:

@@ -13,6 +13,7 @@ from optimizer._fields import default_of
 from optimizer.objectives.progression import Progression
 from optimizer.scenario.check_cohort import check_cohort
 from optimizer.scenario.check_model import check_model
+from optimizer.scenario.check_observations import check_observations
 from optimizer.scenario.check_parts import Context, check_constraints, check_drugs
 from optimizer.scenario.check_regimens import check_decision, check_regimens
 from optimizer.scenario.check_rule import check_rule
@@ -62,6 +63,7 @@ def check(
     regimens = () if edges is None else check_regimens(context, spec.regimen or [], edges, constraints)
     _lags(context, [r.edges for r in regimens] if edges is None else [edges, *(r.edges for r in regimens)])
     rule = check_rule(context, spec.policy, spec.search.policy)
+    observations = check_observations(context, spec.observation or [], model)
     cohort = None if spec.cohort is None else check_cohort(context, spec.cohort, model)
     faults.stop()
     return Plan(
@@ -82,6 +84,7 @@ def check(
         notes=tuple(context.notes),
         cohort=cohort,
         rule=rule,
+        observations=observations,
     )
 
 

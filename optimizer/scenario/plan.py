@@ -120,6 +120,14 @@ class RegimenPlan:
 
 
 @dataclass(frozen=True)
+class ObservationPlan:
+    """Something that is measured: the quantity, and the assay."""
+
+    quantity: Part
+    assay: Part
+
+
+@dataclass(frozen=True)
 class RulePlan:
     """A policy with open numbers: each with its smallest and largest value, in the policy's units."""
 
@@ -185,6 +193,7 @@ class Plan:
     notes: tuple[str, ...]
     cohort: CohortPlan | None = None
     rule: RulePlan | None = None
+    observations: tuple[ObservationPlan, ...] = ()
 
     @property
     def horizon(self) -> float:

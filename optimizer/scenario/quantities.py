@@ -39,6 +39,7 @@ class Dimension:
     moles: int = 0
     bodyweight: int = 0
     bsa: int = 0
+    length: int = 0
 
     def __mul__(self, other: Dimension) -> Dimension:
         return Dimension(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
@@ -47,7 +48,7 @@ class Dimension:
         return Dimension(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     def __str__(self) -> str:
-        words = ("time", "mass", "volume", "cell count", "amount in mol", "body weight", "body surface")
+        words = ("time", "mass", "volume", "cell count", "amount in mol", "body weight", "body surface", "length")
         named = list(zip(words, astuple(self), strict=True))
         above = " * ".join(name for name, power in named for _ in range(power))
         below = "".join(f" / {name}" for name, power in named for _ in range(-power))
@@ -56,7 +57,7 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit as an exact multiple of day, mg, L, cell, umol, kg_bw, m2_bsa to the powers of its dimension."""
+    """A unit as an exact multiple of day, mg, L, cell, umol, kg_bw, m2_bsa, mm to the powers of its dimension."""
 
     scale: Fraction
     dimension: Dimension
@@ -95,6 +96,8 @@ _TABLE = (
     ("nmol", "nanomole; not a mass, since that takes a molar mass", "1/1000", _MOLES),
     ("kg_bw", "kilogram of body weight, as in mg/kg_bw", "1", Dimension(bodyweight=1)),
     ("m2_bsa", "square meter of body surface, as in mg/m2_bsa", "1", Dimension(bsa=1)),
+    ("mm", "millimeter", "1", Dimension(length=1)),
+    ("cm", "centimeter", "10", Dimension(length=1)),
     ("percent %", "hundredth", "1/100", _PURE),
 )
 UNITS: tuple[UnitEntry, ...] = tuple(

@@ -32,6 +32,8 @@ def _scenario(plan: Plan) -> dict[str, Any]:
     direct = {drug.name: drug.direct for drug in plan.drugs}
     everywhere = all(direct.values())
     cohort = {} if plan.cohort is None else {"cohort": _cohort(plan.cohort)}
+    measured = [{**_full(o.quantity), **_full(o.assay, "")} for o in plan.observations]
+    observation = {"observation": measured} if measured else {}
     rule = {} if plan.rule is None else {"policy": _full(plan.rule.policy, "kind", everywhere)}
     search: dict[str, Any] = {"restarts": plan.restarts, "seed": plan.seed, "tolerance": plan.tolerance}
     if plan.rule is not None:
@@ -53,6 +55,7 @@ def _scenario(plan: Plan) -> dict[str, Any]:
         "progression": {"factor": plan.progression_factor},
         **rule,
         **cohort,
+        **observation,
     }
 
 

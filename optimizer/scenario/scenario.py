@@ -20,6 +20,7 @@ from optimizer.simulate import Grid, System
 
 if TYPE_CHECKING:
     from optimizer.objectives.base import Objective
+    from optimizer.observations.base import Channel
 
 
 class Scenario:
@@ -181,6 +182,10 @@ class Scenario:
     def rule(self) -> Rule | None:
         """The rule whose numbers are searched, with their ranges; None where a schedule is searched."""
         return build.build_rule(self.plan)
+
+    def channels(self) -> tuple[Channel, ...]:
+        """What is measured of a patient, in the order of the file."""
+        return build.build_channels(self.plan)
 
     def resolved(self) -> dict[str, Any]:
         """What the file means: every number after defaults and conversion, with its unit; ready for JSON.

@@ -29,6 +29,7 @@ from optimizer.models.base import AbstractModel
 from optimizer.models.growth import AbstractGrowth
 from optimizer.models.transitions import AbstractTransition
 from optimizer.objectives.base import AbstractTerm
+from optimizer.observations.base import AbstractQuantity, Assay
 from optimizer.pharmacology.base import AbstractPK
 from optimizer.pharmacology.effects import AbstractEffect
 from optimizer.pharmacology.interactions import AbstractInteraction
@@ -84,6 +85,7 @@ FAMILIES = {
     "mechanism": Family("mechanism", "kind", "optimizer.mechanisms", (AbstractMechanism,)),
     "term": Family("term", "", "optimizer.objectives", (AbstractTerm,)),
     "limit": Family("constraint", "kind", "optimizer.constraints", (AbstractDoseLimit, AbstractStateLimit)),
+    "observation": Family("observation", "kind", "optimizer.observations", (AbstractQuantity,)),
     "policy": Family("policy", "kind", "optimizer.policies", (AbstractPolicy,), hidden=("schedule", "limited")),
     "model": Family("model", "kind", "optimizer.models", (AbstractModel,)),
 }
@@ -166,6 +168,7 @@ def branches(family: str) -> dict[str, type[Spec]]:
             "from": key(Name, "name of the clone that cells leave"),
             "to": key(Name, "name of the clone that they become"),
         },
+        "observation": lambda: fields_of(Assay),
         "policy": lambda: {"every": key(quantity(_SPAN), "time between decisions [day]; else the scenario's", None)},
     }
     out = {}

@@ -152,6 +152,7 @@ def _tables() -> dict[str, Any]:
         "decision": key(decision, "decision intervals"),
         "objective": key(_objective(), "what is made small", None),
         "constraint": key(many(union("limit"), 200), "limits", None),
+        "observation": key(many(union("observation"), 20), "what is measured of a patient, and how well", None),
         "regimen": key(many(_regimen(), 100), "regimens to compare with", None),
         "policy": key(union("policy"), "a rule whose numbers are searched, in place of a free schedule", None),
         "search": _optional("search", "How to search.", search),
