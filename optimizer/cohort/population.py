@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from optimizer._axes import Scalar, Times
 from optimizer.cohort.crowd import Crowd, with_system
@@ -22,6 +22,30 @@ from optimizer.simulate import System
 _BATCH = 128
 
 
+class Ahead(eqx.Module):
+    """Doses that are still open, in groups that are given alike: shares = base + span * x[group].
+
+    Attributes:
+        base: smallest shares, and what was given already [n].
+        span: from there to the largest ones; 0 for what was given [n].
+        group: of each dose [n].
+        count: groups, m.
+    """
+
+    base: Float[Array, "n"]
+    span: Float[Array, "n"]
+    group: Int[Array, "n"]
+    count: int = eqx.field(static=True)
+
+    def shares(self, x: Float[Array, "m"]) -> Float[Array, "n"]:
+        """All doses, as shares of the largest."""
+        return self.base + self.span * x[self.group]
+
+    def summed(self, values: Float[Array, "... n"]) -> Float[Array, "... m"]:
+        """Sums over the doses of each group."""
+        return jax.ops.segment_sum(jnp.moveaxis(values, -1, 0), self.group, self.count).T
+
+
 class Population(eqx.Module):
     """A task of P patients who all get the same doses; what the search asks of a `Task`, it answers.
 
@@ -32,6 +56,7 @@ class Population(eqx.Module):
         width: how far apart the patients' objectives lie; corners are rounded off over this times the temperature.
         risk: how their objectives are made one.
         alpha: of cvar.
+        ahead: the doses that are open, where not all of them are searched one by one.
     """
 
     task: Task
@@ -40,37 +65,44 @@ class Population(eqx.Module):
     width: Scalar
     risk: Risk = eqx.field(static=True)
     alpha: float = eqx.field(static=True)
+    ahead: Ahead | None = None
 
     @property
     def lower(self) -> Array:
-        """Smallest shares [K N]."""
-        return self.task.lower
+        """Smallest shares [K N]; of the doses ahead, 0 [m]."""
+        return self.task.lower if self.ahead is None else jnp.zeros(self.ahead.count)
 
     @property
     def upper(self) -> Array:
-        """Largest shares [K N]."""
-        return self.task.upper
+        """Largest shares [K N]; of the doses ahead, 1 where there is a choice [m]."""
+        if self.ahead is None:
+            return self.task.upper
+        return jnp.where(self.ahead.summed(self.ahead.span) > 0.0, 1.0, 0.0)
 
     @property
     def matrix(self) -> Array:
-        """Linear limits on shares [rows, K N]."""
-        return self.task.matrix
+        """Linear limits on the unknowns [rows, K N], or [rows, m]."""
+        return self.task.matrix if self.ahead is None else self.ahead.summed(self.task.matrix * self.ahead.span)
 
     @property
     def bound(self) -> Array:
         """Right-hand sides [rows]."""
-        return self.task.bound
+        return self.task.bound if self.ahead is None else self.task.bound - self.task.matrix @ self.ahead.base
 
     @property
     def is_smooth(self) -> bool:
         """Whether no temperature plays a role."""
         return self.risk is Risk.MEAN and self.task.is_smooth
 
-    def values(self, shares: Array, temperature: Scalar) -> tuple[Array, tuple[Array, ...]]:
+    def shares(self, x: Array) -> Array:
+        """All doses as shares of the largest, from the unknowns."""
+        return x if self.ahead is None else self.ahead.shares(x)
+
+    def values(self, x: Array, temperature: Scalar) -> tuple[Array, tuple[Array, ...]]:
         """Objective of every patient [P], and the excesses of every state limit [P, T]."""
 
         def one(system: System) -> tuple[Scalar, tuple[Times, ...]]:
-            return with_system(self.task, system).look(shares, temperature)
+            return with_system(self.task, system).look(self.shares(x), temperature)
 
         return jax.lax.map(one, self.systems, batch_size=_BATCH)
 
@@ -78,9 +110,9 @@ class Population(eqx.Module):
         """The patients' objectives as one."""
         return smoothed(self.risk, values, self.share, self.alpha, self.width * temperature)
 
-    def look(self, shares: Array, temperature: Scalar) -> tuple[Scalar, tuple[Times, ...]]:
+    def look(self, x: Array, temperature: Scalar) -> tuple[Scalar, tuple[Times, ...]]:
         """The objective at a temperature, and the excess of every state limit in every patient [P T]."""
-        values, excesses = self.values(shares, temperature)
+        values, excesses = self.values(x, temperature)
         counted = self.share[:, None] > 0.0
         kept = tuple(jnp.where(counted, excess, -jnp.inf).ravel() for excess in excesses)
         return self.summed(values, temperature).value, kept
@@ -102,12 +134,12 @@ def derive(population: Population, state: State) -> tuple[Scalar, Any, Array, Ar
         task = with_system(population.task, system)
 
         def merit(z: Array) -> tuple[Scalar, Any]:
-            value, excess = task.look(z, temperature)
+            value, excess = task.look(population.shares(z), temperature)
             pulls = [jnp.sum(jnp.maximum(p + penalty * e, 0.0) ** 2 - p**2) for p, e in zip(price, excess, strict=True)]
             return weight * value + jnp.where(counted, sum(pulls, jnp.zeros(())) / (2.0 * penalty), 0.0), pulls
 
         _, _, slope, hessian = derivatives(merit, x)
-        own = jax.grad(lambda z: task.look(z, temperature)[0])(x)
+        own = jax.grad(lambda z: task.look(population.shares(z), temperature)[0])(x)
         return slope, hessian, own
 
     inputs = (population.systems, whole.weights, population.share > 0.0, prices)

@@ -1,0 +1,1 @@
+"""Measure, update the belief, plan again."""
