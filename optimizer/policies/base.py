@@ -48,7 +48,7 @@ class AbstractPolicy(eqx.Module):
         return self
 
 
-class AbstractFeedback(AbstractPolicy):
+class AbstractMeasuring(AbstractPolicy):
     """A policy that decides by measured burdens: late by `delay` visits, and with multiplicative noise.
 
     The noise of visit k is exp(noise z_k), z_k standard normal, drawn from the seed and the number of the visit alone.
@@ -58,16 +58,14 @@ class AbstractFeedback(AbstractPolicy):
     noise: AbstractVar[Scalar]
     delay: AbstractVar[int]
     seed: AbstractVar[int]
-    # Width of a decision in units of the logarithm of the burden; None is the hard rule.
-    width: AbstractVar[Scalar | None]
 
     @abstractmethod
     def start(self) -> Any:
         """Memory of the rule before the first visit."""
 
     @abstractmethod
-    def rule(self, memory: Any, log_burden: Scalar, log_start: Scalar, length: Scalar) -> tuple[Scalar, Any]:
-        """Share of the largest dose and new memory, from measured and first log burden and the interval [day]."""
+    def rule(self, memory: Any, log_burden: Scalar, log_start: Scalar, length: Scalar) -> tuple[Any, Any]:
+        """Share of the largest doses, one or [N], and new memory; of measured and first log burden, interval [day]."""
 
     def init(self) -> Any:
         return self.start(), jnp.zeros(self.delay + 1)
@@ -82,6 +80,13 @@ class AbstractFeedback(AbstractPolicy):
         past = jnp.where(observation.index == 0, measured, jnp.concatenate([past[1:], measured[None]]))
         share, own = self.rule(own, past[0], log_start, observation.length)
         return share * self.dose_max, (own, past)
+
+
+class AbstractFeedback(AbstractMeasuring):
+    """A policy of levels that the measured burden passes: one share for all drugs, on or off, more or less."""
+
+    # Width of a decision in units of the logarithm of the burden; None is the hard rule.
+    width: AbstractVar[Scalar | None]
 
     def over(self, log_burden: Scalar, level: Scalar) -> Scalar:
         """1 where the burden is above a level, 0 below it; a sigmoid where the policy is smooth."""

@@ -15,6 +15,7 @@ from optimizer.scenario.check_parts import Context, unique
 from optimizer.scenario.faults import Faults
 from optimizer.scenario.fields import MAX_LIST as MOST_INTERVALS
 from optimizer.scenario.fields import read_quantity
+from optimizer.scenario.networks import HIDDEN, fault_of_size
 from optimizer.scenario.plan import Part, RegimenPlan, written
 from optimizer.scenario.schema import classes
 
@@ -143,6 +144,11 @@ def _policy(context: Context, path: str, spec: Any, edges: np.ndarray) -> Regime
     name = getattr(policy, "drug", None)
     drug = context.drug(f"{path}.policy.drug", name) if name is not None else None
     part = context.part(f"{path}.policy", policy, policy.kind, classes("policy")[policy.kind], drug)
+    if policy.kind == "network":
+        fault = fault_of_size(len(policy.weights or ()), len(context.drugs), part.values.get("hidden", HIDDEN))
+        if fault:
+            context.faults.add(f"{path}.policy", fault)
+            return None
     every = policy.every
     if every is None:
         return RegimenPlan(spec.name, edges, policy=part)

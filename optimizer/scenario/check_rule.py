@@ -26,6 +26,9 @@ def check_rule(context: Context, spec: Any, ranges: Mapping[str, Sequence[Any]] 
     if ranges is None:
         faults.add("search.policy", "wanted the numbers of [policy] that are searched, with their ranges; got none")
         return None
+    if spec.kind == "network":
+        faults.add("policy.kind", 'wanted a rule with numbers to search; got "network", which adose train trains')
+        return None
     if spec.every is not None:
         faults.add("policy.every", "wanted no such key, as the rule decides at [decision]; got one")
         return None

@@ -14,6 +14,7 @@ from optimizer.scenario.check import check
 from optimizer.scenario.code import own_models
 from optimizer.scenario.faults import ScenarioError
 from optimizer.scenario.files import include_drugs, read_toml
+from optimizer.scenario.networks import include_networks
 from optimizer.scenario.plan import Plan
 from optimizer.scenario.resolved import resolve
 from optimizer.simulate import Grid, System
@@ -73,6 +74,7 @@ class Scenario:
             ScenarioError: with every fault that was found, one sentence each.
         """
         tables, origin = include_drugs(dict(data), Path(folder), file or name)
+        tables = include_networks(tables, Path(folder), file or name)
         code = own_models(tables, Path(folder), file or name) if allow_code else {}
         return cls(check(tables, file or name, code, origin), name, text, file, folder)
 

@@ -35,7 +35,7 @@ from optimizer.pharmacology.effects import AbstractEffect
 from optimizer.pharmacology.interactions import AbstractInteraction
 from optimizer.pharmacology.roles import AbstractRole
 from optimizer.policies.base import AbstractPolicy
-from optimizer.scenario.fields import Name, fields_of, key, quantity
+from optimizer.scenario.fields import MAX_LIST, Name, Text, fields_of, key, many, quantity
 from optimizer.scenario.quantities import QuantityError
 
 # A half-life may stand in place of this key.
@@ -158,6 +158,20 @@ def _pk(kind: str, cls: type) -> dict[str, Any]:
     return fields
 
 
+def _plain(kind: str, cls: type) -> dict[str, Any]:
+    return fields_of(cls)
+
+
+def _policy(kind: str, cls: type) -> dict[str, Any]:
+    fields = fields_of(cls)
+    if kind == "network":
+        number = FieldInfo("1", "")
+        doc = "weights and biases of the layers, in their order, in place of a file"
+        fields["weights"] = key(many(quantity(number), MAX_LIST), doc, None)
+        fields["file"] = key(Text, "JSON file that adose train wrote, relative to the scenario", None)
+    return fields
+
+
 @cache
 def branches(family: str) -> dict[str, type[Spec]]:
     """Tables of a family by kind."""
@@ -173,7 +187,7 @@ def branches(family: str) -> dict[str, type[Spec]]:
     }
     out = {}
     for kind, cls in classes(family).items():
-        own = _pk(kind, cls) if family == "pk" else fields_of(cls)
+        own = {"pk": _pk, "policy": _policy}.get(family, _plain)(kind, cls)
         chosen = literal(kind, kind) if family == "transition" and kind == entry.default else literal(kind)
         fields = {entry.key: chosen, **extra.get(family, dict)(), **own}
         out[kind] = table(f"{family}_{kind}", first_line(cls), fields)

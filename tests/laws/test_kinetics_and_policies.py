@@ -11,6 +11,7 @@ import pytest
 from optimizer._registry import discover
 from optimizer.pharmacology.base import AbstractPK
 from optimizer.policies.base import AbstractPolicy, Observation
+from optimizer.policies.network import weight_count
 from optimizer.policies.schedule import Schedule
 from tests.laws.factory import make
 
@@ -71,6 +72,8 @@ def test_policies_dose(cls):
     elif cls.kind == "limited":
         asked = Schedule(jnp.asarray(np.random.default_rng(0).uniform(0.0, 2.0, (6, 2))))
         policy = cls(asked, jnp.zeros((1, 2)), jnp.full((1, 2), 1.5), (jnp.zeros(0), jnp.linspace(0.0, 2.0, 9)))
+    elif cls.kind == "network":
+        policy = cls(jnp.full(2, 2.0), jnp.asarray(np.random.default_rng(0).normal(size=weight_count(2, 16))))
     else:
         around = {"drugs": ("first", "second"), "routes": ("bolus", "infusion"), "drug": 0}
         around |= {"dose_min": jnp.zeros(2), "dose_max": jnp.full(2, 2.0)}
