@@ -98,6 +98,10 @@ class Population(eqx.Module):
         """All doses as shares of the largest, from the unknowns."""
         return x if self.ahead is None else self.ahead.shares(x)
 
+    def spread_over(self, width: Scalar) -> "Population":
+        """The same with corners rounded off over another width."""
+        return eqx.tree_at(lambda p: p.width, self, width)
+
     def values(self, x: Array, temperature: Scalar) -> tuple[Array, tuple[Array, ...]]:
         """Objective of every patient [P], and the excesses of every state limit [P, T]."""
 

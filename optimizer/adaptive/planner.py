@@ -1,0 +1,251 @@
+"""The plan: the best schedule ahead over all that is still believed, as pure functions of what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from optimizer._axes import Doses, Flag, Index, Scalar
+from optimizer.adaptive.belief import Belief, Inference, Updated, chosen
+from optimizer.adaptive.interior import inside, open_doses, towards
+from optimizer.cohort.population import Population, derive
+from optimizer.cohort.risk import Risk
+from optimizer.observations import Record
+from optimizer.problem import Task
+from optimizer.search.interior_point import State, start, step
+from optimizer.search.multistart import MOST_ITERATIONS, SEARCH_TOLERANCE
+from optimizer.search.optimize import LIMIT_TOLERANCE
+from optimizer.search.starts import starts
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How hard a plan is searched.
+
+    Attributes:
+        risk: how the particles' objectives are made one.
+        alpha: of cvar.
+        particles: of the belief that are planned for.
+        restarts: starting points; the plan before comes first.
+        tolerance: KKT residual to reach, relative to the gradient at the start.
+        iterations: most of a restart.
+        singly: decisions that are planned one by one; what is further ahead is planned in blocks that double in
+            length. All of them when None.
+    """
+
+    risk: Risk = Risk.MEAN
+    alpha: float = 0.9
+    particles: int = 32
+    restarts: int = 4
+    tolerance: float = 1e-6
+    iterations: int = MOST_ITERATIONS
+    singly: int | None = None
+
+
+class Plan(NamedTuple):
+    """Doses ahead.
+
+    Attributes:
+        doses: those that were given, and the planned ones [K, N].
+        objective: risk of the objective over the particles, as searched.
+        residual: KKT residual, relative to the gradient at the start.
+        converged: whether it reached the tolerance within the limits on states.
+        violation: worst relative excess of a limit on states, over all particles.
+        iterations: of the restart that is taken.
+    """
+
+    doses: Doses
+    objective: Scalar
+    residual: Scalar
+    converged: Flag
+    violation: Scalar
+    iterations: Index
+
+
+class Measurement(NamedTuple):
+    """What is new at a visit, before its doses are given.
+
+    Attributes:
+        index: decisions that were made already: the next one is planned.
+        given: doses; those of decisions that were made count [K, N].
+        day: of what was measured [R].
+        shown: on the scales on which errors add; R rows are as many as visits can have at once [R, C].
+        seen: MISSING, MEASURED or BELOW [R, C].
+    """
+
+    index: Index
+    given: Doses
+    day: Float[Array, "R"]
+    shown: Float[Array, "R C"]
+    seen: Array
+
+
+class Course(NamedTuple):
+    """All that a plan depends on: state in, state out.
+
+    Attributes:
+        belief: given everything measured.
+        record: everything measured, empty rows at its end.
+        rows: of the record that are filled.
+        plan: the last one, which the next search begins from [K, N].
+        key: of the update.
+    """
+
+    belief: Belief
+    record: Record
+    rows: Index
+    plan: Doses
+    key: Array
+
+
+class Planner:
+    """Updates a belief and plans over it; `step` is pure, so that it can be jitted and vmapped.
+
+    Args:
+        inference: beliefs about the patients of a scenario.
+        effort: how hard a plan is searched.
+        rows: measurements that a record has room for.
+
+    Example:
+        >>> from optimizer.adaptive import Effort, Inference, Planner, load_prior
+        >>> from optimizer.scenario import Scenario
+        >>> scenario = Scenario.load("scenarios/competing_clones_trial.toml")
+        >>> inference = Inference(scenario, load_prior(scenario), scenario.channels(), particles=64)
+        >>> planner = Planner(inference, Effort(particles=4, restarts=1, iterations=5), rows=10)
+        >>> planner.init(inference.begin(seed=0), seed=0).rows.item()
+        0
+    """
+
+    def __init__(self, inference: Inference, effort: Effort, rows: int):
+        self.inference, self.effort, self.rows = inference, effort, rows
+        task = inference.problem.task
+        self._starts = starts(task, max(effort.restarts, 1), inference.scenario.seed)
+        self._ladder, self._groups = ladder(task.grid.count, effort.singly)
+        self.plan = jax.jit(self._plan)
+        self.step = jax.jit(self._step)
+
+    def init(self, belief: Belief, seed: int) -> Course:
+        """Before anything was measured or given."""
+        task = self.inference.problem.task
+        first = task.doses(self._starts[0])
+        record = Record.empty(self.rows, len(self.inference.channels))
+        key = jax.random.key(np.uint32(seed))
+        return _strong(Course(belief, record, jnp.zeros((), int), first, key))
+
+    def _step(self, course: Course, new: Measurement) -> tuple[Course, tuple[Plan, Updated]]:
+        """Take in what was measured and plan what is next.
+
+        Args:
+            course: so far.
+            new: what is new; nothing but missing values where there is nothing new.
+        """
+        record, fresh = _added(course.record, course.rows, new)
+        key, own = jax.random.split(course.key)
+        belief, updated = self.inference.update(own, course.belief, new.given, record, fresh)
+        plan = self._plan(belief, new.given, new.index, course.plan)
+        rows = course.rows + jnp.sum(jnp.any(new.seen != 0, axis=1))
+        return _strong(Course(belief, record, rows, plan.doses, key)), (plan, updated)
+
+    def _plan(self, belief: Belief, given: Doses, index: Index, before: Doses) -> Plan:
+        """The best doses from a decision on, over the belief.
+
+        Args:
+            belief: what is believed.
+            given: doses; those before `index` were given [K, N].
+            index: decisions that were made already.
+            before: the plan that the search begins from [K, N].
+        """
+        effort, task = self.effort, self.inference.problem.task
+        population = self.population(belief, given, index)
+        limits = population.lower, population.upper, population.matrix, population.bound
+        inner = inside(*limits)
+        wished = jnp.stack([self._unknowns(population, x) for x in (_shares(task, before), *self._starts)])
+        points = jax.vmap(lambda x: towards(x, inner, *limits))(wished[: max(effort.restarts, 1)])
+
+        def search(x: Array) -> State:
+            values, _ = population.values(x, jnp.ones(()))
+            spread = jnp.std(values)
+            own = population.spread_over(jnp.where(spread > 0.0, spread, 1.0))
+            return jax.lax.while_loop(
+                lambda s: (s.iterations < effort.iterations) & ~(s.done | s.stuck),
+                lambda s: step(own, s, effort.tolerance, SEARCH_TOLERANCE, derive),
+                start(own, x),
+            )
+
+        ends = jax.lax.map(search, points)
+        out = jnp.maximum(ends.violation - LIMIT_TOLERANCE, 0.0)
+        rank = jnp.where(jnp.isfinite(ends.value), ends.value + 1e6 * out, jnp.inf)
+        best = jnp.argmin(rank)
+        end = jax.tree.map(lambda leaf: leaf[best], ends)
+        shares = jnp.clip(population.shares(end.x), task.lower, task.upper)
+        doses = jnp.where(_done(task, index)[:, None], given, task.doses(shares))
+        converged = end.done | (end.residual <= effort.tolerance)
+        return Plan(doses, end.value, end.residual, converged, end.violation, end.iterations)
+
+    def population(self, belief: Belief, given: Doses, index: Index) -> Population:
+        """The task of all particles that are planned for, with what lies ahead open."""
+        effort, task = self.effort, self.inference.problem.task
+        drugs, count = task.scale.size, task.grid.count
+        ahead = jnp.maximum(jnp.arange(count) - index, 0)
+        group = (jnp.asarray(self._ladder)[ahead][:, None] * drugs + jnp.arange(drugs)).ravel()
+        done = jnp.repeat(_done(task, index), drugs)
+        task, open_ = open_doses(task, _shares(task, given), done, group, self._groups * drugs)
+        systems = self.inference.systems(chosen(belief, effort.particles))
+        share = jnp.full(effort.particles, 1.0 / effort.particles)
+        return Population(task, systems, share, jnp.ones(()), effort.risk, effort.alpha, open_)
+
+    @staticmethod
+    def _unknowns(population: Population, shares: Float[Array, "n"]) -> Float[Array, "m"]:
+        """The unknowns that come nearest to these shares: means over the doses of a group that are open."""
+        ahead: Any = population.ahead
+        free = (ahead.span > 0.0).astype(float)
+        own = jnp.where(ahead.span > 0.0, (shares - ahead.base) / jnp.where(ahead.span > 0.0, ahead.span, 1.0), 0.0)
+        return ahead.summed(own) / jnp.maximum(ahead.summed(free), 1.0)
+
+
+def ladder(count: int, singly: int | None) -> tuple[np.ndarray, int]:
+    """Block of each of `count` decisions ahead: so many alone, then blocks that double in length; and how many.
+
+    >>> ladder(9, 2)[0].tolist()
+    [0, 1, 2, 2, 3, 3, 3, 3, 4]
+    """
+    if singly is None or singly >= count:
+        return np.arange(count), count
+    lengths = [1] * singly
+    while sum(lengths) < count:
+        lengths.append(2 * lengths[-1] if len(lengths) > singly or singly == 0 else 2)
+    blocks = np.repeat(np.arange(len(lengths)), lengths)[:count]
+    return blocks, int(blocks[-1]) + 1
+
+
+def _strong(course: Course) -> Course:
+    """Without weakly typed numbers, which would be compiled a second time."""
+    return jax.tree.map(lambda a: a if jnp.issubdtype(a.dtype, jax.dtypes.prng_key) else a.astype(a.dtype), course)
+
+
+def _done(task: Task, index: Index) -> Array:
+    return jnp.arange(task.grid.count) < index
+
+
+def _shares(task: Task, doses: Doses) -> Float[Array, "n"]:
+    return (doses / task.scale).ravel()
+
+
+def _added(record: Record, rows: Index, new: Measurement) -> tuple[Record, Array]:
+    """The record with new rows behind the old ones, and which of it is new [L, C].
+
+    Rows without any result are left out; days of the empty rows are never looked at.
+    """
+    filled = jnp.any(new.seen != 0, axis=1)
+    # Behind the end there is no row: what goes there is dropped.
+    places = jnp.where(filled, rows + jnp.cumsum(filled) - 1, record.day.shape[0])
+    day = record.day.at[places].set(new.day, mode="drop")
+    shown = record.shown.at[places].set(new.shown, mode="drop")
+    seen = record.seen.at[places].set(new.seen, mode="drop")
+    fresh = (jnp.arange(day.shape[0]) >= rows)[:, None] & (seen != 0)
+    return Record(day, shown, seen), fresh
