@@ -18,11 +18,11 @@ from jaxtyping import Array, Float
 
 from optimizer._axes import Doses, Index, Scalar
 from optimizer.adaptive.prior import Prior, draw
-from optimizer.cohort.crowd import build_crowd
+from optimizer.cohort.crowd import build_crowd, with_system
 from optimizer.cohort.patients import Patients
 from optimizer.observations import MISSING, Channel, Record, log_likelihood
 from optimizer.policies.schedule import Schedule
-from optimizer.problem import Problem
+from optimizer.problem import Problem, Task
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.scenario.build import build_system
 from optimizer.scenario.keys import substituted
@@ -104,6 +104,10 @@ class Inference:
     def systems(self, z: Float[Array, "E V"]) -> System:
         """The patients of particles, each leaf with a leading axis [E]."""
         return jax.vmap(self.system)(z)
+
+    def task_of(self, z: Float[Array, "V"]) -> Task:
+        """The task of the patient that a particle stands for."""
+        return with_system(self.problem.task, self.system(z))
 
     def trajectory(self, z: Float[Array, "V"], doses: Doses) -> Trajectory:
         """What becomes of a particle under doses [K, N]."""

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from optimizer._axes import Doses, Flag, Index, Scalar
 from optimizer.adaptive.belief import Belief, Inference, Updated, chosen
 from optimizer.adaptive.interior import inside, open_doses, towards
+from optimizer.cohort.crowd import with_system
 from optimizer.cohort.population import Population, derive
 from optimizer.cohort.risk import Risk
 from optimizer.observations import Record
@@ -127,6 +128,7 @@ class Planner:
         self._starts = starts(task, max(effort.restarts, 1), inference.scenario.seed)
         self._ladder, self._groups = ladder(task.grid.count, effort.singly)
         self.plan = jax.jit(self._plan)
+        self.worth = jax.jit(self._worth)
         self.step = jax.jit(self._step)
 
     def init(self, belief: Belief, seed: int) -> Course:
@@ -186,6 +188,16 @@ class Planner:
         doses = jnp.where(_done(task, index)[:, None], given, task.doses(shares))
         converged = end.done | (end.residual <= effort.tolerance)
         return Plan(doses, end.value, end.residual, converged, end.violation, end.iterations)
+
+    def _worth(self, belief: Belief, given: Doses, index: Index, doses: Doses) -> Scalar:
+        """Objective of doses [K, N] over the particles that are planned for, as reported."""
+        population = self.population(belief, given, index)
+
+        def one(system: Any) -> Scalar:
+            return with_system(population.task, system).loss(doses)
+
+        values = jax.lax.map(one, population.systems, batch_size=128)
+        return population.summed(values, jnp.asarray(1e-6)).value
 
     def population(self, belief: Belief, given: Doses, index: Index) -> Population:
         """The task of all particles that are planned for, with what lies ahead open."""

@@ -1,0 +1,388 @@
+"""Plan again: what was given and measured so far, what it teaches, and the best doses for what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from optimizer.adaptive.belief import Belief, Inference, effective
+from optimizer.adaptive.measurements import Measurements, none_measured, read_measurements
+from optimizer.adaptive.outlook import Fit, Outlook, fit, foreseen, outlook
+from optimizer.adaptive.planner import Effort, Plan, Planner
+from optimizer.adaptive.prior import load_prior
+from optimizer.event_tables import read_events
+from optimizer.events import to_grid
+from optimizer.observations import Record
+from optimizer.policies.schedule import Schedule
+from optimizer.problem import Problem
+from optimizer.scenario import Scenario, ScenarioError
+from optimizer.search.audit import Audit, audit
+from optimizer.search.exact import NoLevels, round_to_levels, satisfies, settle
+from optimizer.search.multistart import Progress, cores
+from optimizer.search.optimize import LIMIT_TOLERANCE, difference
+from optimizer.search.starts import starts
+from optimizer.status import Status
+
+# Visits after which the plan is made anew, to say what each of them changed.
+MOST_VISITS = 12
+# Plans that differ by less than this share of the largest doses are one optimum.
+_SAME = 0.02
+_NEAR = 1e-9
+FOLLOWED, UNINFORMED = "the schedule being followed", "the plan without the measurements"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is asked besides the scenario and what happened.
+
+    Attributes:
+        today: day from which doses are planned; the last measurement's when None.
+        posterior: file of draws in place of what [cohort] says.
+        particles: of the belief.
+        seed: of the particles.
+        effort: how hard a plan is searched.
+    """
+
+    today: float | None = None
+    posterior: Path | None = None
+    particles: int = 512
+    seed: int = 0
+    effort: Effort = Effort()
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What one visit changed.
+
+    Attributes:
+        row: of the measurements.
+        expected: two-sided probability, by the belief before it, of values as far out [C]; NaN where none was measured.
+        ess: effective number of particles once it was weighed.
+        doses: the plan after it; None where no plan was made after this visit [K, N].
+        change: mean change of the doses ahead against the plan before, as shares of the largest; None likewise.
+    """
+
+    row: int
+    expected: Float[np.ndarray, "C"]
+    ess: float
+    doses: Float[np.ndarray, "K N"] | None
+    change: float | None
+
+
+@dataclass(frozen=True)
+class Replanned:
+    """What came of it.
+
+    Attributes:
+        scenario: what was asked.
+        settings: how.
+        inference: the particles' model.
+        measurements: what was measured.
+        index: decisions that were made already; the next one is the first that is planned.
+        given: doses of these decisions; 0 after them [K, N].
+        before: the belief without a measurement.
+        belief: the belief now.
+        doses: what was given and what is planned [K, N].
+        plan: the search's own account of it.
+        restarts: of the search: how many, how many converged, and how many optima they found.
+        course: what the plan is compared with, in words, and its doses [K, N].
+        ahead: what the belief expects of the plan and of the course.
+        visits: what each changed.
+        fit: whether what was measured fits the model.
+        audit: of the plan in the particle with the largest weight.
+        status: outcome.
+        reason: what decided it.
+    """
+
+    scenario: Scenario
+    settings: Settings
+    inference: Inference
+    measurements: Measurements
+    index: int
+    given: Float[np.ndarray, "K N"]
+    before: Belief
+    belief: Belief
+    doses: Float[np.ndarray, "K N"]
+    plan: Plan
+    restarts: tuple[int, int, int]
+    course: tuple[str, Float[np.ndarray, "K N"]]
+    ahead: tuple[Outlook, Outlook]
+    visits: tuple[Visit, ...]
+    fit: Fit
+    audit: Audit
+    status: Status
+    reason: str
+
+
+def replan(
+    scenario: Scenario,
+    given: Path | None,
+    observations: Path | None,
+    settings: Settings,
+    tell: Callable[[Progress], None] = lambda event: None,
+) -> Replanned:
+    """Update the belief by what was measured, and search the best doses from today on.
+
+    Args:
+        scenario: with [[observation]], and with [cohort] unless a posterior is given.
+        given: event table of the doses; those before today were given, the rest is the schedule being followed.
+        observations: CSV table of what was measured; nothing was when None.
+        settings: what else is asked.
+        tell: hears how it goes.
+
+    Raises:
+        ScenarioError: files or numbers that do not fit; one sentence each.
+        EventError: a table of doses that cannot be read.
+    """
+    prior = load_prior(scenario, settings.posterior, settings.seed)
+    channels = scenario.channels()
+    tell(Progress("prior", 0, 1, None))
+    inference = Inference(scenario, prior, channels, settings.particles)
+    seen = none_measured(channels) if observations is None else read_measurements(observations, channels)
+    index = _decisions_made(scenario, seen, settings.today)
+    listed, follows = _listed(scenario, inference.problem, given, index)
+    so_far = np.where(np.arange(len(listed))[:, None] < index, listed, 0.0)
+    planner = Planner(inference, replace(settings.effort, restarts=1), max(len(seen.days), 1))
+    search = _Search(planner, so_far, index, settings.effort.restarts, tell)
+    before = inference.begin(settings.seed)
+    uninformed = search.best(before, [])
+    belief, visits = _taught(inference, search, before, uninformed, seen, settings.seed, tell)
+    hints = [uninformed.doses, *(v.doses for v in visits[-1:] if v.doses is not None)]
+    found = search.best(belief, hints) if visits else uninformed
+    course = (FOLLOWED, listed) if follows else (UNINFORMED, search.settled(uninformed.doses))
+    doses, no_levels = search.rounded(belief, found.doses, settings.seed)
+    tell(Progress("outlook", 0, 1, None))
+    factor = scenario.progression_factor
+    ahead = tuple(outlook(inference, belief, jnp.asarray(d), factor) for d in (doses, course[1]))
+    fitting = fit(inference, belief, jnp.asarray(so_far), seen.record(channels))
+    tell(Progress("audit", 0, 1, None))
+    checked = _audited(inference, search.problem, belief, doses)
+    status, reason = _verdict(search, found, doses, ahead[0], checked, no_levels, settings.effort)
+    return Replanned(
+        scenario=scenario,
+        settings=settings,
+        inference=inference,
+        measurements=seen,
+        index=index,
+        given=so_far,
+        before=before,
+        belief=belief,
+        doses=doses,
+        plan=found.plan,
+        restarts=(found.restarts, found.converged, found.optima),
+        course=course,
+        ahead=(ahead[0], ahead[1]),
+        visits=visits,
+        fit=fitting,
+        audit=checked,
+        status=status,
+        reason=reason,
+    )
+
+
+def _decisions_made(scenario: Scenario, seen: Measurements, today: float | None) -> int:
+    """How many decisions lie before today."""
+    edges = scenario.plan.edges
+    last = float(seen.days[-1]) if len(seen.days) else 0.0
+    day = last if today is None else today
+    if day < last:
+        raise ScenarioError([f"--today: wanted no day before the last measurement, day {last:g}; got {day:g}"])
+    made = int(np.sum(edges[:-1] < day - _NEAR))
+    if not day >= 0.0 or made >= len(edges) - 1:
+        wanted = f"a day from 0 to the last decision, day {edges[-2]:g}"
+        raise ScenarioError([f"{'--today' if today is not None else 'day'}: wanted {wanted}; got {day:g}"])
+    return made
+
+
+def _listed(scenario: Scenario, problem: Problem, given: Path | None, index: int) -> tuple[np.ndarray, bool]:
+    """Doses of the table on the decision grid [K, N], and whether it has any from today on."""
+    system, edges = problem.task.system, scenario.plan.edges
+    if given is None:
+        return np.zeros((len(edges) - 1, len(system.drugs))), False
+    routes = dict(zip(system.drugs, system.routes, strict=True))
+    events = read_events(given, system.drugs)
+    found, doses = to_grid(events, system.drugs, float(edges[-1]), routes, edges)
+    extra = [day for day in found if np.abs(edges - day).min() > _NEAR]
+    if extra:
+        wanted = "doses that begin and end on days of decisions"
+        raise ScenarioError([f"{given}: wanted {wanted}; got one that begins or ends on day {extra[0]:g}"])
+    return doses, bool(np.any(doses[index:] > 0.0))
+
+
+# --- the search for what is left --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The best plan of several restarts."""
+
+    plan: Plan
+    doses: np.ndarray
+    restarts: int
+    converged: int
+    optima: int
+
+
+class _Search:
+    """Plans from one day on, whatever is believed: one compiled program, restarts on all cores."""
+
+    def __init__(
+        self, planner: Planner, given: np.ndarray, index: int, restarts: int, tell: Callable[[Progress], None]
+    ):
+        self.planner, self.given, self.index, self.tell = planner, given, index, tell
+        whole = planner.inference.problem
+        self.problem = _remaining(whole, given, index)
+        points = starts(whole.task, restarts, planner.inference.scenario.seed)
+        self.points = [np.asarray(whole.task.doses(x)) for x in points]
+        self._is_warm = False
+
+    def near(self, belief: Belief, start: np.ndarray) -> Plan:
+        """The optimum that a search from one schedule reaches."""
+        found = self.planner.plan(belief, jnp.asarray(self.given), jnp.asarray(self.index), jnp.asarray(start))
+        return jax.tree.map(np.asarray, found)
+
+    def best(self, belief: Belief, hints: list[np.ndarray]) -> _Found:
+        """The best of all starting points, earlier plans among them."""
+        points = [*hints, *self.points]
+        self.tell(Progress("plan", 0, len(points), None))
+        plans = [] if self._is_warm else [self.near(belief, points[0])]
+        self._is_warm = True
+        with ThreadPoolExecutor(max(1, cores())) as pool:
+            for plan in pool.map(lambda x: self.near(belief, x), points[len(plans) :]):
+                plans.append(plan)
+                self.tell(Progress("plan", len(plans), len(points), min(float(p.objective) for p in plans)))
+        ranks = [float(p.objective) + 1e6 * max(float(p.violation) - LIMIT_TOLERANCE, 0.0) for p in plans]
+        order = np.argsort(np.where(np.isfinite(ranks), ranks, np.inf), kind="stable")
+        scale = np.asarray(self.problem.task.scale)
+        good = [plans[i] for i in order if plans[i].converged]
+        kept: list[np.ndarray] = []
+        for plan in good:
+            if all(np.max(np.abs(plan.doses - other) / scale) > _SAME for other in kept):
+                kept.append(plan.doses)
+        best = plans[int(order[0])]
+        return _Found(best, np.asarray(best.doses), len(plans), len(good), len(kept))
+
+    def settled(self, doses: np.ndarray) -> np.ndarray:
+        """Doses that satisfy every limit on doses exactly."""
+        # What was given may leave no room at all: then the least doses are where to go.
+        return settle(self.problem, doses, np.asarray(self.problem.task.lower))
+
+    def rounded(self, belief: Belief, doses: np.ndarray, seed: int) -> tuple[np.ndarray, str]:
+        """Exact doses, in the levels that are allowed; and why there are none."""
+        exact = self.settled(doses)
+        if not self.problem.levels:
+            return exact, ""
+        try:
+            return round_to_levels(self.problem, exact, lambda batch: self._worth(belief, batch), seed), ""
+        except NoLevels as error:
+            return exact, str(error)
+
+    def _worth(self, belief: Belief, batch: np.ndarray) -> np.ndarray:
+        """Objective of schedules [B, K, N] over the belief."""
+        given, index = jnp.asarray(self.given), jnp.asarray(self.index)
+        return np.array([float(self.planner.worth(belief, given, index, jnp.asarray(doses))) for doses in batch])
+
+
+def _remaining(problem: Problem, given: np.ndarray, index: int) -> Problem:
+    """The problem with the doses that were given fixed; its limits count them."""
+    shares = jnp.asarray((given / np.asarray(problem.task.scale)).ravel())
+    done = jnp.asarray(np.repeat(np.arange(len(given)) < index, given.shape[1]))
+    task = eqx.tree_at(
+        lambda t: (t.lower, t.upper),
+        problem.task,
+        (jnp.where(done, shares, problem.task.lower), jnp.where(done, shares, problem.task.upper)),
+    )
+    return Problem(task, problem.rows, problem.levels)
+
+
+# --- what was learned -------------------------------------------------------------------------------------------------
+
+
+def _taught(
+    inference: Inference,
+    search: _Search,
+    belief: Belief,
+    uninformed: _Found,
+    seen: Measurements,
+    seed: int,
+    tell: Callable[[Progress], None],
+) -> tuple[Belief, tuple[Visit, ...]]:
+    """The belief after all visits, one by one, and what the last of them changed in the plan from today on."""
+    record, doses, visits = seen.record(inference.channels), jnp.asarray(search.given), []
+    plan, count = uninformed.doses, len(seen.days)
+    scale = np.asarray(inference.problem.task.scale)
+    for row in range(count):
+        tell(Progress("visits", row, count, None))
+        expected = foreseen(inference, belief, doses, record)[row]
+        known = Record(record.day, record.shown, jnp.where(jnp.arange(count)[:, None] <= row, record.seen, 0))
+        fresh = jnp.zeros(record.seen.shape, bool).at[row].set(True)
+        key = jax.random.fold_in(jax.random.key(np.uint32(seed)), row)
+        belief, updated = inference.update(key, belief, doses, known, fresh)
+        new, change = None, None
+        if row >= count - MOST_VISITS:
+            new = np.asarray(search.near(belief, plan).doses)
+            change = float(np.mean(np.abs(new - plan)[search.index :] / scale))
+            plan = new
+        visits.append(Visit(row, expected, float(updated.ess), new, change))
+    return belief, tuple(visits)
+
+
+def _audited(inference: Inference, problem: Problem, belief: Belief, doses: np.ndarray) -> Audit:
+    """The adaptive solver's word on the plan in the particle with the largest weight."""
+    heaviest = belief.z[int(jnp.argmax(belief.log_weights))]
+    task = eqx.tree_at(lambda t: t.system, problem.task, inference.system(heaviest))
+    own = Problem(task, problem.rows, problem.levels)
+    _, report = own.simulate(Schedule(jnp.asarray(doses)))
+    return audit(own, doses, report, 0.0, directions=0)
+
+
+def _verdict(
+    search: _Search, found: _Found, doses: np.ndarray, ahead: Outlook, checked: Audit, no_levels: str, effort: Effort
+) -> tuple[Status, str]:
+    """Status, and the sentence that says what decided it."""
+    if not checked.report.finite:
+        return Status.SIMULATION_FAILED, "the audit's solver ran out of steps or met a number that is not finite"
+    if not satisfies(search.problem, doses):
+        over = [c for c in checked.report.constraints if c.violation > 0.0]
+        said = f"{over[0].name}: wanted at most {over[0].limit:.6g}; got {over[0].value:.6g}" if over else ""
+        told = said or "no schedule was found that satisfies every dose limit exactly"
+        return Status.INFEASIBLE, no_levels or f"{told}; doses that were given count"
+    if ahead.violation > LIMIT_TOLERANCE:
+        names = ", ".join(limit.label() for limit in search.problem.task.state_limits)
+        worst = f"{100.0 * ahead.violation:.3g} % beyond its limit in the worst particle"
+        return Status.INFEASIBLE, f"{names}: wanted it met by all that is believed possible; got {worst}"
+    if not checked.passed:
+        return Status.AUDIT_FAILED, difference(checked)
+    if not found.plan.converged:
+        wanted = f"wanted a KKT residual of at most {effort.tolerance:g} of its start"
+        return Status.NOT_CONVERGED, f"{wanted}; got {float(found.plan.residual):.1e}"
+    ways = f"{found.optima} distinct optim{'um' if found.optima == 1 else 'a'}"
+    return Status.SOLVED, f"{found.converged} of {found.restarts} restarts converged, to {ways}"
+
+
+def particles_left(belief: Belief) -> float:
+    """Effective number of particles."""
+    return float(effective(belief))
+
+
+def parameters(replanned: Replanned, belief: Belief) -> dict[str, Any]:
+    """Weighted mean and quantiles of each number that is not known, by its key, in internal units."""
+    prior = replanned.inference.prior
+    numbers = np.asarray(jax.vmap(prior.numbers)(belief.z))
+    weights = np.exp(np.asarray(belief.log_weights))
+    weights, out = weights / weights.sum(), {}
+    for place, column in zip(prior.places, numbers.T, strict=True):
+        order = np.argsort(column)
+        reached = np.cumsum(weights[order]) - 0.5 * weights[order]
+        low, middle, high = np.interp((0.05, 0.5, 0.95), reached, column[order])
+        out[place.key] = {"unit": place.unit, "median": middle, "interval_90": [low, high]}
+    return out
