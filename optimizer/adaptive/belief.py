@@ -8,6 +8,7 @@ measured. Sequential Monte Carlo over such particles is that of Chopin 2002 (doi
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, NamedTuple
 
 import jax
@@ -89,6 +90,12 @@ class Inference:
         self.scenario, self.prior, self.channels, self.particles = scenario, prior, channels, particles
         self.problem = _on_common_nodes(scenario, prior)
         self.update = jax.jit(self._update)
+
+    def measured_by(self, channels: tuple[Channel, ...]) -> Inference:
+        """The same beliefs with other assays of the same quantities, whose numbers may be tracers."""
+        other = copy(self)
+        other.channels, other.update = channels, jax.jit(other._update)
+        return other
 
     def begin(self, seed: int) -> Belief:
         """The prior's particles."""
