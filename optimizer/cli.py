@@ -192,6 +192,42 @@ def cohort(
 
 
 @app.command()
+def replan(
+    file: File,
+    given: Annotated[
+        Path | None, typer.Option(help="event table: doses given, and the schedule being followed", show_default=False)
+    ] = None,
+    observations: Annotated[
+        Path | None, typer.Option(help="what was measured (CSV: day and quantities)", show_default=False)
+    ] = None,
+    today: Annotated[
+        float | None, typer.Option(help="day from which to plan; else the last measurement's", show_default=False)
+    ] = None,
+    posterior: Annotated[
+        Path | None, typer.Option(help="draws by adose calibrate (NetCDF), else [cohort]", show_default=False)
+    ] = None,
+    risk: Annotated[Risk, typer.Option(help="what is made small over all that is believed")] = Risk.MEAN,
+    alpha: Annotated[float, typer.Option(min=0.0, max=0.999, help="cvar: mean of the worst share 1 - alpha")] = 0.9,
+    particles: Annotated[int, typer.Option(min=16, max=100_000, help="of the belief")] = 512,
+    plan_particles: Annotated[int, typer.Option(min=1, max=4096, help="of them that are planned for")] = 32,
+    restarts: Annotated[int | None, typer.Option(min=1, max=4096, help="starting points; else the file's")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="of the particles; else the file's")] = None,
+    out: Out = None,
+    json: Json = False,
+    no_plot: NoPlot = False,
+    allow_code: AllowCode = False,
+) -> None:
+    """Update what is believed of a patient by what was measured, and plan what is left."""
+    with session():
+        from optimizer.adaptive_commands import run_replan
+        from optimizer.cohort.risk import Risk as Measure
+
+        options: dict[str, Any] = {"today": today, "posterior": posterior, "risk": Measure(risk.value), "alpha": alpha}
+        options |= {"particles": particles, "plan_particles": plan_particles, "restarts": restarts, "seed": seed}
+        raise typer.Exit(run_replan(file, given, observations, out, options, json, not no_plot, allow_code))
+
+
+@app.command()
 def window(
     file: File,
     drug: Annotated[
