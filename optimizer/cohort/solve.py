@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from optimizer.cohort.crowd import Crowd, with_system
+from optimizer.objectives.base import Scene
 from optimizer.objectives.progression import time_above
 from optimizer.problem import Task
 from optimizer.search.exact import satisfies, settle
@@ -114,7 +115,11 @@ def solve(task: Task, points: Float[Array, "R n"], tolerance: Array) -> Solved:
 
 def judge(task: Task, doses: Float[Array, "K N"], factor: Array) -> Judged:
     """What doses come to in a patient."""
-    scene = task.simulate((doses / task.scale).ravel())
+    return judge_scene(task, task.simulate((doses / task.scale).ravel()), factor)
+
+
+def judge_scene(task: Task, scene: Scene, factor: Array) -> Judged:
+    """What was simulated comes to in a patient."""
     burden = scene.trajectory.burden
     level = jnp.log(factor * burden[0])
     crossing = time_above(scene.trajectory.times, jnp.log(burden), level)
