@@ -1,15 +1,15 @@
-"""Time of the 200-start rates fit and of 4 x 1000 NUTS draws, as ratios to what a user would do instead.
+"""Time of the 200-start rates fit and of 4 x 1000 NUTS draws, beside what a user would do instead.
 
-Run `JAX_ENABLE_X64=1 python -m benchmarks.calibration` from the repository root. Contenders on the same table and
+Contenders on the same table and
 starts: SciPy `least_squares` looped over the 200 starts (the model in NumPy with finite differences; ours with finite
 differences; ours with the exact Jacobian), and the same NUTS whose gradient is taken by central differences.
 """
 
 from __future__ import annotations
 
-import json
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import least_squares
 
+from benchmarks.parts import Options
+from benchmarks.rows import Row
 from optimizer.calibrate import read_table
 from optimizer.calibrate.bayes import SIGMA_SD, TARGET_ACCEPT, sample, sigma_median
 from optimizer.calibrate.multistart import multistart
@@ -108,36 +110,26 @@ def nuts_by_differences(problem: Any, theta: np.ndarray, seed: int) -> float:
     return timed(lambda: [chain(key).block_until_ready() for key in keys])[0]
 
 
-def main() -> None:
-    """Print one JSON object of seconds and ratios."""
+def measure(options: Options) -> Iterator[Row]:
+    """Seconds of both, and the sums of squares that the fits end with."""
     data = rate_data(read_table("data/crc_birth_death_rates.csv", "rates"))
     box = stromal_box(data, "1/h", "ug/mL", "pg/mL")
     problem = direct_problem(data, box)
     cold, fit = timed(lambda: multistart(problem, box, starts=STARTS))
-    warm = min(timed(lambda: multistart(problem, box, starts=STARTS))[0] for _ in range(3))
-    exact, by_exact = timed(lambda: scipy_loop(problem, True))
-    finite, by_finite = timed(lambda: scipy_loop(problem, False))
-    plain, by_plain = timed(lambda: numpy_loop(problem))
-    nuts_cold, _ = timed(lambda: sample(fit, chains=4, draws=1000, warmup=1000, seed=0))
-    nuts_warm, posterior = timed(lambda: sample(fit, chains=4, draws=1000, warmup=1000, seed=1))
-    differences = nuts_by_differences(problem, fit.theta, 1)
-    out = {
-        "fit_seconds": {"first": cold, "again": warm},
-        "scipy_seconds": {"numpy": plain, "jax_finite_differences": finite, "jax_exact_jacobian": exact},
-        "ratio_scipy_over_fit": {"numpy": plain / warm, "jax_finite": finite / warm, "jax_exact": exact / warm},
-        "ratio_scipy_over_first_fit": plain / cold,
-        "sse": {"fit": fit.sse, "scipy_exact": by_exact, "scipy_finite": by_finite, "scipy_numpy": by_plain},
-        "nuts_seconds": {"first": nuts_cold, "again": nuts_warm},
-        "nuts_worst": {
-            "r_hat": max(d["r_hat"] for d in posterior.diagnostics.values()),
-            "ess": min(d["ess"] for d in posterior.diagnostics.values()),
-        },
-        "nuts_seconds_by_finite_differences": differences,
-        "ratio_finite_differences_over_nuts": differences / nuts_warm,
-        "device": str(jax.devices()[0]),
+    warm = [timed(lambda: multistart(problem, box, starts=STARTS))[0] for _ in range(options.repeats)]
+    yield Row("-", "ours", "fit, first", cold, "s")
+    yield Row("-", "ours", "fit", statistics.median(warm), "s", f"sum of squares {fit.sse:.9g}")
+    loops: dict[str, Callable[[], float]] = {
+        "least_squares, NumPy": lambda: numpy_loop(problem),
+        "least_squares, our residuals": lambda: scipy_loop(problem, False),
+        "least_squares, our Jacobian": lambda: scipy_loop(problem, True),
     }
-    print(json.dumps(out, indent=1))
-
-
-if __name__ == "__main__":
-    main()
+    for name, loop in loops.items():
+        seconds, best = timed(loop)
+        yield Row("-", name, "fit", seconds, "s", f"sum of squares {best:.9g}")
+    sample(fit, chains=4, draws=1000, warmup=1000, seed=0)
+    seconds, posterior = timed(lambda: sample(fit, chains=4, draws=1000, warmup=1000, seed=1))
+    r_hat = max(d["r_hat"] for d in posterior.diagnostics.values())
+    least = min(d["ess"] for d in posterior.diagnostics.values())
+    yield Row("-", "ours", "NUTS", seconds, "s", f"worst R-hat {r_hat:.3f}, least effective size {least:.0f}")
+    yield Row("-", "NUTS by finite differences", "NUTS", nuts_by_differences(problem, fit.theta, 1), "s")

@@ -1,7 +1,5 @@
 """A map of 40 x 40 points, mean concentration by dosing interval: the paper's way beside `adose map`.
 
-    python -m benchmarks.map
-
 The paper's way is a loop over the grid with SciPy's odeint between doses (its default tolerances, output every hour,
 the equations in NumPy). A random subset of the points is timed, one core, and scaled to the whole grid: the ratio is an
 estimate, and the line says from how many points. Ours is timed in this process from the read scenario to the finished
@@ -9,14 +7,19 @@ map, first with everything to be compiled, then again.
 """
 
 import os
+import statistics
 import time
+from collections.abc import Iterator
 
 import numpy as np
 from scipy.integrate import odeint
 
+from benchmarks.parts import Options
+from benchmarks.rows import Row
+
 SCENARIO = "scenarios/bistable_general.toml"
 X, Y = "drug[drug].mean_concentration=0.2:2 mg/L:40", "decision.every=1:30 day:40"
-HORIZON, LAST, SUBSET, MARK = 180.0, 30.0, 48, 1000.0
+HORIZON, LAST, SUBSET = 180.0, 30.0, 48
 
 
 def field(y, _):
@@ -46,36 +49,28 @@ def the_papers_way(mean: float, every: float) -> float:
     return float(np.trapezoid(log[late], time_[late]) / np.ptp(time_[late]))
 
 
-def main() -> None:
-    """Print both times, the largest difference on the subset, and the ratio."""
+def measure(options: Options) -> Iterator[Row]:
+    """Both times, and the largest difference on the subset."""
     os.environ["ADOSE_CACHE"] = "off"
-    from optimizer.console import numerics
-
-    numerics()
     from optimizer.analysis.map import compute, request
     from optimizer.scenario import Scenario
 
     scenario = Scenario.load(SCENARIO)
     asked = request(scenario, X, Y, last=LAST)
     seconds = []
-    for name in ("compiled first", "again"):
+    for _ in range(1 + options.repeats):
         began = time.perf_counter()
         found = compute(scenario, asked)
         seconds.append(time.perf_counter() - began)
-        print(f"ours, {name:28s} {seconds[-1]:8.2f} s")
     size = found.x.values.size * found.y.values.size
     picked = np.random.default_rng(0).choice(size, SUBSET, replace=False)
     began, theirs = time.perf_counter(), []
     for point in picked:
         j, i = divmod(int(point), found.x.values.size)
         theirs.append(the_papers_way(found.x.values[i], found.y.values[j]))
-    measured = time.perf_counter() - began
-    whole = measured * size / SUBSET
-    print(f"odeint, {SUBSET} of {size} points        {measured:8.2f} s, scaled to all of them {whole:.1f} s")
+    whole = (time.perf_counter() - began) * size / SUBSET
     difference = np.max(np.abs(found.quantities["mean_last"].values.ravel()[picked] - theirs))
-    print(f"largest difference on those points, mean log10 cells: {difference:.1e}")
-    print(f"ratio, compiled first {whole / seconds[0]:.0f}, again {whole / seconds[1]:.0f} (mark: at least {MARK:.0f})")
-
-
-if __name__ == "__main__":
-    main()
+    yield Row("-", "ours", "map, compiled first", seconds[0], "s")
+    yield Row("-", "ours", "map", statistics.median(seconds[1:]), "s", f"median of {options.repeats}")
+    yield Row("-", "paper", "map", whole, "s", f"scaled from {SUBSET} of {size} points")
+    yield Row("-", "ours", "largest difference to odeint, mean log10 cells", float(difference), "1")

@@ -1,19 +1,22 @@
 """From process start to a written schedule: the README's main job beside a CasADi + IPOPT script for the same problem.
 
-    python -m benchmarks.start
-
-Each line is a process of its own: ours with an empty compilation cache, ours with a filled one, and the script with the
+Each is a process of its own: ours with an empty compilation cache, ours with a filled one, and the script with the
 growth factor at its quasi-steady level (its default) and in full. Ours also audits, compares four regimens and draws a
 figure, which the script does not.
 """
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+from benchmarks.parts import Options
+from benchmarks.rows import Row
 
 SCENARIO = "scenarios/crc_caf_cetuximab.toml"
 _OURS = """
@@ -57,26 +60,26 @@ def timed(command: list[str], environment: dict[str, str]) -> tuple[float, str]:
     return time.perf_counter() - began, done.stdout
 
 
-def main() -> None:
-    """Run all and print the table."""
+def measure(options: Options) -> Iterator[Row]:
+    """Ours once with an empty cache, the rest in alternation."""
     with tempfile.TemporaryDirectory() as folder:
         base = os.environ | {"ADOSE_CACHE": str(Path(folder) / "cache")}
         ours = [sys.executable, "-c", _OURS, SCENARIO, str(Path(folder) / "run")]
         script = [sys.executable, "-m", "benchmarks.contenders.casadi_shooting", "--out", str(Path(folder) / "s.csv")]
-        runs = [("ours, empty cache", *timed(ours, base))]
-        runs += [("ours, filled cache", *timed(ours, base)) for _ in range(3)]
-        runs += [("CasADi, quasi-steady growth factor", *timed(script, base)) for _ in range(3)]
-        runs += [("CasADi, full growth factor", *timed([*script, "--growth-factor", "full"], base))]
-    for name, seconds, text in runs:
-        print(f"{name:40s} {seconds:7.2f} s")
-        if name.startswith("ours"):
-            for part, values in json.loads(text).items():
-                print(f"    {part}: {values}")
-    warm = min(seconds for name, seconds, _ in runs if name == "ours, filled cache")
-    for name in ("CasADi, quasi-steady growth factor", "CasADi, full growth factor"):
-        other = min(seconds for label, seconds, _ in runs if label == name)
-        print(f"ratio to {name}: empty cache {runs[0][1] / other:.1f}, filled cache {warm / other:.1f}")
+        empty, words = timed(ours, base)
+        yield Row("-", "ours", "main job, empty cache", empty, "s", _split(words))
+        spent: dict[str, list[float]] = {"ours": [], "quasi-steady": []}
+        for _ in range(options.repeats):
+            seconds, words = timed(ours, base)
+            spent["ours"].append(seconds)
+            spent["quasi-steady"].append(timed(script, base)[0])
+        full, _ = timed([*script, "--growth-factor", "full"], base)
+    yield Row("-", "ours", "main job, filled cache", statistics.median(spent["ours"]), "s", _split(words))
+    note = "quasi-steady growth factor; neither audited nor drawn"
+    yield Row("-", "casadi", "main job", statistics.median(spent["quasi-steady"]), "s", note)
+    yield Row("-", "casadi", "main job, full growth factor", full, "s", "measured once")
 
 
-if __name__ == "__main__":
-    main()
+def _split(words: str) -> str:
+    """Where the time went, from what the process printed."""
+    return ", ".join(f"{part} {seconds:.2f} s" for part, seconds in json.loads(words)["split"].items())

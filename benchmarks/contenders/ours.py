@@ -1,0 +1,119 @@
+"""Ours, and SciPy's SLSQP on our gradient."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.optimize import LinearConstraint, minimize
+
+from benchmarks.contenders.base import Answer
+from benchmarks.problems.base import Benchmark
+from optimizer.cohort import build_crowd, load_patients
+from optimizer.cohort.crowd import Crowd, with_system
+from optimizer.cohort.solve import solve
+from optimizer.problem import Problem, Task
+from optimizer.scenario import Scenario
+from optimizer.scenario.build import build_system
+from optimizer.scenario.keys import substituted
+from optimizer.search.exact import settle
+
+TOLERANCE = 1e-6
+_solve = jax.jit(solve)
+
+
+@jax.jit
+def value(task: Task, shares: jax.Array, temperature: jax.Array) -> jax.Array:
+    """The objective as searched."""
+    return task.look(shares, temperature)[0]
+
+
+value_and_gradient = jax.jit(jax.value_and_grad(value.__wrapped__, argnums=1))
+
+
+def problem_of(benchmark: Benchmark, patient: Sequence[float] | None = None) -> Problem:
+    """Our problem, with the typical patient's system or another one's."""
+    scenario = Scenario.load(benchmark.path)
+    problem = scenario.problem()
+    if patient is None:
+        return problem
+    places = load_patients(scenario, 1, 0).places
+    system = build_system(substituted(scenario.plan, places, list(patient)), problem.task.system.mesh)
+    return Problem(with_system(problem.task, jax.tree.map(jnp.asarray, system)), problem.rows, problem.levels)
+
+
+def crowd_of(benchmark: Benchmark, patients: int) -> tuple[Crowd, np.ndarray]:
+    """That many patients, and the numbers in which they differ [P, V]."""
+    scenario = Scenario.load(benchmark.path)
+    drawn = load_patients(scenario, patients, 0)
+    return build_crowd(scenario, drawn), drawn.values
+
+
+class Ours:
+    """The search of `optimizer.cohort`, compiled when it is built: from one start, as everybody here.
+
+    Args:
+        benchmark: what is asked.
+    """
+
+    def __init__(self, benchmark: Benchmark):
+        self.benchmark, self.problem = benchmark, problem_of(benchmark)
+        setting = benchmark.setting
+        self.points = jnp.asarray((setting.start() / setting.most).reshape(1, -1))
+        self._doses(self.problem)
+
+    def _doses(self, problem: Problem) -> tuple[np.ndarray, int, bool]:
+        found = jax.block_until_ready(_solve(problem.task, self.points, jnp.asarray(TOLERANCE)))
+        doses = settle(problem, np.asarray(problem.task.doses(found.shares)))
+        return doses, int(found.iterations), bool(found.done)
+
+    def solve(self, patient: Sequence[float] | None = None) -> Answer:
+        """One patient; an iteration is one value, gradient and Hessian."""
+        problem = self.problem if patient is None else problem_of(self.benchmark, patient)
+        doses, iterations, done = self._doses(problem)
+        return Answer(doses, iterations, iterations, "" if done else "not converged")
+
+
+class Slsqp:
+    """SLSQP, limits as they are, our value and gradient.
+
+    Args:
+        benchmark: what is asked.
+    """
+
+    def __init__(self, benchmark: Benchmark):
+        self.benchmark, self.problem = benchmark, problem_of(benchmark)
+        self._look(self.problem.task, (benchmark.setting.start() / benchmark.setting.most).ravel(), 1.0)
+
+    @staticmethod
+    def _look(task: Task, shares: np.ndarray, temperature: float) -> tuple[float, np.ndarray]:
+        found, slope = value_and_gradient(task, jnp.asarray(shares), jnp.asarray(temperature))
+        return float(found), np.asarray(slope)
+
+    def solve(self, patient: Sequence[float] | None = None) -> Answer:
+        """From the even schedule; where there are temperatures, down through them."""
+        task = (self.problem if patient is None else problem_of(self.benchmark, patient)).task
+        setting = self.benchmark.setting
+        x, iterations, evaluations = (setting.start() / setting.most).ravel(), 0, 0
+        limits = [LinearConstraint(np.asarray(task.matrix), ub=np.asarray(task.bound))] if len(task.bound) else []
+        for temperature in self.benchmark.temperatures or (1.0,):
+            out = minimize(
+                lambda z, t=temperature: self._look(task, z, t),
+                x,
+                jac=True,
+                method="SLSQP",
+                bounds=[(0.0, 1.0)] * x.size,
+                constraints=limits,
+                options={"maxiter": 300, "ftol": 1e-9},
+            )
+            x, iterations, evaluations = np.clip(out.x, 0.0, 1.0), iterations + out.nit, evaluations + out.nfev
+        return Answer(x.reshape(setting.intervals, -1) * setting.most, iterations, evaluations, _why(out))
+
+
+def _why(out) -> str:
+    return "" if out.success else str(out.message)
+
+
+def build(benchmark: Benchmark) -> Ours:
+    """The contender."""
+    return Ours(benchmark)

@@ -1,0 +1,164 @@
+"""The table: what was measured, and the marks that the project has set itself, missed ones included."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from benchmarks.contenders import NAMES, TITLES
+from benchmarks.problems import BENCHMARKS
+from benchmarks.rows import Entry, Row
+
+
+class Key(NamedTuple):
+    """Where a figure stands."""
+
+    part: str
+    problem: str
+    contender: str
+    figure: str
+    cores: int = 2
+
+
+Figures = dict[Key, Row]
+
+
+class Mark(NamedTuple):
+    """What is to be reached.
+
+    Attributes:
+        words: of the line in the table.
+        value: from the figures.
+        limit: to reach, at least or at most.
+        at_least: which of the two.
+    """
+
+    words: str
+    value: Callable[[Figures], float]
+    limit: float
+    at_least: bool
+
+
+def _value(figures: Figures, *key: object) -> float:
+    row = figures.get(Key(*key))  # type: ignore[arg-type]
+    return math.nan if row is None else row.value
+
+
+def _ratio(above: tuple, below: tuple) -> Callable[[Figures], float]:
+    return lambda figures: _value(figures, *above) / _value(figures, *below)
+
+
+def _of(*key: object) -> Callable[[Figures], float]:
+    return lambda figures: _value(figures, *key)
+
+
+def _times(part: str, problem: str, figure: str, contender: str, cores: int = 2) -> Callable[[Figures], float]:
+    """How many times as long as ours a contender takes."""
+    return _ratio((part, problem, contender, figure, cores), (part, problem, "ours", figure, cores))
+
+
+def marks() -> Iterator[Mark]:
+    """All of them, in the order of the table."""
+    slope = "value and gradient"
+    for b in BENCHMARKS.values():
+        own = _ratio(("gradient", b.name, "ours", slope, 1), ("gradient", b.name, "ours", "value", 1))
+        yield Mark(f"{slope} / value, {b.name}", own, 1.5 if b.quadrature else 5.0, False)
+    for name, words, least in (("paper", "odeint, finite differences", 20_000), ("kvaerno5", "Kvaerno5 1e-6", 700)):
+        yield Mark(
+            f"{slope}, colorectal: {words} / ours", _times("gradient", "colorectal", slope, name, 1), least, True
+        )
+    for name, two, one in (("expert", 15, 7), ("casadi", 40, 18)):
+        for cores, least in ((2, two), (1, one)):
+            words = f"1000 patients, colorectal, {cores} core{'s' if cores > 1 else ''}: {TITLES[name]} / ours"
+            yield Mark(words, _times("cohort", "colorectal", "cohort", name, cores), least, True)
+    words = f"256 patients, clones, 2 cores: {TITLES['casadi']} / ours"
+    yield Mark(words, _times("cohort", "clones", "cohort", "casadi"), 10, True)
+    for b in BENCHMARKS.values():
+        share = _of("cohort", b.name, "ours", "share of patients with gap <= 0.1 %", 2)
+        yield Mark(f"patients with gap <= 0.1 %, {b.name}", share, 0.99, True)
+    expert = _times("patient", "colorectal", "warm", "expert", 1)
+    yield Mark("1 patient warm, colorectal, 1 core: CasADi expert / ours", expert, 3, True)
+    for cache, most in (("filled", 0.7), ("empty", 1.3)):
+        job = _ratio(("start", "-", "ours", f"main job, {cache} cache"), ("start", "-", "casadi", "main job"))
+        yield Mark(f"main job, process start to files, {cache} cache: ours / CasADi script", job, most, False)
+    for words, least in (("nodes/s against a scalar numba adjoint", 1.5), ("share of the exp/log bound", 0.5)):
+        yield Mark(f"{words} (not measured)", lambda _: math.nan, least, True)
+    yield Mark("map 40 x 40: odeint / ours", _times("map", "-", "map", "paper"), 1000, True)
+    growth = [("scaling", "colorectal", "ours", f"evaluate {size} patients") for size in (10_000, 1_000)]
+    yield Mark("time at 10,000 patients / at 1,000 (evaluation)", _ratio(*growth), 10.5, False)
+    memory = _of("scaling", "colorectal", "ours", "peak memory above import, 100000 patients")
+    yield Mark("memory at 100,000 patients (evaluation) [GB]", memory, 1.0, False)
+    for b in BENCHMARKS.values():
+        if b.starts:
+            found = _of("seeds", b.name, "ours", "best known optimum found")
+            yield Mark(f"best known optimum found, share of seeds, {b.name}, {b.starts} starts", found, 0.99, True)
+
+
+def latest(entries: Sequence[Entry]) -> Figures:
+    """The last value of each figure."""
+    return {Key(e.part, e.row.problem, e.row.contender, e.row.figure, e.cores): e.row for e in entries}
+
+
+def lines(row: Row) -> str:
+    """A row while the run goes on."""
+    return f"  {row.contender:12s} {row.figure:48s} {number(row.value):>10s} {row.unit:4s} {row.note}".rstrip()
+
+
+def number(value: float) -> str:
+    """Three figures; a dash where there is none."""
+    if not math.isfinite(value):
+        return "-"
+    if value == 0.0 or 1e-3 <= abs(value) < 1e4:
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return f"{value:.1e}"
+
+
+def table(entries: Sequence[Entry]) -> str:
+    """Markdown: contenders by problem, then the marks."""
+    if not entries:
+        return "nothing has been measured"
+    figures, last = latest(entries), entries[-1]
+    commits = sorted({e.commit for e in entries if Key(e.part, *e.row[:3], e.cores) in figures and e.date == last.date})
+    head = f"{last.machine}; commit {', '.join(commits)}; {last.date[:10]}. Medians; one patient on one core."
+    return "\n\n".join([head, *_by_problem(figures), _marks(figures)])
+
+
+_COLUMNS = {
+    "one patient [s]": ("patient", "warm", 1),
+    "cold [s]": ("cold", "cold", 2),
+    "cohort, 1 core [s]": ("cohort", "cohort", 1),
+    "cohort, 2 cores [s]": ("cohort", "cohort", 2),
+    "iterations": ("patient", "iterations", 1),
+    "evaluations": ("patient", "evaluations", 1),
+    "gap": ("patient", "gap", 1),
+}
+
+
+def _by_problem(figures: Figures) -> Iterator[str]:
+    for b in BENCHMARKS.values():
+        if not any(key.problem == b.name and key.part in ("patient", "cohort", "cold") for key in figures):
+            continue
+        titles = [f"{b.name}: {b.title}", *_COLUMNS]
+        out = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
+        for name in NAMES:
+            values = [_value(figures, part, b.name, name, figure, cores) for part, figure, cores in _COLUMNS.values()]
+            cells = [*map(number, values[:-1]), _percent(values[-1])]
+            warm = figures.get(Key("patient", b.name, name, "warm", 1))
+            why = "" if warm is None else "; ".join(part for part in warm.note.split("; ") if "median" not in part)
+            out.append(f"| {TITLES[name]}{f' ({why})' if why else ''} | " + " | ".join(cells) + " |")
+        yield "\n".join(out)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3f} %" if math.isfinite(share) else "-"
+
+
+def _marks(figures: Figures) -> str:
+    out = ["| mark | measured | to reach | |", "|---|---|---|---|"]
+    for mark in marks():
+        value = mark.value(figures)
+        verdict = "unmeasured"
+        if math.isfinite(value):
+            verdict = "reached" if (value >= mark.limit) == mark.at_least or value == mark.limit else "missed"
+        sign = ">=" if mark.at_least else "<="
+        out.append(f"| {mark.words} | {number(value)} | {sign} {mark.limit:g} | {verdict} |")
+    return "\n".join(out)

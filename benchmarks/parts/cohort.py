@@ -1,0 +1,76 @@
+"""A cohort, each patient's own schedule: ours on all of it, the others looped over the first few and scaled.
+
+A loop takes one patient after the other, on two cores as on one. All start from the even schedule, ours too.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from benchmarks import contenders
+from benchmarks.contenders.ours import TOLERANCE, crowd_of
+from benchmarks.judge import GOOD, Judge, gap
+from benchmarks.parts import Options
+from benchmarks.problems import BENCHMARKS
+from benchmarks.problems.base import Benchmark
+from benchmarks.rows import Row
+from optimizer.cohort.solve import Solver
+
+_LOOPED = ("casadi", "expert")
+# Ours is timed on fewer patients where all of them would take longer than this [s].
+_LONGEST = 30.0
+_FIRST = 16
+
+
+def measure(options: Options) -> Iterator[Row]:
+    """Seconds of the whole cohort, and the gaps on the patients that all of them have solved."""
+    benchmark = BENCHMARKS[options.problem]
+    size = min(options.patients or benchmark.patients, benchmark.patients)
+    subset = min(options.subset, size)
+    crowd, values = crowd_of(benchmark, size)
+    setting = benchmark.setting
+    points = (setting.start() / setting.most).reshape(1, -1)
+    solver = Solver(crowd, points, TOLERANCE, np.zeros((0, *setting.start().shape)), 1.2)
+    looped = {name: contenders.build(name, benchmark) for name in _LOOPED}
+    solver.chunk(0, 1)  # compiled
+    first, seconds = _timed(solver, min(_FIRST, size))
+    count = int(np.clip(min(size, _LONGEST / (seconds / len(first))), len(first), size))
+    doses = {"ours": np.asarray(first)[:subset]}
+    spent: dict[str, list[float]] = {"ours": []}
+    for repeat in range(options.repeats):
+        found, seconds = _timed(solver, count)
+        spent["ours"].append(seconds * size / count)
+        doses["ours"] = found[:subset]
+        for name, contender in looped.items():
+            spent.setdefault(name, [])
+            if repeat and np.sum(spent[name]) * subset / size > options.cap:
+                continue
+            began = time.perf_counter()
+            doses[name] = [contender.solve(row).doses for row in values[:subset]]
+            spent[name].append((time.perf_counter() - began) * size / subset)
+    for name, times in spent.items():
+        measured = count if name == "ours" else subset
+        note = f"{size} patients" + (f", scaled from {measured}" if measured < size else "")
+        yield Row(benchmark.name, name, "cohort", float(np.median(times)), "s", f"{note}; median of {len(times)}")
+    yield from _gaps(benchmark, values, doses)
+
+
+def _timed(solver: Solver, count: int) -> tuple[np.ndarray, float]:
+    began = time.perf_counter()
+    found = solver.chunk(0, count)
+    return found.doses, time.perf_counter() - began
+
+
+def _gaps(benchmark: Benchmark, values: np.ndarray, doses: dict[str, Any]) -> Iterator[Row]:
+    """Each patient's gap to the best of all contenders."""
+    count = len(doses["ours"])
+    judges = [Judge(benchmark, values[i]) for i in range(count)]
+    table = {n: np.array([j.objective(d) for j, d in zip(judges, found, strict=True)]) for n, found in doses.items()}
+    best = np.min(list(table.values()), axis=0)
+    for name, found in table.items():
+        gaps = np.array([gap(value, least) for value, least in zip(found, best, strict=True)])
+        note = f"of {count} patients, to the best of {', '.join(table)}"
+        yield Row(benchmark.name, name, "share of patients with gap <= 0.1 %", float(np.mean(gaps <= GOOD)), "1", note)
+        yield Row(benchmark.name, name, "largest gap", float(np.max(gaps)), "1", note)
