@@ -192,6 +192,35 @@ def cohort(
 
 
 @app.command()
+def train(
+    file: File,
+    patients: Annotated[int | None, typer.Option(min=1, help="to train on; else 64, or half of a table")] = None,
+    held_out: Annotated[int | None, typer.Option(min=1, help="to judge on; else as many, or the rest")] = None,
+    steps: Annotated[int, typer.Option(min=1, max=100_000, help="of the training, each on all patients")] = 1000,
+    width: Annotated[int, typer.Option(min=1, max=64, help="neurons of each of the two hidden layers")] = 16,
+    risk: Annotated[Risk, typer.Option(help="what is made small over the patients")] = Risk.MEAN,
+    alpha: Annotated[float, typer.Option(help="cvar is the mean of the worst share 1 - alpha")] = 0.9,
+    noise: Annotated[float, typer.Option(help="sd of the logarithm of a measured burden")] = 0.0,
+    delay: Annotated[int, typer.Option(min=0, max=1000, help="visits by which measurements are late")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**32 - 1, help="of patients and weights; else the file's")
+    ] = None,
+    out: Out = None,
+    json: Json = False,
+    no_plot: NoPlot = False,
+    allow_code: AllowCode = False,
+) -> None:
+    """Train a small network that doses by what is measured; judge it on patients it has not seen, beside rules."""
+    with session():
+        from optimizer.cohort.risk import Risk as Measure
+        from optimizer.train_commands import run_train
+
+        options: dict[str, Any] = {"patients": patients, "held_out": held_out, "steps": steps, "hidden": width}
+        options |= {"risk": Measure(risk.value), "alpha": alpha, "noise": noise, "delay": delay, "seed": seed}
+        raise typer.Exit(run_train(file, out, options, json, not no_plot, allow_code))
+
+
+@app.command()
 def replan(
     file: File,
     given: Annotated[

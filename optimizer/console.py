@@ -24,7 +24,7 @@ USAGE, REFUSED = 2, 3
 _CACHE_BYTES = 512 * 2**20
 _WIDE = 1000
 # What is counted in each phase that counts.
-_COUNTED = {"search": "restarts", "patients": "patients", "map": "points", "front": "points"}
+_COUNTED = {"search": "restarts", "patients": "patients", "map": "points", "front": "points", "train": "steps"}
 
 
 def numerics() -> None:
