@@ -257,6 +257,52 @@ def replan(
 
 
 @app.command()
+def trial(
+    file: File,
+    policies: Annotated[
+        str, typer.Option(help="names of regimens, replan, AT50, continuous, none; with commas between")
+    ] = "replan,AT50,continuous",
+    patients: Annotated[int | None, typer.Option(min=1, help="how many; else all of a table, or 100")] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="scenario of the hidden patients; else FILE's own", show_default=False)
+    ] = None,
+    sweep: Annotated[
+        list[str],
+        typer.Option(
+            help='assays to try: "visit_every=7,14" (days), "noise=0,0.1", "delay=0,7", "missing=0,0.2"; repeatable',
+            show_default=False,
+        ),
+    ] = [],  # noqa: B006
+    risk: Annotated[Risk, typer.Option(help="what replan makes small over all that is believed")] = Risk.MEAN,
+    alpha: Annotated[float, typer.Option(help="cvar is the mean of the worst share 1 - alpha")] = 0.9,
+    particles: Annotated[int, typer.Option(min=8, max=100_000, help="of a belief")] = 128,
+    plan_particles: Annotated[int, typer.Option(min=1, max=4096, help="of them that are planned for")] = 16,
+    plan_iterations: Annotated[int, typer.Option(min=1, max=400, help="of the search at a visit, at most")] = 15,
+    restarts: Annotated[
+        int, typer.Option(min=0, max=64, help="starting points of who knows the patient; 0: nobody does")
+    ] = 2,
+    chunk: Annotated[int, typer.Option(min=1, help="patients to a file; a run goes on after the last whole one")] = 16,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**32 - 1, help="of patients and noise; else the file's")
+    ] = None,
+    out: Out = None,
+    json: Json = False,
+    no_plot: NoPlot = False,
+    allow_code: AllowCode = False,
+) -> None:
+    """Try policies in closed loop on virtual patients whose numbers nobody knows; all of them see the same noise."""
+    with session():
+        from optimizer.cohort.risk import Risk as Measure
+        from optimizer.trial_commands import run_trial_command
+
+        names = tuple(name.strip() for name in policies.split(","))
+        options: dict[str, Any] = {"policies": names, "patients": patients, "truth": truth, "risk": Measure(risk.value)}
+        options |= {"alpha": alpha, "particles": particles, "plan_particles": plan_particles, "restarts": restarts}
+        options |= {"plan_iterations": plan_iterations, "chunk": chunk, "seed": seed}
+        raise typer.Exit(run_trial_command(file, out, options, sweep, json, not no_plot, allow_code))
+
+
+@app.command()
 def window(
     file: File,
     drug: Annotated[

@@ -99,9 +99,7 @@ def arms(
             wanted = f'"{name}" of a trial needs at least one [[observation]], which says what is measured'
             raise ScenarioError([f"{scenario.file}: observation: wanted some, as {wanted}; got none"])
         if watches and watched(channels) is None:
-            raise ScenarioError(
-                [f'{scenario.file}: observation: wanted one that shows the burden, for "{name}"; got none']
-            )
+            raise ScenarioError([f"{scenario.file}: observation: wanted one that shows the burden; got none"])
         found[name] = None if policy is None else Arm(_checked(scenario, problem, name, policy), watches)
     return found
 

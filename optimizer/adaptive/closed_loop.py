@@ -1,4 +1,4 @@
-"""A patient in closed loop: one compiled program for the rules, one for measuring and planning again, one for the best."""
+"""A patient in closed loop: a compiled program for the rules, one for `replan`, one for who knows the truth."""
 
 from __future__ import annotations
 

@@ -113,5 +113,5 @@ def decision_columns(trial: Trial, rows: Sequence[int], found: Sequence[Seen | N
     return out
 
 
-def _stacked(parts: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate([*parts, np.zeros(0)])
+def _stacked(parts: Sequence[Any]) -> np.ndarray:
+    return np.concatenate([*map(np.asarray, parts), np.zeros(0)])
