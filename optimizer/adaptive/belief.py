@@ -11,6 +11,7 @@ from __future__ import annotations
 from copy import copy
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -97,10 +98,17 @@ class Inference:
         other.channels, other.update = channels, jax.jit(other._update)
         return other
 
+    def sharpened(self, noise: float) -> Inference:
+        """The same with all assays of another noise."""
+        channels = tuple(
+            eqx.tree_at(lambda c: c.assay.noise, channel, jnp.asarray(noise, dtype=float)) for channel in self.channels
+        )
+        return Inference(self.scenario, self.prior, channels, self.particles)
+
     def begin(self, seed: int) -> Belief:
         """The prior's particles."""
         z = draw(self.prior, jax.random.key(np.uint32(seed)), self.particles)
-        return Belief(z, jnp.full(self.particles, -jnp.log(float(self.particles))))
+        return Belief(z, jnp.asarray(np.full(self.particles, -np.log(self.particles))))
 
     def system(self, z: Float[Array, "V"]) -> System:
         """The patient that a particle stands for."""

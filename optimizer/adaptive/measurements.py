@@ -153,10 +153,10 @@ def _measured(cell: str, unit: str, channel: Channel) -> tuple[float, int]:
             raise QuantityError(f'wanted {wanted}; got "{cell}"')
         return limit, BELOW
     value = _number(cell, unit, quantity.unit)
-    if value < limit:
-        raise QuantityError(f'wanted at least the detection limit {limit:g}, or "<{limit:g}"; got {value:g}')
     if not value > 0.0 or (quantity.is_share and not value < 1.0):
         raise QuantityError(f"wanted more than 0{' and less than 1' if quantity.is_share else ''}; got {value:g}")
+    if value < limit:
+        raise QuantityError(f'wanted at least the detection limit {limit:g}, or "<{limit:g}"; got {value:g}')
     return value, MEASURED
 
 

@@ -143,13 +143,12 @@ def replan(
         ScenarioError: files or numbers that do not fit; one sentence each.
         EventError: a table of doses that cannot be read.
     """
-    prior = load_prior(scenario, settings.posterior, settings.seed)
-    channels = scenario.channels()
-    tell(Progress("prior", 0, 1, None))
-    inference = Inference(scenario, prior, channels, settings.particles)
+    prior, channels = load_prior(scenario, settings.posterior, settings.seed), scenario.channels()
     seen = none_measured(channels) if observations is None else read_measurements(observations, channels)
     index = _decisions_made(scenario, seen, settings.today)
-    listed, follows = _listed(scenario, inference.problem, given, index)
+    listed, follows = _listed(scenario, given, index)
+    tell(Progress("prior", 0, 1, None))
+    inference = Inference(scenario, prior, channels, settings.particles)
     so_far = np.where(np.arange(len(listed))[:, None] < index, listed, 0.0)
     planner = Planner(inference, replace(settings.effort, restarts=1), max(len(seen.days), 1))
     search = _Search(planner, so_far, index, settings.effort.restarts, tell)
@@ -203,14 +202,13 @@ def _decisions_made(scenario: Scenario, seen: Measurements, today: float | None)
     return made
 
 
-def _listed(scenario: Scenario, problem: Problem, given: Path | None, index: int) -> tuple[np.ndarray, bool]:
+def _listed(scenario: Scenario, given: Path | None, index: int) -> tuple[np.ndarray, bool]:
     """Doses of the table on the decision grid [K, N], and whether it has any from today on."""
-    system, edges = problem.task.system, scenario.plan.edges
+    edges, routes = scenario.plan.edges, {drug.name: drug.route for drug in scenario.plan.drugs}
     if given is None:
-        return np.zeros((len(edges) - 1, len(system.drugs))), False
-    routes = dict(zip(system.drugs, system.routes, strict=True))
-    events = read_events(given, system.drugs)
-    found, doses = to_grid(events, system.drugs, float(edges[-1]), routes, edges)
+        return np.zeros((len(edges) - 1, len(routes))), False
+    events = read_events(given, list(routes))
+    found, doses = to_grid(events, list(routes), float(edges[-1]), routes, edges)
     extra = [day for day in found if np.abs(edges - day).min() > _NEAR]
     if extra:
         wanted = "doses that begin and end on days of decisions"

@@ -1,0 +1,109 @@
+"""Plans: what was given is counted, what is left is optimal."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from optimizer.adaptive import Measurement
+from optimizer.adaptive.belief import chosen
+from optimizer.adaptive.interior import inside, towards
+from optimizer.adaptive.planner import ladder
+from optimizer.cohort.crowd import Crowd
+from optimizer.cohort.population import build_population, search
+from optimizer.cohort.risk import Risk
+from optimizer.search.starts import center
+from tests.adaptive.conftest import DOSES
+
+
+def robust(inference, particles, risk=Risk.MEAN):
+    """The one schedule for all particles as a cohort finds it."""
+    systems = inference.systems(chosen(inference.begin(0), particles))
+    crowd = Crowd(inference.problem, jax.tree.map(np.asarray, systems), np.ones(particles, bool), {})
+    middle = center(inference.problem.task)
+    population = build_population(crowd, risk, 0.75, middle)
+    state = search(population, middle[None], 1e-8)[0]
+    return np.asarray(inference.problem.task.doses(state.x)), float(state.value)
+
+
+@pytest.fixture(scope="module")
+def plan_after(planner):
+    def find(given, index):
+        belief = planner.inference.begin(0)
+        return planner.plan(belief, jnp.asarray(given), jnp.asarray(index), jnp.zeros((6, 1)))
+
+    return find
+
+
+def test_with_nothing_measured_the_plan_is_the_open_loop_robust_schedule(inference, plan_after):
+    plan = plan_after(np.zeros((6, 1)), 0)
+    doses, value = robust(inference, 16)
+    assert bool(plan.converged)
+    assert float(plan.objective) == pytest.approx(value, abs=1e-6)
+    np.testing.assert_allclose(plan.doses, doses, atol=1e-5)
+
+
+def test_what_was_given_is_kept_and_counts_against_the_budget(plan_after):
+    plan = plan_after(DOSES, 3)
+    assert bool(plan.converged)
+    np.testing.assert_array_equal(plan.doses[:3], DOSES[:3])
+    assert 7.0 * float(jnp.sum(plan.doses)) == pytest.approx(20.0, abs=1e-4)  # 14 were given, the rest is worth giving
+
+
+def test_a_budget_that_is_used_up_leaves_nothing_to_give(plan_after):
+    given = np.array([[1.0], [1.0], [6.0 / 7.0], [0.0], [0.0], [0.0]])
+    plan = plan_after(given, 3)
+    np.testing.assert_array_equal(plan.doses[3:], 0.0)
+    beyond = plan_after(np.array([[1.0], [1.0], [1.0], [0.0], [0.0], [0.0]]), 3)
+    np.testing.assert_array_equal(beyond.doses[3:], 0.0)
+
+
+def test_the_best_of_what_is_left_is_not_beaten(planner, plan_after):
+    belief, given, index = planner.inference.begin(0), jnp.asarray(DOSES), jnp.asarray(2)
+    plan = plan_after(DOSES, 2)
+    best = float(planner.worth(belief, given, index, plan.doses))
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        ahead = np.clip(np.asarray(plan.doses)[2:] + rng.normal(0.0, 0.1, (4, 1)), 0.0, 1.0)
+        ahead *= min(1.0, (20.0 - 7.0 * DOSES[:2].sum()) / (7.0 * ahead.sum()))
+        other = np.concatenate([DOSES[:2], ahead])
+        assert float(planner.worth(belief, given, index, jnp.asarray(other))) > best - 1e-7
+
+
+def test_a_step_is_pure_and_may_be_mapped(planner, record):
+    inference = planner.inference
+    courses = [planner.init(inference.begin(seed), seed) for seed in (0, 1)]
+    new = Measurement(jnp.asarray(4), jnp.asarray(DOSES), record.day[:4], record.shown[:4], record.seen[:4])
+    alone = [planner.step(course, new) for course in courses]
+    again = planner.step(courses[0], new)
+    for one, other in zip(jax.tree.leaves(alone[0]), jax.tree.leaves(again), strict=True):
+        if not jnp.issubdtype(one.dtype, jax.dtypes.prng_key):
+            np.testing.assert_array_equal(one, other)
+    together = jax.vmap(planner.step, (0, None))(jax.tree.map(lambda *a: jnp.stack(a), *courses), new)
+    for i, (_, (plan, updated)) in enumerate(alone):
+        np.testing.assert_allclose(together[1][0].doses[i], plan.doses, atol=1e-6)
+        np.testing.assert_allclose(together[1][1].ess[i], updated.ess, rtol=1e-9)
+    assert float(alone[0][1][0].objective) != float(alone[1][1][0].objective)  # other particles
+
+
+def test_blocks_ahead_double_in_length():
+    blocks, count = ladder(20, 3)
+    assert blocks.tolist() == [0, 1, 2, 3, 3, 4, 4, 4, 4, *[5] * 8, *[6] * 3]
+    assert count == 7
+    assert ladder(5, None)[0].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_an_inner_point_is_found_where_there_is_one():
+    rng, find = np.random.default_rng(0), jax.jit(inside)
+    for _ in range(20):
+        matrix, point = rng.normal(size=(6, 5)), rng.uniform(0.05, 0.95, 5)
+        bound = matrix @ point + 0.02
+        limits = jnp.zeros(5), jnp.ones(5), jnp.asarray(matrix), jnp.asarray(bound)
+        inner = find(*limits)
+        assert float(jnp.min(limits[3] - limits[2] @ inner)) > 0.0
+        assert float(jnp.min(jnp.minimum(inner, 1.0 - inner))) > 0.0
+        wished = jnp.asarray(rng.uniform(size=5))
+        moved = towards(wished, inner, *limits)
+        assert float(jnp.min(limits[3] - limits[2] @ moved)) > 0.0
+        if np.all(matrix @ wished < bound - 0.1):
+            np.testing.assert_allclose(moved, inner + 0.95 * (wished - inner), atol=1e-12)
