@@ -37,6 +37,7 @@ class Effort:
         iterations: most of a restart.
         singly: decisions that are planned one by one; what is further ahead is planned in blocks that double in
             length. All of them when None.
+        temperature: of terms that are not smooth, where a later search begins: the plan before is near.
     """
 
     risk: Risk = Risk.MEAN
@@ -46,6 +47,7 @@ class Effort:
     tolerance: float = 1e-6
     iterations: int = MOST_ITERATIONS
     singly: int | None = None
+    temperature: float = 1.0
 
 
 class Plan(NamedTuple):
@@ -173,10 +175,13 @@ class Planner:
             values, _ = population.values(x, jnp.ones(()))
             spread = jnp.std(values)
             own = population.spread_over(jnp.where(spread > 0.0, spread, 1.0))
+            first = start(own, x)
+            warmest = jnp.where(index > 0, effort.temperature, 1.0)
+            first = first._replace(temperature=jnp.minimum(first.temperature, warmest))
             return jax.lax.while_loop(
                 lambda s: (s.iterations < effort.iterations) & ~(s.done | s.stuck),
                 lambda s: step(own, s, effort.tolerance, SEARCH_TOLERANCE, derive),
-                start(own, x),
+                first,
             )
 
         ends = jax.lax.map(search, points)
