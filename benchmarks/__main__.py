@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks import rows
 from benchmarks.marks import lines, table
-from benchmarks.parts import EACH_PROBLEM, ON_BOTH, ONLY_NAMED, PARTS
+from benchmarks.parts import EACH_PROBLEM, ON_BOTH, ON_ONE, ONLY_NAMED, PARTS
 from benchmarks.problems import BENCHMARKS
 
 
@@ -26,10 +26,10 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--problem", action="append", choices=list(BENCHMARKS), help="a problem; again for more")
     parser.add_argument("--cores", type=int, action="append", help="1 or 2; both when left out")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--cap", type=float, default=20.0, help="seconds for a solve of a slow contender")
+    parser.add_argument("--cap", type=float, default=10.0, help="seconds for a slow contender")
     parser.add_argument("--patients", type=int, default=0, help="most patients of a cohort")
     parser.add_argument("--subset", type=int, default=16, help="patients that the contenders are looped over")
-    parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--seeds", type=int, default=50)
     parser.add_argument("--record", action="store_true", help="write better optima into benchmarks/best_known.json")
     parser.add_argument("--device", choices=["cpu", "gpu"], default="gpu", help="of the part accelerator")
     parser.add_argument("--precision", choices=["float32", "float64"], default="float64", help="the same")
@@ -44,7 +44,7 @@ def plan(asked: argparse.Namespace) -> Iterator[tuple[str, str, int]]:
     for part in asked.only or PARTS:
         problems = (asked.problem or list(BENCHMARKS)) if part in EACH_PROBLEM else [""]
         for problem in problems:
-            for count in cores if part in ON_BOTH else [max(cores)]:
+            for count in cores if part in ON_BOTH else [min(cores) if part in ON_ONE else max(cores)]:
                 if part != "seeds" or BENCHMARKS[problem].starts:
                     yield part, problem, count
 

@@ -93,9 +93,9 @@ def marks() -> Iterator[Mark]:
             yield Mark(f"best known optimum found, share of seeds, {b.name}, {b.starts} starts", found, 0.99, True)
 
 
-def latest(entries: Sequence[Entry]) -> Figures:
-    """The last value of each figure."""
-    return {Key(e.part, e.row.problem, e.row.contender, e.row.figure, e.cores): e.row for e in entries}
+def _key(entry: Entry) -> Key:
+    row = entry.row
+    return Key(entry.part, row.problem, row.contender, row.figure, entry.cores)
 
 
 def lines(row: Row) -> str:
@@ -113,12 +113,14 @@ def number(value: float) -> str:
 
 
 def table(entries: Sequence[Entry]) -> str:
-    """Markdown: contenders by problem, then the marks."""
+    """Markdown of the last value of each figure on this machine: contenders by problem, then the marks."""
     if not entries:
         return "nothing has been measured"
-    figures, last = latest(entries), entries[-1]
-    commits = sorted({e.commit for e in entries if Key(e.part, *e.row[:3], e.cores) in figures and e.date == last.date})
-    head = f"{last.machine}; commit {', '.join(commits)}; {last.date[:10]}. Medians; one patient on one core."
+    machine = entries[-1].machine
+    last = {_key(e): e for e in entries if e.machine == machine}
+    figures = {key: e.row for key, e in last.items()}
+    commits = ", ".join(dict.fromkeys(e.commit for e in last.values()))
+    head = f"{machine}; commit {commits}; {entries[-1].date[:10]}. Medians; one patient on one core."
     return "\n\n".join([head, *_by_problem(figures), _marks(figures)])
 
 

@@ -36,9 +36,7 @@ def measure(options: Options) -> Iterator[Row]:
 
         plan = {
             ("ours", "cold, empty cache"): 1,
-            ("ours", "cold"): options.repeats,
-            ("casadi", "cold"): options.repeats,
-            ("expert", "cold"): options.repeats,
+            **{(name, "cold"): options.repeats for name in ("ours", "casadi", "expert")},
         }
         spent: dict[tuple[str, str], list[float]] = {key: [] for key in plan}
         for repeat in range(options.repeats):
