@@ -17,7 +17,7 @@ from optimizer.status import Status
 _MOST_NAMED = 100
 # Of the outcomes; those of a search speak of schedules.
 _SENTENCES = {
-    Status.SOLVED: "Trained: the loss no longer falls, every limit holds and the independent audit agrees.",
+    Status.SOLVED: "Trained: the loss no longer falls, those trained on are within limits, the audit agrees.",
     Status.NOT_CONVERGED: "Not converged: the loss was still falling when the steps were used up.",
     Status.INTERRUPTED: "Interrupted: the best network so far was kept.",
     Status.INFEASIBLE: "Infeasible: no network was found that keeps every limit.",

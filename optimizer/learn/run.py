@@ -224,11 +224,14 @@ def _verdict(problem: Problem, network: AbstractPolicy, training: Training, seed
     taken, finite = training.history[-1].step, np.isfinite(training.best.objective)
     if not (checked.report.finite and finite and np.isfinite(training.history[-1].loss)):
         return checked, Status.SIMULATION_FAILED, f"a number was not finite after {taken} steps"
+    wrong = ""
     if training.best.excess > LIMIT_TOLERANCE:
-        worst = broken(checked.report) or f"a limit is passed by {training.best.excess:.2g} in some patient"
-        return checked, Status.INFEASIBLE, f"{worst}; no weights were found that keep every limit in every patient"
+        wrong = broken(checked.report) or f"a limit is passed by {training.best.excess:.2g} in some patient"
     if training.interrupted:
-        return checked, Status.INTERRUPTED, f"interrupted after {taken} of {training.steps} steps"
+        said = f"interrupted after {taken} of {training.steps} steps"
+        return checked, Status.INTERRUPTED, f"{said}; {wrong}" if wrong else said
+    if wrong:
+        return checked, Status.INFEASIBLE, f"{wrong}; no weights were found that keep every limit in every patient"
     if not checked.passed:
         return checked, Status.AUDIT_FAILED, difference(checked)
     fell = f"the loss fell by {100.0 * training.fall:.2g} % of itself in the last tenth of {training.steps} steps"

@@ -161,31 +161,38 @@ def train(
         first: weights to begin with [W].
         steps: of Adam (Kingma and Ba 2015, arXiv 1412.6980), on all patients each.
         tell: hears how it goes; Ctrl-C there ends the training, what was best is kept.
+
+    Raises:
+        KeyboardInterrupt: before the first steps were taken.
     """
     weights, memory = jnp.asarray(first), _adam(steps).init(jnp.asarray(first))
-    best, history, losses, interrupted = first, [], [], False
+    best, losses, interrupted = first, [], False
+    tell(Progress("compile", 0, steps, None))
+    history = [_look(lesson, weights, 0, steps, np.nan, np.nan)]
     try:
-        history.append(_look(lesson, weights, 0, steps, losses, 0.0))
-        tell(Progress("compile", 0, steps, None))
         while (done := history[-1].step) < steps:
             count = min(SLICE, steps - done)
             weights, memory, told, slopes = _advance(lesson, weights, memory, jnp.asarray(done), count, steps)
             losses += np.asarray(told).tolist()
-            history.append(_look(lesson, weights, done + count, steps, losses, float(slopes[-1])))
+            if not done:
+                history[0] = history[0]._replace(loss=losses[0], slope=float(slopes[0]))
+            history.append(_look(lesson, weights, done + count, steps, losses[-1], float(slopes[-1])))
             best = np.asarray(weights) if history[-1] == _best(history) else best
             tell(Progress("train", done + count, steps, _best(history).objective))
             if not np.isfinite(losses[-1]):
                 break
     except KeyboardInterrupt:
+        if history[-1].step == 0:
+            raise  # there is nothing to keep
         interrupted = True
     return Training(best, _best(history), tuple(history), steps, _fall(losses, steps), interrupted)
 
 
-def _look(lesson: Lesson, weights: Array, step: int, steps: int, losses: list[float], slope: float) -> Look:
+def _look(lesson: Lesson, weights: Array, step: int, steps: int, loss: float, slope: float) -> Look:
+    """What the weights come to without any smoothing, and the loss and slope of the step before."""
     found = came_to(lesson.patients, lesson.with_weights(weights), jnp.ones(()))
-    values, temperature = np.asarray(found.judged.objective), float(temperature_at(jnp.asarray(float(step)), steps))
-    loss = losses[-1] if losses else float(eqx.filter_jit(Lesson.loss)(lesson, weights, jnp.asarray(temperature)))
-    objective = risk_of(lesson.risk, values, lesson.alpha)
+    temperature = float(temperature_at(jnp.asarray(float(step)), steps))
+    objective = risk_of(lesson.risk, np.asarray(found.judged.objective), lesson.alpha)
     return Look(step, temperature, loss, slope, objective, float(np.max(found.excess)))
 
 
