@@ -31,7 +31,7 @@ from optimizer.status import DISCLAIMER, Status
 
 FORMAT = "adose-report-1"
 MARKER = "report.json"
-_PACKAGES = ("adose", "jax", "jaxlib", "diffrax", "equinox", "numpy", "scipy")
+_PACKAGES = ("adose", "jax", "jaxlib", "diffrax", "equinox", "optax", "numpy", "scipy")
 _UNITS = {"growth_factor": "pg/mL", "stroma": "cell", "protection": "1"}
 
 
