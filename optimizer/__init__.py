@@ -15,6 +15,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from optimizer import adaptive as adaptive
     from optimizer import analysis as analysis
     from optimizer import calibrate as calibrate
     from optimizer import cohort as cohort
@@ -68,12 +69,13 @@ _HOMES = {
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 _ROOMS = {
+    "adaptive": "optimizer.adaptive",
     "analysis": "optimizer.analysis",
     "calibrate": "optimizer.calibrate",
     "cohort": "optimizer.cohort",
     "plot": "optimizer.plots",
 }
-__all__ = [*sorted(_HOME), "analysis", "calibrate", "cohort", "plot"]
+__all__ = [*sorted(_HOME), *_ROOMS]
 
 
 def __getattr__(name: str) -> Any:

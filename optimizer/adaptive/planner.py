@@ -38,6 +38,9 @@ class Effort:
         singly: decisions that are planned one by one; what is further ahead is planned in blocks that double in
             length. All of them when None.
         temperature: of terms that are not smooth, where a later search begins: the plan before is near.
+        coldest: temperature that is kept to the end. Few particles stand for many: a plan that is sharp for them lets
+            the tumor run up to just below what counts as progression in the highest of them, and a patient a little
+            above that one progresses. A term at a temperature is one that is averaged over such patients.
     """
 
     risk: Risk = Risk.MEAN
@@ -48,6 +51,12 @@ class Effort:
     iterations: int = MOST_ITERATIONS
     singly: int | None = None
     temperature: float = 1.0
+    coldest: float = 0.0
+
+    def ends(self, state: State) -> Flag:
+        """Whether a search is over."""
+        cold = (state.temperature <= 1.001 * self.coldest) & (state.residual <= self.tolerance)
+        return (state.iterations >= self.iterations) | state.done | state.stuck | cold
 
 
 class Plan(NamedTuple):
@@ -151,11 +160,12 @@ class Planner:
         record, fresh = _added(course.record, course.rows, new)
         key, own = jax.random.split(course.key)
         belief, updated = self.inference.update(own, course.belief, new.given, record, fresh)
-        plan = self._plan(belief, new.given, new.index, course.plan)
+        warmest = jnp.where(new.index > 0, self.effort.temperature, 1.0)
+        plan = self._plan(belief, new.given, new.index, course.plan, warmest)
         rows = course.rows + jnp.sum(jnp.any(new.seen != 0, axis=1))
         return _strong(Course(belief, record, rows, plan.doses, key)), (plan, updated)
 
-    def _plan(self, belief: Belief, given: Doses, index: Index, before: Doses) -> Plan:
+    def _plan(self, belief: Belief, given: Doses, index: Index, before: Doses, warmest: Scalar) -> Plan:
         """The best doses from a decision on, over the belief.
 
         Args:
@@ -163,6 +173,7 @@ class Planner:
             given: doses; those before `index` were given [K, N].
             index: decisions that were made already.
             before: the plan that the search begins from [K, N].
+            warmest: temperature at which the search begins, of terms that are not smooth.
         """
         effort, task = self.effort, self.inference.problem.task
         population = self.population(belief, given, index)
@@ -176,21 +187,26 @@ class Planner:
             spread = jnp.std(values)
             own = population.spread_over(jnp.where(spread > 0.0, spread, 1.0))
             first = start(own, x)
-            warmest = jnp.where(index > 0, effort.temperature, 1.0)
             first = first._replace(temperature=jnp.minimum(first.temperature, warmest))
-            return jax.lax.while_loop(
-                lambda s: (s.iterations < effort.iterations) & ~(s.done | s.stuck),
-                lambda s: step(own, s, effort.tolerance, SEARCH_TOLERANCE, derive),
-                first,
-            )
+            return jax.lax.while_loop(lambda s: ~effort.ends(s), lambda s: advance(own, s), first)
 
+        def advance(own: Population, state: State) -> State:
+            after = step(own, state, strict, SEARCH_TOLERANCE, derive)
+            # Where nothing depends on it, the least temperature ends the search.
+            coldest = 0.0 if own.is_smooth else effort.coldest
+            return after._replace(temperature=jnp.maximum(after.temperature, coldest))
+
+        # A search cools down, in place of moving, at a thousand times the tolerance: the one that stays warm must not.
+        strict = effort.tolerance * jnp.where(jnp.asarray(effort.coldest) > 0.0, 1e-3, 1.0)
         ends = jax.lax.map(search, points)
         out = jnp.maximum(ends.violation - LIMIT_TOLERANCE, 0.0)
         rank = jnp.where(jnp.isfinite(ends.value), ends.value + 1e6 * out, jnp.inf)
         best = jnp.argmin(rank)
         end = jax.tree.map(lambda leaf: leaf[best], ends)
         shares = jnp.clip(population.shares(end.x), task.lower, task.upper)
-        doses = jnp.where(_done(task, index)[:, None], given, task.doses(shares))
+        # A search that ended nowhere leaves the plan as it is.
+        found = jnp.where(jnp.all(jnp.isfinite(shares)), task.doses(shares), before)
+        doses = jnp.where(_done(task, index)[:, None], given, found)
         converged = end.done | (end.residual <= effort.tolerance)
         return Plan(doses, end.value, end.residual, converged, end.violation, end.iterations)
 

@@ -36,6 +36,8 @@ from optimizer.status import Status
 MOST_VISITS = 12
 # Plans that differ by less than this share of the largest doses are one optimum.
 _SAME = 0.02
+# Temperature at which a search near an earlier plan begins.
+_COOL = 0.05
 _NEAR = 1e-9
 FOLLOWED, UNINFORMED = "the schedule being followed", "the plan without the measurements"
 
@@ -243,9 +245,10 @@ class _Search:
         self.points = [np.asarray(whole.task.doses(x)) for x in points]
         self._is_warm = False
 
-    def near(self, belief: Belief, start: np.ndarray) -> Plan:
-        """The optimum that a search from one schedule reaches."""
-        found = self.planner.plan(belief, jnp.asarray(self.given), jnp.asarray(self.index), jnp.asarray(start))
+    def near(self, belief: Belief, start: np.ndarray, warmest: float = 1.0) -> Plan:
+        """The optimum that a search from one schedule reaches; one that begins cool stays near it."""
+        past, index = jnp.asarray(self.given), jnp.asarray(self.index)
+        found = self.planner.plan(belief, past, index, jnp.asarray(start), jnp.asarray(warmest))
         return jax.tree.map(np.asarray, found)
 
     def best(self, belief: Belief, hints: list[np.ndarray]) -> _Found:
@@ -327,7 +330,7 @@ def _taught(
         belief, updated = inference.update(key, belief, doses, known, fresh)
         new, change = None, None
         if row >= count - MOST_VISITS:
-            new = np.asarray(search.near(belief, plan).doses)
+            new = np.asarray(search.near(belief, plan, _COOL).doses)
             change = float(np.mean(np.abs(new - plan)[search.index :] / scale))
             plan = new
         visits.append(Visit(row, expected, float(updated.ess), new, change))

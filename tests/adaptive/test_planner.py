@@ -30,7 +30,7 @@ def robust(inference, particles, risk=Risk.MEAN):
 def plan_after(planner):
     def find(given, index):
         belief = planner.inference.begin(0)
-        return planner.plan(belief, jnp.asarray(given), jnp.asarray(index), jnp.zeros((6, 1)))
+        return planner.plan(belief, jnp.asarray(given), jnp.asarray(index), jnp.zeros((6, 1)), jnp.asarray(1.0))
 
     return find
 
