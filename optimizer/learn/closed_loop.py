@@ -20,6 +20,8 @@ from optimizer.simulate import System, rollout
 
 # Patients to a step: more than this falls out of a CPU's cache.
 _BATCH = 64
+# Numbers of patients lie below this.
+_MOST = 2**24
 
 
 class Measured(AbstractPolicy):
@@ -64,6 +66,10 @@ class Watched(eqx.Module):
     def count(self) -> int:
         """Number of patients P."""
         return self.numbers.shape[0]
+
+    def redrawn(self, draw: Scalar) -> Watched:
+        """The same patients with other errors of measurement; as they are for draw 0."""
+        return eqx.tree_at(lambda own: own.numbers, self, self.numbers + _MOST * jnp.asarray(draw, int))
 
     def scene(self, system: System, number: Array, policy: AbstractPolicy) -> tuple[Task, Scene]:
         """A patient's task and what the policy does to him or her."""

@@ -104,17 +104,17 @@ class Lesson(eqx.Module):
         """The policy with other weights [W]."""
         return eqx.tree_at(_weights, self.policy, weights)
 
-    def loss(self, weights: Float[Array, "W"], temperature: Scalar) -> Scalar:
-        """Smoothed risk over the patients, and the mean price of the limits that they break."""
-        policy = self.with_weights(weights).smooth(temperature)
+    def loss(self, weights: Float[Array, "W"], temperature: Scalar, draw: Scalar = 0) -> Scalar:
+        """Smoothed risk over the patients, errors of measurement as in a draw, and the mean price of broken limits."""
+        policy, patients = self.with_weights(weights).smooth(temperature), self.patients.redrawn(draw)
 
         def one(system: System, number: Array) -> tuple[Scalar, Scalar]:
-            task, scene = self.patients.scene(system, number, policy)
+            task, scene = patients.scene(system, number, policy)
             worst = [jnp.max(reading.excess) for reading in task.readings(scene)]
             excess = jnp.concatenate([jnp.asarray(worst), sums(task, scene)])
             return task.objective.smooth(scene, temperature), jnp.sum(jax.nn.relu(excess + _ROOM))
 
-        values, broken = self.patients.map(one)
+        values, broken = patients.map(one)
         share = jnp.full(values.shape, 1.0 / values.size)
         whole = smoothed(self.risk, jax.lax.stop_gradient(values), share, self.alpha, self.width * temperature)
         # The derivative of the risk is its weights, whatever its level was found by.
@@ -143,7 +143,8 @@ def _advance(lesson: Lesson, weights: Array, memory: Any, first: Array, count: i
 
     def step(carry: Any, number: Array) -> tuple[Any, tuple[Scalar, Scalar]]:
         weights, memory = carry
-        loss, slope = jax.value_and_grad(lesson.loss)(weights, temperature_at(number, steps))
+        # New errors of measurement at each step, or the network would learn them by heart.
+        loss, slope = jax.value_and_grad(lesson.loss)(weights, temperature_at(number, steps), number + 1)
         move, memory = _adam(steps).update(slope, memory, weights)
         return (weights + move, memory), (loss, jnp.linalg.norm(slope))
 

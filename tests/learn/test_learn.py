@@ -73,11 +73,17 @@ def test_the_loss_has_the_gradient_that_differences_say(learned):
     patients = watched(learned.classes.crowd, 0, 6, noise=0.1)
     policy = learned.classes.crowd.problem.limited(learned.network)
     lesson = Lesson(patients, policy, Risk.CVAR, 0.5, jnp.asarray(0.1))
-    both = jax.jit(jax.value_and_grad(lambda w: lesson.loss(w, jnp.asarray(0.7))))
+    any_draw = jax.jit(jax.value_and_grad(lambda w, draw: lesson.loss(w, jnp.asarray(0.7), draw)))
+
+    def both(weights, draw=0):
+        return any_draw(weights, jnp.asarray(draw))
+
     at = jnp.asarray(first_weights(1, 8, 1))
     way = jnp.asarray(np.random.default_rng(0).normal(size=at.size))
     measured = float(both(at + 1e-6 * way)[0] - both(at - 1e-6 * way)[0]) / 2e-6
     assert float(both(at)[1] @ way) == pytest.approx(measured, rel=1e-4)
+    # Each step measures anew.
+    assert len({float(both(at, draw)[0]) for draw in (0, 1, 2)}) == 3
     assert abs(measured) > 1e-3
 
 
