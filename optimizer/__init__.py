@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from optimizer import analysis as analysis
     from optimizer import calibrate as calibrate
     from optimizer import cohort as cohort
+    from optimizer import learn as learn
     from optimizer import plots as plot
     from optimizer._fields import parameter as parameter
     from optimizer._fields import setting as setting
@@ -73,6 +74,7 @@ _ROOMS = {
     "analysis": "optimizer.analysis",
     "calibrate": "optimizer.calibrate",
     "cohort": "optimizer.cohort",
+    "learn": "optimizer.learn",
     "plot": "optimizer.plots",
 }
 __all__ = [*sorted(_HOME), *_ROOMS]
