@@ -278,6 +278,9 @@ def trial(
     particles: Annotated[int, typer.Option(min=8, max=100_000, help="of a belief")] = 128,
     plan_particles: Annotated[int, typer.Option(min=1, max=4096, help="of them that are planned for")] = 16,
     plan_iterations: Annotated[int, typer.Option(min=1, max=400, help="of the search at a visit, at most")] = 15,
+    plan_temperature: Annotated[
+        float, typer.Option(help="sharpness of progression for a plan, 0.001 to 1; less is nearer to the edge")
+    ] = 0.15,
     restarts: Annotated[
         int, typer.Option(min=0, max=64, help="starting points of who knows the patient; 0: nobody does")
     ] = 2,
@@ -298,7 +301,8 @@ def trial(
         names = tuple(name.strip() for name in policies.split(","))
         options: dict[str, Any] = {"policies": names, "patients": patients, "truth": truth, "risk": Measure(risk.value)}
         options |= {"alpha": alpha, "particles": particles, "plan_particles": plan_particles, "restarts": restarts}
-        options |= {"plan_iterations": plan_iterations, "chunk": chunk, "seed": seed}
+        options |= {"plan_iterations": plan_iterations, "plan_temperature": plan_temperature}
+        options |= {"chunk": chunk, "seed": seed}
         raise typer.Exit(run_trial_command(file, out, options, sweep, json, not no_plot, allow_code))
 
 

@@ -26,7 +26,7 @@ from optimizer.search.starts import center, starts
 POLICIES = (REPLAN, "AT50", "continuous")
 # Decisions that a plan of a trial has one by one; what is further ahead is planned in blocks that double in length.
 _SINGLY = 4
-_TOLERANCE = 1e-3
+_TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Settings:
         particles: of a belief.
         plan_particles: of the belief that are planned for.
         plan_iterations: most of a search.
+        plan_temperature: of terms that are not smooth, which a plan is searched at.
         restarts: starting points of who knows the truth; the best policy's schedule comes on top. None with 0.
         chunk: patients to a file.
         changes: assays of a sweep.
@@ -57,6 +58,7 @@ class Settings:
     particles: int = 128
     plan_particles: int = 16
     plan_iterations: int = 15
+    plan_temperature: float = 0.15
     restarts: int = 2
     chunk: int = 16
     changes: Changes = field(default_factory=Changes)
@@ -72,6 +74,8 @@ class Settings:
             tolerance=_TOLERANCE,
             iterations=self.plan_iterations,
             singly=_SINGLY,
+            temperature=self.plan_temperature,
+            coldest=self.plan_temperature,
         )
 
     @property
@@ -153,6 +157,8 @@ def _check(scenario: Scenario, settings: Settings) -> None:
         value = getattr(settings, name)
         if value < bound:
             raise ScenarioError([f"--{name.replace('_', '-')}: wanted at least {bound}; got {value}"])
+    if not 0.001 <= settings.plan_temperature <= 1.0:
+        raise ScenarioError([f"--plan-temperature: wanted 0.001 to 1; got {settings.plan_temperature:g}"])
     if not 0.0 <= settings.alpha < 1.0:
         raise ScenarioError([f"--alpha: wanted at least 0 and less than 1; got {settings.alpha:g}"])
     if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]

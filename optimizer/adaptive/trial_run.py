@@ -61,7 +61,7 @@ class Tried:
 def manifest(trial: Trial, versions: dict[str, str]) -> dict[str, Any]:
     """What the bytes of a trial depend on."""
     own = vars(trial.settings)
-    plain = ("seed", "alpha", "particles", "plan_particles", "plan_iterations", "restarts", "chunk")
+    plain = ("seed", "alpha", "particles", "plan_particles", "plan_iterations", "plan_temperature", "restarts", "chunk")
     return {
         "format": FORMAT,
         "scenario": trial.scenario.resolved()["scenario"],
