@@ -89,7 +89,9 @@ def changed(channels: tuple[Channel, ...], changes: Changes) -> tuple[Channel, .
             every = changes.visit_every if c == own else max(changes.visit_every, assay.every)
             assay = replace(assay, every=every, days=())
         new = {"noise": changes.noise if c == own else None, "delay": changes.delay, "missing": changes.missing}
-        assay = replace(assay, **{name: jnp.asarray(value) for name, value in new.items() if value is not None})
+        assay = replace(
+            assay, **{name: jnp.asarray(value, dtype=float) for name, value in new.items() if value is not None}
+        )
         out.append(Channel(channel.quantity, assay))
     return tuple(out)
 
@@ -107,7 +109,8 @@ def power(channel: Channel) -> float:
 def without_visits(channels: tuple[Channel, ...]) -> tuple[Channel, ...]:
     """The same assays whatever their visits, so that one program serves them all."""
     plain = [Channel(c.quantity, replace(c.assay, every=0.0, days=())) for c in channels]
-    return jax.tree.map(jnp.asarray, tuple(plain))
+    # Strongly typed, or a number that was changed would be a second compilation.
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype=float), tuple(plain))
 
 
 def plan_visits(file: str, channels: Sequence[Channel], edges: np.ndarray) -> Visits:

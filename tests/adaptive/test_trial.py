@@ -299,7 +299,7 @@ def test_the_truth_may_be_another_model(trial, tmp_path):
     wrong = cheap(trial.scenario, policies=("AT50", "none"), truth=other(tmp_path), patients=3, restarts=0)
     found = run_trial(wrong, tmp_path / "run", VERSIONS)
     assert isinstance(wrong.crowd.task.system.model.growth, Gompertz)
-    assert [term.kind for term in wrong.crowd.task.objective.terms] == ["progression", "drug_use"]
+    assert [term.kind for term in wrong.crowd.task.objective.terms] == ["drug_use", "progression"]
     # Alike but for the noise.
     none = rows_of(found.table, 0, "none") | rows_of(found.table, 1, "none")
     assert len(set(found.table["objective"][none])) == 1
