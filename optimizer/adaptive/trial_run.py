@@ -128,13 +128,17 @@ class Runner:
         """What is recorded of these patients; None of one who cannot be simulated."""
         healthy = self.trial.crowd.healthy
 
+        early: dict[int, Seen] = {}
+
         def work(i: int) -> Seen | None:
-            return self.one(i) if healthy[i] else None
+            if not healthy[i]:
+                return None
+            return early[i] if i in early else self.one(i)
 
         well = [i for i in rows if healthy[i]]
         if well and not self._is_warm:
             # Compiled before there are threads, which would each do it.
-            self.one(well[0])
+            early[well[0]] = self.one(well[0])
             self._is_warm = True
         pool = ThreadPoolExecutor(max(1, cores()))
         try:
