@@ -40,6 +40,7 @@ def start(path, out, patients):
     """The command, begun."""
     options = [f"--{name.replace('_', '-')}={value}" for name, value in EFFORT.items()]
     asked = ["--policies", ",".join(POLICIES), "--patients", str(patients), "--restarts", "0", "--out", str(out)]
+    asked += ["--chunk", str(max(1, patients // 32))]
     command = [sys.executable, "-m", "optimizer", "trial", str(path), *asked, *options]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
