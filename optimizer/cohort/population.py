@@ -14,7 +14,9 @@ from optimizer._axes import Scalar, Times
 from optimizer.cohort.crowd import Crowd, with_system
 from optimizer.cohort.risk import Risk, Smoothed, smoothed
 from optimizer.problem import Task
-from optimizer.search.interior_point import State, derivatives, start, step
+from optimizer.search import stages
+from optimizer.search.interior_point import State, start, step
+from optimizer.search.merit import penalized
 from optimizer.search.multistart import MOST_ITERATIONS, SEARCH_TOLERANCE
 from optimizer.simulate import System
 
@@ -98,6 +100,10 @@ class Population(eqx.Module):
         """All doses as shares of the largest, from the unknowns."""
         return x if self.ahead is None else self.ahead.shares(x)
 
+    def by_unknowns(self, slopes: Float[Array, "... n"]) -> Array:
+        """Derivatives by the unknowns from those by all shares [..., n]."""
+        return slopes if self.ahead is None else self.ahead.summed(slopes * self.ahead.span)
+
     def spread_over(self, width: Scalar) -> "Population":
         """The same with corners rounded off over another width."""
         return eqx.tree_at(lambda p: p.width, self, width)
@@ -114,9 +120,9 @@ class Population(eqx.Module):
         """The patients' objectives as one."""
         return smoothed(self.risk, values, self.share, self.alpha, self.width * temperature)
 
-    def look(self, x: Array, temperature: Scalar) -> tuple[Scalar, tuple[Times, ...]]:
+    def look(self, shares: Array, temperature: Scalar) -> tuple[Scalar, tuple[Times, ...]]:
         """The objective at a temperature, and the excess of every state limit in every patient [P T]."""
-        values, excesses = self.values(x, temperature)
+        values, excesses = self.values(shares, temperature)
         counted = self.share[:, None] > 0.0
         kept = tuple(jnp.where(counted, excess, -jnp.inf).ravel() for excess in excesses)
         return self.summed(values, temperature).value, kept
@@ -137,12 +143,11 @@ def derive(population: Population, state: State) -> tuple[Scalar, Any, Array, Ar
         system, weight, counted, price = inputs
         task = with_system(population.task, system)
 
-        def merit(z: Array) -> tuple[Scalar, Any]:
-            value, excess = task.look(population.shares(z), temperature)
-            pulls = [jnp.sum(jnp.maximum(p + penalty * e, 0.0) ** 2 - p**2) for p, e in zip(price, excess, strict=True)]
-            return weight * value + jnp.where(counted, sum(pulls, jnp.zeros(())) / (2.0 * penalty), 0.0), pulls
+        def finish(value: Scalar, excess: tuple[Times, ...]) -> Scalar:
+            return weight * value + jnp.where(counted, penalized(jnp.zeros(()), excess, price, penalty), 0.0)
 
-        _, _, slope, hessian = derivatives(merit, x)
+        _, _, slope, hessian = stages.derivatives(task, population.shares(x), temperature, finish)
+        slope, hessian = population.by_unknowns(slope), population.by_unknowns(population.by_unknowns(hessian).T)
         own = jax.grad(lambda z: task.look(population.shares(z), temperature)[0])(x)
         return slope, hessian, own
 

@@ -137,7 +137,9 @@ class Stroma(AbstractMechanism):
         return StromaState(-self.kill_rate(conc), secreted - self.growth_factor_decay * state.growth_factor)
 
     def advance(self, state: StromaState, tau: Nodes, conc: Float[Array, "Q N"]) -> StromaState:
-        log_stroma = state.log_stroma - _mesh.cumulative(tau, over_nodes(self.kill_rate, conc))
+        log_stroma = jnp.broadcast_to(state.log_stroma, tau.shape)
+        if any(isinstance(role, StromaKiller) for role in self.roles):
+            log_stroma = log_stroma - _mesh.cumulative(tau, over_nodes(self.kill_rate, conc))
         stroma = jnp.exp(log_stroma)
         target = over_nodes(self.steady_growth_factor, stroma, conc)
         rate = self.growth_factor_decay + self.secretion_rate * stroma

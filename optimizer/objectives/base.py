@@ -58,6 +58,9 @@ class AbstractTerm(eqx.Module):
     kind: AbstractClassVar[str]
     # A term that is not smooth is searched through `smooth` at falling temperatures and reported by `evaluate`.
     is_smooth: ClassVar[bool] = True
+    # Whether the term is a sum over pieces of the trajectory, such as an average over time, and reads no doses; the
+    # search takes the curvature of such a term piece by piece.
+    is_sum: ClassVar[bool] = False
     # Observables of the model that the term reads.
     needs: ClassVar[tuple[str, ...]] = ()
 

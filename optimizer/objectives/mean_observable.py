@@ -11,6 +11,7 @@ class MeanObservable(AbstractTerm):
     """Time average of a quantity that the model reports; with the horizon as weight it is the integral."""
 
     kind: ClassVar[str] = "mean_observable"
+    is_sum: ClassVar[bool] = True
     observable: str = setting(doc="name of the quantity, one of the model's observables")
 
     def evaluate(self, scene: Scene) -> Scalar:

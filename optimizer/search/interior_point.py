@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from optimizer._axes import Flag, Index, Scalar, Times
 from optimizer.search.landscape import Landscape
+from optimizer.search.merit import derivatives, merit
 
 _LEAST_BARRIER = 1e-11
 _LEAST_TEMPERATURE = 1e-3
@@ -63,17 +64,6 @@ class State(NamedTuple):
     stuck: Flag
 
 
-def merit(
-    task: Landscape, x: Array, prices: tuple[Times, ...], penalty: Scalar, temperature: Scalar
-) -> tuple[Scalar, Any]:
-    """Augmented Lagrangian, and the excess of every state limit at every saved time."""
-    value, excesses = task.look(x, temperature)
-    for excess, price in zip(excesses, prices, strict=True):
-        pull = jnp.maximum(price + penalty * excess, 0.0)
-        value = value + jnp.sum(pull**2 - price**2) / (2.0 * penalty)
-    return value, excesses
-
-
 class Gaps(NamedTuple):
     """Room to each limit."""
 
@@ -119,15 +109,6 @@ def start(task: Landscape, x: Float[Array, "n"]) -> State:
     return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), state)
 
 
-def derivatives(function: Any, x: Float[Array, "n"]) -> tuple[Scalar, Any, Array, Array]:
-    """Value, auxiliary output, gradient and Hessian of a scalar function with an auxiliary output."""
-    gradient = jax.value_and_grad(function, has_aux=True)
-    ((value, aux), slope), (_, hessian) = jax.vmap(
-        lambda v: jax.jvp(gradient, (x,), (v,)), out_axes=((None, None), (0, 0))
-    )(jnp.eye(x.size))
-    return value, aux, slope, hessian
-
-
 def step(
     task: Landscape,
     state: State,
@@ -139,12 +120,8 @@ def step(
 
     `derive` gives value, excesses, gradient and Hessian of the merit where a task knows a shorter way to them.
     """
-    free = task.upper > task.lower
-
-    def function(z: Array) -> tuple[Scalar, Any]:
-        return merit(task, z, state.prices, state.penalty, state.temperature)
-
-    value, excesses, slope, hessian = derivatives(function, state.x) if derive is None else derive(task, state)
+    free, lens = task.upper > task.lower, (state.prices, state.penalty, state.temperature)
+    value, excesses, slope, hessian = derivatives(task, state.x, *lens) if derive is None else derive(task, state)
     slope = jnp.where(free, slope, 0.0)
     room = gaps(task, state.x, free)
     scale = jnp.where(state.iterations == 0, jnp.maximum(jnp.max(jnp.abs(slope)), 1e-8), state.scale)
@@ -208,7 +185,10 @@ def step(
     now = barrier_value(state.x, value)
     along = jnp.minimum(-downhill @ dx, 0.0)
     length, halvings = _backtrack(
-        lambda a: barrier_value(state.x + a * dx, function(state.x + a * dx)[0]), now, along, jnp.minimum(reach, 1.0)
+        lambda a: barrier_value(state.x + a * dx, merit(task, state.x + a * dx, *lens)[0]),
+        now,
+        along,
+        jnp.minimum(reach, 1.0),
     )
     moved = halvings < _HALVINGS
     x = state.x + jnp.where(moved, length, 0.0) * dx

@@ -1,7 +1,7 @@
 """System, Grid, Trajectory and the rollout: a scan over decision intervals on fixed nodes."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from optimizer import _mesh
-from optimizer._axes import Doses, Edges, Flag, Scalar, Times
+from optimizer._axes import Doses, Edges, Flag, Nodes, Scalar, Times
 from optimizer.models.base import AbstractModel
 from optimizer.pharmacology.base import AbstractPK
 from optimizer.policies.base import AbstractPolicy, Observation
+from optimizer.simulate.kinks import with_kinks
 
 
 class Grid(eqx.Module):
@@ -78,6 +79,10 @@ class System(eqx.Module):
         for pk, route, drug in zip(self.pharmacokinetics, self.routes, self.drugs, strict=True):
             if route not in pk.routes:
                 raise ValueError(f"{drug}: {pk.kind} allows the routes {pk.routes}, got {route!r}")
+
+    def start(self) -> tuple[Any, Any]:
+        """Kinetics and state of a patient who has had no drug."""
+        return tuple(pk.initial() for pk in self.pharmacokinetics), self.model.initial_state()
 
     def give(self, state: tuple[Any, ...], dose: Float[Array, "N"]) -> tuple[Any, ...]:
         """PK states just after the interval's boluses."""
@@ -165,66 +170,42 @@ def rollout(system: System, policy: AbstractPolicy, grid: Grid) -> Trajectory:
     Returns:
         The trajectory at the nodes of all intervals, T = K Q.
     """
-    model, pks = system.model, system.pharmacokinetics
-    first = model.initial_state()
-    start_burden = model.burden(first)
+    first = system.start()
+    start_burden = system.model.burden(first[1])
 
     def interval(carry: Any, inputs: Any) -> tuple[Any, Any]:
-        pk, y, memory = carry
+        (pk, y), memory = carry
         index, time, length = inputs
-        seen = Observation(index, time, length, model.burden(y), start_burden)
+        seen = Observation(index, time, length, system.model.burden(y), start_burden)
         dose, memory = policy.decide(memory, seen)
-        pk, rate = system.give(pk, dose), system.rates(dose)
-        tau = _with_kinks(system, system.mesh.nodes(length), pk, rate)
-        levels = [jax.vmap(p.evolve, (None, None, 0))(s, r, tau) for p, s, r in zip(pks, pk, rate, strict=True)]
-        conc = jax.vmap(system.concentrations, (0, None))(tuple(levels), rate)
-        states = model.advance(y, time, tau, conc)
-        last = jax.tree.map(lambda a: a[-1], (tuple(levels), states))
-        return (*last, memory), (time + tau, _mesh.weights(tau), conc, states, dose)
+        last, nodes = flow(system, (system.give(pk, dose), y), system.rates(dose), time, length)
+        return (last, memory), (nodes, dose)
 
-    carry = (tuple(p.initial() for p in pks), first, policy.init())
     inputs = (jnp.arange(grid.count), grid.edges[:-1], grid.lengths)
-    _, (times, weights, conc, states, doses) = jax.lax.scan(interval, carry, inputs)
+    _, ((times, weights, conc, states), doses) = jax.lax.scan(interval, (first, policy.init()), inputs)
     return read_out(system, times, weights, conc, states, doses)
 
 
-def _with_kinks(system: System, tau: Array, pk: tuple[Any, ...], rate: Array) -> Array:
-    """Nodes of an interval with a panel edge wherever a concentration crosses a level with a kink in the equations.
+def flow(
+    system: System, start: tuple[Any, Any], rate: Float[Array, "N"], time: Scalar, length: Scalar
+) -> tuple[tuple[Any, Any], tuple[Nodes, Nodes, Array, Any]]:
+    """One interval: kinetics and state at its end, and times, weights, concentrations and states at its nodes [Q, ...].
 
-    The same where a drug's own kinetics have one, such as the end of a lag.
+    Args:
+        system: model and pharmacokinetics.
+        start: kinetics and state just after the dose.
+        rate: infusion rates.
+        time: start of the interval [day].
+        length: its length [day].
     """
-    for kinetics in system.pharmacokinetics:
-        delay = kinetics.delay()
-        if delay is not None:
-            tau = _mesh.snap(tau, delay, (delay > 0.0) & (delay < tau[-1]))
-    for drug, level in system.model.kinks():
-        kinetics, state, given = system.pharmacokinetics[drug], pk[drug], rate[drug]
-
-        def above(t: Scalar, kinetics=kinetics, state=state, given=given, level=level) -> Scalar:
-            return kinetics.concentration(kinetics.evolve(state, given, t), given) - level
-
-        tau = _mesh.snap(tau, *_crossing(above, tau[::2]))
-    return tau
-
-
-def _crossing(function: Callable[[Scalar], Scalar], edges: Array) -> tuple[Scalar, Flag]:
-    """First time at which a function changes sign between edges, exact derivatives of two orders; and if it does."""
-
-    def newton(t: Scalar) -> Scalar:
-        value, slope = jax.jvp(function, (t,), (jnp.ones_like(t),))
-        return t - jnp.where(present, value / jnp.where(present, slope, 1.0), 0.0)
-
-    values = jax.lax.stop_gradient(jax.vmap(function)(edges))
-    changes = values[:-1] * values[1:] < 0.0
-    # A touch without a slope is no crossing worth an edge.
-    present, first = jnp.any(changes), jnp.argmax(changes)
-    low, high = edges[first], edges[first + 1]
-    drop = jnp.where(present, values[first] - values[first + 1], 1.0)
-    time = low + (high - low) * jnp.clip(values[first] / drop, 0.0, 1.0)
-    for _ in range(3):
-        time = jax.lax.stop_gradient(jnp.clip(newton(time), low, high))
-    # Each Newton step from a root that does not move doubles the order to which the derivatives are right.
-    return newton(newton(time)), present
+    pk, y = start
+    tau = with_kinks(system.mesh.nodes(length), system.model, system.pharmacokinetics, pk, rate)
+    pairs = zip(system.pharmacokinetics, pk, rate, strict=True)
+    levels = tuple(jax.vmap(p.evolve, (None, None, 0))(s, r, tau) for p, s, r in pairs)
+    conc = jax.vmap(system.concentrations, (0, None))(levels, rate)
+    states = system.model.advance(y, time, tau, conc)
+    last = jax.tree.map(lambda a: a[-1], (levels, states))
+    return last, (time + tau, _mesh.weights(tau), conc, states)
 
 
 # Time constants of a drug in the longest interval beyond which it counts as gone for half of it.

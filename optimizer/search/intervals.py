@@ -1,0 +1,219 @@
+"""The intervals of a rollout as functions of the few numbers that each depends on."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, Float
+
+from optimizer._axes import Scalar, Times
+from optimizer.objectives.base import Objective
+from optimizer.problem import Task
+from optimizer.simulate import System, Trajectory, flow, read_out
+
+
+class Slopes(NamedTuple):
+    """First derivatives of every interval.
+
+    Attributes:
+        end: of the state at its end by the entry [K, d, m].
+        cost: of its part of the terms that are sums by the entry [K, m].
+        nodes: of what the other terms and the limits read by the entry, arrays [K, Q, ..., m].
+        entry: of the entry by the state at the start and by the interval's shares [K, m, d + N].
+    """
+
+    end: Float[Array, "K d m"]
+    cost: Float[Array, "K m"]
+    nodes: list[Array]
+    entry: Float[Array, "K m dN"]
+
+
+class Path(NamedTuple):
+    """Where every interval begins, leading axis K.
+
+    Attributes:
+        rows: shares [K, N].
+        start: z, the kinetics and states that doses reach [K, d].
+        calm: those that no dose reaches, arrays [K, ...].
+        entry: s, all of z just after the dose, and the rates of infusions [K, m].
+        calm_entry: what no dose reaches, just after the dose.
+        times: starts of the intervals [K, day].
+        lengths: of the intervals [K, day].
+    """
+
+    rows: Array
+    start: Array
+    calm: list[Array]
+    entry: Array
+    calm_entry: list[Array]
+    times: Array
+    lengths: Array
+
+
+class Stages:
+    """Intervals as functions of flat vectors: what doses reach, z at the start of an interval, s after the dose."""
+
+    def __init__(self, task: Task, temperature: Scalar):
+        objective = task.objective
+        self.task, self.temperature = task, temperature
+        self.infused = np.flatnonzero([route == "infusion" for route in task.system.routes])
+        self.leaves, self.structure = jax.tree.flatten(task.system.start())
+        self.reached = _reached(task.system, self.leaves, self.structure)
+        self.first, self.tree = ravel_pytree([leaf for leaf, r in zip(self.leaves, self.reached, strict=True) if r])
+        self.calm = [leaf for leaf, r in zip(self.leaves, self.reached, strict=True) if not r]
+        sums = [term.is_sum for term in objective.terms]
+        self.sums, self.others = (_part(objective, np.equal(sums, kept)) for kept in (True, False))
+        self.times, self.lengths = task.grid.edges[:-1], task.grid.lengths
+        self.shape = self._shape()
+        self.read = self._read()
+
+    def joined(self, z: Array, calm: list[Array]) -> Any:
+        """Kinetics and state."""
+        moving, still = iter(self.tree(z)), iter(calm)
+        return jax.tree.unflatten(self.structure, [next(moving if r else still) for r in self.reached])
+
+    def parted(self, state: Any) -> tuple[Array, list[Array]]:
+        """z, and what no dose reaches."""
+        leaves = list(zip(jax.tree.leaves(state), self.reached, strict=True))
+        return ravel_pytree([leaf for leaf, r in leaves if r])[0], [leaf for leaf, r in leaves if not r]
+
+    def enter(self, z: Array, calm: list[Array], shares: Array) -> tuple[Array, list[Array]]:
+        """s of an interval, and what no dose reaches."""
+        dose = shares * self.task.scale
+        pk, y = self.joined(z, calm)
+        z, calm = self.parted((self.task.system.give(pk, dose), y))
+        return jnp.concatenate([z, dose[self.infused]]), calm
+
+    def piece(self, s: Array, calm: list[Array], time: Scalar, length: Scalar) -> tuple[Any, Trajectory]:
+        """Kinetics and state at the end of an interval, and the trajectory in it."""
+        system, size = self.task.system, self.first.size
+        rate = jnp.zeros_like(self.task.scale).at[self.infused].set(s[size:])
+        last, nodes = flow(system, self.joined(s[:size], calm), rate, time, length)
+        times, weights, conc, states = jax.tree.map(lambda a: a[None], nodes)
+        return last, read_out(system, times, weights, conc, states, jnp.zeros((1, rate.size)))
+
+    def stage(self, s: Array, calm: list[Array], time: Scalar, length: Scalar) -> tuple[Array, Scalar, list[Array]]:
+        """z of the next interval, this one's part of the terms that are sums, and what all others read at its nodes."""
+        last, piece = self.piece(s, calm, time, length)
+        cost = self.sums.smooth(self.task.scene(piece), self.temperature) if self.sums.terms else jnp.zeros_like(time)
+        seen = [leaf for leaf, kept in zip(jax.tree.leaves(piece), self.read, strict=True) if kept]
+        return self.parted(last)[0], cost, seen
+
+    def march(self, rows: Array) -> Path:
+        """Where every interval begins."""
+
+        def interval(state: Any, inputs: Any) -> tuple[Any, Path]:
+            shares, time, length = inputs
+            s, calm = self.enter(*state, shares)
+            last, _ = self.piece(s, calm, time, length)
+            return self.parted(last), Path(shares, *state, s, calm, time, length)
+
+        return jax.lax.scan(interval, (self.first, self.calm), (rows, self.times, self.lengths))[1]
+
+    def slopes(self, path: Path) -> tuple[Array, list[Array], Slopes]:
+        """Costs and nodes of all intervals, and the first derivatives of every interval."""
+
+        def one(at: Path) -> Any:
+            def push(v: Array) -> Any:
+                return jax.jvp(lambda s: self.stage(s, at.calm_entry, at.times, at.lengths), (at.entry,), (v,))
+
+            return jax.vmap(push, out_axes=(None, -1))(jnp.eye(at.entry.size, dtype=at.entry.dtype))
+
+        def entering(at: Path) -> Any:
+            return jax.jacfwd(lambda z, u: self.enter(z, at.calm, u)[0], (0, 1))(at.start, at.rows)
+
+        (_, costs, nodes), (end, cost, slopes) = jax.vmap(one)(path)
+        return costs, nodes, Slopes(end, cost, slopes, jnp.concatenate(jax.vmap(entering)(path), axis=-1))
+
+    def bends(self, path: Path, ends: Array, pulls: list[Array], unit: Scalar) -> Float[Array, "K m m"]:
+        """Second derivatives of every interval by its entry, weighted with the adjoints of all that it gives."""
+
+        def one(at: Path, end: Array, pull: list[Array]) -> Array:
+            def slope(s: Array) -> Array:
+                _, back = jax.vjp(lambda s: self.stage(s, at.calm_entry, at.times, at.lengths), s)
+                return back((end, unit, pull))[0]
+
+            return jax.jacfwd(slope)(at.entry)
+
+        return jax.vmap(one)(path, ends, pulls)
+
+    def entry_bends(self, path: Path, weights: Array) -> Float[Array, "K dN dN"]:
+        """Second derivatives of the entries; zero for kinetics in which a dose only adds."""
+
+        def one(at: Path, weight: Array) -> Array:
+            def entered(w: Array) -> Scalar:
+                return self.enter(w[: at.start.size], at.calm, w[at.start.size :])[0] @ weight
+
+            return jax.hessian(entered)(jnp.concatenate([at.start, at.rows]))
+
+        return jax.vmap(one)(path, weights)
+
+    def rest(self, nodes: list[Array], rows: Array) -> tuple[Scalar, tuple[Times, ...]]:
+        """The terms that are no sums over intervals, and the excess of every state limit."""
+        flat = iter(a.reshape((-1, *a.shape[2:])) for a in nodes)
+        pairs = zip(jax.tree.leaves(self.shape), self.read, strict=True)
+        # What nobody reads is not there to be read: zeros of the right shape.
+        leaves = [next(flat) if kept else jnp.zeros(leaf.shape, leaf.dtype) for leaf, kept in pairs]
+        return self._judge(jax.tree.unflatten(jax.tree.structure(self.shape), leaves), rows)
+
+    def _judge(self, trajectory: Trajectory, rows: Array) -> tuple[Scalar, tuple[Times, ...]]:
+        given = dataclasses.replace(trajectory, doses=rows * self.task.scale)
+        scene = self.task.scene(given)
+        value = self.others.smooth(scene, self.temperature) if self.others.terms else jnp.zeros_like(rows[0, 0])
+        return value, tuple(reading.excess for reading in self.task.readings(scene))
+
+    def _shape(self) -> Trajectory:
+        """Shapes of a whole trajectory."""
+        entry = jax.eval_shape(self.enter, self.first, self.calm, self.task.scale)
+        _, piece = jax.eval_shape(self.piece, *entry, self.times[0], self.lengths[0])
+        count = self.lengths.size
+        return jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct((count * a.shape[0], *a.shape[1:]) if a.ndim else (), a.dtype), piece
+        )
+
+    def _read(self) -> list[bool]:
+        """Which leaves of a trajectory the terms and the limits look at."""
+        rows = jax.ShapeDtypeStruct((self.lengths.size, self.task.scale.size), self.task.scale.dtype)
+        program = jax.make_jaxpr(self._judge)(self.shape, rows).jaxpr
+        used = {id(v) for equation in program.eqns for v in equation.invars} | {id(v) for v in program.outvars}
+        return [id(v) in used for v in program.invars[: len(jax.tree.leaves(self.shape))]]
+
+
+def _reached(system: System, leaves: list[Array], structure: Any) -> list[bool]:
+    """Which kinetics and states a dose can change, now or later: those whose derivative is not zero by its form."""
+    found = [False] * len(leaves)
+
+    @jax.custom_jvp
+    def probe(outputs: list[Array]) -> list[Array]:
+        return outputs
+
+    def note(primals: Any, tangents: Any) -> Any:
+        for i, tangent in enumerate(tangents[0]):
+            found[i] |= not isinstance(tangent, jax.custom_derivatives.SymbolicZero)
+        return primals[0], tangents[0]
+
+    probe.defjvp(note, symbolic_zeros=True)
+
+    def interval(moving: list[Array], dose: Array, one: Array) -> tuple[list[Array], list[Array]]:
+        given = iter(moving)
+        pk, y = jax.tree.unflatten(structure, [next(given) if r else a for a, r in zip(leaves, reached, strict=True)])
+        start = system.give(pk, dose), y
+        last, _ = flow(system, start, system.rates(dose), one, one)
+        return probe(jax.tree.leaves(start)), probe(jax.tree.leaves(last))
+
+    reached, one = None, jnp.ones(())
+    while reached != found:
+        reached = list(found)
+        moving = [leaf for leaf, r in zip(leaves, reached, strict=True) if r]
+        point = (moving, jnp.ones(len(system.drugs)))
+        jax.eval_shape(lambda m, d: jax.jvp(lambda m, d: interval(m, d, one), (m, d), (m, d)), *point)
+    return found
+
+
+def _part(objective: Objective, kept: Bool[np.ndarray, "terms"]) -> Objective:
+    """Some terms of an objective."""
+    terms = tuple(term for term, keep in zip(objective.terms, kept, strict=True) if keep)
+    return Objective(terms, objective.weights[np.flatnonzero(kept)])

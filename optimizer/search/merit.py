@@ -1,0 +1,46 @@
+"""What a search makes small, with its first and second derivatives."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from optimizer._axes import Scalar, Times
+from optimizer.problem import Task
+from optimizer.search import stages
+from optimizer.search.landscape import Landscape
+
+
+def penalized(value: Scalar, excesses: tuple[Times, ...], prices: tuple[Times, ...], penalty: Scalar) -> Scalar:
+    """Augmented Lagrangian of an objective and the excess of every state limit at every saved time."""
+    for excess, price in zip(excesses, prices, strict=True):
+        pull = jnp.maximum(price + penalty * excess, 0.0)
+        value = value + jnp.sum(pull**2 - price**2) / (2.0 * penalty)
+    return value
+
+
+def merit(
+    task: Landscape, x: Array, prices: tuple[Times, ...], penalty: Scalar, temperature: Scalar
+) -> tuple[Scalar, Any]:
+    """Augmented Lagrangian, and the excess of every state limit at every saved time."""
+    value, excesses = task.look(x, temperature)
+    return penalized(value, excesses, prices, penalty), excesses
+
+
+def derivatives(
+    task: Landscape, x: Array, prices: tuple[Times, ...], penalty: Scalar, temperature: Scalar
+) -> tuple[Scalar, Any, Array, Array]:
+    """Merit, excesses, gradient [n] and Hessian [n, n]: interval by interval for doses, all at once for what else."""
+    if isinstance(task, Task):
+        return stages.derivatives(task, x, temperature, lambda value, e: penalized(value, e, prices, penalty))
+    return dense(lambda z: merit(task, z, prices, penalty, temperature), x)
+
+
+def dense(function: Any, x: Float[Array, "n"]) -> tuple[Scalar, Any, Array, Array]:
+    """Value, auxiliary output, gradient and Hessian of a scalar function with an auxiliary output."""
+    gradient = jax.value_and_grad(function, has_aux=True)
+    ((value, aux), slope), (_, hessian) = jax.vmap(
+        lambda v: jax.jvp(gradient, (x,), (v,)), out_axes=((None, None), (0, 0))
+    )(jnp.eye(x.size, dtype=x.dtype))
+    return value, aux, slope, hessian

@@ -1,0 +1,104 @@
+"""Exact second derivatives of a schedule's merit, interval by interval.
+
+A rollout is a chain: what an interval makes of its start depends on that start and on its own dose, a few numbers,
+however many doses there are. So second derivatives are taken of single intervals, of all of them at once, with respect
+to these few; two recursions make them the Hessian of all doses (Dunn and Bertsekas 1989, doi 10.1007/BF00940728).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from optimizer._axes import Scalar, Times
+from optimizer.problem import Task
+from optimizer.search.intervals import Slopes, Stages
+
+# From the objective and the excesses of the state limits to what the search makes small.
+Finish = Callable[[Scalar, tuple[Times, ...]], Scalar]
+
+
+def derivatives(
+    task: Task, shares: Float[Array, "n"], temperature: Scalar, finish: Finish
+) -> tuple[Scalar, tuple[Times, ...], Float[Array, "n"], Float[Array, "n n"]]:
+    """Merit, excess of every state limit, gradient and Hessian at flattened shares, n = K N.
+
+    Args:
+        task: what is searched.
+        shares: doses as shares of the largest.
+        temperature: of the terms that are not smooth.
+        finish: the merit from the objective, in which it is affine, and the excesses.
+    """
+    stages = Stages(task, temperature)
+    rows = shares.reshape(task.grid.count, -1)
+    path = stages.march(rows)
+    costs, nodes, slopes = stages.slopes(path)
+
+    def whole(nodes: list[Array], rows: Array, sums: Array) -> tuple[Scalar, tuple[Times, ...]]:
+        value, excesses = stages.rest(nodes, rows)
+        return finish(value + sums, excesses), excesses
+
+    sums = jnp.sum(costs)
+    (value, excesses), pulls = jax.value_and_grad(whole, (0, 1, 2), has_aux=True)(nodes, rows, sums)
+    by_node, direct, unit = pulls
+    ends, by_entry = _adjoint(slopes, by_node, unit)
+    hessian, reach = _condensed(slopes, stages.bends(path, ends, by_node, unit), stages.entry_bends(path, by_entry))
+    slope = jnp.einsum("km,kmn->kn", by_entry, slopes.entry[:, :, ends.shape[1] :]) + direct
+    if nodes:
+
+        def linear(step: Array) -> Scalar:
+            moved = jnp.einsum("kmn,n->km", reach, step)
+            there = [a + jnp.einsum("kq...m,km->kq...", b, moved) for a, b in zip(nodes, slopes.nodes, strict=True)]
+            return whole(there, rows + step.reshape(rows.shape), sums)[0]
+
+        hessian = hessian + jax.hessian(linear)(jnp.zeros_like(shares))
+    elif stages.others.terms:
+        hessian = hessian + jax.hessian(lambda x: whole([], x.reshape(rows.shape), sums)[0])(shares)
+    return value, excesses, slope.ravel(), hessian
+
+
+def _adjoint(slopes: Slopes, pulls: list[Array], unit: Scalar) -> tuple[Float[Array, "K d"], Float[Array, "K m"]]:
+    """Gradient of the merit by the state at every interval's end, and by every entry."""
+    width = slopes.end.shape[1]
+    pairs = zip(slopes.nodes, pulls, strict=True)
+    own = unit * slopes.cost + sum(jnp.einsum("kq...m,kq...->km", slope, pull) for slope, pull in pairs)
+
+    def back(end: Array, inputs: Any) -> tuple[Array, tuple[Array, Array]]:
+        onwards, own, entry = inputs
+        weight = end @ onwards + own
+        return weight @ entry[:, :width], (end, weight)
+
+    last = jnp.zeros_like(slopes.end[0, :, 0])
+    return jax.lax.scan(back, last, (slopes.end, own, slopes.entry), reverse=True)[1]
+
+
+def _condensed(slopes: Slopes, bends: Array, entry_bends: Array) -> tuple[Float[Array, "n n"], Float[Array, "K m n"]]:
+    """Hessian of all shares from those of single intervals, and the entries' derivatives by all shares.
+
+    Backwards, B is the second derivative of all that is to come by an interval's start and shares; forwards, X is what
+    earlier shares have done to its start. A pair of shares meets in the later one's interval, as X' B.
+    """
+    count, width, _ = slopes.end.shape
+    own = slopes.entry.shape[2] - width
+    size = count * own
+
+    def back(later: Array, inputs: Any) -> tuple[Array, Array]:
+        onwards, entry, bend, extra = inputs
+        here = entry.T @ (bend + onwards.T @ later @ onwards) @ entry + extra
+        return here[:width, :width], here[:, width:]
+
+    none = jnp.zeros((width, width), slopes.end.dtype)
+    _, meets = jax.lax.scan(back, none, (slopes.end, slopes.entry, bends, entry_bends), reverse=True)
+
+    def forward(moved: Array, inputs: Any) -> tuple[Array, tuple[Array, Array]]:
+        onwards, entry, place = inputs
+        there = jax.lax.dynamic_update_slice(entry[:, :width] @ moved, entry[:, width:], (0, place))
+        return onwards @ there, (moved, there)
+
+    start = jnp.zeros((width, size), slopes.end.dtype)
+    _, (moved, reach) = jax.lax.scan(forward, start, (slopes.end, slopes.entry, own * jnp.arange(count)))
+    above = jnp.einsum("kdi,kdj->ikj", moved, meets[:, :width]).reshape(size, size)
+    blocks = jnp.eye(count, dtype=above.dtype)[:, None, :, None] * meets[:, width:][:, :, None, :]
+    return above + above.T + blocks.reshape(size, size), reach

@@ -1,0 +1,99 @@
+"""Second derivatives interval by interval are those of the whole rollout, for every entry of every registry."""
+
+from itertools import chain
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from optimizer._mesh import Mesh
+from optimizer._registry import discover
+from optimizer.constraints.base import AbstractStateLimit
+from optimizer.objectives.base import AbstractTerm, Objective
+from optimizer.problem import Task
+from optimizer.search.merit import dense, derivatives, merit
+from optimizer.simulate import Grid
+from tests.laws.factory import make, registry, system
+
+GRID = Grid(jnp.array([0.0, 7.0, 14.0, 17.0]))
+ROOMS = registry()
+TERMS = list(discover("optimizer.objectives", AbstractTerm).values())
+LIMITS = list(discover("optimizer.constraints", AbstractStateLimit).values())
+# A system whose populations are left to themselves, and as many as the fullest room has entries: each is in one.
+COUNT = 1 + max(len(kinds) for kinds in ROOMS.values())
+
+
+def entries(case):
+    """One entry of each room; in the first case, populations do not feel each other."""
+    found = {room: kinds[(case - 1) % len(kinds)] for room, kinds in ROOMS.items()}
+    return {room: kind for room, kind in found.items() if case or room not in ("growth", "transition")}
+
+
+def parts(case):
+    """System, terms and limits of a case."""
+    rng = np.random.default_rng(case)
+    built = system(entries(case), rng, Mesh(4, 2, 20.0))
+    names = set(built.model.observable_names)
+
+    def mine(kinds):
+        fitting = [cls for cls in kinds if set(cls.needs) <= names]
+        return [cls for cls in fitting if cls.needs or kinds.index(cls) % COUNT == case]
+
+    observable = sorted(names)[0] if names else ""
+    around = {"drug": 0, "observable": observable}
+    return built, [make(c, rng, around) for c in mine(TERMS)], [make(c, rng, around) for c in mine(LIMITS)]
+
+
+def task(case):
+    """A task with a sum over intervals, the terms and limits of a case, and nothing that limits the doses."""
+    built, terms, limits = parts(case)
+    terms = [*terms, make(TERMS[0], np.random.default_rng(0), {})] if TERMS[0] not in map(type, terms) else terms
+    size = GRID.count * len(built.drugs)
+    objective = Objective(tuple(terms), jnp.linspace(1.0, 2.0, len(terms)))
+    scale = jnp.linspace(1.0, 3.0, len(built.drugs))
+    return Task(
+        built,
+        GRID,
+        objective,
+        tuple(limits),
+        scale,
+        jnp.zeros(size),
+        jnp.ones(size),
+        jnp.zeros((0, size)),
+        jnp.zeros(0),
+    )
+
+
+def apart(one, other):
+    """Largest difference relative to the largest number."""
+    one, other = np.asarray(one), np.asarray(other)
+    assert np.all(np.isfinite(other))
+    return np.max(np.abs(one - other), initial=0.0) / max(np.max(np.abs(other), initial=0.0), 1e-300)
+
+
+# Most of the time goes into compiling the whole rollout's: one case is checked each time, all of them on request.
+@pytest.mark.parametrize("case", [0, *(pytest.param(case, marks=pytest.mark.slow) for case in range(1, COUNT))])
+def test_derivatives_are_those_of_the_whole_rollout(case):
+    own, rng = task(case), np.random.default_rng(case)
+    shares = jnp.asarray(rng.uniform(0.1, 0.9, own.lower.size))
+    size = GRID.count * own.system.mesh.size
+    prices = tuple(jnp.asarray(rng.uniform(0.0, 1.0, size)) for _ in own.state_limits)
+    lens = (prices, jnp.asarray(5.0), jnp.asarray(0.3))
+    value, excesses, slope, hessian = jax.jit(lambda x: derivatives(own, x, *lens))(shares)
+    wanted = jax.jit(lambda x: dense(lambda z: merit(own, z, *lens), x))(shares)
+    assert apart(value, wanted[0]) < 1e-13
+    for one, other in zip(excesses, wanted[1], strict=True):
+        assert apart(one, other) < 1e-12
+    assert apart(slope, wanted[2]) < 1e-10
+    assert apart(hessian, wanted[3]) < 1e-8
+    # Doses meet: what would be left of the Hessian were intervals apart is not enough.
+    drugs = len(own.system.drugs)
+    assert apart(hessian * np.kron(np.eye(GRID.count), np.ones((drugs, drugs))), wanted[3]) > 1e-4
+
+
+def test_every_entry_is_in_a_case():
+    seen = {kind for case in range(COUNT) for kind in entries(case).values()}
+    assert seen == set(chain(*ROOMS.values()))
+    met = {type(part) for case in range(COUNT) for part in chain(*parts(case)[1:])}
+    assert met >= {*TERMS, *LIMITS}
