@@ -127,7 +127,8 @@ def run_sweep(
         write(tried, place)
         rows += [_row(tried, combination, name) for name in trial.settings.rows]
     worth = _worth(rows, axes)
-    sentences = [_sentence(found) for found in worth]
+    # Who sees nothing gains nothing.
+    sentences = [_sentence(found) for found in worth if found["mean_day"] != 0.0 or found["median_day"]]
     document = {
         "format": FORMAT,
         "research_use_only": DISCLAIMER,
