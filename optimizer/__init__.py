@@ -77,7 +77,7 @@ _ROOMS = {
     "learn": "optimizer.learn",
     "plot": "optimizer.plots",
 }
-__all__ = [*sorted(_HOME), *_ROOMS]
+__all__ = [*sorted(_HOME), "adaptive", "analysis", "calibrate", "cohort", "learn", "plot"]
 
 
 def __getattr__(name: str) -> Any:

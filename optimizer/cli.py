@@ -239,6 +239,9 @@ def replan(
     alpha: Annotated[float, typer.Option(min=0.0, max=0.999, help="cvar: mean of the worst share 1 - alpha")] = 0.9,
     particles: Annotated[int, typer.Option(min=16, max=100_000, help="of the belief")] = 512,
     plan_particles: Annotated[int, typer.Option(min=1, max=4096, help="of them that are planned for")] = 32,
+    plan_temperature: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="of terms that are not smooth; 0 is as sharp as they are reported")
+    ] = 0.15,
     restarts: Annotated[int | None, typer.Option(min=1, max=4096, help="starting points; else the file's")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="of the particles; else the file's")] = None,
     out: Out = None,
@@ -248,11 +251,12 @@ def replan(
 ) -> None:
     """Update what is believed of a patient by what was measured, and plan what is left."""
     with session():
-        from optimizer.adaptive_commands import run_replan
+        from optimizer.replan_commands import run_replan
         from optimizer.cohort.risk import Risk as Measure
 
         options: dict[str, Any] = {"today": today, "posterior": posterior, "risk": Measure(risk.value), "alpha": alpha}
-        options |= {"particles": particles, "plan_particles": plan_particles, "restarts": restarts, "seed": seed}
+        options |= {"particles": particles, "plan_particles": plan_particles, "plan_temperature": plan_temperature}
+        options |= {"restarts": restarts, "seed": seed}
         raise typer.Exit(run_replan(file, given, observations, out, options, json, not no_plot, allow_code))
 
 

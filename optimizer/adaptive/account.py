@@ -46,6 +46,7 @@ def account(found: Replanned) -> dict[str, Any]:
             "kkt_residual": float(found.plan.residual),
             "tolerance": found.settings.effort.tolerance,
             "particles": found.settings.effort.particles,
+            "temperature": found.settings.effort.coldest,
         },
         "audit": {
             "passed": found.audit.passed,

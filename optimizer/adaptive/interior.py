@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from optimizer._axes import Scalar, Times
-from optimizer.cohort.population import Ahead
 from optimizer.problem import Task
+from optimizer.search.ahead import Ahead
 from optimizer.search.interior_point import start, step
 
 _MOST_STEPS = 40

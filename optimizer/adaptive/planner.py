@@ -40,7 +40,8 @@ class Effort:
         temperature: of terms that are not smooth, where a later search begins: the plan before is near.
         coldest: temperature that is kept to the end. Few particles stand for many: a plan that is sharp for them lets
             the tumor run up to just below what counts as progression in the highest of them, and a patient a little
-            above that one progresses. A term at a temperature is one that is averaged over such patients.
+            above that one progresses. A term at a temperature is one that is averaged over such patients. Not where
+            there are limits on states, which are enforced as the search cools down.
     """
 
     risk: Risk = Risk.MEAN
@@ -53,9 +54,9 @@ class Effort:
     temperature: float = 1.0
     coldest: float = 0.0
 
-    def ends(self, state: State) -> Flag:
-        """Whether a search is over."""
-        cold = (state.temperature <= 1.001 * self.coldest) & (state.residual <= self.tolerance)
+    def ends(self, state: State, coldest: float) -> Flag:
+        """Whether a search that goes no lower than a temperature is over."""
+        cold = (state.temperature <= 1.001 * coldest) & (state.residual <= self.tolerance)
         return (state.iterations >= self.iterations) | state.done | state.stuck | cold
 
 
@@ -188,16 +189,15 @@ class Planner:
             own = population.spread_over(jnp.where(spread > 0.0, spread, 1.0))
             first = start(own, x)
             first = first._replace(temperature=jnp.minimum(first.temperature, warmest))
-            return jax.lax.while_loop(lambda s: ~effort.ends(s), lambda s: advance(own, s), first)
+            return jax.lax.while_loop(lambda s: ~effort.ends(s, coldest), lambda s: advance(own, s), first)
 
         def advance(own: Population, state: State) -> State:
             after = step(own, state, strict, SEARCH_TOLERANCE, derive)
-            # Where nothing depends on it, the least temperature ends the search.
-            coldest = 0.0 if own.is_smooth else effort.coldest
             return after._replace(temperature=jnp.maximum(after.temperature, coldest))
 
+        coldest = 0.0 if population.is_smooth or task.state_limits else effort.coldest
         # A search cools down, in place of moving, at a thousand times the tolerance: the one that stays warm must not.
-        strict = effort.tolerance * jnp.where(jnp.asarray(effort.coldest) > 0.0, 1e-3, 1.0)
+        strict = effort.tolerance * (1e-3 if coldest else 1.0)
         ends = jax.lax.map(search, points)
         out = jnp.maximum(ends.violation - LIMIT_TOLERANCE, 0.0)
         rank = jnp.where(jnp.isfinite(ends.value), ends.value + 1e6 * out, jnp.inf)

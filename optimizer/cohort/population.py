@@ -8,13 +8,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from optimizer._axes import Scalar, Times
 from optimizer.cohort.crowd import Crowd, with_system
 from optimizer.cohort.risk import Risk, Smoothed, smoothed
 from optimizer.problem import Task
 from optimizer.search import stages
+from optimizer.search.ahead import Ahead
 from optimizer.search.interior_point import State, start, step
 from optimizer.search.merit import penalized
 from optimizer.search.multistart import MOST_ITERATIONS, SEARCH_TOLERANCE
@@ -22,30 +23,8 @@ from optimizer.simulate import System
 
 # Plain vmap over more than about this many patients falls out of a CPU's cache.
 _BATCH = 128
-
-
-class Ahead(eqx.Module):
-    """Doses that are still open, in groups that are given alike: shares = base + span * x[group].
-
-    Attributes:
-        base: smallest shares, and what was given already [n].
-        span: from there to the largest ones; 0 for what was given [n].
-        group: of each dose [n].
-        count: groups, m.
-    """
-
-    base: Float[Array, "n"]
-    span: Float[Array, "n"]
-    group: Int[Array, "n"]
-    count: int = eqx.field(static=True)
-
-    def shares(self, x: Float[Array, "m"]) -> Float[Array, "n"]:
-        """All doses, as shares of the largest."""
-        return self.base + self.span * x[self.group]
-
-    def summed(self, values: Float[Array, "... n"]) -> Float[Array, "... m"]:
-        """Sums over the doses of each group."""
-        return jax.ops.segment_sum(jnp.moveaxis(values, -1, 0), self.group, self.count).T
+# Patients whose second derivatives are taken at a time.
+_TOGETHER = 16
 
 
 class Population(eqx.Module):
@@ -100,10 +79,6 @@ class Population(eqx.Module):
         """All doses as shares of the largest, from the unknowns."""
         return x if self.ahead is None else self.ahead.shares(x)
 
-    def by_unknowns(self, slopes: Float[Array, "... n"]) -> Array:
-        """Derivatives by the unknowns from those by all shares [..., n]."""
-        return slopes if self.ahead is None else self.ahead.summed(slopes * self.ahead.span)
-
     def spread_over(self, width: Scalar) -> "Population":
         """The same with corners rounded off over another width."""
         return eqx.tree_at(lambda p: p.width, self, width)
@@ -135,62 +110,65 @@ def derive(population: Population, state: State) -> tuple[Scalar, Any, Array, Ar
     gradients G [P, n] and Hessians H_p the whole one is sum_p w_p H_p + G' diag(d) G - (G'd)(G'd)' / sum(d).
     """
     x, temperature, penalty = state.x, state.temperature, state.penalty
-    values, excesses = population.values(x, temperature)
-    whole = population.summed(values, temperature)
-    prices = tuple(price.reshape(excess.shape) for price, excess in zip(state.prices, excesses, strict=True))
+    whole = _weighed(population, x, temperature)
+    counted = population.share > 0.0
+    # Prices come one after the other, a saved time of every patient.
+    prices = tuple(price.reshape(counted.size, -1) for price in state.prices)
 
-    def one(inputs: Any) -> tuple[Array, Array, Array]:
+    def one(inputs: Any) -> tuple[Any, Any]:
         system, weight, counted, price = inputs
         task = with_system(population.task, system)
 
         def finish(value: Scalar, excess: tuple[Times, ...]) -> Scalar:
             return weight * value + jnp.where(counted, penalized(jnp.zeros(()), excess, price, penalty), 0.0)
 
-        _, _, slope, hessian = stages.derivatives(task, population.shares(x), temperature, finish)
-        slope, hessian = population.by_unknowns(slope), population.by_unknowns(population.by_unknowns(hessian).T)
-        own = jax.grad(lambda z: task.look(population.shares(z), temperature)[0])(x)
-        return slope, hessian, own
+        shares = population.shares(x)
+        value, excess, slope, hessian = stages.derivatives(task, shares, temperature, finish, population.ahead)
+        own = jnp.zeros_like(x)
+        if population.risk is not Risk.MEAN:
+            own = jax.grad(lambda z: task.look(population.shares(z), temperature)[0])(x)
+        return (value, slope, hessian), (own, excess)
 
-    inputs = (population.systems, whole.weights, population.share > 0.0, prices)
-    slopes, hessian, own = _mapped_sums(one, inputs, x.size)
+    inputs = (population.systems, whole.weights, counted, prices)
+    (value, slopes, hessian), (own, excesses) = _mapped_sums(one, inputs)
+    # Patients' objectives, weighted, are the risk for the mean alone; pulls of limits are sums in any case.
+    value = value + whole.value
     bend = own.T @ whole.curvature
     total = jnp.sum(whole.curvature)
     spread = (own.T * whole.curvature) @ own - jnp.outer(bend, bend) / jnp.where(total > 0.0, total, 1.0)
-    value, kept = _merit(population, whole.value, excesses, state)
+    kept = tuple(jnp.where(counted[:, None], excess, -jnp.inf).ravel() for excess in excesses)
     return value, kept, slopes, hessian + spread
 
 
-def _merit(population: Population, value: Scalar, excesses: Any, state: State) -> tuple[Scalar, Any]:
-    """The augmented Lagrangian from what is known already."""
-    counted = population.share[:, None] > 0.0
-    kept = tuple(jnp.where(counted, excess, -jnp.inf).ravel() for excess in excesses)
-    for excess, price in zip(kept, state.prices, strict=True):
-        pull = jnp.maximum(price + state.penalty * excess, 0.0)
-        value = value + jnp.sum(pull**2 - price**2) / (2.0 * state.penalty)
-    return value, kept
+def _weighed(population: Population, x: Array, temperature: Scalar) -> Smoothed:
+    """What each patient counts; `value` is what the risk is beyond the sum of weighted objectives."""
+    if population.risk is Risk.MEAN:
+        return Smoothed(jnp.zeros(()), population.share, jnp.zeros_like(population.share))
+    values, _ = population.values(x, temperature)
+    whole = population.summed(values, temperature)
+    beyond = whole.value - jnp.sum(jnp.where(whole.weights > 0.0, whole.weights * values, 0.0))
+    return Smoothed(beyond, whole.weights, whole.curvature)
 
 
-def _mapped_sums(function: Any, inputs: Any, size: int) -> tuple[Array, Array, Array]:
-    """Sums of the patients' gradients and Hessians, and each one's own gradient [P, n]; a few at a time.
-
-    A batch of Hessians is as many gradients as there are unknowns, so batches are smaller the more there are.
-    """
+def _mapped_sums(function: Any, inputs: Any) -> tuple[Any, Any]:
+    """Sums over the patients of the first part of what a function gives, and the second of each [P, ...]."""
     count = jax.tree.leaves(inputs)[0].shape[0]
-    batch = max(1, min(count, _BATCH // max(size, 1) + 1))
-
-    def add(sums: Any, chunk: Any) -> tuple[Any, Array]:
-        slopes, hessians, own = jax.vmap(function)(chunk)
-        return (sums[0] + jnp.sum(slopes, 0), sums[1] + jnp.sum(hessians, 0)), own
-
-    zero = (jnp.zeros(size), jnp.zeros((size, size)))
+    batch = min(count, _TOGETHER)
     main = count // batch * batch
+
+    def add(sums: Any, chunk: Any) -> tuple[Any, Any]:
+        parts, each = jax.vmap(function)(chunk)
+        return jax.tree.map(lambda a, b: a + jnp.sum(b, 0), sums, parts), each
+
+    shapes, _ = jax.eval_shape(function, jax.tree.map(lambda a: a[0], inputs))
+    zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
     blocks = jax.tree.map(lambda a: a[:main].reshape(-1, batch, *a.shape[1:]), inputs)
-    sums, own = jax.lax.scan(add, zero, blocks)
-    own = own.reshape(main, size)
+    sums, each = jax.lax.scan(add, zero, blocks)
+    each = jax.tree.map(lambda a: a.reshape(main, *a.shape[2:]), each)
     if main < count:
         sums, rest = add(sums, jax.tree.map(lambda a: a[main:], inputs))
-        own = jnp.concatenate([own, rest])
-    return (*sums, own)
+        each = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), each, rest)
+    return sums, each
 
 
 def build_population(crowd: Crowd, risk: Risk, alpha: float, typical: Float[np.ndarray, "n"]) -> Population:

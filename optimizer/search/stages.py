@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from optimizer._axes import Scalar, Times
 from optimizer.problem import Task
+from optimizer.search.ahead import Ahead
 from optimizer.search.intervals import Slopes, Stages
 
 # From the objective and the excesses of the state limits to what the search makes small.
@@ -21,15 +22,16 @@ Finish = Callable[[Scalar, tuple[Times, ...]], Scalar]
 
 
 def derivatives(
-    task: Task, shares: Float[Array, "n"], temperature: Scalar, finish: Finish
-) -> tuple[Scalar, tuple[Times, ...], Float[Array, "n"], Float[Array, "n n"]]:
-    """Merit, excess of every state limit, gradient and Hessian at flattened shares, n = K N.
+    task: Task, shares: Float[Array, "n"], temperature: Scalar, finish: Finish, ahead: Ahead | None = None
+) -> tuple[Scalar, tuple[Times, ...], Float[Array, "m"], Float[Array, "m m"]]:
+    """Merit, excess of every state limit, gradient and Hessian at flattened shares, n = K N, by m unknowns.
 
     Args:
         task: what is searched.
         shares: doses as shares of the largest.
         temperature: of the terms that are not smooth.
         finish: the merit from the objective, in which it is affine, and the excesses.
+        ahead: the unknowns; all shares, m = n, when None.
     """
     stages = Stages(task, temperature)
     rows = shares.reshape(task.grid.count, -1)
@@ -45,18 +47,25 @@ def derivatives(
     by_node, direct, unit = pulls
     ends, by_entry = _adjoint(slopes, by_node, unit)
     hessian, reach = _condensed(slopes, stages.bends(path, ends, by_node, unit), stages.entry_bends(path, by_entry))
-    slope = jnp.einsum("km,kmn->kn", by_entry, slopes.entry[:, :, ends.shape[1] :]) + direct
+    slope = (jnp.einsum("km,kmn->kn", by_entry, slopes.entry[:, :, ends.shape[1] :]) + direct).ravel()
+    if ahead is not None:
+        slope, reach, hessian = ahead.slopes(slope), ahead.slopes(reach), ahead.slopes(ahead.slopes(hessian).T)
+
+    def moved(step: Array) -> Array:
+        """All shares, a step of the unknowns away."""
+        return rows + (step if ahead is None else ahead.moved(step)).reshape(rows.shape)
+
     if nodes:
 
         def linear(step: Array) -> Scalar:
-            moved = jnp.einsum("kmn,n->km", reach, step)
-            there = [a + jnp.einsum("kq...m,km->kq...", b, moved) for a, b in zip(nodes, slopes.nodes, strict=True)]
-            return whole(there, rows + step.reshape(rows.shape), sums)[0]
+            entry = jnp.einsum("kmn,n->km", reach, step)
+            there = [a + jnp.einsum("kq...m,km->kq...", b, entry) for a, b in zip(nodes, slopes.nodes, strict=True)]
+            return whole(there, moved(step), sums)[0]
 
-        hessian = hessian + jax.hessian(linear)(jnp.zeros_like(shares))
+        hessian = hessian + jax.hessian(linear)(jnp.zeros_like(slope))
     elif stages.others.terms:
-        hessian = hessian + jax.hessian(lambda x: whole([], x.reshape(rows.shape), sums)[0])(shares)
-    return value, excesses, slope.ravel(), hessian
+        hessian = hessian + jax.hessian(lambda step: whole([], moved(step), sums)[0])(jnp.zeros_like(slope))
+    return value, excesses, slope, hessian
 
 
 def _adjoint(slopes: Slopes, pulls: list[Array], unit: Scalar) -> tuple[Float[Array, "K d"], Float[Array, "K m"]]:

@@ -5,13 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optimizer.adaptive import Measurement
+from optimizer.adaptive import Effort, Inference, Measurement, Planner, load_prior
 from optimizer.adaptive.belief import chosen
 from optimizer.adaptive.interior import inside, towards
 from optimizer.adaptive.planner import ladder
 from optimizer.cohort.crowd import Crowd
-from optimizer.cohort.population import build_population, search
+from optimizer.cohort.population import build_population, derive, search
 from optimizer.cohort.risk import Risk
+from optimizer.scenario import Scenario
+from optimizer.search.interior_point import start
+from optimizer.search.merit import dense
 from optimizer.search.starts import center
 from tests.adaptive.conftest import DOSES
 
@@ -107,3 +110,19 @@ def test_an_inner_point_is_found_where_there_is_one():
         assert float(jnp.min(limits[3] - limits[2] @ moved)) > 0.0
         if np.all(matrix @ wished < bound - 0.1):
             np.testing.assert_allclose(moved, inner + 0.95 * (wished - inner), atol=1e-12)
+
+
+@pytest.mark.parametrize("risk", [Risk.MEAN, Risk.CVAR, Risk.WORST])
+def test_derivatives_by_what_is_open_are_those_of_automatic_differentiation(risk):
+    scenario = Scenario.load("scenarios/competing_clones_trial.toml")
+    inference = Inference(scenario, load_prior(scenario), scenario.channels(), particles=16)
+    planner = Planner(inference, Effort(risk=risk, alpha=0.5, particles=3, singly=2), rows=1)
+    given = jnp.full((50, 1), 0.7)
+    population = planner.population(inference.begin(0), given, jnp.asarray(3)).spread_over(jnp.asarray(0.1))
+    x = jnp.where(population.upper > 0.0, jnp.linspace(0.3, 0.8, population.upper.size), 0.0)
+    state = start(population, x)._replace(temperature=jnp.asarray(0.2))
+    found = jax.jit(derive)(population, state)
+    expected = jax.jit(lambda z: dense(lambda y: population.look(y, jnp.asarray(0.2)), z))(x)
+    for i in (0, 2, 3):  # value, gradient, Hessian
+        scale = float(jnp.max(jnp.abs(expected[i])))
+        np.testing.assert_allclose(found[i] / scale, expected[i] / scale, atol=1e-9)

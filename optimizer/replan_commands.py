@@ -38,7 +38,12 @@ def run_replan(
     check_place(place, MARKER)
     restarts = scenario.restarts if options["restarts"] is None else options["restarts"]
     effort = Effort(
-        options["risk"], options["alpha"], options["plan_particles"], restarts, tolerance=scenario.tolerance
+        risk=options["risk"],
+        alpha=options["alpha"],
+        particles=options["plan_particles"],
+        restarts=restarts,
+        tolerance=scenario.tolerance,
+        coldest=options["plan_temperature"],
     )
     seed = scenario.seed if options["seed"] is None else options["seed"]
     settings = Settings(options["today"], options["posterior"], options["particles"], seed, effort)

@@ -1,0 +1,38 @@
+"""Doses of which only some are open, or several are given alike."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+
+class Ahead(eqx.Module):
+    """Doses that are still open, in groups that are given alike: shares = base + span * x[group].
+
+    Attributes:
+        base: smallest shares, and what was given already [n].
+        span: from there to the largest ones; 0 for what was given [n].
+        group: of each dose [n].
+        count: groups, m.
+    """
+
+    base: Float[Array, "n"]
+    span: Float[Array, "n"]
+    group: Int[Array, "n"]
+    count: int = eqx.field(static=True)
+
+    def shares(self, x: Float[Array, "m"]) -> Float[Array, "n"]:
+        """All doses, as shares of the largest."""
+        return self.base + self.span * x[self.group]
+
+    def moved(self, step: Float[Array, "m"]) -> Float[Array, "n"]:
+        """How far all shares move with the unknowns."""
+        return self.span * step[self.group]
+
+    def slopes(self, by_share: Float[Array, "... n"]) -> Float[Array, "... m"]:
+        """Derivatives by the unknowns, from those by all shares."""
+        return self.summed(by_share * self.span)
+
+    def summed(self, values: Float[Array, "... n"]) -> Float[Array, "... m"]:
+        """Sums over the doses of each group."""
+        return jnp.moveaxis(jax.ops.segment_sum(jnp.moveaxis(values, -1, 0), self.group, self.count), 0, -1)
