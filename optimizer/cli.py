@@ -251,8 +251,8 @@ def replan(
 ) -> None:
     """Update what is believed of a patient by what was measured, and plan what is left."""
     with session():
-        from optimizer.replan_commands import run_replan
         from optimizer.cohort.risk import Risk as Measure
+        from optimizer.replan_commands import run_replan
 
         options: dict[str, Any] = {"today": today, "posterior": posterior, "risk": Measure(risk.value), "alpha": alpha}
         options |= {"particles": particles, "plan_particles": plan_particles, "plan_temperature": plan_temperature}
