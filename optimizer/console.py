@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -44,9 +45,23 @@ def numerics() -> None:
     except OSError:
         return  # a cache is a convenience
     if os.access(folder, os.W_OK):
+        _mend(folder)
+        # Two runs at once may take files from under each other: what is missing is compiled again.
+        warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache")
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_compilation_cache_max_size", _CACHE_BYTES)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def _mend(folder: Path) -> None:
+    """Drop compiled programs without a time of use: a run that was killed leaves them, and nothing is kept after that."""
+    try:
+        names = {path.name for path in folder.iterdir()}
+        for name in names:
+            if name.endswith("-cache") and f"{name.removesuffix('-cache')}-atime" not in names:
+                (folder / name).unlink(missing_ok=True)
+    except OSError:
+        return  # a cache is a convenience
 
 
 def say(text: str = "") -> None:

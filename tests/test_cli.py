@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import pytest
 from typer.testing import CliRunner
 
@@ -359,3 +360,15 @@ def test_ctrl_c_keeps_the_best_schedule_so_far(folder):
     assert "Traceback" not in rest
     assert json.loads((folder / "run" / "report.json").read_text())["status"] == "interrupted"
     assert (folder / "run" / "schedule.csv").exists()
+
+
+def test_a_cache_that_a_killed_run_left_in_disorder_is_mended(tmp_path, monkeypatch):
+    before = jax.config.jax_compilation_cache_dir
+    for name in ("whole-cache", "whole-atime", "broken-cache"):
+        (tmp_path / name).write_bytes(b"0")
+    monkeypatch.setenv("ADOSE_CACHE", str(tmp_path))
+    try:
+        console.numerics()
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["whole-atime", "whole-cache"]
