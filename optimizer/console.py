@@ -54,7 +54,7 @@ def numerics() -> None:
 
 
 def _mend(folder: Path) -> None:
-    """Drop compiled programs without a time of use: a run that was killed leaves them, and nothing is kept after that."""
+    """Drop compiled programs without a time of use, which a killed run leaves: nothing would be kept after them."""
     try:
         names = {path.name for path in folder.iterdir()}
         for name in names:
