@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import LinearConstraint, minimize
 
+from optimizer._programs import program
 from optimizer.outcome import Outcome, cumulative_dose, outcome
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Check, Problem, Regimen, Report
@@ -118,7 +118,7 @@ def _standard(problem: Problem) -> list[Regimen]:
     return [Regimen(name, Schedule(jnp.asarray(doses)), grid) for name, doses in named.items()]
 
 
-@eqx.filter_jit
+@program
 def _constant_loss(task: Any, level: jax.Array, lower: jax.Array, upper: jax.Array) -> tuple[jax.Array, jax.Array]:
     def loss(x: jax.Array) -> jax.Array:
         return task.loss(jnp.clip(jnp.broadcast_to(x * task.scale, lower.shape), lower, upper))

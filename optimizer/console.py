@@ -50,7 +50,7 @@ def numerics() -> None:
         warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache")
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_compilation_cache_max_size", _CACHE_BYTES)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _mend(folder: Path) -> None:
@@ -75,8 +75,8 @@ def session() -> Iterator[None]:
     with at_once():
         numerics()
         importlib.import_module("optimizer.commands")
+    from optimizer._data_faults import DataError
     from optimizer._directory import DirectoryError
-    from optimizer.calibrate.faults import DataError
     from optimizer.constraints.base import ConstraintError
     from optimizer.events import EventError
     from optimizer.scenario import ScenarioError

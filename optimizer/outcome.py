@@ -71,14 +71,15 @@ def outcome(
         factor: progression is more than this multiple of the cells at the start.
     """
     doses, edges = np.asarray(trajectory.doses), np.asarray(grid.edges)
-    crossing = float(_crossing(trajectory.times, trajectory.burden, jnp.asarray(factor)))
+    burden = np.asarray(trajectory.burden)
+    crossing = float(_crossing(trajectory.times, trajectory.burden, np.float64(factor)))
     on = np.any(doses > 0.0, axis=1)
-    final = float(trajectory.burden[-1])
+    final = float(burden[-1])
     return Outcome(
         time_to_progression_day=crossing if np.isfinite(crossing) else None,
         final_burden=final,
-        peak_burden=float(np.max(trajectory.burden)),
-        resistant_fraction=float(trajectory.resistant[-1]) / final if final > 0.0 else 0.0,
+        peak_burden=float(np.max(burden)),
+        resistant_fraction=float(np.asarray(trajectory.resistant)[-1]) / final if final > 0.0 else 0.0,
         cumulative_dose=dict(zip(drugs, cumulative_dose(doses, edges, routes).tolist(), strict=True)),
         time_on_treatment_day=float(np.sum(np.diff(edges)[on])),
         switches=int(np.sum(on[1:] != on[:-1])),

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from optimizer._axes import Doses, Scalar, Times
+from optimizer._programs import program
 from optimizer.constraints.base import (
     AbstractDoseLimit,
     AbstractStateLimit,
@@ -156,12 +157,12 @@ class Report:
         return max((c.violation for c in self.constraints), default=0.0)
 
 
-@eqx.filter_jit
+@program
 def _judge(task: Task, policy: AbstractPolicy, grid: Grid) -> Any:
     return _judge_trajectory(task, rollout(task.system, policy, grid), grid)
 
 
-@eqx.filter_jit
+@program
 def _judge_trajectory(task: Task, trajectory: Trajectory, grid: Grid) -> Any:
     scene = task.scene(trajectory, grid)
     worst = [(r.value, r.limit, jnp.max(r.excess)) for r in task.readings(scene)]

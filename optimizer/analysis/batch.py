@@ -25,7 +25,7 @@ from optimizer.scenario import Scenario
 from optimizer.scenario.build import build_system
 from optimizer.scenario.keys import substituted
 from optimizer.simulate import Grid, System, Trajectory, rollout
-from optimizer.simulate.rollout import choose_mesh
+from optimizer.simulate.resolution import choose_mesh
 
 # Lanes of the program, whatever fills them: more fall out of a CPU's cache, and another number of lanes may add up sums
 # in another order, which would show in the last digit.

@@ -8,11 +8,11 @@
 | fit a model of your own to time series | `TimeSeriesModel`, `calibrate(..., settings={"model": ...})` |
 """
 
+from optimizer._data_faults import DataError as DataError
+from optimizer._data_faults import Fault as Fault
 from optimizer.calibrate.audit import audit_rates as audit_rates
 from optimizer.calibrate.audit import audit_secretion as audit_secretion
 from optimizer.calibrate.columns import KINDS as KINDS
-from optimizer.calibrate.faults import DataError as DataError
-from optimizer.calibrate.faults import Fault as Fault
 from optimizer.calibrate.presets import PRESETS as PRESETS
 from optimizer.calibrate.report import FitReport as FitReport
 from optimizer.calibrate.report import Options as Options

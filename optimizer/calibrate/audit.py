@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from optimizer._data_faults import DataError
 from optimizer.calibrate.columns import factor
 from optimizer.calibrate.curves import zero_growth
-from optimizer.calibrate.faults import DataError
 from optimizer.calibrate.multistart import Fit, multistart, outcome
 from optimizer.calibrate.presets import PUBLISHED_GROWTH_FACTOR_MAX, preset
 from optimizer.calibrate.problem import FitProblem

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from optimizer._data_faults import DataError
 from optimizer._directory import DirectoryError, check_place, whole
-from optimizer.calibrate.faults import DataError
 from optimizer.calibrate.report import DISCLAIMER, FORMAT, FitReport
 
 MARKER = "fit.json"

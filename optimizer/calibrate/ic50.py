@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from optimizer._data_faults import DataError
 from optimizer.calibrate.columns import written
-from optimizer.calibrate.faults import DataError
 from optimizer.calibrate.report import Draws, Entry, FitReport, Options, quantiles, quantity
 from optimizer.calibrate.tables import Table
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from optimizer._data_faults import DataError, Fault
 from optimizer.calibrate.columns import written
-from optimizer.calibrate.faults import DataError, Fault
 from optimizer.calibrate.tables import Table
 
 WELL = re.compile(r"([A-Pa-p])0*([1-9]\d?)")

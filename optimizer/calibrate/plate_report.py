@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from optimizer._data_faults import DataError
 from optimizer.calibrate.columns import written
 from optimizer.calibrate.dose_response import (
     DOCS,
@@ -16,7 +17,6 @@ from optimizer.calibrate.dose_response import (
     fit_curve,
     fit_shared,
 )
-from optimizer.calibrate.faults import DataError
 from optimizer.calibrate.growth_rate import gr_metrics
 from optimizer.calibrate.hierarchical import pool, population_entries, population_json
 from optimizer.calibrate.multistart import Fit

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from optimizer.calibrate.faults import DataError
+from optimizer._data_faults import DataError
 
 
 @dataclass(frozen=True)

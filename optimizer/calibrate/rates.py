@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
+from optimizer._data_faults import DataError
 from optimizer.calibrate.curves import curves, logistic_d50, stromal_rate
-from optimizer.calibrate.faults import DataError
 from optimizer.calibrate.multistart import Fit, descend_observations, multistart, robust
 from optimizer.calibrate.problem import FitProblem, collapse, make_problem, with_replicates
 from optimizer.calibrate.report import Options

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from optimizer._data_faults import DataError
 from optimizer.calibrate.columns import written
 from optimizer.calibrate.curves import zero_growth
-from optimizer.calibrate.faults import DataError
 from optimizer.calibrate.multistart import Fit, outcome
 from optimizer.calibrate.predictive import LAPLACE, band, curve, sample_fit
 from optimizer.calibrate.presets import PUBLISHED_GROWTH_FACTOR_MAX

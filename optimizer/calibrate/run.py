@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from optimizer._data_faults import DataError
 from optimizer.calibrate.audit import Consequence, audit_rates, audit_secretion
-from optimizer.calibrate.faults import DataError
 from optimizer.calibrate.files import Draw, check_writable, write_report
 from optimizer.calibrate.ic50 import ic50_report
 from optimizer.calibrate.plate_report import plate_report

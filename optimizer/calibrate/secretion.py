@@ -17,9 +17,9 @@ from typing import Any, cast
 
 import numpy as np
 
+from optimizer._data_faults import DataError
 from optimizer.calibrate.columns import written
 from optimizer.calibrate.curves import plateau, secretion
-from optimizer.calibrate.faults import DataError
 from optimizer.calibrate.multistart import Fit, multistart, outcome, robust
 from optimizer.calibrate.predictive import band, curve, sample_fit
 from optimizer.calibrate.problem import Deviation, make_problem

@@ -13,8 +13,8 @@ from typing import Any, cast
 
 import numpy as np
 
+from optimizer._data_faults import DataError, Fault
 from optimizer.calibrate.columns import written
-from optimizer.calibrate.faults import DataError, Fault
 from optimizer.calibrate.growth import GROWTH, PARAMETERS
 from optimizer.calibrate.multistart import Fit, multistart, robust
 from optimizer.calibrate.problem import Deviation, FitProblem, make_problem

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.calibrate.faults import DataError
+from optimizer._data_faults import DataError
 from optimizer.calibrate.hierarchical import (
     Population,
     new_individuals,

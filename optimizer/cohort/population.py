@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from optimizer._axes import Scalar, Times
+from optimizer._programs import program
 from optimizer.cohort.crowd import Crowd, with_system
 from optimizer.cohort.risk import Risk, Smoothed, smoothed
 from optimizer.problem import Task
@@ -196,17 +197,17 @@ def build_population(crowd: Crowd, risk: Risk, alpha: float, typical: Float[np.n
     return eqx.tree_at(lambda p: p.width, population, jnp.asarray(width))
 
 
-@eqx.filter_jit
+@program
 def _values(population: Population, shares: Array) -> Array:
     return population.values(shares, jnp.ones(()))[0]
 
 
-@eqx.filter_jit
+@program
 def _begin(population: Population, x: Array) -> State:
     return start(population, x)
 
 
-@eqx.filter_jit
+@program
 def _advance(population: Population, state: State, steps: Array, tolerance: Array) -> State:
     goal = state.iterations + steps
     return jax.lax.while_loop(

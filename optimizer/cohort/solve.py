@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from optimizer._programs import program
 from optimizer.cohort.crowd import Crowd, with_system
 from optimizer.objectives.base import Scene
 from optimizer.objectives.progression import time_above
@@ -143,7 +144,7 @@ def _judge_one(task: Task, system: System, doses: Array, factor: Array) -> Judge
 
 
 # Everything that is a number is an argument: one compilation for all runs of the same shape.
-_ALONE = jax.jit(_solve_one), jax.jit(_judge_one)
+_ALONE = program(_solve_one), program(_judge_one)
 _TOGETHER = (
     jax.jit(jax.vmap(_solve_one, (None, 0, None, None))),
     jax.jit(jax.vmap(_judge_one, (None, 0, 0, None))),

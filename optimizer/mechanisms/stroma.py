@@ -169,15 +169,14 @@ class Stroma(AbstractMechanism):
         most = self.growth_factor_max + self.growth_factor_max_per_cell * self.cells
         return jnp.maximum(jnp.max(self.shift_slope) * most / 4.0, 1.0)
 
-    def sharpness(self, decline: float) -> float:
+    def sharpness(self, decline: Scalar) -> Scalar:
         # The stress response sweeps at s dD/dt where D is within a few 1/s of Dhat, and the EC50 follows it.
         stress = decline * (self.secretion_slope * self.secretion_midpoint + 4.0)
-        return float(stress * self._steepness()) / 1.3
+        return stress * self._steepness() / 1.3
 
     def kinks(self) -> tuple[tuple[int, Scalar], ...]:
         blockers = [(j, role) for j, role in enumerate(self.roles) if isinstance(role, LigandBlocker)]
         return tuple((j, 1.0 / jnp.maximum(role.efficacy, 1e-30)) for j, role in blockers)
 
-    def layer(self) -> tuple[float, float]:
-        rate = jnp.max(self.growth_factor_decay + self.secretion_rate * self.cells)
-        return float(rate), float(self._steepness())
+    def layer(self) -> tuple[Scalar, Scalar]:
+        return jnp.max(self.growth_factor_decay + self.secretion_rate * self.cells), self._steepness()

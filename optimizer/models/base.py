@@ -56,11 +56,11 @@ class AbstractModel(eqx.Module):
         """Cells added before a logarithm is taken in an objective."""
         return 1.0
 
-    def layer(self) -> tuple[float, float]:
+    def layer(self) -> tuple[Scalar | float, Scalar | float]:
         """Boundary layer after a dose: its rate [1/day] (0: there is none) and how steep the response in it is [1]."""
         return 0.0, 1.0
 
-    def sharpness(self, decline: float) -> float:
+    def sharpness(self, decline: Scalar) -> Scalar | float:
         """Rate [1/day] at which a response sweeps through its transition while a drug declines at `decline` [1/day]."""
         return 0.0
 

@@ -152,15 +152,21 @@ class Tumor(AbstractModel):
         _, pull = jax.jvp(lambda s: self.growth(self.growth_rate, few * jnp.exp(s)), (0.0,), (1.0,))
         return jnp.maximum(jnp.abs(pull) - jnp.abs(self.growth_rate), 0.0)
 
-    def layer(self) -> tuple[float, float]:
-        return max((m.layer() for m in self.mechanisms), default=(0.0, 1.0))
+    def layer(self) -> tuple[Scalar | float, Scalar | float]:
+        if not self.mechanisms:
+            return 0.0, 1.0
+        rates, steepness = (
+            jnp.stack(jnp.broadcast_arrays(*part)) for part in zip(*(m.layer() for m in self.mechanisms), strict=True)
+        )
+        first = jnp.argmax(rates)
+        return rates[first], steepness[first]
 
-    def sharpness(self, decline: float) -> float:
+    def sharpness(self, decline: Scalar) -> Scalar | float:
         # A curve of steepness k is crossed at k times the decline; half of it again for what is nonlinear beside it.
         curves = [effect for row in self.effects for effect in row if effect is not None] + list(self.transitions)
-        steepest = max((float(curve.steepness()) for curve in curves), default=0.0)
-        own = decline * (1.5 + steepest) if steepest and any(self.fed) else 0.0
-        return max((own, *(m.sharpness(decline) for m in self.mechanisms)))
+        steepest = jnp.max(jnp.array([0.0, *(jnp.max(curve.steepness()) for curve in curves)]))
+        own = jnp.where(steepest > 0.0, decline * (1.5 + steepest), 0.0) if any(self.fed) else 0.0
+        return jnp.max(jnp.array([own, *(m.sharpness(decline) for m in self.mechanisms)]))
 
     def kinks(self) -> tuple[tuple[int, Scalar], ...]:
         return tuple(kink for m in self.mechanisms for kink in m.kinks())

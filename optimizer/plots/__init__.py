@@ -1,11 +1,34 @@
 """Figures; the only room that imports matplotlib. Every function takes an axis and returns it, or returns a figure."""
 
-from optimizer.plots.cohort import cohort_figures as cohort_figures
-from optimizer.plots.comparison import comparison as comparison
-from optimizer.plots.map import map_figure as map_figure
-from optimizer.plots.overview import overview as overview
-from optimizer.plots.overview import patient as patient
-from optimizer.plots.pareto import pareto_figure as pareto_figure
-from optimizer.plots.replan import replan_figure as replan_figure
-from optimizer.plots.style import save as save
-from optimizer.plots.window import window_figure as window_figure
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optimizer.plots.cohort import cohort_figures as cohort_figures
+    from optimizer.plots.map import map_figure as map_figure
+    from optimizer.plots.pareto import pareto_figure as pareto_figure
+    from optimizer.plots.regimens import comparison as comparison
+    from optimizer.plots.replan import replan_figure as replan_figure
+    from optimizer.plots.schedule import overview as overview
+    from optimizer.plots.schedule import patient as patient
+    from optimizer.plots.style import save as save
+    from optimizer.plots.window import window_figure as window_figure
+
+# A figure is imported when it is asked for: what others draw (patients, maps, beliefs) takes long to import.
+_HOMES = {
+    "cohort_figures": "cohort",
+    "comparison": "regimens",
+    "map_figure": "map",
+    "overview": "schedule",
+    "patient": "schedule",
+    "pareto_figure": "pareto",
+    "replan_figure": "replan",
+    "save": "style",
+    "window_figure": "window",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'optimizer.plots' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"optimizer.plots.{_HOMES[name]}"), name)

@@ -25,7 +25,7 @@ from optimizer.problem import Rule
 from optimizer.scenario.model_schema import STROMAL, STROMAL_CLONE
 from optimizer.scenario.plan import Clone, Model, Part, Plan, RegimenPlan
 from optimizer.simulate import Grid, System
-from optimizer.simulate.rollout import choose_mesh
+from optimizer.simulate.resolution import choose_mesh
 
 
 def make(part: Part, around: Mapping[str, Any]) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 from optimizer.problem import Problem, Report
 from optimizer.search import kkt
 from optimizer.simulate import Grid
+from optimizer.simulate.resolution import declared
 
 # Largest difference, relative to one or the value, between search and audit that is let pass.
 TOLERANCE = 1e-5
@@ -63,8 +64,8 @@ def audit(
 
     task = problem.task
     grid, rtol = task.grid if grid is None else grid, 1e-9
-    fastest = max(task.system.model.layer()[0], float(task.system.model.fastest_rate()))
-    stiff = fastest * float(grid.horizon) > _STIFF
+    rates = declared(task.system.model, task.system.pharmacokinetics)
+    stiff = float(max(rates.layer[0], rates.fastest) * grid.horizon) > _STIFF
 
     def simulated(candidate: np.ndarray) -> Report:
         return problem.report(solve(task.system, jnp.asarray(candidate), grid, rtol, stiff), grid)

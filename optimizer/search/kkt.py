@@ -1,19 +1,19 @@
 """How far a schedule is from satisfying the first-order conditions, measured apart from the search that found it."""
 
-import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Float
 from scipy.optimize import nnls
 
 from optimizer._axes import Scalar
+from optimizer._programs import program
 from optimizer.problem import Task
 
 # A limit counts as active when its room is below this share of its size.
 _ACTIVE = 1e-5
 
 
-@eqx.filter_jit
+@program
 def gradient(task: Task, shares: Float[Array, "n"], temperature: Scalar | None) -> Float[Array, "n"]:
     """Gradient of the objective with respect to shares: as reported, or as searched at a temperature."""
     if temperature is None:

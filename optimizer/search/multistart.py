@@ -8,12 +8,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from optimizer._axes import Index
+from optimizer._programs import program
 from optimizer.search.interior_point import State, start, step
 from optimizer.search.landscape import Landscape
 
@@ -58,12 +58,12 @@ class Run:
     interrupted: bool
 
 
-@eqx.filter_jit
+@program
 def _begin(task: Landscape, x: jax.Array) -> State:
     return start(task, x)
 
 
-@eqx.filter_jit
+@program
 def _advance(task: Landscape, state: State, steps: Index, tolerance: jax.Array) -> State:
     """Up to `steps` iterations; a restart that is done or stuck takes none."""
     goal = state.iterations + steps

@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optimizer._programs import program
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Report, Task
 from optimizer.search import kkt
@@ -33,7 +33,7 @@ _BLOCK = 16
 _STRICTER = 0.5
 
 
-@eqx.filter_jit
+@program
 def _look_at_block(task: Task, shares: jax.Array) -> tuple[jax.Array, jax.Array]:
     def one(x: jax.Array) -> tuple[jax.Array, jax.Array]:
         scene = task.simulate(x)
@@ -52,7 +52,7 @@ def _look(task: Task, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values, excess
 
 
-@eqx.filter_jit
+@program
 def _pulls(task: Task, state: State) -> jax.Array:
     """Gradient of each limit on states, weighted with its multipliers over time [limits, n]."""
 

@@ -13,6 +13,7 @@ from scipy.optimize import OptimizeResult, minimize
 
 from optimizer._axes import Scalar, Times
 from optimizer._mesh import Mesh
+from optimizer._programs import program
 from optimizer.policies.base import AbstractPolicy
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Rule, Task
@@ -115,7 +116,7 @@ class Tuning(eqx.Module):
         return (*(reading.excess for reading in self.task.readings(scene)), *([sums] if sums.size else []))
 
 
-@eqx.filter_jit
+@program
 def _judged(tuning: Tuning, shares: Array) -> tuple[Array, Array]:
     return jax.lax.map(jax.vmap(tuning.judge), shares)
 

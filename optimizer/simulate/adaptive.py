@@ -7,12 +7,12 @@ relaxed factors, no quadrature rule.
 from typing import Any
 
 import diffrax
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from optimizer._axes import Doses
+from optimizer._programs import program
 from optimizer.simulate.rollout import Grid, System, Trajectory, read_out
 
 _MOST_STEPS = 100_000
@@ -31,7 +31,7 @@ def _nodes() -> tuple[np.ndarray, np.ndarray]:
     return np.r_[0.0, inner, 1.0], np.r_[0.0, weights, 0.0]
 
 
-@eqx.filter_jit
+@program
 def solve(system: System, doses: Doses, grid: Grid, rtol: float = 1e-9, stiff: bool = False) -> Trajectory:
     """Simulate given doses adaptively, every dose edge a boundary.
 

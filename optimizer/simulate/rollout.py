@@ -1,13 +1,11 @@
 """System, Grid, Trajectory and the rollout: a scan over decision intervals on fixed nodes."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from optimizer import _mesh
@@ -206,34 +204,3 @@ def flow(
     states = system.model.advance(y, time, tau, conc)
     last = jax.tree.map(lambda a: a[-1], (levels, states))
     return last, (time + tau, _mesh.weights(tau), conc, states)
-
-
-# Time constants of a drug in the longest interval beyond which it counts as gone for half of it.
-_BRIEF = 24.0
-
-
-def choose_mesh(
-    model: AbstractModel,
-    pharmacokinetics: Sequence[AbstractPK],
-    longest: float,
-    refinement: float = 1.0,
-) -> _mesh.Mesh:
-    """Mesh for intervals of at most `longest` days, from the rates that the model and the drugs declare."""
-    decline = [float(pk.elimination_rate()) for pk in pharmacokinetics]
-    # A drug that is gone in less than half an interval has its panels where it is, in the layer.
-    brief = [rate for rate in decline if rate * longest > _BRIEF]
-    lasting = [rate for rate in decline if rate * longest <= _BRIEF]
-    slowly = max(lasting, default=0.0)
-    fastest = max(float(model.fastest_rate()), model.sharpness(slowly), 1.5 * slowly)
-    uniform = int(np.clip(math.ceil(longest * fastest * 2.0 * refinement), 2, 4096))
-    layer_rate, steepness = model.layer()
-    transients = [rate for pk in pharmacokinetics if (rate := float(pk.transient_rate())) > fastest]
-    crossed = [(rate, 3.0 * max(1.0, 0.5 * model.sharpness(rate) / rate)) for rate in brief]
-    layers = [(layer_rate, steepness), *crossed, *((rate, 3.0) for rate in transients)]
-    layers = [(rate, most) for rate, most in layers if rate * longest > 1.0]
-    if not layers:
-        return _mesh.Mesh(uniform, 0, layer_rate)
-    # One ladder of panels for all layers: as long as the slowest takes, as fine at its foot as the fastest needs.
-    slowest, quickest = min(rate for rate, _ in layers), max(rate for rate, _ in layers)
-    finest = 10 * max(most for _, most in layers) * math.sqrt(quickest / slowest)
-    return _mesh.Mesh(uniform, math.ceil(finest * refinement), slowest)

@@ -30,7 +30,7 @@ from optimizer.problem import Problem
 from optimizer.search import kkt
 from optimizer.search.exact import satisfies, settle
 from optimizer.simulate import Grid, System, adaptive, rollout
-from optimizer.simulate.rollout import choose_mesh
+from optimizer.simulate.resolution import choose_mesh
 from tests.oracle.stromal_scipy import CAF, GENERAL
 from tests.simulate.systems import mean_log_burden, simulate, system_of, value_and_slope
 

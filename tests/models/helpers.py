@@ -12,7 +12,7 @@ from optimizer.models.tumor import Tumor
 from optimizer.pharmacology.first_order import FirstOrder
 from optimizer.policies.schedule import Schedule
 from optimizer.simulate import Grid, System, rollout
-from optimizer.simulate.rollout import choose_mesh
+from optimizer.simulate.resolution import choose_mesh
 
 ROOT = Path(__file__).parents[2] / "scenarios"
 

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from optimizer.comparison import compare
 from optimizer.plots import comparison, overview
-from optimizer.plots.comparison import swimmer
-from optimizer.plots.overview import concentrations
-from optimizer.plots.overview import doses as bars
+from optimizer.plots.regimens import swimmer
+from optimizer.plots.schedule import concentrations
+from optimizer.plots.schedule import doses as bars
 from optimizer.plots.style import capped, color, dose_bars, line, log_axis, with_unit
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Regimen

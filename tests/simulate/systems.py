@@ -9,7 +9,7 @@ from optimizer.pharmacology.first_order import FirstOrder
 from optimizer.pharmacology.roles import AbstractRole, Inhibitor, LigandBlocker
 from optimizer.policies.schedule import Schedule
 from optimizer.simulate import System, rollout
-from optimizer.simulate.rollout import choose_mesh
+from optimizer.simulate.resolution import choose_mesh
 
 _STROMA = {
     "cells": "cells",

@@ -33,7 +33,7 @@ class DataError(ValueError):
     >>> raise DataError([Fault("a.csv", 2, "time_day", "a time >= 0", "-1")])
     Traceback (most recent call last):
     ...
-    optimizer.calibrate.faults.DataError: a.csv:2: column time_day: wanted a time >= 0, got -1
+    optimizer._data_faults.DataError: a.csv:2: column time_day: wanted a time >= 0, got -1
     """
 
     def __init__(self, faults: str | Sequence[Fault]):

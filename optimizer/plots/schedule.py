@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from optimizer._programs import program
 from optimizer.comparison import OPTIMIZED, Entry
 from optimizer.outcome import level_units
 from optimizer.plots.style import (
@@ -57,7 +57,7 @@ def regimens(ax: Axes, entries: Sequence[Entry]) -> Axes:
     return ax
 
 
-@eqx.filter_jit
+@program
 def _net_growth(system: System, trajectory: Trajectory) -> jax.Array:
     """Net growth rate of all cancer cells at each saved time [T, 1/day]."""
 
