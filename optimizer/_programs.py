@@ -31,7 +31,8 @@ _MOST_BYTES = 128 * 2**20
 # What is wrong with a file that was cut short, or that another version has written, shows itself in many ways.
 _UNREADABLE = (OSError, ValueError, TypeError, AttributeError, ImportError, EOFError, pickle.UnpicklingError, KeyError)
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class _Foreign(Exception):

@@ -6,7 +6,7 @@ Lagrangian; terms that are not smooth are followed from temperature 1 down. Noce
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,8 @@ from jaxtyping import Array, Bool, Float
 from optimizer._axes import Flag, Index, Scalar, Times
 from optimizer.search.landscape import Landscape
 from optimizer.search.merit import derivatives, merit
+
+L = TypeVar("L", bound=Landscape)
 
 _LEAST_BARRIER = 1e-11
 _LEAST_TEMPERATURE = 1e-3
@@ -110,11 +112,11 @@ def start(task: Landscape, x: Float[Array, "n"]) -> State:
 
 
 def step(
-    task: Landscape,
+    task: L,
     state: State,
     tolerance: Scalar | float,
     limit_tolerance: float,
-    derive: Callable[[Landscape, State], tuple[Scalar, Any, Array, Array]] | None = None,
+    derive: Callable[[L, State], tuple[Scalar, Any, Array, Array]] | None = None,
 ) -> State:
     """One iteration: derivatives, convergence test, modified Newton direction, line search, multipliers.
 
