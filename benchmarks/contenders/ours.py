@@ -9,6 +9,7 @@ from scipy.optimize import LinearConstraint, minimize
 
 from benchmarks.contenders.base import Answer
 from benchmarks.problems.base import Benchmark
+from optimizer._programs import program
 from optimizer.cohort import build_crowd, load_patients
 from optimizer.cohort.crowd import Crowd, with_system
 from optimizer.cohort.solve import solve
@@ -19,7 +20,7 @@ from optimizer.scenario.keys import substituted
 from optimizer.search.exact import settle
 
 TOLERANCE = 1e-6
-_solve = jax.jit(solve)
+_solve = program(solve)
 
 
 @jax.jit
