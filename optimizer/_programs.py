@@ -173,9 +173,10 @@ def _write(path: Path, kept: bytes) -> None:
     """Keep a program, in the place of those that were not used for longest; a cache is a convenience."""
     try:
         path.parent.mkdir(exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(kept)
-        os.replace(file.name, path)
+        with tempfile.TemporaryDirectory(dir=path.parent.parent) as folder:
+            whole = Path(folder) / path.name
+            whole.write_bytes(kept)
+            os.replace(whole, path)
         ages = sorted(((p.stat().st_mtime, p.stat().st_size, p) for p in path.parent.iterdir()), reverse=True)
         total = 0
         for _, size, old in ages:
