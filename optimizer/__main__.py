@@ -1,13 +1,26 @@
 """`python -m optimizer` and the command `adose`."""
 
-from optimizer._interrupt import at_once
+import os
+import sys
+from contextlib import suppress
+
+from optimizer._interrupt import INTERRUPTED, at_once
 
 
 def main() -> None:
     """Entry point."""
     with at_once():
         from optimizer.cli import app
-    app(prog_name="adose")
+    try:
+        app(prog_name="adose")
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            # A program may still be compiled in another thread, which does not survive an orderly end of Python.
+            with suppress(OSError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(INTERRUPTED)
+        raise
 
 
 if __name__ == "__main__":
