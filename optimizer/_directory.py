@@ -1,4 +1,4 @@
-"""A directory written whole or not at all."""
+"""A file or a directory written whole or not at all."""
 
 import os
 import shutil
@@ -10,6 +10,30 @@ from pathlib import Path
 
 class DirectoryError(ValueError):
     """A place that cannot be written; the text is one sentence for the user."""
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file in one step: it is there whole, on the disk, or not at all.
+
+    Raises:
+        DirectoryError: the place cannot be written, or the disk is full.
+    """
+    handle, name = -1, ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise DirectoryError(f"{path}: wanted a place that can be written; got: {why}") from None
+    finally:
+        if name and os.path.exists(name):
+            os.unlink(name)
 
 
 def check_place(out: Path, marker: str) -> None:

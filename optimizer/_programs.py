@@ -13,7 +13,6 @@ import os
 import pickle
 import platform
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +22,8 @@ import equinox as eqx
 import jax
 import numpy as np
 from jax import export
+
+from optimizer._directory import DirectoryError, write_whole
 
 # Where what is pickled may come from: this package, and packages whose version is part of what a program is found by.
 _PACKAGES = ("optimizer", "jax", "jaxlib", "equinox", "diffrax", "numpy")
@@ -172,16 +173,12 @@ def _read(path: Path) -> tuple[Callable, Any] | None:
 def _write(path: Path, kept: bytes) -> None:
     """Keep a program, in the place of those that were not used for longest; a cache is a convenience."""
     try:
-        path.parent.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent.parent) as folder:
-            whole = Path(folder) / path.name
-            whole.write_bytes(kept)
-            os.replace(whole, path)
+        write_whole(path, kept)
         ages = sorted(((p.stat().st_mtime, p.stat().st_size, p) for p in path.parent.iterdir()), reverse=True)
         total = 0
         for _, size, old in ages:
             total += size
             if total > _MOST_BYTES:
                 old.unlink(missing_ok=True)
-    except OSError:
+    except (OSError, DirectoryError):
         return

@@ -218,7 +218,8 @@ def _end(value: float | None) -> str:
 
 def run_cohort(file: Path, out: Path | None, options: dict[str, Any], json: bool, plot: bool, allow_code: bool) -> int:
     """Find the schedules of all patients, write and print."""
-    from optimizer.cohort.files import table_bytes, write_whole
+    from optimizer._directory import write_whole
+    from optimizer.cohort.files import table_bytes
     from optimizer.cohort.run import Settings, run_chunks
     from optimizer.cohort.summary import summary
 

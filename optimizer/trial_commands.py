@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import typer
 
+from optimizer._directory import write_whole
 from optimizer.adaptive.sweep import Sweep, options_of, run_sweep
 from optimizer.adaptive.trial import Settings, prepare
 from optimizer.adaptive.trial_run import Tried, run_trial
 from optimizer.adaptive.trial_summary import summary
-from optimizer.cohort.files import table_bytes, write_whole
+from optimizer.cohort.files import table_bytes
 from optimizer.console import number, progress, say, table
 from optimizer.report import cohort_document, to_text, versions
 from optimizer.scenario import Scenario

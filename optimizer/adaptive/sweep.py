@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from optimizer._directory import DirectoryError
+from optimizer._directory import DirectoryError, write_whole
 from optimizer.adaptive.trial import Trial
 from optimizer.adaptive.trial_run import Tried, manifest, run_trial
 from optimizer.adaptive.trial_summary import curve, held, horizon_of, of_policy
 from optimizer.adaptive.visits import Changes, plan_visits, watched
-from optimizer.cohort.files import open_run, to_bytes, write_whole
+from optimizer.cohort.files import open_run, to_bytes
 from optimizer.scenario import ScenarioError
 from optimizer.scenario.faults import one_of
 from optimizer.search.multistart import Progress

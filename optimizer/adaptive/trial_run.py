@@ -12,13 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optimizer._directory import write_whole
 from optimizer.adaptive.arms import CLAIRVOYANT, REPLAN
 from optimizer.adaptive.closed_loop import Lived, Thought, numbers
 from optimizer.adaptive.trial import Trial, source_of
 from optimizer.adaptive.trial_table import decision_columns, patient_columns
 from optimizer.adaptive.visits import Visits, plan_visits, without_visits
 from optimizer.bounds import ideal_containment
-from optimizer.cohort.files import Columns, digest, joined, open_run, read_table, table_bytes, write_whole
+from optimizer.cohort.files import Columns, digest, joined, open_run, read_table, table_bytes
 from optimizer.search.exact import satisfies, settle
 from optimizer.search.multistart import Progress, cores
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,35 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from optimizer._directory import DirectoryError
+from optimizer._directory import DirectoryError, write_whole
 
 MARKER = "manifest.json"
 FORMAT = "adose-cohort-1"
 Columns = dict[str, Any]
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file in one step: it is there whole, on the disk, or not at all.
-
-    Raises:
-        DirectoryError: the place cannot be written, or the disk is full.
-    """
-    handle, name = -1, ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise DirectoryError(f"{path}: wanted a place that can be written; got: {why}") from None
-    finally:
-        if name and os.path.exists(name):
-            os.unlink(name)
 
 
 def to_bytes(document: Any) -> bytes:

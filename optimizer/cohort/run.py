@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optimizer._directory import DirectoryError
+from optimizer._directory import DirectoryError, write_whole
 from optimizer.cohort.crowd import Crowd, build_crowd
 from optimizer.cohort.files import (
     FORMAT,
@@ -24,7 +24,6 @@ from optimizer.cohort.files import (
     read_table,
     table_bytes,
     to_bytes,
-    write_whole,
 )
 from optimizer.cohort.patients import Patients, file_of, load_patients
 from optimizer.cohort.population import build_population, search

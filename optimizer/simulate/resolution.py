@@ -19,13 +19,13 @@ _BRIEF = 24.0
 
 
 class Rates(NamedTuple):
-    """What a model and its drugs declare [1/day].
+    """What a model and its drugs declare; rates are in 1/day.
 
     Attributes:
         decline: of each drug, and zero [N + 1].
         transient: of each drug [N].
         fastest: of the model.
-        layer: rate and steepness [2].
+        layer: rate and, without a unit, steepness [2].
         sharpness: of the model at each decline [N + 1].
     """
 
