@@ -1,9 +1,14 @@
 """The README says what is true: its test command is what CI runs, its files exist, its example loads."""
 
+import json
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
+from typer.testing import CliRunner
+
+from optimizer.cli import app
 from optimizer.scenario import Scenario
 
 ROOT = Path(__file__).parents[1]
@@ -28,8 +33,16 @@ def test_its_scenario_loads():
 def test_its_commands_are_commands():
     from typer.main import get_command
 
-    from optimizer.cli import app
-
     commands = set(re.findall(r"bin/adose (\w+)", README))
     assert commands
     assert commands <= set(get_command(app).commands)
+
+
+def test_its_plan_of_what_was_measured_is_solved(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    command = re.search(r"bin/adose (replan .+\\\n.+?)#", README)[1].replace("\\\n", " ")
+    result = CliRunner().invoke(app, [*shlex.split(command), "--out", str(tmp_path / "plan"), "--json"])
+    assert result.exit_code == 0, result.stderr
+    plan = json.loads(result.stdout)
+    assert plan["status"] == "solved"
+    assert plan["staying_the_course"]["objective"] > 0.05

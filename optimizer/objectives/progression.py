@@ -1,9 +1,13 @@
 """Progression: how long the tumor is held."""
 
-from typing import ClassVar
+import functools
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
+from numpy.polynomial.legendre import leggauss
 
 from optimizer._axes import Scalar, Times
 from optimizer._fields import parameter
@@ -36,12 +40,19 @@ def time_above(times: Times, log_burden: Times, level: Scalar) -> Scalar:
     return jnp.where(reached, crossing, times[-1])
 
 
+# Gauss and Legendre's rule on [0, 1]; survival below exp(-_GONE) is not integrated.
+_POINTS, _WEIGHTS = (0.5 * (each + shift) for each, shift in zip(leggauss(6), (1.0, 0.0), strict=True))
+_GONE = 12.0
+
+
 class Progression(AbstractTerm):
     """Minus the time [day] until N > factor N(0), as a share of the horizon.
 
-    Searched through the survival S(t) = exp(-int hazard), hazard = 20 / horizon / temperature at and above the
-    threshold, falling below it over 0.05 temperature decades; the term is minus the mean of S. Reported as the exact
-    crossing (the horizon when it never happens).
+    Searched through the survival S(t) = exp(-int hazard); the term is minus the mean of S. The hazard is
+    20 / horizon / temperature for every 0.05 temperature decades that N is above the threshold, and falls exponentially
+    over as many below it. Between two saved times log N is a line, along which the hazard is integrated, so that a
+    crossing counts as the day on which it is, however cold. Reported as the exact crossing (the horizon when it never
+    happens).
     """
 
     kind: ClassVar[str] = "progression"
@@ -56,7 +67,82 @@ class Progression(AbstractTerm):
     def smooth(self, scene: Scene, temperature: Scalar) -> Scalar:
         trajectory = scene.trajectory
         above = jnp.log10(trajectory.burden / (self.factor * trajectory.burden[0])) / (0.05 * temperature)
-        hazard = 20.0 / temperature * jax.nn.softplus(above) / scene.grid.horizon
-        steps = 0.5 * (hazard[1:] + hazard[:-1]) * jnp.diff(trajectory.times)
-        survival = jnp.exp(-jnp.concatenate([jnp.zeros(1), jnp.cumsum(steps)]))
-        return -scene.average(survival)
+        steps = jnp.diff(trajectory.times)
+        most = 20.0 / temperature / scene.grid.horizon * steps
+        ends = above[:-1], above[1:], most
+        spent = _spent(*ends)
+        survival = jnp.exp(-jnp.concatenate([jnp.zeros(1), jnp.cumsum(spent)[:-1]]))
+        return -jnp.sum(steps * survival * _mean_survival(*ends)) / scene.grid.horizon
+
+
+def _elementwise(function: Callable[..., Array]) -> Callable[..., Array]:
+    """An elementwise function whose derivatives are found once, in however many directions they are then asked for."""
+    kept = jax.custom_jvp(function)
+
+    @functools.cache
+    def partial(i: int) -> Callable[..., Array]:
+        def along(*inputs: Array) -> Array:
+            def moved(x: Array) -> Array:
+                return function(*inputs[:i], x, *inputs[i + 1 :])
+
+            return jax.jvp(moved, (inputs[i],), (jnp.ones_like(inputs[i]),))[1]
+
+        return _elementwise(along)
+
+    @functools.partial(kept.defjvp, symbolic_zeros=True)
+    def _(inputs: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+        moving = [i for i, t in enumerate(tangents) if not isinstance(t, jax.custom_derivatives.SymbolicZero)]
+        # One contraction, which is handed the slopes as they are: a sum of products would find them again each time.
+        slopes = jnp.stack([partial(i)(*inputs) for i in moving])
+        return kept(*inputs), jnp.einsum("i...,i...->...", slopes, jnp.stack([tangents[i] for i in moving]))
+
+    return kept
+
+
+def _hazard(x: Array) -> Array:
+    """The larger of zero and x, rounded by exp(-abs(x)) / 2: its mean over a Laplace distribution around x."""
+    return jnp.where(x > 0.0, x, 0.0) + 0.5 * jnp.exp(jnp.where(x > 0.0, -x, x))
+
+
+@_elementwise
+def _spent(first: Array, last: Array, most: Array) -> Array:
+    """Integral of the hazard over steps.
+
+    Args:
+        first: exponent at the start.
+        last: at the end; along a line in between.
+        most: hazard beyond the threshold by an exponent of one, times the length of the step.
+    """
+
+    def integral(x: Array) -> Array:
+        tail = 0.5 * jnp.exp(jnp.where(x > 0.0, -x, x))
+        return jnp.where(x > 0.0, 0.5 * x**2 + 1.0 - tail, tail)
+
+    rise = last - first
+    is_short = jnp.abs(rise) < 0.01
+    exact = (integral(last) - integral(first)) / jnp.where(is_short, 1.0, rise)
+    simpson = (_hazard(first) + _hazard(last) + 4.0 * _hazard(0.5 * (first + last))) / 6.0
+    return most * jnp.where(is_short, simpson, exact)
+
+
+@_elementwise
+def _mean_survival(first: Array, last: Array, most: Array) -> Array:
+    """Mean survival over steps, that at their start being one; arguments as of `_spent`.
+
+    The hazard is taken as a ramp up to (or down from) the larger of its two ends, as wide as its integral asks: the
+    whole step where the hazard changes little, the part beyond the crossing where it sets in within the step.
+    """
+    spent = _spent(first, last, most)
+    largest = most * _hazard(jnp.maximum(first, last))
+    filled = 2.0 * spent / jnp.maximum(largest, 1e-60)
+    width = jnp.minimum(filled, 1.0)
+    rises = last > first
+    bend = jnp.where(rises, 1.0, -1.0) * (2.0 / jnp.maximum(filled, 1.0) - 1.0)
+    # What is spent at the place v of the ramp is spent * ((1 - bend) v + bend v^2); at `far` it is _GONE, if ever.
+    share = _GONE / jnp.maximum(spent, _GONE)
+    up = jnp.maximum(bend, 0.0)
+    far_up = 2.0 * share / (1.0 - up + jnp.sqrt((1.0 - up) ** 2 + 4.0 * up * share))
+    far = jnp.where(rises, far_up, share / (1.0 - bend * (1.0 - share)))
+    places = [far * point for point in _POINTS]
+    along = sum(w * jnp.exp(-spent * v * (1.0 - bend + bend * v)) for v, w in zip(places, _WEIGHTS, strict=True))
+    return width * far * along + (1.0 - width) * jnp.where(rises, 1.0, jnp.exp(-spent))
