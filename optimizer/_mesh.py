@@ -188,7 +188,8 @@ def runge_kutta(
         mid, end = grown(mid, 0.5), grown(end, 1.0)
         return end, (mid, end)
 
-    _, (middles, ends) = jax.lax.scan(panel, start, (h, parts))
+    # Reverse mode takes a panel again rather than keep all that happens in it: it is the traffic that costs.
+    _, (middles, ends) = jax.lax.scan(jax.checkpoint(panel, prevent_cse=False), start, (h, parts))
     return jax.tree.map(lambda s, e, m: interleave(jnp.concatenate([s[None], e]), m), start, ends, middles)
 
 

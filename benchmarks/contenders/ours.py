@@ -12,7 +12,7 @@ from benchmarks.problems.base import Benchmark
 from optimizer._programs import program
 from optimizer.cohort import build_crowd, load_patients
 from optimizer.cohort.crowd import Crowd, with_system
-from optimizer.cohort.solve import solve
+from optimizer.cohort.solve import descend
 from optimizer.problem import Problem, Task
 from optimizer.scenario import Scenario
 from optimizer.scenario.build import build_system
@@ -20,7 +20,7 @@ from optimizer.scenario.keys import substituted
 from optimizer.search.exact import settle
 
 TOLERANCE = 1e-6
-_solve = program(solve)
+_descend = program(descend)
 
 
 @jax.jit
@@ -60,12 +60,12 @@ class Ours:
     def __init__(self, benchmark: Benchmark):
         self.benchmark, self.problem = benchmark, problem_of(benchmark)
         setting = benchmark.setting
-        self.points = jnp.asarray((setting.start() / setting.most).reshape(1, -1))
+        self.point = jnp.asarray((setting.start() / setting.most).ravel())
         self._doses(self.problem)
 
     def _doses(self, problem: Problem) -> tuple[np.ndarray, int, bool]:
-        found = jax.block_until_ready(_solve(problem.task, self.points, jnp.asarray(TOLERANCE)))
-        doses = settle(problem, np.asarray(problem.task.doses(found.shares)))
+        found = jax.block_until_ready(_descend(problem.task, self.point, jnp.asarray(TOLERANCE)))
+        doses = settle(problem, np.asarray(problem.task.doses(found.x)))
         return doses, int(found.iterations), bool(found.done)
 
     def solve(self, patient: Sequence[float] | None = None) -> Answer:

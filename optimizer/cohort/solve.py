@@ -95,23 +95,28 @@ class Outcomes:
     judged: Judged
 
 
-def solve(task: Task, points: Float[Array, "R n"], tolerance: Array) -> Solved:
-    """Take every starting point of a patient to a stationary point, and keep the best that meets the limits."""
+def descend(task: Task, point: Float[Array, "n"], tolerance: Array) -> State:
+    """Take one starting point of a patient to a stationary point."""
+    return jax.lax.while_loop(
+        lambda s: (s.iterations < MOST_ITERATIONS) & ~(s.done | s.stuck),
+        lambda s: step(task, s, tolerance, SEARCH_TOLERANCE),
+        start(task, point),
+    )
 
-    def advance(x: Array) -> State:
-        return jax.lax.while_loop(
-            lambda s: (s.iterations < MOST_ITERATIONS) & ~(s.done | s.stuck),
-            lambda s: step(task, s, tolerance, SEARCH_TOLERANCE),
-            start(task, x),
-        )
 
-    states = jax.lax.map(advance, points)
+def best_of(task: Task, states: State) -> Solved:
+    """The best end that meets the limits, of states with a leading axis [R]."""
     ends = jax.lax.map(lambda x: judge(task, task.doses(x), jnp.ones(())), states.x)
     out = jnp.where(ends.ok, jnp.maximum(ends.excess - LIMIT_TOLERANCE, 0.0), jnp.inf)
     rank = jnp.where(jnp.isfinite(ends.objective), ends.objective + 1e6 * out, jnp.inf)
     best = jnp.argmin(jnp.where(jnp.isnan(rank), jnp.inf, rank))
     converged = jnp.sum(states.done & (out == 0.0))
     return Solved(states.x[best], converged, states.iterations[best], states.residual[best], states.done[best])
+
+
+def solve(task: Task, points: Float[Array, "R n"], tolerance: Array) -> Solved:
+    """Take every starting point of a patient to a stationary point, and keep the best that meets the limits."""
+    return best_of(task, jax.lax.map(lambda x: descend(task, x, tolerance), points))
 
 
 def judge(task: Task, doses: Float[Array, "K N"], factor: Array) -> Judged:
@@ -139,12 +144,21 @@ def _solve_one(task: Task, system: System, points: Array, tolerance: Array) -> S
     return solve(with_system(task, system), points, tolerance)
 
 
+def _descend_one(task: Task, system: System, point: Array, tolerance: Array) -> State:
+    return descend(with_system(task, system), point, tolerance)
+
+
+def _best_one(task: Task, system: System, states: State) -> Solved:
+    return best_of(with_system(task, system), states)
+
+
 def _judge_one(task: Task, system: System, doses: Array, factor: Array) -> Judged:
     return jax.lax.map(lambda d: judge(with_system(task, system), d, factor), doses)
 
 
-# Everything that is a number is an argument: one compilation for all runs of the same shape.
-_ALONE = program(_solve_one), program(_judge_one)
+# Everything that is a number is an argument: one compilation for all runs of the same shape. Alone, every restart is a
+# call: the same search in a loop over restarts takes up to three times as long (marching models on a CPU).
+_ALONE = program(_descend_one), program(_best_one), program(_judge_one)
 _TOGETHER = (
     jax.jit(jax.vmap(_solve_one, (None, 0, None, None))),
     jax.jit(jax.vmap(_judge_one, (None, 0, 0, None))),
@@ -216,10 +230,13 @@ class Solver:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _one(self, system: System) -> tuple[Any, np.ndarray, Any]:
-        solve_one, judge_one = _ALONE
-        solved = jax.tree.map(np.asarray, solve_one(self.crowd.task, system, self.points, self.tolerance))
+        descend_one, best_one, judge_one = _ALONE
+        task = self.crowd.task
+        ends = [descend_one(task, system, point, self.tolerance) for point in self.points]
+        states = jax.tree.map(lambda *parts: np.stack(parts), *ends)
+        solved = jax.tree.map(np.asarray, best_one(task, system, states))
         doses = self._settled(solved.shares)
-        judged = judge_one(self.crowd.task, system, np.concatenate([doses[None], self.shared]), self.factor)
+        judged = judge_one(task, system, np.concatenate([doses[None], self.shared]), self.factor)
         return solved, doses, jax.tree.map(np.asarray, judged)
 
     def _lockstep(self, systems: System, count: int, size: int) -> Iterator[Any]:

@@ -172,7 +172,7 @@ class Stroma(AbstractMechanism):
     def sharpness(self, decline: Scalar) -> Scalar:
         # The stress response sweeps at s dD/dt where D is within a few 1/s of Dhat, and the EC50 follows it.
         stress = decline * (self.secretion_slope * self.secretion_midpoint + 4.0)
-        return stress * self._steepness() / 1.3
+        return stress * self._steepness() / 1.8
 
     def kinks(self) -> tuple[tuple[int, Scalar], ...]:
         blockers = [(j, role) for j, role in enumerate(self.roles) if isinstance(role, LigandBlocker)]

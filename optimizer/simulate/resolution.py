@@ -14,6 +14,8 @@ from optimizer._programs import program
 from optimizer.models.base import AbstractModel
 from optimizer.pharmacology.base import AbstractPK
 
+# Panels of a layer of steepness one, and how steep the rise of a drug counts.
+_LAYER_PANELS, _TRANSIENT = 7, 2.0
 # Time constants of a drug in the longest interval beyond which it counts as gone for half of it.
 _BRIEF = 24.0
 
@@ -66,11 +68,11 @@ def choose_mesh(
     layer_rate, steepness = rates.layer.tolist()
     transients = [rate for rate in rates.transient.tolist() if rate > fastest]
     crossed = [(rate, 3.0 * max(1.0, 0.5 * sweeps[rate] / rate)) for rate in brief]
-    layers = [(layer_rate, steepness), *crossed, *((rate, 3.0) for rate in transients)]
+    layers = [(layer_rate, steepness), *crossed, *((rate, _TRANSIENT) for rate in transients)]
     layers = [(rate, most) for rate, most in layers if rate * longest > 1.0]
     if not layers:
         return _mesh.Mesh(uniform, 0, layer_rate)
     # One ladder of panels for all layers: as long as the slowest takes, as fine at its foot as the fastest needs.
     slowest, quickest = min(rate for rate, _ in layers), max(rate for rate, _ in layers)
-    finest = 10 * max(most for _, most in layers) * math.sqrt(quickest / slowest)
+    finest = _LAYER_PANELS * max(most for _, most in layers) * math.sqrt(quickest / slowest)
     return _mesh.Mesh(uniform, math.ceil(finest * refinement), slowest)
