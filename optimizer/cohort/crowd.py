@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +20,12 @@ from optimizer.problem import Problem, Task
 from optimizer.scenario import Scenario
 from optimizer.scenario.build import build_system
 from optimizer.scenario.keys import substituted
+from optimizer.search.multistart import cores
 from optimizer.simulate import System
 
-# Plain vmap over more than about this many patients falls out of a CPU's cache.
-_BATCH = 128
+# Patients to a call, at most, and to a step of it: more than this falls out of a CPU's cache.
+_CHUNK = 1024
+BATCH = 32
 _SHAPES = 200
 _MOST_PANELS = 8
 
@@ -80,9 +84,10 @@ def build_crowd(scenario: Scenario, patients: Patients) -> Crowd:
     # The nodes are chosen outside: how many there are cannot depend on traced numbers.
     build = jax.jit(jax.vmap(lambda v: build_system(substituted(plan, places, list(v)), mesh)))
     systems = jax.tree.map(np.asarray, build(jnp.asarray(values)))
+    is_simulated = by_chunk(lambda part: np.asarray(_simulated(problem.task, part)), systems, len(values))
     failed = failed | {
         int(i): f"patient {patients.names[i]}: wanted a tumor that stays finite; got one that does not"
-        for i in np.flatnonzero(healthy & ~np.asarray(_simulated(problem.task, systems)))
+        for i in np.flatnonzero(healthy & ~is_simulated)
     }
     healthy = _without(healthy, failed)
     return Crowd(problem, _typical_where(~healthy, systems, problem.task.system), healthy, failed)
@@ -99,6 +104,39 @@ def _without(healthy: np.ndarray, failed: dict[int, str]) -> np.ndarray:
     return healthy & ~np.isin(np.arange(len(healthy)), list(failed))
 
 
+def by_chunk(
+    function: Callable[[System], Any], systems: System, total: int, tell: Callable[[int], None] = lambda done: None
+) -> Any:
+    """What a function gives for many patients, arrays [P, ...], a chunk of one size at a time.
+
+    Each core takes the next chunk: memory grows by what comes back alone, and a patient's numbers do not depend on who
+    the others are, if the function takes its patients one by one.
+
+    Args:
+        function: from the systems of a chunk to arrays of NumPy; takes them `BATCH` by `BATCH`.
+        systems: of the patients.
+        total: how many there are, P.
+        tell: hears how many are done.
+    """
+
+    # Few sizes, each of whole batches: every new one is compiled.
+    size = min(_CHUNK, BATCH * 2 ** math.ceil(math.log2(max(1.0, total / BATCH))))
+
+    def work(first: int) -> Any:
+        rows = np.minimum(np.arange(first, first + size), total - 1)
+        found = function(jax.tree.map(lambda leaf: leaf[rows], systems))
+        return jax.tree.map(lambda leaf: leaf[: total - first], found)
+
+    # The first call compiles; threads that began together would each do it.
+    found = [work(0)]
+    tell(min(size, total))
+    with ThreadPoolExecutor(max(1, cores())) as pool:
+        for part in pool.map(work, range(size, total, size)):
+            found.append(part)
+            tell(min(size * len(found), total))
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
+
+
 @jax.jit
 def _simulated(task: Task, systems: System) -> Array:
     """Whether a patient gives finite numbers untreated and halfway up to all doses, and there finite slopes [P]."""
@@ -106,11 +144,15 @@ def _simulated(task: Task, systems: System) -> Array:
 
     def one(system: System) -> Array:
         own = with_system(task, system)
-        (value, _), slope = jax.value_and_grad(own.look, has_aux=True)(half, jnp.ones(()))
-        ends = own.simulate(half).trajectory.ok & own.simulate(task.lower).trajectory.ok
-        return jnp.isfinite(value) & jnp.all(jnp.isfinite(slope)) & ends
 
-    return jax.lax.map(one, systems, batch_size=_BATCH)
+        def treated(x: Array) -> tuple[Array, Array]:
+            scene = own.simulate(x)
+            return own.objective.smooth(scene, jnp.ones(())), scene.trajectory.ok
+
+        (value, ok), slope = jax.value_and_grad(treated, has_aux=True)(half)
+        return jnp.isfinite(value) & jnp.all(jnp.isfinite(slope)) & ok & own.simulate(task.lower).trajectory.ok
+
+    return jax.lax.map(one, systems, batch_size=BATCH)
 
 
 def _meshed(task: Task, mesh: _mesh.Mesh) -> Task:

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from optimizer.cohort.crowd import Crowd, with_system
+from optimizer.cohort.crowd import BATCH, Crowd, by_chunk, with_system
 from optimizer.cohort.solve import Judged, judge
 from optimizer.problem import Task
-from optimizer.search.multistart import cores
 from optimizer.simulate import System
-
-# Patients to a call, and to a step of it: more than this falls out of a CPU's cache.
-_CHUNK = 1024
-_BATCH = 64
 
 
 @jax.jit
@@ -26,7 +20,7 @@ def _judged(task: Task, systems: System, doses: Array, factor: Array) -> Judged:
     def one(system: System) -> Judged:
         return jax.vmap(lambda d: judge(with_system(task, system), d, factor))(doses)
 
-    return jax.lax.map(one, systems, batch_size=_BATCH)
+    return jax.lax.map(one, systems, batch_size=BATCH)
 
 
 def evaluate(
@@ -37,8 +31,7 @@ def evaluate(
 ) -> Judged:
     """Objective, terms and time to progression of every patient under every schedule.
 
-    Calls have one shape, whatever the number of patients, and each core takes the next one: memory does not grow with
-    the patients, and a patient's numbers do not depend on who the others are.
+    Memory grows by the answers alone, and a patient's numbers do not depend on who the others are.
 
     Args:
         crowd: P patients.
@@ -65,21 +58,10 @@ def evaluate(
         raise ValueError(f"schedules: wanted the shape [S, {shape[0]}, {shape[1]}]; got {list(schedules.shape)}")
     total, task, doses = len(crowd.healthy), crowd.task, jnp.asarray(schedules)
 
-    def work(first: int) -> Judged:
-        size = min(_CHUNK, total - first)
-        rows = np.minimum(np.arange(first, first + _CHUNK), total - 1)
-        part = jax.tree.map(lambda leaf: leaf[rows], crowd.systems)
-        found = _judged(task, part, doses, jnp.asarray(factor))
-        return jax.tree.map(lambda leaf: np.asarray(leaf)[:size], found)
+    def judged(part: System) -> Judged:
+        return jax.tree.map(np.asarray, _judged(task, part, doses, jnp.asarray(factor)))
 
-    # The first call compiles; threads that began together would each do it.
-    found = [work(0)]
-    tell(min(_CHUNK, total))
-    with ThreadPoolExecutor(max(1, cores())) as pool:
-        for part in pool.map(work, range(_CHUNK, total, _CHUNK)):
-            found.append(part)
-            tell(min(_CHUNK * len(found), total))
-    whole = jax.tree.map(lambda *parts: np.concatenate(parts), *found)
+    whole = by_chunk(judged, crowd.systems, total, tell)
     return jax.tree.map(lambda leaf: _without(leaf, ~crowd.healthy), whole)
 
 

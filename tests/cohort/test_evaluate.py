@@ -23,16 +23,18 @@ def test_a_patient_under_a_schedule_is_that_of_a_run(few, run_few):
 
 
 def test_the_others_do_not_matter(tmp_path, monkeypatch):
-    """More patients than one call holds, ten times the same five: the same bytes each time."""
-    monkeypatch.setattr(sys.modules[evaluate.__module__], "_CHUNK", 16)
+    """Ten times the same five patients, in one call and in two: the same bytes each time."""
     doses = np.array([[[2.0], [0.5], [1.0], [0.0]]])
     well = [row for row in ROWS if row[:3] not in ("cyd", "eve")]
     many = [f"{row[:3]}{i}{row[3:]}" for i in range(10) for row in well]
     scenario = of_table(tmp_path, many)
     heard = []
     crowd = build_crowd(scenario, load_patients(scenario, None, 0))
+    at_once = evaluate(crowd, doses).objective[:, 0]
+    monkeypatch.setattr(sys.modules[build_crowd.__module__], "_CHUNK", 32)
     found = evaluate(crowd, doses, tell=heard.append).objective[:, 0]
-    assert heard == [16, 32, 48, 50]
+    assert heard == [32, 50]
+    assert (found == at_once).all()
     assert (found.reshape(10, 5) == found[:5]).all()
     assert len(set(found)) == 5
 
