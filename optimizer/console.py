@@ -74,7 +74,7 @@ def session() -> Iterator[None]:
     """Turn a user's mistake into sentences on stderr and an exit code."""
     with at_once():
         numerics()
-        importlib.import_module("optimizer.commands")
+        importlib.import_module("optimizer.commands.patient")
     from optimizer._data_faults import DataError
     from optimizer._directory import DirectoryError
     from optimizer.constraints.base import ConstraintError
