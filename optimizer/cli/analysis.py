@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optimizer.cli.options import AllowCode, File, Json, NoPlot
+from optimizer.cli.options import AllowCode, File, Json, NoPlot, Where
 from optimizer.console import session
 
 app = typer.Typer()
@@ -56,12 +56,13 @@ def map_(
     last: Annotated[str, typer.Option(help="days at the end of which mean and peak are taken")] = "30 day",
     show: Annotated[str, typer.Option(help="quantity that is drawn and printed")] = "mean_last",
     out: Annotated[Path | None, typer.Option(help="directory; runs/NAME-map when left out", show_default=False)] = None,
+    device: Where = None,
     json: Json = False,
     no_plot: NoPlot = False,
     allow_code: AllowCode = False,
 ) -> None:
     """Map what repeated doses come to over two numbers of the scenario or the schedule; find the best y for each x."""
-    with session():
+    with session(device):
         from optimizer.commands.analysis import run_map
 
         options: dict[str, Any] = {"x": x, "y": y, "at": at, "regimen": regimen, "last": last}

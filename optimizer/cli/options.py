@@ -15,6 +15,18 @@ NoPlot = Annotated[bool, typer.Option("--no-plot", help="draw no figures")]
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="run Python files that the scenario names")]
 
 
+class Device(StrEnum):
+    """Where a command computes."""
+
+    CPU = "cpu"
+    GPU = "gpu"
+
+
+Where = Annotated[
+    Device | None, typer.Option("--device", help="where to compute; a GPU if there is one", show_default=False)
+]
+
+
 class Risk(StrEnum):
     """How the objectives of many patients are made one."""
 

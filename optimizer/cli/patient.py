@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optimizer.cli.options import AllowCode, File, Json, NoPlot, Out
+from optimizer.cli.options import AllowCode, File, Json, NoPlot, Out, Where
 from optimizer.console import USAGE, say, session, table, tree
 
 app = typer.Typer()
@@ -37,12 +37,13 @@ def optimize(
     out: Out = None,
     restarts: Annotated[int | None, typer.Option(min=1, max=4096, help="starting points; else the file's")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="of the starting points; else the file's")] = None,
+    device: Where = None,
     json: Json = False,
     no_plot: NoPlot = False,
     allow_code: AllowCode = False,
 ) -> None:
     """Search the best schedule, audit it, compare it, and write the run directory."""
-    with session():
+    with session(device):
         from optimizer.commands.patient import run_optimize
 
         raise typer.Exit(run_optimize(file, out, restarts, seed, json, not no_plot, allow_code))

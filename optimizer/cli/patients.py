@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optimizer.cli.options import AllowCode, File, Json, NoPlot, Out, Risk
+from optimizer.cli.options import AllowCode, File, Json, NoPlot, Out, Risk, Where
 from optimizer.console import session
 
 app = typer.Typer()
@@ -26,12 +26,13 @@ def cohort(
     chunk: Annotated[int, typer.Option(min=1, help="patients to a file; a run goes on after the last whole one")] = 128,
     seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="of the patients; else the file's")] = None,
     out: Out = None,
+    device: Where = None,
     json: Json = False,
     no_plot: NoPlot = False,
     allow_code: AllowCode = False,
 ) -> None:
     """Search the best schedule of each virtual patient, and the best single schedule for all."""
-    with session():
+    with session(device):
         from optimizer.cohort.risk import Risk as Measure
         from optimizer.commands.cohort import run_cohort
 
@@ -55,12 +56,13 @@ def train(
         int | None, typer.Option(min=0, max=2**32 - 1, help="of patients and weights; else the file's")
     ] = None,
     out: Out = None,
+    device: Where = None,
     json: Json = False,
     no_plot: NoPlot = False,
     allow_code: AllowCode = False,
 ) -> None:
     """Train a small network that doses by what is measured; judge it on patients it has not seen, beside rules."""
-    with session():
+    with session(device):
         from optimizer.cohort.risk import Risk as Measure
         from optimizer.commands.train import run_train
 
@@ -94,12 +96,13 @@ def replan(
     restarts: Annotated[int | None, typer.Option(min=1, max=4096, help="starting points; else the file's")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="of the particles; else the file's")] = None,
     out: Out = None,
+    device: Where = None,
     json: Json = False,
     no_plot: NoPlot = False,
     allow_code: AllowCode = False,
 ) -> None:
     """Update what is believed of a patient by what was measured, and plan what is left."""
-    with session():
+    with session(device):
         from optimizer.cohort.risk import Risk as Measure
         from optimizer.commands.replan import run_replan
 
@@ -142,12 +145,13 @@ def trial(
         int | None, typer.Option(min=0, max=2**32 - 1, help="of patients and noise; else the file's")
     ] = None,
     out: Out = None,
+    device: Where = None,
     json: Json = False,
     no_plot: NoPlot = False,
     allow_code: AllowCode = False,
 ) -> None:
     """Try policies in closed loop on virtual patients whose numbers nobody knows; all of them see the same noise."""
-    with session():
+    with session(device):
         from optimizer.cohort.risk import Risk as Measure
         from optimizer.commands.trial import run_trial_command
 
