@@ -53,6 +53,17 @@ def numerics() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
+def _placed(device: str | None) -> None:
+    """Compute where the user wants it, which has to be said before the first array is made."""
+    import jax
+
+    if device == "cpu":
+        jax.config.update("jax_platforms", "cpu")
+    if device == "gpu" and jax.default_backend() != "gpu":
+        say(f"--device: wanted a GPU; got a machine on which JAX finds {jax.default_backend()} alone (adose[cuda]?)")
+        raise typer.Exit(USAGE)
+
+
 def _mend(folder: Path) -> None:
     """Drop compiled programs without a time of use, which a killed run leaves: nothing would be kept after them."""
     try:
@@ -70,11 +81,12 @@ def say(text: str = "") -> None:
 
 
 @contextmanager
-def session() -> Iterator[None]:
-    """Turn a user's mistake into sentences on stderr and an exit code."""
+def session(device: str | None = None) -> Iterator[None]:
+    """Turn a user's mistake into sentences on stderr and an exit code; compute on "cpu", "gpu" or what there is."""
     with at_once():
         numerics()
-        importlib.import_module("optimizer.commands")
+        _placed(device)
+        importlib.import_module("optimizer.commands.patient")
     from optimizer._data_faults import DataError
     from optimizer._directory import DirectoryError
     from optimizer.constraints.base import ConstraintError

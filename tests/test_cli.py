@@ -66,10 +66,11 @@ def adose(*arguments: str):
 
 
 def test_optimize_writes_a_run_and_prints_one_document(folder):
-    result = adose("optimize", "small.toml", "--json", "--out", "here/run")
+    result = adose("optimize", "small.toml", "--json", "--out", "here/run", "--device", "cpu")
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
     assert document["status"] == "solved"
+    assert document["device"]["platform"] == "cpu"
     assert result.stdout == (folder / "here/run/report.json").read_text()
     assert sorted(p.name for p in (folder / "here/run").iterdir()) == [
         "overview.png",
@@ -202,6 +203,16 @@ def test_a_mistake_in_the_file_is_a_sentence(folder, change, message):
         result = adose(command, "small.toml")
         assert result.exit_code == 3
         assert message in result.stderr
+    assert not (folder / "runs").exists()
+
+
+def test_a_device_that_is_not_there(folder, monkeypatch):
+    monkeypatch.setattr("jax.default_backend", lambda: "cpu")
+    for command in ("optimize", "cohort"):
+        result = adose(command, "small.toml", "--device", "gpu")
+        assert result.exit_code == 2
+        assert "--device: wanted a GPU; got a machine on which JAX finds cpu alone" in result.stderr
+    assert adose("optimize", "small.toml", "--device", "tpu").exit_code == 2
     assert not (folder / "runs").exists()
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import numpy as np
 
+from optimizer.adaptive.belief import Belief, effective
 from optimizer.adaptive.outlook import MISFIT, QUANTILES, Outlook
-from optimizer.adaptive.replan import Replanned, Visit, parameters, particles_left
+from optimizer.adaptive.replan import Replanned, Visit
 from optimizer.observations import BELOW, MEASURED
 from optimizer.search.optimize import LIMIT_TOLERANCE
 
@@ -74,11 +76,11 @@ def _budgets(found: Replanned) -> list[dict[str, Any]]:
 
 
 def _belief(found: Replanned) -> dict[str, Any]:
-    before, now = parameters(found, found.before), parameters(found, found.belief)
+    before, now = _parameters(found, found.before), _parameters(found, found.belief)
     numbers = {key: {**now[key], "before": {k: before[key][k] for k in ("median", "interval_90")}} for key in now}
     return {
         "particles": found.settings.particles,
-        "effective_particles": particles_left(found.belief),
+        "effective_particles": _particles_left(found.belief),
         "numbers": numbers,
     }
 
@@ -186,3 +188,22 @@ def _staying(found: Replanned) -> dict[str, Any]:
         "median_progression_day": {"plan": plan.median_progression(), "course": course.median_progression()},
         "limits_met": course.violation <= LIMIT_TOLERANCE,
     }
+
+
+def _particles_left(belief: Belief) -> float:
+    """Effective number of particles."""
+    return float(effective(belief))
+
+
+def _parameters(replanned: Replanned, belief: Belief) -> dict[str, Any]:
+    """Weighted mean and quantiles of each number that is not known, by its key, in internal units."""
+    prior = replanned.inference.prior
+    numbers = np.asarray(jax.vmap(prior.numbers)(belief.z))
+    weights = np.exp(np.asarray(belief.log_weights))
+    weights, out = weights / weights.sum(), {}
+    for place, column in zip(prior.places, numbers.T, strict=True):
+        order = np.argsort(column)
+        reached = np.cumsum(weights[order]) - 0.5 * weights[order]
+        low, middle, high = np.interp((0.05, 0.5, 0.95), reached, column[order])
+        out[place.key] = {"unit": place.unit, "median": middle, "interval_90": [low, high]}
+    return out

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -14,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from optimizer.adaptive.belief import Belief, Inference, effective
+from optimizer.adaptive.belief import Belief, Inference
 from optimizer.adaptive.measurements import Measurements, none_measured, read_measurements
 from optimizer.adaptive.outlook import Fit, Outlook, fit, foreseen, outlook
+from optimizer.adaptive.plan_search import Found, PlanSearch
 from optimizer.adaptive.planner import Effort, Plan, Planner
 from optimizer.adaptive.prior import load_prior
 from optimizer.event_tables import read_events
@@ -26,16 +25,13 @@ from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.search.audit import Audit, audit
-from optimizer.search.exact import NoLevels, round_to_levels, satisfies, settle
-from optimizer.search.multistart import Progress, cores
+from optimizer.search.exact import satisfies
+from optimizer.search.multistart import Progress
 from optimizer.search.optimize import LIMIT_TOLERANCE, difference
-from optimizer.search.starts import starts
 from optimizer.status import Status
 
 # Visits after which the plan is made anew, to say what each of them changed.
 MOST_VISITS = 12
-# Plans that differ by less than this share of the largest doses are one optimum.
-_SAME = 0.02
 # Temperature at which a search near an earlier plan begins.
 _COOL = 0.05
 _NEAR = 1e-9
@@ -153,7 +149,7 @@ def replan(
     inference = Inference(scenario, prior, channels, settings.particles)
     so_far = np.where(np.arange(len(listed))[:, None] < index, listed, 0.0)
     planner = Planner(inference, replace(settings.effort, restarts=1), max(len(seen.days), 1))
-    search = _Search(planner, so_far, index, settings.effort.restarts, tell)
+    search = PlanSearch(planner, so_far, index, settings.effort.restarts, tell)
     before = inference.begin(settings.seed)
     uninformed = search.best(before, [])
     belief, visits = _taught(inference, search, before, uninformed, seen, settings.seed, tell)
@@ -218,101 +214,14 @@ def _listed(scenario: Scenario, given: Path | None, index: int) -> tuple[np.ndar
     return doses, bool(np.any(doses[index:] > 0.0))
 
 
-# --- the search for what is left --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Found:
-    """The best plan of several restarts."""
-
-    plan: Plan
-    doses: np.ndarray
-    restarts: int
-    converged: int
-    optima: int
-
-
-class _Search:
-    """Plans from one day on, whatever is believed: one compiled program, restarts on all cores."""
-
-    def __init__(
-        self, planner: Planner, given: np.ndarray, index: int, restarts: int, tell: Callable[[Progress], None]
-    ):
-        self.planner, self.given, self.index, self.tell = planner, given, index, tell
-        whole = planner.inference.problem
-        self.problem = _remaining(whole, given, index)
-        points = starts(whole.task, restarts, planner.inference.scenario.seed)
-        self.points = [np.asarray(whole.task.doses(x)) for x in points]
-        self._is_warm = False
-
-    def near(self, belief: Belief, start: np.ndarray, warmest: float = 1.0) -> Plan:
-        """The optimum that a search from one schedule reaches; one that begins cool stays near it."""
-        past, index = jnp.asarray(self.given), jnp.asarray(self.index)
-        found = self.planner.plan(belief, past, index, jnp.asarray(start), jnp.asarray(warmest))
-        return jax.tree.map(np.asarray, found)
-
-    def best(self, belief: Belief, hints: list[np.ndarray]) -> _Found:
-        """The best of all starting points, earlier plans among them."""
-        points = [*hints, *self.points]
-        self.tell(Progress("plan", 0, len(points), None))
-        plans = [] if self._is_warm else [self.near(belief, points[0])]
-        self._is_warm = True
-        with ThreadPoolExecutor(max(1, cores())) as pool:
-            for plan in pool.map(lambda x: self.near(belief, x), points[len(plans) :]):
-                plans.append(plan)
-                self.tell(Progress("plan", len(plans), len(points), min(float(p.objective) for p in plans)))
-        ranks = [float(p.objective) + 1e6 * max(float(p.violation) - LIMIT_TOLERANCE, 0.0) for p in plans]
-        order = np.argsort(np.where(np.isfinite(ranks), ranks, np.inf), kind="stable")
-        scale = np.asarray(self.problem.task.scale)
-        good = [plans[i] for i in order if plans[i].converged]
-        kept: list[np.ndarray] = []
-        for plan in good:
-            if all(np.max(np.abs(plan.doses - other) / scale) > _SAME for other in kept):
-                kept.append(plan.doses)
-        best = plans[int(order[0])]
-        return _Found(best, np.asarray(best.doses), len(plans), len(good), len(kept))
-
-    def settled(self, doses: np.ndarray) -> np.ndarray:
-        """Doses that satisfy every limit on doses exactly."""
-        # What was given may leave no room at all: then the least doses are where to go.
-        return settle(self.problem, doses, np.asarray(self.problem.task.lower))
-
-    def rounded(self, belief: Belief, doses: np.ndarray, seed: int) -> tuple[np.ndarray, str]:
-        """Exact doses, in the levels that are allowed; and why there are none."""
-        exact = self.settled(doses)
-        if not self.problem.levels:
-            return exact, ""
-        try:
-            return round_to_levels(self.problem, exact, lambda batch: self._worth(belief, batch), seed), ""
-        except NoLevels as error:
-            return exact, str(error)
-
-    def _worth(self, belief: Belief, batch: np.ndarray) -> np.ndarray:
-        """Objective of schedules [B, K, N] over the belief."""
-        given, index = jnp.asarray(self.given), jnp.asarray(self.index)
-        return np.array([float(self.planner.worth(belief, given, index, jnp.asarray(doses))) for doses in batch])
-
-
-def _remaining(problem: Problem, given: np.ndarray, index: int) -> Problem:
-    """The problem with the doses that were given fixed; its limits count them."""
-    shares = jnp.asarray((given / np.asarray(problem.task.scale)).ravel())
-    done = jnp.asarray(np.repeat(np.arange(len(given)) < index, given.shape[1]))
-    task = eqx.tree_at(
-        lambda t: (t.lower, t.upper),
-        problem.task,
-        (jnp.where(done, shares, problem.task.lower), jnp.where(done, shares, problem.task.upper)),
-    )
-    return Problem(task, problem.rows, problem.levels)
-
-
 # --- what was learned -------------------------------------------------------------------------------------------------
 
 
 def _taught(
     inference: Inference,
-    search: _Search,
+    search: PlanSearch,
     belief: Belief,
-    uninformed: _Found,
+    uninformed: Found,
     seen: Measurements,
     seed: int,
     tell: Callable[[Progress], None],
@@ -347,7 +256,7 @@ def _audited(inference: Inference, problem: Problem, belief: Belief, doses: np.n
 
 
 def _verdict(
-    search: _Search, found: _Found, doses: np.ndarray, ahead: Outlook, checked: Audit, no_levels: str, effort: Effort
+    search: PlanSearch, found: Found, doses: np.ndarray, ahead: Outlook, checked: Audit, no_levels: str, effort: Effort
 ) -> tuple[Status, str]:
     """Status, and the sentence that says what decided it."""
     if not checked.report.finite:
@@ -368,22 +277,3 @@ def _verdict(
         return Status.NOT_CONVERGED, f"{wanted}; got {float(found.plan.residual):.1e}"
     ways = f"{found.optima} distinct optim{'um' if found.optima == 1 else 'a'}"
     return Status.SOLVED, f"{found.converged} of {found.restarts} restarts converged, to {ways}"
-
-
-def particles_left(belief: Belief) -> float:
-    """Effective number of particles."""
-    return float(effective(belief))
-
-
-def parameters(replanned: Replanned, belief: Belief) -> dict[str, Any]:
-    """Weighted mean and quantiles of each number that is not known, by its key, in internal units."""
-    prior = replanned.inference.prior
-    numbers = np.asarray(jax.vmap(prior.numbers)(belief.z))
-    weights = np.exp(np.asarray(belief.log_weights))
-    weights, out = weights / weights.sum(), {}
-    for place, column in zip(prior.places, numbers.T, strict=True):
-        order = np.argsort(column)
-        reached = np.cumsum(weights[order]) - 0.5 * weights[order]
-        low, middle, high = np.interp((0.05, 0.5, 0.95), reached, column[order])
-        out[place.key] = {"unit": place.unit, "median": middle, "interval_90": [low, high]}
-    return out

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 
 from optimizer._programs import program
 from optimizer.cohort.crowd import Crowd, with_system
+from optimizer.cohort.devices import over_devices, shared_out
 from optimizer.objectives.base import Scene
 from optimizer.objectives.progression import time_above
 from optimizer.problem import Task
@@ -159,10 +160,11 @@ def _judge_one(task: Task, system: System, doses: Array, factor: Array) -> Judge
 # Everything that is a number is an argument: one compilation for all runs of the same shape. Alone, every restart is a
 # call: the same search in a loop over restarts takes up to three times as long (marching models on a CPU).
 _ALONE = program(_descend_one), program(_best_one), program(_judge_one)
-_TOGETHER = (
-    jax.jit(jax.vmap(_solve_one, (None, 0, None, None))),
-    jax.jit(jax.vmap(_judge_one, (None, 0, 0, None))),
-)
+
+
+@cache
+def _together() -> tuple[Callable[..., Solved], Callable[..., Judged]]:
+    return over_devices(_solve_one, (None, 0, None, None)), over_devices(_judge_one, (None, 0, 0, None))
 
 
 class Solver:
@@ -241,7 +243,8 @@ class Solver:
 
     def _lockstep(self, systems: System, count: int, size: int) -> Iterator[Any]:
         """All together; chunks have one size, or every new one would be compiled."""
-        solve_all, judge_all = _TOGETHER
+        solve_all, judge_all = _together()
+        size = shared_out(size)
         padded = jax.tree.map(lambda leaf: np.concatenate([leaf, np.repeat(leaf[:1], size - count, axis=0)]), systems)
         solved = jax.tree.map(np.asarray, solve_all(self.crowd.task, padded, self.points, self.tolerance))
         doses = np.stack([self._settled(shares) for shares in solved.shares])

@@ -16,12 +16,12 @@ from optimizer.adaptive.trial_summary import counted, curve, summary
 from optimizer.adaptive.visits import Changes, plan_visits
 from optimizer.cohort.crowd import with_system
 from optimizer.cohort.solve import judge
+from optimizer.commands.trial import write
 from optimizer.models.growth import Gompertz
 from optimizer.outcome import outcome
 from optimizer.policies.schedule import Schedule
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.simulate import rollout
-from optimizer.trial_commands import write
 
 from .hidden import POLICIES, ROWS, SICK, cheap, files, of_table, shared, tables
 

@@ -1,7 +1,11 @@
 """Schedules of a cohort: each patient's own, the one for all, in chunks that do not matter and that resume."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -226,3 +230,42 @@ def test_together_is_one_by_one(few, run_few, crowd):
     theirs = cohort.table["personalised.objective"]
     assert found.judged.objective[used, 0] == pytest.approx(theirs[used], abs=1e-8)
     assert [str(status) for status in found.status] == list(cohort.table["status"])
+
+
+TWO_DEVICES = """
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+jax.config.update("jax_enable_x64", True)
+assert jax.device_count() == 2
+from optimizer.cohort.crowd import build_crowd
+from optimizer.cohort.patients import load_patients
+from optimizer.cohort.solve import Solver
+from tests.cohort.conftest import ROWS, of_table
+
+folder = Path(sys.argv[1])
+scenario = of_table(folder, ROWS)
+given = np.load(folder / "given.npz")
+crowd = build_crowd(scenario, load_patients(scenario, None, 0))
+factor = scenario.progression_factor
+solver = Solver(crowd, given["points"], scenario.tolerance, given["doses"], factor, together=True)
+np.save(folder / "objective.npy", solver.chunk(0, 7).judged.objective)
+"""
+
+
+def test_several_devices_share_the_patients(run_few, tmp_path):
+    """An odd number of patients over two devices: the same optima."""
+    cohort, _ = run_few
+    np.savez(tmp_path / "given.npz", points=cohort.shared.points, doses=cohort.shared.doses)
+    root = Path(__file__).parents[2]
+    two = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2", "PYTHONPATH": str(root)}
+    command = [sys.executable, "-c", TWO_DEVICES, str(tmp_path)]
+    done = subprocess.run(command, cwd=root, env=two, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    used = counted(cohort)
+    found = np.load(tmp_path / "objective.npy")
+    assert found[used, 0] == pytest.approx(cohort.table["personalised.objective"][used], abs=1e-8)
+    assert found[used, 1] == pytest.approx(cohort.table["population.objective"][used], abs=1e-8)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from optimizer import train_commands
 from optimizer.cli import app
 from optimizer.cohort import Risk
+from optimizer.commands import train as train_commands
 from optimizer.learn import body, decide, document_of, learn
 from optimizer.learn import run as run_room
 from optimizer.learn.closed_loop import Measured, came_to, watched

@@ -1,4 +1,4 @@
-"""What the commands do once their options are read: from files to files, with an exit code."""
+"""What the commands for one patient do once their options are read."""
 
 from __future__ import annotations
 
@@ -12,21 +12,19 @@ import typer
 from optimizer._directory import check_place, whole
 from optimizer.comparison import Entry, compare
 from optimizer.console import USAGE, number, progress, regimen_table, say, table
-from optimizer.event_tables import read_events, write_events
-from optimizer.events import compress, from_grid, to_grid
+from optimizer.event_tables import read_events
+from optimizer.events import to_grid
 from optimizer.outcome import outcome
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Regimen, Report
 from optimizer.report import (
     MARKER,
-    cohort_document,
     compared_document,
     run_document,
     simulated_document,
     simulated_status,
     to_text,
     total_units,
-    versions,
     write_run,
 )
 from optimizer.scenario import Scenario
@@ -40,8 +38,6 @@ from optimizer.status import DISCLAIMER, Status
 
 # Outcomes without a schedule that could be handed on.
 _NOTHING_TO_WRITE = (Status.INFEASIBLE, Status.SIMULATION_FAILED)
-# Patients who are named one by one on stderr.
-_MOST_FAULTS = 10
 
 
 def run_optimize(
@@ -184,97 +180,3 @@ def catalog() -> dict[str, dict[str, str]]:
             found[entry.word] = {kind: first_line(cls) for kind, cls in classes(family).items()}
     found["unit"] = {unit.name: ", ".join((unit.meaning, *unit.aliases)) for unit in UNITS}
     return found
-
-
-def run_calibrate(
-    file: Path, kind: str, out: Path, method: str, options: dict[str, Any], json: bool, plot: bool
-) -> int:
-    """Fit, write and print."""
-    from optimizer.calibrate import calibrate
-    from optimizer.consequence import best_schedule
-
-    draw = None
-    if plot:
-        from optimizer.plots.calibration import save_figures as draw
-    report = calibrate(file, kind, out, method, **options, schedule_consequence=best_schedule, draw=draw)
-    document = report.to_json()
-    if json:
-        typer.echo(to_text(document), nl=False)
-    else:
-        rows = []
-        for name, entry in document["parameters"].items():
-            low, high = entry["interval"]
-            rows.append([name, number(entry["value"]), _end(low), _end(high), entry["unit"]])
-        table(f"{file.name}: {kind}", ["parameter", "value", "from", "to", "unit"], rows)
-        for warning in document["warnings"]:
-            typer.echo(f"warning: {warning}")
-    say(f"Written to {out}. {DISCLAIMER}")
-    return 0
-
-
-def _end(value: float | None) -> str:
-    return "no bound" if value is None else number(value)
-
-
-def run_cohort(file: Path, out: Path | None, options: dict[str, Any], json: bool, plot: bool, allow_code: bool) -> int:
-    """Find the schedules of all patients, write and print."""
-    from optimizer._directory import write_whole
-    from optimizer.cohort.files import table_bytes
-    from optimizer.cohort.run import Settings, run_chunks
-    from optimizer.cohort.summary import summary
-
-    scenario = Scenario.load(file, allow_code)
-    place = Path("runs") / f"{scenario.name}-cohort" if out is None else out
-    seed = scenario.seed if options["seed"] is None else options["seed"]
-    settings = Settings(**{**options, "seed": seed})
-    try:
-        with progress() as tell:
-            cohort = run_chunks(scenario, settings, place, versions(), tell)
-    except KeyboardInterrupt:
-        say(f"Interrupted: what is finished is kept in {place}; the same command goes on from there.")
-        return Status.INTERRUPTED.exit_code
-    body = cohort_document(scenario, summary(cohort), seed)
-    write_whole(place / "patients.parquet", table_bytes(cohort.table))
-    _write_shared_schedules(cohort, place)
-    if plot:
-        from optimizer.plots import cohort_figures, save
-
-        for name, figure in cohort_figures(cohort).items():
-            save(figure, place / f"{name}.png")
-    write_whole(place / MARKER, to_text(body).encode())
-    if json:
-        typer.echo(to_text(body), nl=False)
-    else:
-        _print_cohort(body, scenario.title)
-    for fault in body["faults"][:_MOST_FAULTS]:
-        say(fault)
-    say(f"Written to {place}. {DISCLAIMER}")
-    return 0 if body["status"] == "solved" else Status(body["status"]).exit_code
-
-
-def _write_shared_schedules(cohort: Any, place: Path) -> None:
-    """The population's and the typical patient's schedule as event tables."""
-    from optimizer.cohort.run import SCHEDULES
-
-    system, edges = cohort.crowd.task.system, np.asarray(cohort.crowd.task.grid.edges)
-    routes = dict(zip(system.drugs, system.routes, strict=True))
-    for name, doses in zip(SCHEDULES[1:], cohort.shared.doses, strict=True):
-        write_events(place / f"{name}.csv", compress(from_grid(edges, doses, system.drugs, routes)), system.drugs)
-
-
-def _print_cohort(body: dict[str, Any], title: str) -> None:
-    states = [[name, str(count)] for name, count in body["by_status"].items()]
-    table(f"{title}: {body['patients']} patients", ["status", "patients"], states)
-    header = ["schedule", "mean", "sd", f"cvar {body['alpha']:g}", "worst", "progression,\nmedian [day]", "without"]
-    rows = []
-    for name, found in body["schedules"].items():
-        risk, objective = found["risk"], found["objective"]
-        numbers = [objective["mean"], objective["sd"], risk["cvar"], risk["worst"], found["median_progression_day"]]
-        rows.append([name, *map(number, numbers), number(found["without_progression"])])
-    table("Objective", header, rows)
-    values = [
-        [f"over the {name} schedule", number(found["mean"]), *map(number, found["quantiles"].values())]
-        for name, found in body["value_of_personalising"].items()
-    ]
-    quantiles = [f"{float(q):.0%}" for q in next(iter(body["value_of_personalising"].values()))["quantiles"]]
-    table("Value of personalising", ["objective lowered", "mean", *quantiles], values)

@@ -1,0 +1,35 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+File = Annotated[Path, typer.Argument(help="scenario file (TOML)", metavar="FILE", show_default=False)]
+Out = Annotated[Path | None, typer.Option(help="run directory; runs/NAME when left out", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="print one JSON document on stdout, and nothing else there")]
+NoPlot = Annotated[bool, typer.Option("--no-plot", help="draw no figures")]
+AllowCode = Annotated[bool, typer.Option("--allow-code", help="run Python files that the scenario names")]
+
+
+class Device(StrEnum):
+    """Where a command computes."""
+
+    CPU = "cpu"
+    GPU = "gpu"
+
+
+Where = Annotated[
+    Device | None, typer.Option("--device", help="where to compute; a GPU if there is one", show_default=False)
+]
+
+
+class Risk(StrEnum):
+    """How the objectives of many patients are made one."""
+
+    MEAN = "mean"
+    CVAR = "cvar"
+    WORST = "worst"
