@@ -15,7 +15,7 @@ from optimizer.models.base import AbstractModel
 from optimizer.pharmacology.base import AbstractPK
 
 # Panels of a layer of steepness one, and how steep the rise of a drug counts.
-_LAYER_PANELS, _TRANSIENT = 7, 2.0
+_LAYER_PANELS, _TRANSIENT = 8, 2.0
 # Time constants of a drug in the longest interval beyond which it counts as gone for half of it.
 _BRIEF = 24.0
 
