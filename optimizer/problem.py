@@ -220,7 +220,7 @@ class Problem:
                 f"dose limits: wanted at most {_MOST_COEFFICIENTS:.0e} limits times doses (fewer decision intervals); "
                 f"got {len(frame.rows)} limits on {frame.lower.size} doses"
             )
-        _check_dose_limits(frame)
+        frame.check()
         most = frame.upper.max(axis=0)
         scale = np.where(most > 0, most, 1.0)
         matrix = np.array([row.coefficients * scale for row in frame.rows]).reshape(len(frame.rows), lower.size)
@@ -310,38 +310,3 @@ class Problem:
             if known is None or value - row.limit > known.value - known.limit:
                 by_key[row.key] = Check(row.key, value, row.limit, excess)
         return [*checks, *by_key.values()]
-
-
-def _check_dose_limits(frame: DoseFrame) -> None:
-    """Refuse limits that no doses satisfy, naming them (a linear program over the doses)."""
-    from scipy.optimize import linprog
-
-    crossed = np.argwhere(frame.lower > frame.upper)
-    if crossed.size:
-        k, j = crossed[0]
-        raise ConstraintError(
-            f"dose bounds of {frame.drugs[j]} from day {frame.edges[k]:g}: the smallest dose {frame.lower[k, j]:g} "
-            f"exceeds the largest dose {frame.upper[k, j]:g}"
-        )
-    if not frame.rows:
-        return
-    matrix = np.array([row.coefficients.ravel() for row in frame.rows])
-    limits = np.array([row.limit for row in frame.rows])
-    bounds = np.stack([frame.lower.ravel(), frame.upper.ravel()], -1)
-    size = matrix.shape[1]
-    # Minimize the largest relative relaxation: zero when the limits agree.
-    relax = np.maximum(np.abs(limits), 1.0)[:, None]
-    answer = linprog(
-        np.r_[np.zeros(size), 1.0],
-        A_ub=np.hstack([matrix, -relax]),
-        b_ub=limits,
-        bounds=[*bounds, (0.0, None)],
-    )
-    if answer.x[-1] > 1e-12:
-        worst = int(np.argmax(matrix @ answer.x[:-1] - limits))
-        row = frame.rows[worst]
-        least = linprog(matrix[worst], bounds=bounds).fun
-        raise ConstraintError(
-            f"{row.name}: no schedule satisfies the dose limits together; this one allows {row.limit:g} while the "
-            f"other limits ask for at least {max(least, float(matrix[worst] @ answer.x[:-1])):g}"
-        )

@@ -81,6 +81,44 @@ class DoseFrame:
         lengths = np.diff(self.edges)
         return lengths if self.routes[self.column(drug)] == "infusion" else np.ones_like(lengths)
 
+    def check(self) -> None:
+        """Refuse limits that no doses satisfy, naming them (a linear program over the doses).
+
+        Raises:
+            ConstraintError: which limit.
+        """
+        from scipy.optimize import linprog
+
+        crossed = np.argwhere(self.lower > self.upper)
+        if crossed.size:
+            k, j = crossed[0]
+            raise ConstraintError(
+                f"dose bounds of {self.drugs[j]} from day {self.edges[k]:g}: the smallest dose {self.lower[k, j]:g} "
+                f"exceeds the largest dose {self.upper[k, j]:g}"
+            )
+        if not self.rows:
+            return
+        matrix = np.array([row.coefficients.ravel() for row in self.rows])
+        limits = np.array([row.limit for row in self.rows])
+        bounds = np.stack([self.lower.ravel(), self.upper.ravel()], -1)
+        size = matrix.shape[1]
+        # Minimize the largest relative relaxation: zero when the limits agree.
+        relax = np.maximum(np.abs(limits), 1.0)[:, None]
+        answer = linprog(
+            np.r_[np.zeros(size), 1.0],
+            A_ub=np.hstack([matrix, -relax]),
+            b_ub=limits,
+            bounds=[*bounds, (0.0, None)],
+        )
+        if answer.x[-1] > 1e-12:
+            worst = int(np.argmax(matrix @ answer.x[:-1] - limits))
+            row = self.rows[worst]
+            least = linprog(matrix[worst], bounds=bounds).fun
+            raise ConstraintError(
+                f"{row.name}: no schedule satisfies the dose limits together; this one allows {row.limit:g} while the "
+                f"other limits ask for at least {max(least, float(matrix[worst] @ answer.x[:-1])):g}"
+            )
+
 
 class AbstractDoseLimit(eqx.Module):
     """A limit on doses alone: linear, so that the search stays inside it and the schedule satisfies it exactly."""

@@ -101,7 +101,12 @@ def _elementwise(function: Callable[..., Array]) -> Callable[..., Array]:
 
 def _hazard(x: Array) -> Array:
     """The larger of zero and x, rounded by exp(-abs(x)) / 2: its mean over a Laplace distribution around x."""
-    return jnp.where(x > 0.0, x, 0.0) + 0.5 * jnp.exp(jnp.where(x > 0.0, -x, x))
+    return jnp.where(x > 0.0, x, 0.0) + _tail(x)
+
+
+def _tail(x: Array) -> Array:
+    """exp(-abs(x)) / 2, with the slopes of its left side at zero, as the other choices by x > 0 have."""
+    return 0.5 * jnp.exp(jnp.where(x > 0.0, -x, x))
 
 
 @_elementwise
@@ -115,8 +120,7 @@ def _spent(first: Array, last: Array, most: Array) -> Array:
     """
 
     def integral(x: Array) -> Array:
-        tail = 0.5 * jnp.exp(jnp.where(x > 0.0, -x, x))
-        return jnp.where(x > 0.0, 0.5 * x**2 + 1.0 - tail, tail)
+        return jnp.where(x > 0.0, 0.5 * x**2 + 1.0 - _tail(x), _tail(x))
 
     rise = last - first
     is_short = jnp.abs(rise) < 0.01
