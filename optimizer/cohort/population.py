@@ -123,8 +123,8 @@ def derive(population: Population, state: State) -> tuple[Scalar, Any, Array, Ar
         def finish(value: Scalar, excess: tuple[Times, ...]) -> Scalar:
             return weight * value + jnp.where(counted, penalized(jnp.zeros(()), excess, price, penalty), 0.0)
 
-        shares = population.shares(x)
-        value, excess, slope, hessian = stages.derivatives(task, shares, temperature, finish, population.ahead)
+        _, _, path = stages.look(task, population.shares(x), temperature)
+        value, excess, slope, hessian = stages.derivatives(task, path, temperature, finish, population.ahead)
         own = jnp.zeros_like(x)
         if population.risk is not Risk.MEAN:
             own = jax.grad(lambda z: task.look(population.shares(z), temperature)[0])(x)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from optimizer._axes import Flag, Index, Scalar, Times
 from optimizer.search.landscape import Landscape
-from optimizer.search.merit import derivatives, merit
+from optimizer.search.merit import derivatives, look, merit
 
 L = TypeVar("L", bound=Landscape)
 
@@ -24,6 +24,8 @@ _HALVINGS = 12
 _ARMIJO = 1e-4
 # Room, as a share of the largest dose, above which a limit is not active (as in kkt.py).
 _ACTIVE = 1e-5
+# Pivots of a Cholesky factor above which the matrix is taken to be positive definite.
+_LEAST_PIVOT = 3e-5
 
 
 class State(NamedTuple):
@@ -31,6 +33,7 @@ class State(NamedTuple):
 
     Attributes:
         x: doses as shares [n].
+        path: where the intervals begin at these doses; nothing but in a single patient.
         low: multipliers of the lower bounds [n].
         high: multipliers of the upper bounds [n].
         row: multipliers of the linear limits [rows].
@@ -49,6 +52,7 @@ class State(NamedTuple):
     """
 
     x: Float[Array, "n"]
+    path: Any
     low: Float[Array, "n"]
     high: Float[Array, "n"]
     row: Float[Array, "rows"]
@@ -86,11 +90,12 @@ def gaps(task: Landscape, x: Float[Array, "n"], free: Bool[Array, "n"]) -> Gaps:
 def start(task: Landscape, x: Float[Array, "n"]) -> State:
     """State of a restart at a strictly feasible point."""
     free = task.upper > task.lower
-    _, excesses = jax.eval_shape(lambda z: task.look(z, jnp.ones(())), x)
+    _, excesses, path = look(task, x, jnp.ones(()))
     room, barrier = gaps(task, x, free), jnp.asarray(1e-2)
     zero, infinite, no = jnp.zeros(()), jnp.asarray(jnp.inf), jnp.asarray(False)
     state = State(
         x=x,
+        path=path,
         low=jnp.where(free, barrier / room.low, 0.0),
         high=jnp.where(free, barrier / room.high, 0.0),
         row=barrier / room.row,
@@ -123,7 +128,10 @@ def step(
     `derive` gives value, excesses, gradient and Hessian of the merit where a task knows a shorter way to them.
     """
     free, lens = task.upper > task.lower, (state.prices, state.penalty, state.temperature)
-    value, excesses, slope, hessian = derivatives(task, state.x, *lens) if derive is None else derive(task, state)
+    if derive is None:
+        value, excesses, slope, hessian = derivatives(task, state.x, state.path, *lens)
+    else:
+        value, excesses, slope, hessian = derive(task, state)
     slope = jnp.where(free, slope, 0.0)
     room = gaps(task, state.x, free)
     scale = jnp.where(state.iterations == 0, jnp.maximum(jnp.max(jnp.abs(slope)), 1e-8), state.scale)
@@ -187,12 +195,13 @@ def step(
 
     now = barrier_value(state.x, value)
     along = jnp.minimum(-downhill @ dx, 0.0)
-    length, halvings = _backtrack(
-        lambda a: barrier_value(state.x + a * dx, merit(task, state.x + a * dx, *lens)[0]),
-        now,
-        along,
-        jnp.minimum(reach, 1.0),
-    )
+
+    def tried(length: Scalar) -> tuple[Scalar, Any]:
+        z = state.x + length * dx
+        value, (_, path) = merit(task, z, *lens)
+        return barrier_value(z, value), path
+
+    length, halvings, path = _backtrack(tried, now, along, jnp.minimum(reach, 1.0), state.path)
     moved = halvings < _HALVINGS
     x = state.x + jnp.where(moved, length, 0.0) * dx
     change = jnp.where(halvings == 0, 0.1, jnp.where(halvings < 3, 1.0, 30.0))
@@ -212,6 +221,7 @@ def step(
     slow = tighten & (violation > jnp.maximum(0.25 * state.violation, limit_tolerance))
     following = State(
         x=jnp.where(tighten, state.x, x),
+        path=jax.tree.map(lambda old, new: jnp.where(moved & ~tighten, new, old), state.path, path),
         low=low,
         high=high,
         row=row,
@@ -236,19 +246,22 @@ def step(
     return jax.tree.map(lambda a, b: jnp.where(finished, a, b), stay, following)
 
 
-def _backtrack(function: Any, now: Scalar, slope: Scalar, longest: Scalar) -> tuple[Scalar, Index]:
-    """First of longest / 2^j that satisfies Armijo's condition, and j (the limit of halvings when none does)."""
+def _backtrack(function: Any, now: Scalar, slope: Scalar, longest: Scalar, path: Any) -> tuple[Scalar, Index, Any]:
+    """First of longest / 2^j that satisfies Armijo's condition, j (the limit of halvings when none does), and its path.
+
+    `function` gives value and path; `path` is any one, for its shapes.
+    """
 
     def tried(carry: Any) -> Any:
-        length, halvings, _ = carry
-        value = function(length)
+        length, halvings, *_ = carry
+        value, path = function(length)
         # The last term lets a step through whose gain is below rounding.
         good = jnp.isfinite(value) & (value <= now + _ARMIJO * length * slope + 1e-13 * jnp.abs(now))
-        return jnp.where(good, length, 0.5 * length), halvings + jnp.where(good, 0, 1), good
+        return jnp.where(good, length, 0.5 * length), halvings + jnp.where(good, 0, 1), good, path
 
-    first = (longest, jnp.zeros((), int), jnp.asarray(False))
-    length, halvings, _ = jax.lax.while_loop(lambda c: ~c[2] & (c[1] < _HALVINGS), tried, first)
-    return length, halvings
+    first = (longest, jnp.zeros((), int), jnp.asarray(False), path)
+    length, halvings, _, path = jax.lax.while_loop(lambda c: ~c[2] & (c[1] < _HALVINGS), tried, first)
+    return length, halvings, path
 
 
 def _reprice(price: Times, excess: Times, penalty: Scalar) -> Times:
@@ -274,10 +287,23 @@ def _direction(curvature: Array, downhill: Array, damping: Scalar, solved: Flag)
     """
     size = 1.0 / jnp.sqrt(jnp.maximum(jnp.abs(jnp.diagonal(curvature)), 1e-8))
     scaled = curvature * size[:, None] * size[None, :]
-    values, vectors = jnp.linalg.eigh(0.5 * (scaled + scaled.T))
-    safe = jnp.maximum(jnp.abs(values), 1e-9) + damping
-    along = (vectors.T @ (size * downhill)) / safe
-    saddle = solved & (values[0] < -1e-6)
-    kick = jnp.where(along[0] >= 0, 1e-2, -1e-2)
-    along = along.at[0].add(jnp.where(saddle, kick, 0.0))
-    return size * (vectors @ along), values[0]
+    even, pull = 0.5 * (scaled + scaled.T), size * downhill
+    root = jnp.linalg.cholesky(even + damping * jnp.eye(size.size, dtype=size.dtype))
+    pivots = jnp.diagonal(root)
+
+    def by_root() -> tuple[Array, Scalar]:
+        return jax.scipy.linalg.cho_solve((root, True), pull), jnp.min(pivots) ** 2
+
+    def by_eigenvalues() -> tuple[Array, Scalar]:
+        values, vectors = jnp.linalg.eigh(even)
+        safe = jnp.maximum(jnp.abs(values), 1e-9) + damping
+        along = (vectors.T @ pull) / safe
+        saddle = solved & (values[0] < -1e-6)
+        kick = jnp.where(along[0] >= 0, 1e-2, -1e-2)
+        along = along.at[0].add(jnp.where(saddle, kick, 0.0))
+        return vectors @ along, values[0]
+
+    # Eigenvalues cost six times as much; a factor with such pivots says that they are all positive.
+    positive = (jnp.min(pivots) > _LEAST_PIVOT) & (damping <= _LEAST_PIVOT**2)
+    step, lowest = jax.lax.cond(positive, by_root, by_eigenvalues)
+    return size * step, lowest

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,12 +24,16 @@ class Slopes(NamedTuple):
         cost: of its part of the terms that are sums by the entry [K, m].
         nodes: of what the other terms and the limits read by the entry, arrays [K, Q, ..., m].
         entry: of the entry by the state at the start and by the interval's shares [K, m, d + N].
+        back: the way back through every interval, from weights of what it gives to those of its entry.
+        back_by_entry: derivatives of the numbers in `back` by the entry, a last axis [m] more.
     """
 
     end: Float[Array, "K d m"]
     cost: Float[Array, "K m"]
     nodes: list[Array]
     entry: Float[Array, "K m dN"]
+    back: Any
+    back_by_entry: Any
 
 
 class Path(NamedTuple):
@@ -87,13 +92,17 @@ class Stages:
         z, calm = self.parted((self.task.system.give(pk, dose), y))
         return jnp.concatenate([z, dose[self.infused]]), calm
 
+    def flown(self, s: Array, calm: list[Array], time: Scalar, length: Scalar) -> tuple[Any, Any]:
+        """Kinetics and state at the end of an interval; times, weights, concentrations and states at its nodes."""
+        size = self.first.size
+        rate = jnp.zeros_like(self.task.scale).at[self.infused].set(s[size:])
+        return flow(self.task.system, self.joined(s[:size], calm), rate, time, length)
+
     def piece(self, s: Array, calm: list[Array], time: Scalar, length: Scalar) -> tuple[Any, Trajectory]:
         """Kinetics and state at the end of an interval, and the trajectory in it."""
-        system, size = self.task.system, self.first.size
-        rate = jnp.zeros_like(self.task.scale).at[self.infused].set(s[size:])
-        last, nodes = flow(system, self.joined(s[:size], calm), rate, time, length)
-        times, weights, conc, states = jax.tree.map(lambda a: a[None], nodes)
-        return last, read_out(system, times, weights, conc, states, jnp.zeros((1, rate.size)))
+        last, nodes = self.flown(s, calm, time, length)
+        nodes = jax.tree.map(lambda a: a[None], nodes)
+        return last, read_out(self.task.system, *nodes, jnp.zeros((1, self.task.scale.size)))
 
     def stage(self, s: Array, calm: list[Array], time: Scalar, length: Scalar) -> tuple[Array, Scalar, list[Array]]:
         """z of the next interval, this one's part of the terms that are sums, and what all others read at its nodes."""
@@ -102,43 +111,52 @@ class Stages:
         seen = [leaf for leaf, kept in zip(jax.tree.leaves(piece), self.read, strict=True) if kept]
         return self.parted(last)[0], cost, seen
 
-    def march(self, rows: Array) -> Path:
-        """Where every interval begins."""
+    def march(self, rows: Array) -> tuple[Path, Trajectory]:
+        """Where every interval begins, and the trajectory."""
 
-        def interval(state: Any, inputs: Any) -> tuple[Any, Path]:
+        def interval(state: Any, inputs: Any) -> tuple[Any, tuple[Path, Any]]:
             shares, time, length = inputs
             s, calm = self.enter(*state, shares)
-            last, _ = self.piece(s, calm, time, length)
-            return self.parted(last), Path(shares, *state, s, calm, time, length)
+            last, nodes = self.flown(s, calm, time, length)
+            return self.parted(last), (Path(shares, *state, s, calm, time, length), nodes)
 
-        return jax.lax.scan(interval, (self.first, self.calm), (rows, self.times, self.lengths))[1]
+        inputs = rows, self.times, self.lengths
+        _, (path, nodes) = jax.lax.scan(interval, (self.first, self.calm), inputs)
+        return path, read_out(self.task.system, *nodes, rows * self.task.scale)
 
     def slopes(self, path: Path) -> tuple[Array, list[Array], Slopes]:
         """Costs and nodes of all intervals, and the first derivatives of every interval."""
 
         def one(at: Path) -> Any:
-            def push(v: Array) -> Any:
-                return jax.jvp(lambda s: self.stage(s, at.calm_entry, at.times, at.lengths), (at.entry,), (v,))
+            def there_and_back(s: Array) -> Any:
+                given, back = jax.vjp(lambda s: self.stage(s, at.calm_entry, at.times, at.lengths), s)
+                numbers, rest = eqx.partition(back, eqx.is_inexact_array)
+                return (given, numbers), rest
 
-            return jax.vmap(push, out_axes=(None, -1))(jnp.eye(at.entry.size, dtype=at.entry.dtype))
+            def push(v: Array) -> Any:
+                return jax.jvp(there_and_back, (at.entry,), (v,), has_aux=True)
+
+            return jax.vmap(push, out_axes=(None, -1, None))(jnp.eye(at.entry.size, dtype=at.entry.dtype))
 
         def entering(at: Path) -> Any:
             return jax.jacfwd(lambda z, u: self.enter(z, at.calm, u)[0], (0, 1))(at.start, at.rows)
 
-        (_, costs, nodes), (end, cost, slopes) = jax.vmap(one)(path)
-        return costs, nodes, Slopes(end, cost, slopes, jnp.concatenate(jax.vmap(entering)(path), axis=-1))
+        ((_, costs, nodes), numbers), (first, second), rest = jax.vmap(one)(path)
+        entry = jnp.concatenate(jax.vmap(entering)(path), axis=-1)
+        return costs, nodes, Slopes(*first, entry, eqx.combine(numbers, rest), second)
 
-    def bends(self, path: Path, ends: Array, pulls: list[Array], unit: Scalar) -> Float[Array, "K m m"]:
+    def bends(self, slopes: Slopes, ends: Array, pulls: list[Array], unit: Scalar) -> Float[Array, "K m m"]:
         """Second derivatives of every interval by its entry, weighted with the adjoints of all that it gives."""
 
-        def one(at: Path, end: Array, pull: list[Array]) -> Array:
-            def slope(s: Array) -> Array:
-                _, back = jax.vjp(lambda s: self.stage(s, at.calm_entry, at.times, at.lengths), s)
-                return back((end, unit, pull))[0]
+        def one(back: Any, by_entry: Any, end: Array, pull: list[Array]) -> Array:
+            numbers, rest = eqx.partition(back, eqx.is_inexact_array)
 
-            return jax.jacfwd(slope)(at.entry)
+            def slope(numbers: Any) -> Array:
+                return eqx.combine(numbers, rest)((end, unit, pull))[0]
 
-        return jax.vmap(one)(path, ends, pulls)
+            return jax.vmap(lambda v: jax.jvp(slope, (numbers,), (v,))[1], -1, -1)(by_entry)
+
+        return jax.vmap(one)(slopes.back, slopes.back_by_entry, ends, pulls)
 
     def entry_bends(self, path: Path, weights: Array) -> Float[Array, "K dN dN"]:
         """Second derivatives of the entries; zero for kinetics in which a dose only adds."""

@@ -23,18 +23,24 @@ def penalized(value: Scalar, excesses: tuple[Times, ...], prices: tuple[Times, .
 def merit(
     task: Landscape, x: Array, prices: tuple[Times, ...], penalty: Scalar, temperature: Scalar
 ) -> tuple[Scalar, Any]:
-    """Augmented Lagrangian, and the excess of every state limit at every saved time."""
-    value, excesses = task.look(x, temperature)
-    return penalized(value, excesses, prices, penalty), excesses
+    """Augmented Lagrangian; the excess of every state limit at every saved time, and the path that derivatives take."""
+    value, excesses, path = look(task, x, temperature)
+    return penalized(value, excesses, prices, penalty), (excesses, path)
+
+
+def look(task: Landscape, x: Array, temperature: Scalar) -> tuple[Scalar, tuple[Times, ...], Any]:
+    """What the landscape shows, and where its intervals begin if it is a treatment in one patient."""
+    return stages.look(task, x, temperature) if isinstance(task, Task) else (*task.look(x, temperature), ())
 
 
 def derivatives(
-    task: Landscape, x: Array, prices: tuple[Times, ...], penalty: Scalar, temperature: Scalar
+    task: Landscape, x: Array, path: Any, prices: tuple[Times, ...], penalty: Scalar, temperature: Scalar
 ) -> tuple[Scalar, Any, Array, Array]:
     """Merit, excesses, gradient [n] and Hessian [n, n]: interval by interval for doses, all at once for what else."""
     if isinstance(task, Task):
-        return stages.derivatives(task, x, temperature, lambda value, e: penalized(value, e, prices, penalty))
-    return dense(lambda z: merit(task, z, prices, penalty, temperature), x)
+        return stages.derivatives(task, path, temperature, lambda value, e: penalized(value, e, prices, penalty))
+    value, (excesses, _), slope, hessian = dense(lambda z: merit(task, z, prices, penalty, temperature), x)
+    return value, excesses, slope, hessian
 
 
 def dense(function: Any, x: Float[Array, "n"]) -> tuple[Scalar, Any, Array, Array]:

@@ -15,27 +15,36 @@ from jaxtyping import Array, Float
 from optimizer._axes import Scalar, Times
 from optimizer.problem import Task
 from optimizer.search.ahead import Ahead
-from optimizer.search.intervals import Slopes, Stages
+from optimizer.search.intervals import Path, Slopes, Stages
 
 # From the objective and the excesses of the state limits to what the search makes small.
 Finish = Callable[[Scalar, tuple[Times, ...]], Scalar]
 
 
+def look(
+    task: Task, shares: Float[Array, "n"], temperature: Scalar
+) -> tuple[Scalar, tuple[Times, ...], Path]:
+    """What `Task.look` says of flattened shares, n = K N, and the path on which derivatives are taken."""
+    stages = Stages(task, temperature)
+    path, trajectory = stages.march(shares.reshape(task.grid.count, -1))
+    scene = task.scene(trajectory)
+    return task.objective.smooth(scene, temperature), tuple(r.excess for r in task.readings(scene)), path
+
+
 def derivatives(
-    task: Task, shares: Float[Array, "n"], temperature: Scalar, finish: Finish, ahead: Ahead | None = None
+    task: Task, path: Path, temperature: Scalar, finish: Finish, ahead: Ahead | None = None
 ) -> tuple[Scalar, tuple[Times, ...], Float[Array, "m"], Float[Array, "m m"]]:
-    """Merit, excess of every state limit, gradient and Hessian at flattened shares, n = K N, by m unknowns.
+    """Merit, excess of every state limit, gradient and Hessian by m unknowns.
 
     Args:
         task: what is searched.
-        shares: doses as shares of the largest.
+        path: of the shares at which they are asked for, n = K N (`look`).
         temperature: of the terms that are not smooth.
         finish: the merit from the objective, in which it is affine, and the excesses.
         ahead: the unknowns; all shares, m = n, when None.
     """
     stages = Stages(task, temperature)
-    rows = shares.reshape(task.grid.count, -1)
-    path = stages.march(rows)
+    rows = path.rows
     costs, nodes, slopes = stages.slopes(path)
 
     def whole(nodes: list[Array], rows: Array, sums: Array) -> tuple[Scalar, tuple[Times, ...]]:
@@ -46,7 +55,7 @@ def derivatives(
     (value, excesses), pulls = jax.value_and_grad(whole, (0, 1, 2), has_aux=True)(nodes, rows, sums)
     by_node, direct, unit = pulls
     ends, by_entry = _adjoint(slopes, by_node, unit)
-    hessian, reach = _condensed(slopes, stages.bends(path, ends, by_node, unit), stages.entry_bends(path, by_entry))
+    hessian, reach = _condensed(slopes, stages.bends(slopes, ends, by_node, unit), stages.entry_bends(path, by_entry))
     slope = (jnp.einsum("km,kmn->kn", by_entry, slopes.entry[:, :, ends.shape[1] :]) + direct).ravel()
     if ahead is not None:
         slope, reach, hessian = ahead.slopes(slope), ahead.slopes(reach), ahead.slopes(ahead.slopes(hessian).T)

@@ -12,7 +12,7 @@ from optimizer._registry import discover
 from optimizer.constraints.base import AbstractStateLimit
 from optimizer.objectives.base import AbstractTerm, Objective
 from optimizer.problem import Task
-from optimizer.search.merit import dense, derivatives, merit
+from optimizer.search.merit import dense, derivatives, look, penalized
 from optimizer.simulate import Grid
 from tests.laws.factory import make, registry, system
 
@@ -80,8 +80,13 @@ def test_derivatives_are_those_of_the_whole_rollout(case):
     size = GRID.count * own.system.mesh.size
     prices = tuple(jnp.asarray(rng.uniform(0.0, 1.0, size)) for _ in own.state_limits)
     lens = (prices, jnp.asarray(5.0), jnp.asarray(0.3))
-    value, excesses, slope, hessian = jax.jit(lambda x: derivatives(own, x, *lens))(shares)
-    wanted = jax.jit(lambda x: dense(lambda z: merit(own, z, *lens), x))(shares)
+    value, excesses, slope, hessian = jax.jit(lambda x: derivatives(own, x, look(own, x, lens[2])[2], *lens))(shares)
+
+    def rolled_out(x):
+        value, excesses = own.look(x, lens[2])
+        return penalized(value, excesses, *lens[:2]), excesses
+
+    wanted = jax.jit(lambda x: dense(rolled_out, x))(shares)
     assert apart(value, wanted[0]) < 1e-13
     for one, other in zip(excesses, wanted[1], strict=True):
         assert apart(one, other) < 1e-12
