@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 # Order of a full run; those after the bar only run when they are named.
-PARTS = ("gradient", "patient", "cohort", "cold", "start", "map", "scaling", "seeds", "accelerator")
+PARTS = ("gradient", "kernel", "patient", "cohort", "cold", "start", "map", "scaling", "seeds", "accelerator")
 ONLY_NAMED = ("calibration",)
 # Parts in which nothing of ours is imported before the process is timed.
 PURE = ("cold", "start")
