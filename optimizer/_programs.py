@@ -27,6 +27,7 @@ from optimizer._directory import DirectoryError, write_whole
 
 # Where what is pickled may come from: this package, and packages whose version is part of what a program is found by.
 _PACKAGES = ("optimizer", "jax", "jaxlib", "equinox", "diffrax", "numpy")
+_ARRAYS = (np.ndarray, np.generic, jax.Array)
 _STANDARD = ("builtins", "collections", "copyreg", "enum", "functools", "operator")
 _MOST_BYTES = 128 * 2**20
 # What is wrong with a file that was cut short, or that another version has written, shows itself in many ways.
@@ -65,7 +66,7 @@ def program(function: Callable[P, R]) -> Callable[P, R]:
         if kwargs or any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
             return traced(*args, **kwargs)
         arrays = [leaf for leaf in leaves if _is_array(leaf)]
-        key = structure, tuple(_shape(leaf) if _is_array(leaf) else leaf for leaf in leaves)
+        key = structure, tuple((leaf.shape, leaf.dtype) if _is_array(leaf) else leaf for leaf in leaves)
         if key not in known:
             known[key] = _build(function, leaves, structure)
         built = known[key]
@@ -78,7 +79,7 @@ def program(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array | np.ndarray | np.generic)
+    return isinstance(leaf, _ARRAYS)
 
 
 def _shape(leaf: Any) -> tuple[tuple[int, ...], str]:

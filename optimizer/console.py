@@ -28,14 +28,14 @@ _WIDE = 1000
 _COUNTED = {"search": "restarts", "patients": "patients", "map": "points", "front": "points", "train": "steps"}
 
 
-def numerics() -> None:
-    """Switch on 64-bit numbers and the compilation cache in the user's directory (ADOSE_CACHE: another, or "off")."""
+def numerics(precision: str = "float64") -> None:
+    """Choose "float64" or "float32" numbers, and switch on the compilation cache in the user's directory (ADOSE_CACHE: another, or "off")."""
     # Diffrax checks its inputs by a callback to Python, which keeps a program out of the cache; a fault becomes NaN
     # instead, which every report of a simulation says.
     os.environ.setdefault("EQX_ON_ERROR", "nan")
     import jax
 
-    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_enable_x64", precision == "float64")
     if os.environ.get("ADOSE_CACHE") == "off":
         return
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -81,10 +81,10 @@ def say(text: str = "") -> None:
 
 
 @contextmanager
-def session(device: str | None = None) -> Iterator[None]:
+def session(device: str | None = None, precision: str = "float64") -> Iterator[None]:
     """Turn a user's mistake into sentences on stderr and an exit code; compute on "cpu", "gpu" or what there is."""
     with at_once():
-        numerics()
+        numerics(precision)
         _placed(device)
         importlib.import_module("optimizer.commands.patient")
     from optimizer._data_faults import DataError

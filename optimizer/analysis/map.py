@@ -80,6 +80,7 @@ class Map:
         last: days at the end over which mean and peak are taken.
         quantities: by name.
         failed: points whose simulation is not finite.
+        precision: of the numbers, "float64" or "float32".
     """
 
     x: Axis
@@ -89,6 +90,7 @@ class Map:
     last: float
     quantities: Mapping[str, Quantity]
     failed: int
+    precision: str
 
     def best(self, name: str) -> list[dict[str, float | None]]:
         """The best y for each x by a quantity."""
@@ -103,6 +105,7 @@ class Map:
         held = {key: {"value": value, "unit": unit} for key, (value, unit) in self.fixed.items()}
         out: dict[str, Any] = {"x": self.x.to_json(), "y": self.y.to_json(), "at": held, "regimen": self.regimen}
         out |= {"last_days": self.last, "limits": "limits on doses and states are not applied", "failed": self.failed}
+        out["precision"] = self.precision
         out["quantities"] = {
             name: {"meaning": q.meaning, "unit": q.unit, "values": q.values.tolist()}
             for name, q in self.quantities.items()
@@ -265,7 +268,8 @@ def _map(scenario: Scenario, asked: Request, columns: Mapping[str, np.ndarray]) 
     fixed = {number.key: (value, number.unit) for number, value in asked.fixed}
     failed = int(np.sum(columns["ok"] == 0.0))
     name = "" if asked.regimen is None else asked.regimen.name
-    return Map(asked.x, asked.y, fixed, name, asked.last, quantities, failed)
+    precision = str(jnp.asarray(0.0).dtype)
+    return Map(asked.x, asked.y, fixed, name, asked.last, quantities, failed, precision)
 
 
 def dataset(found: Map) -> xr.Dataset:
@@ -280,4 +284,5 @@ def dataset(found: Map) -> xr.Dataset:
     }
     held = [f"{key} = {value!r} {unit}" for key, (value, unit) in found.fixed.items()]
     attributes = {"Conventions": "CF-1.11", "comment": DISCLAIMER, "at": "; ".join(held), "regimen": found.regimen}
+    attributes["precision"] = found.precision
     return xr.Dataset(values, axes, attributes)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optimizer.cli.options import AllowCode, File, Json, NoPlot, Where
+from optimizer.cli.options import AllowCode, File, Json, NoPlot, Precision, Where
 from optimizer.console import session
 
 app = typer.Typer()
@@ -57,12 +57,15 @@ def map_(
     show: Annotated[str, typer.Option(help="quantity that is drawn and printed")] = "mean_last",
     out: Annotated[Path | None, typer.Option(help="directory; runs/NAME-map when left out", show_default=False)] = None,
     device: Where = None,
+    precision: Annotated[
+        Precision, typer.Option(help="of the numbers; float32 is faster, to about 1e-4 in log10 of the cells")
+    ] = Precision.FLOAT64,
     json: Json = False,
     no_plot: NoPlot = False,
     allow_code: AllowCode = False,
 ) -> None:
     """Map what repeated doses come to over two numbers of the scenario or the schedule; find the best y for each x."""
-    with session(device):
+    with session(device, precision):
         from optimizer.commands.analysis import run_map
 
         options: dict[str, Any] = {"x": x, "y": y, "at": at, "regimen": regimen, "last": last}

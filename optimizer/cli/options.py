@@ -27,6 +27,13 @@ Where = Annotated[
 ]
 
 
+class Precision(StrEnum):
+    """Numbers that a command computes with."""
+
+    FLOAT64 = "float64"
+    FLOAT32 = "float32"
+
+
 class Risk(StrEnum):
     """How the objectives of many patients are made one."""
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -179,6 +180,23 @@ def test_the_command_writes_what_it_prints(tmp_path, monkeypatch):
     assert plain.exit_code == 0
     assert "best.csv: " in plain.stdout
     assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["map.json", "map.nc"]
+
+
+def test_numbers_of_32_bits_differ_in_the_fifth_digit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.toml").write_text(toml_of(SMALL))
+    options = ["--x", "drug[cetuximab].mean_concentration=0.2:1.2 mg/L:3", "--y", "decision.every=5:9 day:3"]
+    options += ["--json", "--no-plot", "--precision"]
+    full = adose("map", "small.toml", *options, "float64")
+    try:
+        half = adose("map", "small.toml", *options, "float32")
+    finally:
+        jax.config.update("jax_enable_x64", True)
+    assert (full.exit_code, half.exit_code) == (0, 0), half.stderr
+    documents = [json.loads(result.stdout) for result in (full, half)]
+    assert [document["precision"] for document in documents] == ["float64", "float32"]
+    one, other = (np.array(document["quantities"]["mean_last"]["values"]) for document in documents)
+    assert 0.0 < np.max(np.abs(one - other)) < 1e-4
 
 
 def test_the_figure_names_both_axes_and_every_schedule(small):
