@@ -29,7 +29,11 @@ _COUNTED = {"search": "restarts", "patients": "patients", "map": "points", "fron
 
 
 def numerics(precision: str = "float64") -> None:
-    """Choose "float64" or "float32" numbers, and switch on the compilation cache in the user's directory (ADOSE_CACHE: another, or "off")."""
+    """Choose the numbers, and the compilation cache in the user's directory (ADOSE_CACHE: another, or "off").
+
+    Args:
+        precision: "float64" or "float32".
+    """
     # Diffrax checks its inputs by a callback to Python, which keeps a program out of the cache; a fault becomes NaN
     # instead, which every report of a simulation says.
     os.environ.setdefault("EQX_ON_ERROR", "nan")

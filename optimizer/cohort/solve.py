@@ -59,6 +59,15 @@ class Solved(NamedTuple):
     done: Numbers
 
 
+class End(NamedTuple):
+    """Where a restart ended: the few numbers of its `State` that are asked for."""
+
+    x: Float[Numbers, "n"]
+    residual: Numbers
+    iterations: Numbers
+    done: Numbers
+
+
 class Judged(NamedTuple):
     """What a schedule comes to in a patient.
 
@@ -105,14 +114,14 @@ def descend(task: Task, point: Float[Array, "n"], tolerance: Array) -> State:
     )
 
 
-def best_of(task: Task, states: State) -> Solved:
-    """The best end that meets the limits, of states with a leading axis [R]."""
-    ends = jax.lax.map(lambda x: judge(task, task.doses(x), jnp.ones(())), states.x)
-    out = jnp.where(ends.ok, jnp.maximum(ends.excess - LIMIT_TOLERANCE, 0.0), jnp.inf)
-    rank = jnp.where(jnp.isfinite(ends.objective), ends.objective + 1e6 * out, jnp.inf)
+def best_of(task: Task, ends: State | End) -> Solved:
+    """The best end that meets the limits, of ends with a leading axis [R]."""
+    found = jax.lax.map(lambda x: judge(task, task.doses(x), jnp.ones(())), ends.x)
+    out = jnp.where(found.ok, jnp.maximum(found.excess - LIMIT_TOLERANCE, 0.0), jnp.inf)
+    rank = jnp.where(jnp.isfinite(found.objective), found.objective + 1e6 * out, jnp.inf)
     best = jnp.argmin(jnp.where(jnp.isnan(rank), jnp.inf, rank))
-    converged = jnp.sum(states.done & (out == 0.0))
-    return Solved(states.x[best], converged, states.iterations[best], states.residual[best], states.done[best])
+    converged = jnp.sum(ends.done & (out == 0.0))
+    return Solved(ends.x[best], converged, ends.iterations[best], ends.residual[best], ends.done[best])
 
 
 def solve(task: Task, points: Float[Array, "R n"], tolerance: Array) -> Solved:
@@ -145,12 +154,13 @@ def _solve_one(task: Task, system: System, points: Array, tolerance: Array) -> S
     return solve(with_system(task, system), points, tolerance)
 
 
-def _descend_one(task: Task, system: System, point: Array, tolerance: Array) -> State:
-    return descend(with_system(task, system), point, tolerance)
+def _descend_one(task: Task, system: System, point: Array, tolerance: Array) -> End:
+    state = descend(with_system(task, system), point, tolerance)
+    return End(state.x, state.residual, state.iterations, state.done)
 
 
-def _best_one(task: Task, system: System, states: State) -> Solved:
-    return best_of(with_system(task, system), states)
+def _best_one(task: Task, system: System, ends: End) -> Solved:
+    return best_of(with_system(task, system), ends)
 
 
 def _judge_one(task: Task, system: System, doses: Array, factor: Array) -> Judged:
@@ -235,8 +245,8 @@ class Solver:
         descend_one, best_one, judge_one = _ALONE
         task = self.crowd.task
         ends = [descend_one(task, system, point, self.tolerance) for point in self.points]
-        states = jax.tree.map(lambda *parts: np.stack(parts), *ends)
-        solved = jax.tree.map(np.asarray, best_one(task, system, states))
+        together = jax.tree.map(lambda *parts: np.stack(parts), *ends)
+        solved = jax.tree.map(np.asarray, best_one(task, system, together))
         doses = self._settled(solved.shares)
         judged = judge_one(task, system, np.concatenate([doses[None], self.shared]), self.factor)
         return solved, doses, jax.tree.map(np.asarray, judged)

@@ -1,7 +1,7 @@
 """From a schedule that satisfies the dose limits to rounding, to one that satisfies them exactly, in whole levels."""
 
 from collections.abc import Callable, Iterator
-from fractions import Fraction
+from decimal import Context, Decimal, Inexact, localcontext
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from optimizer.search.starts import center
 
 # Doses this close to a bound (as a share of the largest dose) are put on it.
 _SNAP = 1e-7
+
+# Sums of products of two doubles have fewer decimals than this; were it not so, it would be said.
+_EXACT = Context(prec=3000, traps=[Inexact])
 
 
 class NoLevels(ValueError):
@@ -20,17 +23,18 @@ def satisfies(problem: Problem, doses: np.ndarray) -> bool:
     """Whether every dose limit holds in exact arithmetic on the decimals that will be written out, and in floats."""
     if (doses < problem.lower).any() or (doses > problem.upper).any():
         return False
-    for row in problem.rows:
-        used = np.flatnonzero(row.coefficients)
-        terms = zip(row.coefficients.ravel()[used], doses.ravel()[used], strict=True)
-        total = sum((_decimal(c) * _decimal(d) for c, d in terms), Fraction(0))
-        if total > _decimal(row.limit):
-            return False
+    with localcontext(_EXACT):
+        given = [_decimal(dose) for dose in doses.ravel()]
+        for row in problem.rows:
+            used = np.flatnonzero(row.coefficients)
+            total = sum(_decimal(c) * given[i] for c, i in zip(row.coefficients.ravel()[used], used, strict=True))
+            if total > _decimal(row.limit):
+                return False
     return all(np.isin(doses[:, j], problem.levels[d]).all() for j, d in _leveled(problem))
 
 
-def _decimal(value: float) -> Fraction:
-    return Fraction(repr(float(value)))
+def _decimal(value: float) -> Decimal:
+    return Decimal(repr(float(value)))
 
 
 def _leveled(problem: Problem) -> list[tuple[int, str]]:

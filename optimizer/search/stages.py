@@ -21,9 +21,7 @@ from optimizer.search.intervals import Path, Slopes, Stages
 Finish = Callable[[Scalar, tuple[Times, ...]], Scalar]
 
 
-def look(
-    task: Task, shares: Float[Array, "n"], temperature: Scalar
-) -> tuple[Scalar, tuple[Times, ...], Path]:
+def look(task: Task, shares: Float[Array, "n"], temperature: Scalar) -> tuple[Scalar, tuple[Times, ...], Path]:
     """What `Task.look` says of flattened shares, n = K N, and the path on which derivatives are taken."""
     stages = Stages(task, temperature)
     path, trajectory = stages.march(shares.reshape(task.grid.count, -1))
