@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from optimizer._axes import Flag, Index, Scalar, Times
+from optimizer.search.direction import direction
 from optimizer.search.landscape import Landscape
 from optimizer.search.merit import derivatives, look, merit
 
@@ -24,8 +25,6 @@ _HALVINGS = 12
 _ARMIJO = 1e-4
 # Room, as a share of the largest dose, above which a limit is not active (as in kkt.py).
 _ACTIVE = 1e-5
-# Pivots of a Cholesky factor above which the matrix is taken to be positive definite.
-_LEAST_PIVOT = 3e-5
 
 
 class State(NamedTuple):
@@ -175,7 +174,7 @@ def step(
     curvature = curvature + jnp.where(free[:, None] & free[None, :], (task.matrix.T * sigma_row) @ task.matrix, 0.0)
     downhill = -slope + jnp.where(free, barrier / room.low - barrier / room.high, 0.0)
     downhill = downhill - jnp.where(free, (barrier / room.row) @ task.matrix, 0.0)
-    dx, lowest = _direction(curvature, downhill, state.damping, solved)
+    dx, lowest = direction(curvature, downhill, state.damping, solved)
     # A stationary point that is no minimum is left, not stayed at.
     done = done & (lowest > -1e-6 * jnp.maximum(1.0, scale))
     dx = jnp.where(free, dx, 0.0)
@@ -277,33 +276,3 @@ def _guard(multiplier: Array, barrier: Scalar, room: Array, free: Array) -> Arra
     """Keep a multiplier within a wide band around barrier / room, and at zero for fixed unknowns."""
     center = barrier / room
     return jnp.where(free, jnp.clip(multiplier, 1e-8 * center, 1e10 * center), 0.0)
-
-
-def _direction(curvature: Array, downhill: Array, damping: Scalar, solved: Flag) -> tuple[Array, Scalar]:
-    """Newton direction with every eigenvalue of the scaled matrix made positive, and the lowest eigenvalue.
-
-    Negative curvature is followed by its absolute value, so the direction leaves saddle points; at a point that is
-    stationary and yet no minimum it is the direction of the lowest eigenvalue.
-    """
-    size = 1.0 / jnp.sqrt(jnp.maximum(jnp.abs(jnp.diagonal(curvature)), 1e-8))
-    scaled = curvature * size[:, None] * size[None, :]
-    even, pull = 0.5 * (scaled + scaled.T), size * downhill
-    root = jnp.linalg.cholesky(even + damping * jnp.eye(size.size, dtype=size.dtype))
-    pivots = jnp.diagonal(root)
-
-    def by_root() -> tuple[Array, Scalar]:
-        return jax.scipy.linalg.cho_solve((root, True), pull), jnp.min(pivots) ** 2
-
-    def by_eigenvalues() -> tuple[Array, Scalar]:
-        values, vectors = jnp.linalg.eigh(even)
-        safe = jnp.maximum(jnp.abs(values), 1e-9) + damping
-        along = (vectors.T @ pull) / safe
-        saddle = solved & (values[0] < -1e-6)
-        kick = jnp.where(along[0] >= 0, 1e-2, -1e-2)
-        along = along.at[0].add(jnp.where(saddle, kick, 0.0))
-        return vectors @ along, values[0]
-
-    # Eigenvalues cost six times as much; a factor with such pivots says that they are all positive.
-    positive = (jnp.min(pivots) > _LEAST_PIVOT) & (damping <= _LEAST_PIVOT**2)
-    step, lowest = jax.lax.cond(positive, by_root, by_eigenvalues)
-    return size * step, lowest
