@@ -13,19 +13,20 @@ _PATIENTS = "patients"
 
 
 def over_devices(function: Callable[..., Any], mapped: Sequence[int | None]) -> Callable[..., Any]:
-    """A function of one patient as a program for many, on all devices that there are.
+    """A function of many patients as a program on all devices that there are.
 
     Args:
-        function: of one patient.
+        function: of patients in leading axes; no patient's results depend on another's.
         mapped: 0 for an argument with a leading axis of patients, a multiple of the devices; None for what all share.
     """
-    many = jax.vmap(function, tuple(mapped))
     if jax.device_count() == 1:
-        return jax.jit(many)
+        return jax.jit(function)
     # Each device goes through its own steps: none waits for another's slowest patient.
     mesh = Mesh(np.array(jax.devices()), (_PATIENTS,))
     given = tuple(PartitionSpec() if axis is None else PartitionSpec(_PATIENTS) for axis in mapped)
-    return jax.jit(jax.shard_map(many, mesh=mesh, in_specs=given, out_specs=PartitionSpec(_PATIENTS), check_vma=False))
+    return jax.jit(
+        jax.shard_map(function, mesh=mesh, in_specs=given, out_specs=PartitionSpec(_PATIENTS), check_vma=False)
+    )
 
 
 def shared_out(size: int) -> int:

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 from optimizer._programs import program
 from optimizer.cohort.crowd import Crowd, with_system
 from optimizer.cohort.devices import over_devices, shared_out
+from optimizer.cohort.lanes import through_lanes
 from optimizer.objectives.base import Scene
 from optimizer.objectives.progression import time_above
 from optimizer.problem import Task
@@ -26,6 +27,9 @@ from optimizer.search.multistart import MOST_ITERATIONS, SEARCH_TOLERANCE, cores
 from optimizer.search.optimize import LIMIT_TOLERANCE
 from optimizer.search.starts import center
 from optimizer.simulate import System
+
+# Searches side by side on an accelerator; up to so many, a step of all takes hardly longer than one of few.
+LANES = 4096
 
 # Arrays of JAX inside a program, of NumPy outside.
 Numbers = Any
@@ -150,13 +154,30 @@ def judge_scene(task: Task, scene: Scene, factor: Array) -> Judged:
     )
 
 
-def _solve_one(task: Task, system: System, points: Array, tolerance: Array) -> Solved:
-    return solve(with_system(task, system), points, tolerance)
+def _end(state: State) -> End:
+    return End(state.x, state.residual, state.iterations, state.done)
+
+
+def _solve_many(task: Task, systems: System, points: Array, tolerance: Array) -> Solved:
+    """The best restart of every patient, all restarts of all patients side by side."""
+    patients, restarts = jax.tree.leaves(systems)[0].shape[0], points.shape[0]
+
+    def own(job: Array) -> Task:
+        return with_system(task, jax.tree.map(lambda leaf: leaf[job // restarts], systems))
+
+    ends, _ = through_lanes(
+        lambda job: start(own(job), points[job % restarts]),
+        lambda job, state: step(own(job), state, tolerance, SEARCH_TOLERANCE),
+        _end,
+        patients * restarts,
+        LANES,
+    )
+    ends = jax.tree.map(lambda leaf: leaf.reshape(patients, restarts, *leaf.shape[1:]), ends)
+    return jax.vmap(_best_one, (None, 0, 0))(task, systems, ends)
 
 
 def _descend_one(task: Task, system: System, point: Array, tolerance: Array) -> End:
-    state = descend(with_system(task, system), point, tolerance)
-    return End(state.x, state.residual, state.iterations, state.done)
+    return _end(descend(with_system(task, system), point, tolerance))
 
 
 def _best_one(task: Task, system: System, ends: End) -> Solved:
@@ -174,14 +195,15 @@ _ALONE = program(_descend_one), program(_best_one), program(_judge_one)
 
 @cache
 def _together() -> tuple[Callable[..., Solved], Callable[..., Judged]]:
-    return over_devices(_solve_one, (None, 0, None, None)), over_devices(_judge_one, (None, 0, 0, None))
+    judge_many = jax.vmap(_judge_one, (None, 0, 0, None))
+    return over_devices(_solve_many, (None, 0, None, None)), over_devices(judge_many, (None, 0, 0, None))
 
 
 class Solver:
     """Solves the patients of a crowd, with programs compiled once whatever their number and the size of the chunks.
 
     On a CPU every core takes the next patient that waits: patients differ in their iterations, and one who cannot be
-    simulated costs nothing. On an accelerator a chunk goes through the same steps together.
+    simulated costs nothing. On an accelerator searches go side by side, and one that has ended makes room for the next.
 
     Args:
         crowd: the patients.

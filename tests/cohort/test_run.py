@@ -21,7 +21,7 @@ from optimizer.cohort.patients import load_patients
 from optimizer.cohort.population import build_population, search
 from optimizer.cohort.risk import Risk, risk_of
 from optimizer.cohort.run import Settings, run_chunks
-from optimizer.cohort.solve import Solver
+from optimizer.cohort.solve import Solver, _together
 from optimizer.cohort.summary import counted, summary
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.search.starts import center
@@ -220,9 +220,12 @@ def test_doses_meet_every_limit_exactly(run_few):
     assert (doses.sum(axis=1) <= 4.0).all()
 
 
-def test_together_is_one_by_one(few, run_few, crowd):
-    """What an accelerator does, on this machine: the same optima from patients who are stepped together."""
+def test_side_by_side_is_one_by_one(few, run_few, crowd, monkeypatch):
+    """What an accelerator does, on this machine: the same optima from searches that share a few lanes."""
     cohort, _ = run_few
+    assert 7 * len(cohort.shared.points) > 4
+    monkeypatch.setattr("optimizer.cohort.solve.LANES", 4)
+    monkeypatch.setattr("optimizer.cohort.solve._together", _together.__wrapped__)
     shared = cohort.shared
     solver = Solver(crowd, shared.points, few.tolerance, shared.doses, few.progression_factor, together=True)
     found = solver.chunk(0, 7, lambda done: None)
