@@ -1,4 +1,4 @@
-"""Evaluations, gradients and optimized patients a second at 1e3 to 1e6 patients, for a GPU; "unmeasured" without one."""
+"""Evaluations, gradients and optimized patients a second at 1e3 to 1e6 patients on a GPU; "unmeasured" without one."""
 
 import time
 from collections.abc import Iterator

@@ -1,5 +1,7 @@
 """A step downhill on a quadratic that may bend downwards."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -29,23 +31,35 @@ def direction(
     """
     size = 1.0 / jnp.sqrt(jnp.maximum(jnp.abs(jnp.diagonal(curvature)), 1e-8))
     scaled = curvature * size[:, None] * size[None, :]
-    even, pull = 0.5 * (scaled + scaled.T), size * downhill
-    root = jnp.linalg.cholesky(even + damping * jnp.eye(size.size, dtype=size.dtype))
-    pivots = jnp.diagonal(root)
-
-    def by_root() -> tuple[Array, Scalar]:
-        return jax.scipy.linalg.cho_solve((root, True), pull), jnp.min(pivots) ** 2
-
-    def by_eigenvalues() -> tuple[Array, Scalar]:
-        values, vectors = jnp.linalg.eigh(even)
-        safe = jnp.maximum(jnp.abs(values), 1e-9) + damping
-        along = (vectors.T @ pull) / safe
-        saddle = solved & (values[0] < -1e-6)
-        kick = jnp.where(along[0] >= 0, 1e-2, -1e-2)
-        along = along.at[0].add(jnp.where(saddle, kick, 0.0))
-        return vectors @ along, values[0]
-
-    # Eigenvalues cost six times as much; a factor with such pivots says that they are all positive.
-    positive = (jnp.min(pivots) > _LEAST_PIVOT) & (damping <= _LEAST_PIVOT**2)
-    step, lowest = jax.lax.cond(positive, by_root, by_eigenvalues)
+    step, lowest = _step(0.5 * (scaled + scaled.T), size * downhill, damping, solved)
     return size * step, lowest
+
+
+@jax.custom_batching.custom_vmap
+def _step(matrix: Array, pull: Array, damping: Scalar, solved: Flag) -> tuple[Array, Scalar]:
+    """By a Cholesky factor where its pivots say that all eigenvalues are positive: these cost six times as much."""
+    root = jnp.linalg.cholesky(matrix + damping * jnp.eye(pull.size, dtype=pull.dtype))
+    pivots = jnp.diagonal(root)
+    positive = (jnp.min(pivots) > _LEAST_PIVOT) & (damping <= _LEAST_PIVOT**2)
+    return jax.lax.cond(
+        positive,
+        lambda: (jax.scipy.linalg.cho_solve((root, True), pull), jnp.min(pivots) ** 2),
+        lambda: _by_eigenvalues(matrix, pull, damping, solved),
+    )
+
+
+@_step.def_vmap
+def _(count: int, batched: Sequence[bool], *inputs: Array) -> tuple[tuple[Array, Array], tuple[bool, bool]]:
+    # Side by side both ways would be taken; and jaxlib 0.10.2 can hang on two batched factors in one program.
+    axes = tuple(0 if b else None for b in batched)
+    return jax.vmap(_by_eigenvalues, axes, axis_size=count)(*inputs), (True, True)
+
+
+def _by_eigenvalues(matrix: Array, pull: Array, damping: Scalar, solved: Flag) -> tuple[Array, Scalar]:
+    values, vectors = jnp.linalg.eigh(matrix)
+    safe = jnp.maximum(jnp.abs(values), 1e-9) + damping
+    along = (vectors.T @ pull) / safe
+    saddle = solved & (values[0] < -1e-6)
+    kick = jnp.where(along[0] >= 0, 1e-2, -1e-2)
+    along = along.at[0].add(jnp.where(saddle, kick, 0.0))
+    return vectors @ along, values[0]

@@ -53,3 +53,14 @@ def test_a_saddle_is_left_where_nothing_pulls():
 def test_a_large_damping_does_not_hide_a_saddle():
     _, lowest = found(matrix([-1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]), np.ones(SIZE), damping=100.0)
     assert lowest < -1e-3
+
+
+def test_directions_side_by_side_are_those_one_by_one():
+    curves = [matrix(np.geomspace(1e-3, 10.0, SIZE)), matrix([-1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], seed=1)]
+    downhill = jnp.arange(1.0, SIZE + 1.0)
+    many = jax.jit(jax.vmap(direction, (0, None, None, None)))
+    steps, lowest = many(jnp.asarray(curves), downhill, jnp.asarray(1e-10), jnp.asarray(False))
+    for curve, step, least in zip(curves, steps, lowest, strict=True):
+        alone, value = found(curve, downhill)
+        np.testing.assert_allclose(step, alone, rtol=1e-8)
+        assert np.sign(least) == np.sign(value)
