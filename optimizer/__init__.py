@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from optimizer.policies.base import AbstractPolicy as AbstractPolicy
     from optimizer.policies.schedule import Schedule as Schedule
     from optimizer.problem import Problem as Problem
-    from optimizer.problem import Regimen as Regimen
     from optimizer.problem import Report as Report
-    from optimizer.problem import Rule as Rule
+    from optimizer.regimens import Regimen as Regimen
+    from optimizer.regimens import Rule as Rule
     from optimizer.report import write_run as write_run
     from optimizer.scenario import Scenario as Scenario
     from optimizer.scenario import ScenarioError as ScenarioError
@@ -59,7 +59,8 @@ _HOMES = {
     "optimizer.pharmacology.base": ("AbstractPK",),
     "optimizer.policies.base": ("AbstractPolicy",),
     "optimizer.policies.schedule": ("Schedule",),
-    "optimizer.problem": ("Problem", "Regimen", "Report", "Rule"),
+    "optimizer.problem": ("Problem", "Report"),
+    "optimizer.regimens": ("Regimen", "Rule"),
     "optimizer.report": ("write_run",),
     "optimizer.scenario": ("Scenario", "ScenarioError"),
     "optimizer.search.optimize": ("optimize",),

@@ -27,11 +27,13 @@ from optimizer._directory import DirectoryError, write_whole
 
 # Where what is pickled may come from: this package, and packages whose version is part of what a program is found by.
 _PACKAGES = ("optimizer", "jax", "jaxlib", "equinox", "diffrax", "numpy")
-_ARRAYS = (np.ndarray, np.generic, jax.Array)
 _STANDARD = ("builtins", "collections", "copyreg", "enum", "functools", "operator")
 _MOST_BYTES = 128 * 2**20
 # What is wrong with a file that was cut short, or that another version has written, shows itself in many ways.
 _UNREADABLE = (OSError, ValueError, TypeError, AttributeError, ImportError, EOFError, pickle.UnpicklingError, KeyError)
+
+# What is an argument of a program rather than a part of it.
+_ARRAYS = (np.ndarray, np.generic, jax.Array)
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -12,7 +12,8 @@ from scipy.optimize import LinearConstraint, minimize
 from optimizer._programs import program
 from optimizer.outcome import Outcome, cumulative_dose, outcome
 from optimizer.policies.schedule import Schedule
-from optimizer.problem import Check, Problem, Regimen, Report
+from optimizer.problem import Check, Problem, Report
+from optimizer.regimens import Regimen
 from optimizer.search.exact import settle
 from optimizer.search.optimize import LIMIT_TOLERANCE
 from optimizer.search.result import Result

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -83,44 +83,6 @@ class Task(eqx.Module):
     def readings(self, scene: Scene) -> tuple[Reading, ...]:
         """Every state limit read off a trajectory."""
         return tuple(limit.read(scene) for limit in self.state_limits)
-
-
-class Regimen(NamedTuple):
-    """A way of dosing to compare with.
-
-    Attributes:
-        name: name in tables and figures.
-        policy: what it gives: a `Schedule` where doses are listed.
-        grid: when it decides.
-    """
-
-    name: str
-    policy: AbstractPolicy
-    grid: Grid
-
-
-class Rule(NamedTuple):
-    """A policy with numbers left open: which ones do best?
-
-    Attributes:
-        policy: with the numbers as they were written.
-        names: of the open ones [P].
-        lower: smallest value of each [P].
-        upper: largest value of each [P].
-    """
-
-    policy: AbstractPolicy
-    names: tuple[str, ...]
-    lower: Float[np.ndarray, "P"]
-    upper: Float[np.ndarray, "P"]
-
-    def written(self) -> np.ndarray:
-        """The open numbers as they were written [P]."""
-        return np.array([float(getattr(self.policy, name)) for name in self.names])
-
-    def with_numbers(self, values: Float[Array, "P"]) -> AbstractPolicy:
-        """The policy with other numbers [P]."""
-        return eqx.tree_at(lambda p: tuple(getattr(p, name) for name in self.names), self.policy, tuple(values))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 
 from optimizer.comparison import OPTIMIZED, best_constant, compare
 from optimizer.policies.schedule import Schedule
-from optimizer.problem import Regimen
+from optimizer.regimens import Regimen
 from tests.small import small, tables
 
 

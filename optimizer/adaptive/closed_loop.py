@@ -26,7 +26,8 @@ from optimizer.adaptive.visits import (
     watched,
 )
 from optimizer.cohort.crowd import with_system
-from optimizer.cohort.solve import Judged, judge_scene, solve
+from optimizer.cohort.judge import Judged, judge_scene
+from optimizer.cohort.solve import solve
 from optimizer.objectives.progression import Progression
 from optimizer.observations import MISSING, Channel
 from optimizer.problem import Problem

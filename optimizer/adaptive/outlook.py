@@ -15,8 +15,8 @@ from scipy.stats import chi2
 
 from optimizer._axes import Doses
 from optimizer.adaptive.belief import Belief, Inference
+from optimizer.cohort.judge import judge
 from optimizer.cohort.risk import Risk, risk_of
-from optimizer.cohort.solve import judge
 from optimizer.observations import MEASURED, Record
 from optimizer.observations.record import expectations, predicted
 

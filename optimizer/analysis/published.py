@@ -17,7 +17,8 @@ from optimizer.bounds import ideal_containment
 from optimizer.objectives.peak_burden import PeakBurden
 from optimizer.objectives.progression import time_above
 from optimizer.outcome import outcome
-from optimizer.problem import Problem, Regimen
+from optimizer.problem import Problem
+from optimizer.regimens import Regimen
 from optimizer.scenario import Scenario
 from optimizer.scenario.keys import find, substituted
 from optimizer.simulate import Trajectory

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optimizer.analysis.held import Levels, frozen_growth, held_growth
 from optimizer.analysis.intervals import HIGHEST, LOWEST, Response, responses
 from optimizer.analysis.levels import Course, course, shares, warnings
 from optimizer.analysis.options import OptionError, levels_of, numbers_of, split
@@ -138,41 +137,6 @@ class Windows:
         return out | {"warnings": self.warnings()}
 
 
-@eqx.filter_jit
-def _held(model: AbstractModel, conc: jax.Array) -> Any:
-    """Net growth rates [C, M] at concentrations [C, N]; None where the model does not say."""
-    return jax.vmap(model.held_growth)(conc)
-
-
-@eqx.filter_jit
-def _frozen(model: Tumor, growth_factor: jax.Array, conc: jax.Array) -> jax.Array:
-    """The same with the growth factor held too [pg/mL]."""
-
-    def at(level: jax.Array) -> jax.Array:
-        settled = model.held_states(level)
-        states = tuple(
-            state._replace(growth_factor=growth_factor) if isinstance(mechanism, Stroma) else state
-            for mechanism, state in zip(model.mechanisms, settled or (), strict=True)
-        )
-        return model.net_growth(states, level)
-
-    return jax.vmap(at)(conc)
-
-
-@dataclass(frozen=True)
-class _Levels:
-    """Concentrations of all drugs while that of one of them, number j, is looked at: its own entry is not read."""
-
-    base: np.ndarray
-    j: int
-
-    def rows(self, conc: np.ndarray) -> jax.Array:
-        """[C, N] from the concentrations [C] of the drug."""
-        table = np.tile(self.base, (len(conc), 1))
-        table[:, self.j] = conc
-        return jnp.asarray(table)
-
-
 def windows(
     scenario: Scenario,
     drug: str | None = None,
@@ -203,7 +167,7 @@ def windows(
     for text in at:
         name, (value, *_) = levels_of("--at", text, others, single=True)
         held[name] = value
-    levels = _Levels(np.array([held.get(name, 0.0) for name in system.drugs]), j)
+    levels = Levels(np.array([held.get(name, 0.0) for name in system.drugs]), j)
     clones = _responses(scenario, system.model, levels)
     found = Windows(
         own,
@@ -228,26 +192,26 @@ def _which(system: System, scenario: Scenario, drug: str | None) -> int:
     return kinds.index(Inhibitor) if Inhibitor in kinds else 0
 
 
-def _responses(scenario: Scenario, model: AbstractModel, levels: _Levels) -> tuple[Response, ...]:
-    if _held(model, levels.rows(np.zeros(1))) is None:
+def _responses(scenario: Scenario, model: AbstractModel, levels: Levels) -> tuple[Response, ...]:
+    if held_growth(model, levels.rows(np.zeros(1))) is None:
         wanted = "wanted a model that says the net growth of its clones at a held level (its method held_growth, and"
         got = ", ".join([model.kind, *(m.kind for m in getattr(model, "mechanisms", ()))])
         raise ScenarioError([f"{scenario.file}: model: {wanted} held_state of each mechanism); got {got}"])
     try:
-        return responses(lambda conc: np.asarray(_held(model, levels.rows(conc))), model.clone_names())
+        return responses(lambda conc: np.asarray(held_growth(model, levels.rows(conc))), model.clone_names())
     except FloatingPointError as error:
         raise ScenarioError([f"{scenario.file}: model: wanted finite rates; got a fault: {error}"]) from None
 
 
-def _curve(model: AbstractModel, levels: _Levels, clones: Sequence[Response]) -> tuple[np.ndarray, np.ndarray]:
+def _curve(model: AbstractModel, levels: Levels, clones: Sequence[Response]) -> tuple[np.ndarray, np.ndarray]:
     """Net growth for a figure, two decades beyond what changes its sign or its slope."""
     places = [c for r in clones for c in (*r.crossings, *((r.rise.start, r.rise.end) if r.rise else ())) if c > LOWEST]
     places = places or [1.0]
     conc = np.geomspace(max(min(places) / 100.0, LOWEST), min(max(places) * 100.0, HIGHEST), 1000)
-    return conc, np.asarray(_held(model, levels.rows(conc)))
+    return conc, np.asarray(held_growth(model, levels.rows(conc)))
 
 
-def _critical(model: AbstractModel, levels: _Levels, clones: int) -> tuple[Critical, ...]:
+def _critical(model: AbstractModel, levels: Levels, clones: int) -> tuple[Critical, ...]:
     """D_crit of each clone without growth factor and with the most that the stroma can secrete."""
     stroma = next((m for m in getattr(model, "mechanisms", ()) if isinstance(m, Stroma)), None)
     if stroma is None or not isinstance(model, Tumor) or not isinstance(stroma.roles[levels.j], Inhibitor):
@@ -257,7 +221,7 @@ def _critical(model: AbstractModel, levels: _Levels, clones: int) -> tuple[Criti
     for factor in (0.0, most):
 
         def growth(conc: np.ndarray, factor: float = factor) -> np.ndarray:
-            return np.asarray(_frozen(model, jnp.asarray(factor), levels.rows(conc)))
+            return np.asarray(frozen_growth(model, jnp.asarray(factor), levels.rows(conc)))
 
         for response in responses(growth, model.clone_names()):
             last = response.intervals[-1]
@@ -265,7 +229,7 @@ def _critical(model: AbstractModel, levels: _Levels, clones: int) -> tuple[Criti
     return tuple(found)
 
 
-def _vary(scenario: Scenario, system: System, levels: _Levels, text: str, others: Mapping[str, str]) -> Varied:
+def _vary(scenario: Scenario, system: System, levels: Levels, text: str, others: Mapping[str, str]) -> Varied:
     """Windows at each value of a number; a model of the same shape, so that nothing is compiled again."""
     key, values = split("--vary", text)
     if key in others:
@@ -274,7 +238,7 @@ def _vary(scenario: Scenario, system: System, levels: _Levels, text: str, others
         for number in numbers:
             base = levels.base.copy()
             base[n] = number
-            found.append(_responses(scenario, system.model, _Levels(base, levels.j)))
+            found.append(_responses(scenario, system.model, Levels(base, levels.j)))
         return Varied(key, others[key], tuple(numbers), tuple(found))
     plan = scenario.plan
     try:

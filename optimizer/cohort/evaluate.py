@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from optimizer.cohort.crowd import BATCH, Crowd, by_chunk, with_system
-from optimizer.cohort.solve import Judged, judge
+from optimizer.cohort.judge import Judged, judge
 from optimizer.problem import Task
 from optimizer.simulate import System
 

@@ -13,7 +13,7 @@ from optimizer._axes import Index
 from optimizer.search.interior_point import State
 from optimizer.search.multistart import MOST_ITERATIONS
 
-# Lanes are filled again once this share of them is empty: to begin a search costs as much as a third of a step.
+# Lanes are filled again once this share of them is empty: to begin a search costs as much as a sixth of a step.
 _EMPTY = 8
 
 

@@ -17,9 +17,8 @@ from jaxtyping import Array, Float
 from optimizer._programs import program
 from optimizer.cohort.crowd import Crowd, with_system
 from optimizer.cohort.devices import over_devices, shared_out
+from optimizer.cohort.judge import Judged, Numbers, judge
 from optimizer.cohort.lanes import through_lanes
-from optimizer.objectives.base import Scene
-from optimizer.objectives.progression import time_above
 from optimizer.problem import Task
 from optimizer.search.exact import satisfies, settle
 from optimizer.search.interior_point import State, start, step
@@ -28,11 +27,8 @@ from optimizer.search.optimize import LIMIT_TOLERANCE
 from optimizer.search.starts import center
 from optimizer.simulate import System
 
-# Searches side by side on an accelerator; up to so many, a step of all takes hardly longer than one of few.
+# Searches side by side on an accelerator; a guess at what fills one, not measured.
 LANES = 4096
-
-# Arrays of JAX inside a program, of NumPy outside.
-Numbers = Any
 
 
 class PatientStatus(StrEnum):
@@ -70,26 +66,6 @@ class End(NamedTuple):
     residual: Numbers
     iterations: Numbers
     done: Numbers
-
-
-class Judged(NamedTuple):
-    """What a schedule comes to in a patient.
-
-    Attributes:
-        objective: as reported.
-        terms: unweighted value of each term [terms].
-        progression: day on which the cells first exceed the factor times those at the start; infinite when never.
-        change: log10 of the cells at the end over those at the start.
-        excess: worst relative excess of a limit on states.
-        ok: whether the simulation gave finite numbers.
-    """
-
-    objective: Numbers
-    terms: Float[Numbers, "terms"]
-    progression: Numbers
-    change: Numbers
-    excess: Numbers
-    ok: Numbers
 
 
 @dataclass(frozen=True)
@@ -131,27 +107,6 @@ def best_of(task: Task, ends: State | End) -> Solved:
 def solve(task: Task, points: Float[Array, "R n"], tolerance: Array) -> Solved:
     """Take every starting point of a patient to a stationary point, and keep the best that meets the limits."""
     return best_of(task, jax.lax.map(lambda x: descend(task, x, tolerance), points))
-
-
-def judge(task: Task, doses: Float[Array, "K N"], factor: Array) -> Judged:
-    """What doses come to in a patient."""
-    return judge_scene(task, task.simulate((doses / task.scale).ravel()), factor)
-
-
-def judge_scene(task: Task, scene: Scene, factor: Array) -> Judged:
-    """What was simulated comes to in a patient."""
-    burden = scene.trajectory.burden
-    level = jnp.log(factor * burden[0])
-    crossing = time_above(scene.trajectory.times, jnp.log(burden), level)
-    worst = [jnp.max(reading.excess) for reading in task.readings(scene)]
-    return Judged(
-        objective=task.objective.evaluate(scene),
-        terms=jnp.stack(list(task.objective.values(scene).values())),
-        progression=jnp.where(jnp.any(jnp.log(burden) > level), crossing, jnp.inf),
-        change=jnp.log10(burden[-1] / burden[0]),
-        excess=jnp.max(jnp.stack([jnp.zeros(()), *worst])),
-        ok=scene.trajectory.ok,
-    )
 
 
 def _end(state: State) -> End:
@@ -267,8 +222,8 @@ class Solver:
         descend_one, best_one, judge_one = _ALONE
         task = self.crowd.task
         ends = [descend_one(task, system, point, self.tolerance) for point in self.points]
-        together = jax.tree.map(lambda *parts: np.stack(parts), *ends)
-        solved = jax.tree.map(np.asarray, best_one(task, system, together))
+        stacked = jax.tree.map(lambda *parts: np.stack(parts), *ends)
+        solved = jax.tree.map(np.asarray, best_one(task, system, stacked))
         doses = self._settled(solved.shares)
         judged = judge_one(task, system, np.concatenate([doses[None], self.shared]), self.factor)
         return solved, doses, jax.tree.map(np.asarray, judged)

@@ -16,7 +16,8 @@ from optimizer.event_tables import read_events
 from optimizer.events import to_grid
 from optimizer.outcome import outcome
 from optimizer.policies.schedule import Schedule
-from optimizer.problem import Problem, Regimen, Report
+from optimizer.problem import Problem, Report
+from optimizer.regimens import Regimen
 from optimizer.report import (
     MARKER,
     compared_document,

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from optimizer._axes import Scalar
 from optimizer.cohort.crowd import Crowd, with_system
-from optimizer.cohort.solve import Judged, judge_scene
+from optimizer.cohort.judge import Judged, judge_scene
 from optimizer.objectives.base import Scene
 from optimizer.policies.base import AbstractPolicy, Observation
 from optimizer.problem import Task

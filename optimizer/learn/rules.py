@@ -18,7 +18,8 @@ from optimizer.cohort.risk import Risk, risk_of
 from optimizer.learn.closed_loop import Watched, sums
 from optimizer.policies.base import AbstractMeasuring, AbstractPolicy
 from optimizer.policies.threshold import Threshold
-from optimizer.problem import Problem, Rule
+from optimizer.problem import Problem
+from optimizer.regimens import Rule
 from optimizer.search.optimize import LIMIT_TOLERANCE
 from optimizer.simulate import System
 

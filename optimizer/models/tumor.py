@@ -1,6 +1,6 @@
 """The tumor: clones under drugs, with a growth law, drug effects, transitions between clones, and mechanisms."""
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -14,38 +14,10 @@ from optimizer.mechanisms.base import AbstractMechanism, over_nodes
 from optimizer.models.base import AbstractModel
 from optimizer.models.growth import AbstractGrowth, Exponential
 from optimizer.models.transitions import AbstractTransition
+from optimizer.models.tumor_state import Drive, TumorState
 from optimizer.pharmacology.effects import AbstractEffect
 from optimizer.pharmacology.interactions import AbstractInteraction, Bliss
 from optimizer.pharmacology.roles import AbstractRole, Resensitizer
-
-
-class TumorState(NamedTuple):
-    """Populations as logarithms (positive by construction) and one entry a mechanism.
-
-    Attributes:
-        log_cells: ln(cells + offset) of each clone; the offset is the model's cell floor for a clone that others feed,
-            which may be empty, and zero for one that only grows from itself.
-        mechanisms: states of the mechanisms in their order.
-    """
-
-    log_cells: Float[Array, "... M"]
-    mechanisms: tuple[Any, ...]
-
-
-class Drive(NamedTuple):
-    """All that the populations feel at one time except each other.
-
-    Attributes:
-        growth: growth rate after inhibition [M, 1/day].
-        loss: death, kill and the mechanisms' net rates [M, 1/day].
-        conc: concentrations [N, mg/L], for mechanisms that listen to the populations.
-        switching: rate of each transition [1/day], or its share of the divisions [1].
-    """
-
-    growth: Float[Array, "... M"]
-    loss: Float[Array, "... M"]
-    conc: Float[Array, "... N"]
-    switching: tuple[Float[Array, "..."], ...]
 
 
 class Tumor(AbstractModel):

@@ -21,7 +21,7 @@ from optimizer.observations.base import Channel
 from optimizer.pharmacology.interactions import Bliss
 from optimizer.policies.base import AbstractPolicy
 from optimizer.policies.schedule import Schedule
-from optimizer.problem import Rule
+from optimizer.regimens import Rule
 from optimizer.scenario.model_schema import STROMAL, STROMAL_CLONE
 from optimizer.scenario.plan import Clone, Model, Part, Plan, RegimenPlan
 from optimizer.simulate import Grid, System

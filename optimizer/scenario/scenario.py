@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optimizer.constraints.base import AbstractDoseLimit, ConstraintError, DoseFrame
-from optimizer.problem import Problem, Regimen, Rule
+from optimizer.problem import Problem
+from optimizer.regimens import Regimen, Rule
 from optimizer.scenario import build
 from optimizer.scenario.check import check
 from optimizer.scenario.code import own_models

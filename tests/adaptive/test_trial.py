@@ -15,7 +15,7 @@ from optimizer.adaptive.trial_run import Runner, run_trial
 from optimizer.adaptive.trial_summary import counted, curve, summary
 from optimizer.adaptive.visits import Changes, plan_visits
 from optimizer.cohort.crowd import with_system
-from optimizer.cohort.solve import judge
+from optimizer.cohort.judge import judge
 from optimizer.commands.trial import write
 from optimizer.models.growth import Gompertz
 from optimizer.outcome import outcome

@@ -14,7 +14,7 @@ from optimizer.plots.schedule import concentrations
 from optimizer.plots.schedule import doses as bars
 from optimizer.plots.style import capped, color, dose_bars, line, log_axis, with_unit
 from optimizer.policies.schedule import Schedule
-from optimizer.problem import Regimen
+from optimizer.regimens import Regimen
 from optimizer.scenario import Scenario
 from optimizer.simulate import Grid
 from tests.small import tables
