@@ -29,7 +29,7 @@ def main() -> None:
 
     options = Options(**told)
     if part not in PURE:
-        from optimizer.console import numerics
+        from optimizer.report.terminal import numerics
 
         numerics()
         if options.precision == "float32":

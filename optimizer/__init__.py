@@ -15,17 +15,15 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from optimizer import adaptive as adaptive
     from optimizer import analysis as analysis
     from optimizer import calibrate as calibrate
-    from optimizer import cohort as cohort
-    from optimizer import learn as learn
-    from optimizer import plots as plot
-    from optimizer._fields import parameter as parameter
-    from optimizer._fields import setting as setting
-    from optimizer.comparison import compare as compare
+    from optimizer import control as control
+    from optimizer import ensemble as ensemble
+    from optimizer.analysis.comparison import compare as compare
     from optimizer.constraints.base import AbstractDoseLimit as AbstractDoseLimit
     from optimizer.constraints.base import AbstractStateLimit as AbstractStateLimit
+    from optimizer.fields import parameter as parameter
+    from optimizer.fields import setting as setting
     from optimizer.mechanisms.base import AbstractMechanism as AbstractMechanism
     from optimizer.models.base import AbstractModel as AbstractModel
     from optimizer.objectives.base import AbstractTerm as AbstractTerm
@@ -37,7 +35,8 @@ if TYPE_CHECKING:
     from optimizer.problem import Report as Report
     from optimizer.regimens import Regimen as Regimen
     from optimizer.regimens import Rule as Rule
-    from optimizer.report import write_run as write_run
+    from optimizer.report import plots as plot
+    from optimizer.report.document import write_run as write_run
     from optimizer.scenario import Scenario as Scenario
     from optimizer.scenario import ScenarioError as ScenarioError
     from optimizer.search.optimize import optimize as optimize
@@ -50,8 +49,8 @@ if TYPE_CHECKING:
     from optimizer.status import Status as Status
 
 _HOMES = {
-    "optimizer._fields": ("parameter", "setting"),
-    "optimizer.comparison": ("compare",),
+    "optimizer.fields": ("parameter", "setting"),
+    "optimizer.analysis.comparison": ("compare",),
     "optimizer.constraints.base": ("AbstractDoseLimit", "AbstractStateLimit"),
     "optimizer.mechanisms.base": ("AbstractMechanism",),
     "optimizer.models.base": ("AbstractModel",),
@@ -61,7 +60,7 @@ _HOMES = {
     "optimizer.policies.schedule": ("Schedule",),
     "optimizer.problem": ("Problem", "Report"),
     "optimizer.regimens": ("Regimen", "Rule"),
-    "optimizer.report": ("write_run",),
+    "optimizer.report.document": ("write_run",),
     "optimizer.scenario": ("Scenario", "ScenarioError"),
     "optimizer.search.optimize": ("optimize",),
     "optimizer.search.result": ("Result",),
@@ -71,14 +70,13 @@ _HOMES = {
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 _ROOMS = {
-    "adaptive": "optimizer.adaptive",
     "analysis": "optimizer.analysis",
     "calibrate": "optimizer.calibrate",
-    "cohort": "optimizer.cohort",
-    "learn": "optimizer.learn",
-    "plot": "optimizer.plots",
+    "control": "optimizer.control",
+    "ensemble": "optimizer.ensemble",
+    "plot": "optimizer.report.plots",
 }
-__all__ = [*sorted(_HOME), "adaptive", "analysis", "calibrate", "cohort", "learn", "plot"]
+__all__ = [*sorted(_HOME), "analysis", "calibrate", "control", "ensemble", "plot"]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,7 @@ import os
 import sys
 from contextlib import suppress
 
-from optimizer._interrupt import INTERRUPTED, at_once
+from optimizer.interrupt import INTERRUPTED, at_once
 
 
 def main() -> None:

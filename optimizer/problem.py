@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from optimizer._axes import Doses, Scalar, Times
-from optimizer._programs import program
+from optimizer.axes import Doses, Scalar, Times
 from optimizer.constraints.base import (
     AbstractDoseLimit,
     AbstractStateLimit,
@@ -23,6 +22,7 @@ from optimizer.objectives.base import Objective, Scene
 from optimizer.policies.base import AbstractPolicy
 from optimizer.policies.limited import Limited
 from optimizer.policies.schedule import Schedule
+from optimizer.programs import program
 from optimizer.simulate import Grid, System, Trajectory, rollout
 
 # The search holds every limit's coefficient of every dose.

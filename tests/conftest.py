@@ -11,7 +11,7 @@ import tests.typechecker  # noqa: F401 (the hook finds it by name)
 jax.config.update("jax_enable_x64", True)
 # The rooms that compute; those above check what they are given themselves, in sentences for a user. Before the first
 # import of the package, which this file must therefore not import at its top.
-ROOMS = ["_mesh", "pharmacology", "models", "mechanisms", "policies", "simulate", "objectives", "constraints"]
+ROOMS = ["mesh", "pharmacology", "models", "mechanisms", "policies", "simulate", "objectives", "constraints"]
 install_import_hook([f"optimizer.{room}" for room in (*ROOMS, "problem", "search")], "tests.typechecker.check")
 
 MAPPINGS = Path("/proc/self/maps")

@@ -15,8 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 import optimizer as opt
+from optimizer.analysis.comparison import compare
 from optimizer.cli import app
-from optimizer.comparison import compare
 from optimizer.objectives.base import Scene
 from optimizer.policies.base import Observation
 from optimizer.scenario import Scenario
@@ -70,7 +70,7 @@ def test_pages_load_nothing_from_elsewhere(site):
 
 
 def test_reference_has_every_public_name_word_and_command(site):
-    from optimizer.commands.patient import catalog
+    from optimizer.cli.schedule import catalog
 
     python, words, commands = (
         (site / "reference" / f"{name}.html").read_text(encoding="utf-8") for name in ("python", "words", "commands")

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optimizer import _programs
-from optimizer._programs import program
+from optimizer import programs as _programs
 from optimizer.models.growth import Logistic
+from optimizer.programs import program
 
 
 class Foreign(eqx.Module):

@@ -12,7 +12,7 @@ import optimizer as opt
 def test_every_public_name_is_what_it_says():
     for name in opt.__all__:
         found = getattr(opt, name)
-        assert found.__name__ in (name, f"optimizer.{name}", "optimizer.plots"), name
+        assert found.__name__ in (name, f"optimizer.{name}", "optimizer.report.plots"), name
     assert set(dir(opt)) == set(opt.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'optimise'"):
         _ = opt.optimise

@@ -9,15 +9,15 @@ from scipy.optimize import LinearConstraint, minimize
 
 from benchmarks.contenders.base import Answer
 from benchmarks.problems.base import Benchmark
-from optimizer._programs import program
-from optimizer.cohort import build_crowd, load_patients
-from optimizer.cohort.crowd import Crowd, with_system
-from optimizer.cohort.solve import descend
+from optimizer.ensemble import build_ensemble, load_patients
+from optimizer.ensemble.ensemble import Ensemble, with_system
+from optimizer.ensemble.solve import descend
 from optimizer.problem import Problem, Task
+from optimizer.programs import program
 from optimizer.scenario import Scenario
 from optimizer.scenario.build import build_system
 from optimizer.scenario.keys import substituted
-from optimizer.search.exact import settle
+from optimizer.search.exact import make_feasible
 
 TOLERANCE = 1e-6
 _descend = program(descend)
@@ -43,15 +43,15 @@ def problem_of(benchmark: Benchmark, patient: Sequence[float] | None = None) -> 
     return Problem(with_system(problem.task, jax.tree.map(jnp.asarray, system)), problem.rows, problem.levels)
 
 
-def crowd_of(benchmark: Benchmark, patients: int) -> tuple[Crowd, np.ndarray]:
+def ensemble_of(benchmark: Benchmark, patients: int) -> tuple[Ensemble, np.ndarray]:
     """That many patients, and the numbers in which they differ [P, V]."""
     scenario = Scenario.load(benchmark.path)
     drawn = load_patients(scenario, patients, 0)
-    return build_crowd(scenario, drawn), drawn.values
+    return build_ensemble(scenario, drawn), drawn.values
 
 
 class Ours:
-    """The search of `optimizer.cohort`, compiled when it is built: from one start, as everybody here.
+    """The search of `optimizer.ensemble`, compiled when it is built: from one start, as everybody here.
 
     Args:
         benchmark: what is asked.
@@ -65,7 +65,7 @@ class Ours:
 
     def _doses(self, problem: Problem) -> tuple[np.ndarray, int, bool]:
         found = jax.block_until_ready(_descend(problem.task, self.point, jnp.asarray(TOLERANCE)))
-        doses = settle(problem, np.asarray(problem.task.doses(found.x)))
+        doses = make_feasible(problem, np.asarray(problem.task.doses(found.x)))
         return doses, int(found.iterations), bool(found.done)
 
     def solve(self, patient: Sequence[float] | None = None) -> Answer:

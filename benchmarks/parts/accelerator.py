@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.contenders.ours import TOLERANCE, crowd_of
+from benchmarks.contenders.ours import TOLERANCE, ensemble_of
 from benchmarks.parts import Options
 from benchmarks.problems import BENCHMARKS
 from benchmarks.problems.base import Benchmark
 from benchmarks.rows import Row, nothing
-from optimizer.cohort.crowd import with_system
-from optimizer.cohort.solve import Solver
+from optimizer.ensemble.ensemble import with_system
+from optimizer.ensemble.solve import Solver
 from optimizer.problem import Task
 from optimizer.simulate import System
 
@@ -43,14 +43,14 @@ def measure(options: Options) -> Iterator[Row]:
         yield nothing(_PROBLEM, contender, "gradients a second", "1/s", f"unmeasured: no {options.device} here")
         return
     benchmark = BENCHMARKS[_PROBLEM]
-    crowd, _ = crowd_of(benchmark, _DRAWN)
+    ensemble, _ = ensemble_of(benchmark, _DRAWN)
     kind = jnp.dtype(options.precision)
 
     def cast(leaf: jax.Array) -> jax.Array:
         leaf = jnp.asarray(leaf)
         return leaf.astype(kind) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
-    task, systems = jax.tree.map(cast, (crowd.task, crowd.systems))
+    task, systems = jax.tree.map(cast, (ensemble.task, ensemble.systems))
     shares = cast((benchmark.setting.start() / benchmark.setting.most).ravel())
     for size in SIZES[: 4 if platform != "cpu" else 2]:
         rows = np.arange(size) % _DRAWN
@@ -74,8 +74,8 @@ def _optimized(benchmark: Benchmark, contender: str, sizes: tuple[int, ...]) -> 
     setting = benchmark.setting
     point = (setting.start() / setting.most).reshape(1, -1)
     for size in sizes:
-        crowd, _ = crowd_of(benchmark, size)
-        solver = Solver(crowd, point, TOLERANCE, np.zeros((0, *setting.start().shape)), 1.2)
+        ensemble, _ = ensemble_of(benchmark, size)
+        solver = Solver(ensemble, point, TOLERANCE, np.zeros((0, *setting.start().shape)), 1.2)
         # Where patients go side by side, another number of them is another program.
         solver.chunk(0, size if solver.together else 1)
         began = time.perf_counter()

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks import contenders
-from benchmarks.contenders.ours import TOLERANCE, crowd_of
+from benchmarks.contenders.ours import TOLERANCE, ensemble_of
 from benchmarks.judge import GOOD, Judge, gap
 from benchmarks.parts import Options
 from benchmarks.problems import BENCHMARKS
 from benchmarks.problems.base import Benchmark
 from benchmarks.rows import Row
-from optimizer.cohort.solve import Solver
+from optimizer.ensemble.solve import Solver
 
 _LOOPED = ("casadi", "expert")
 # Ours is timed on fewer patients where all of them would take longer than this [s].
@@ -31,10 +31,10 @@ def measure(options: Options) -> Iterator[Row]:
     benchmark = BENCHMARKS[options.problem]
     size = min(options.patients or benchmark.patients, benchmark.patients)
     subset = min(options.subset, size)
-    crowd, values = crowd_of(benchmark, size)
+    ensemble, values = ensemble_of(benchmark, size)
     setting = benchmark.setting
     points = (setting.start() / setting.most).reshape(1, -1)
-    solver = Solver(crowd, points, TOLERANCE, np.zeros((0, *setting.start().shape)), 1.2)
+    solver = Solver(ensemble, points, TOLERANCE, np.zeros((0, *setting.start().shape)), 1.2)
     looped = {name: contenders.build(name, benchmark) for name in _LOOPED}
     solver.chunk(0, 1)  # compiled
     first, seconds = _timed(solver, min(_FIRST, size))

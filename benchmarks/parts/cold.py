@@ -16,7 +16,7 @@ import sys
 from benchmarks import contenders
 from benchmarks.problems import BENCHMARKS
 if sys.argv[1] in ("ours", "slsqp"):
-    from optimizer.console import numerics
+    from optimizer.report.terminal import numerics
     numerics()
 contenders.build(sys.argv[1], BENCHMARKS[sys.argv[2]]).solve()
 """

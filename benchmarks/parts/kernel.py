@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.contenders.ours import crowd_of
+from benchmarks.contenders.ours import ensemble_of
 from benchmarks.parts import Options
 from benchmarks.problems import BENCHMARKS
 from benchmarks.rows import Row, nothing
-from optimizer.cohort.crowd import Crowd, with_system
+from optimizer.ensemble.ensemble import Ensemble, with_system
 from optimizer.problem import Task
 from optimizer.simulate import System
 
@@ -52,17 +52,17 @@ def halves(count: int, threads: int) -> list[np.ndarray]:
     return np.array_split(np.arange(count), threads)
 
 
-def ours(crowd: Crowd, shares: np.ndarray, block: int, threads: int) -> Parts:
+def ours(ensemble: Ensemble, shares: np.ndarray, block: int, threads: int) -> Parts:
     """A call for each thread."""
     parts = [
-        jax.tree.map(lambda leaf, rows=rows: jnp.asarray(leaf[rows]), crowd.systems)
-        for rows in halves(len(crowd.healthy), threads)
+        jax.tree.map(lambda leaf, rows=rows: jnp.asarray(leaf[rows]), ensemble.systems)
+        for rows in halves(len(ensemble.healthy), threads)
     ]
     x = jnp.asarray(shares)
-    return [lambda part=part: jax.block_until_ready(looks(crowd.task, part, x, block)) for part in parts]
+    return [lambda part=part: jax.block_until_ready(looks(ensemble.task, part, x, block)) for part in parts]
 
 
-def by_hand(crowd: Crowd, patients: np.ndarray, shares: np.ndarray, threads: int) -> Parts:
+def by_hand(ensemble: Ensemble, patients: np.ndarray, shares: np.ndarray, threads: int) -> Parts:
     """The same in numba, with as many nodes an interval.
 
     Raises:
@@ -70,7 +70,7 @@ def by_hand(crowd: Crowd, patients: np.ndarray, shares: np.ndarray, threads: int
     """
     from benchmarks.contenders import numba_adjoint
 
-    task = crowd.task
+    task = ensemble.task
     edges = np.asarray(task.grid.edges)
     tau = {float(length): np.asarray(task.system.mesh.nodes(float(length))) for length in np.diff(edges)}
     made, doses = numba_adjoint.nodes(edges, tau), np.asarray(task.doses(jnp.asarray(shares)))
@@ -78,7 +78,7 @@ def by_hand(crowd: Crowd, patients: np.ndarray, shares: np.ndarray, threads: int
     return [lambda part=part: numba_adjoint.look(doses, part, made) for part in parts]
 
 
-def check(crowd: Crowd, own: list[Any], theirs: list[Any]) -> None:
+def check(ensemble: Ensemble, own: list[Any], theirs: list[Any]) -> None:
     """Whether both found the same.
 
     Raises:
@@ -86,7 +86,7 @@ def check(crowd: Crowd, own: list[Any], theirs: list[Any]) -> None:
     """
     value, slope = (np.concatenate(part) for part in zip(*own, strict=True))
     value_, slope_ = (np.concatenate(part) for part in zip(*theirs, strict=True))
-    slope_ = (slope_ * np.asarray(crowd.task.scale)).reshape(slope.shape)
+    slope_ = (slope_ * np.asarray(ensemble.task.scale)).reshape(slope.shape)
     size, size_ = (np.linalg.norm(of, axis=1) for of in (slope, slope_))
     apart = np.abs(value - value_) / np.abs(value), np.linalg.norm(slope - slope_, axis=1) / size
     words = ("value", value, value_), ("size of the gradient", size, size_)
@@ -143,26 +143,26 @@ def rate(exponential: bool, threads: int, repeats: int, pool: ThreadPoolExecutor
 def measure(options: Options) -> Iterator[Row]:
     """In alternation; the even schedule in many patients."""
     benchmark, threads = BENCHMARKS[PROBLEM], options.cores
-    crowd, patients = crowd_of(benchmark, options.patients or _PATIENTS)
+    ensemble, patients = ensemble_of(benchmark, options.patients or _PATIENTS)
     shares = (benchmark.setting.start() / benchmark.setting.most).ravel()
-    calls = {f"ours {block}": ours(crowd, shares, block, threads) for block in _BLOCKS}
+    calls = {f"ours {block}": ours(ensemble, shares, block, threads) for block in _BLOCKS}
     try:
-        calls["numba"] = by_hand(crowd, patients, shares, threads)
+        calls["numba"] = by_hand(ensemble, patients, shares, threads)
     except ImportError as missing:
         yield nothing(PROBLEM, "numba", FIGURE, "1/s", f"not installed: {missing}")
     found = {name: [part() for part in parts] for name, parts in calls.items()}
     if "numba" in found:
-        check(crowd, found[f"ours {_BLOCKS[0]}"], found["numba"])
+        check(ensemble, found[f"ours {_BLOCKS[0]}"], found["numba"])
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     with ThreadPoolExecutor(threads) as pool:
         for _ in range(options.repeats):
             for name, parts in calls.items():
                 seconds[name].append(_seconds(parts, pool))
         rates = [rate(exponential, threads, options.repeats, pool) for exponential in (True, False)]
-    nodes = len(patients) * benchmark.setting.intervals * crowd.task.system.mesh.size
+    nodes = len(patients) * benchmark.setting.intervals * ensemble.task.system.mesh.size
     times = {name: statistics.median(spent) for name, spent in seconds.items()}
     block = min(_BLOCKS, key=lambda size: times[f"ours {size}"])
-    words = f"{len(patients)} patients, {threads} threads, {crowd.task.system.mesh.size} nodes an interval"
+    words = f"{len(patients)} patients, {threads} threads, {ensemble.task.system.mesh.size} nodes an interval"
     yield Row(PROBLEM, "ours", FIGURE, nodes / times[f"ours {block}"], "1/s", f"{words}, blocks of {block}")
     if "numba" in times:
         yield Row(PROBLEM, "numba", FIGURE, nodes / times["numba"], "1/s", words)

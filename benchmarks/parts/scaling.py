@@ -5,11 +5,11 @@ import statistics
 import time
 from collections.abc import Iterator
 
-from benchmarks.contenders.ours import crowd_of
+from benchmarks.contenders.ours import ensemble_of
 from benchmarks.parts import Options
 from benchmarks.problems import BENCHMARKS
 from benchmarks.rows import Row
-from optimizer.cohort.evaluate import evaluate
+from optimizer.ensemble.evaluate import evaluate
 
 _PROBLEM, _FEW, _MANY, _MOST = "colorectal", 1_000, 10_000, 100_000
 
@@ -26,19 +26,19 @@ def measure(options: Options) -> Iterator[Row]:
     schedule = benchmark.setting.start()[None]
     most = min(options.patients or _MOST, _MOST)
     few, many = min(_FEW, most), min(_MANY, most)
-    crowds = {size: crowd_of(benchmark, size)[0] for size in (few, many)}
-    seconds: dict[int, list[float]] = {size: [] for size in crowds}
-    evaluate(crowds[few], schedule)
+    ensembles = {size: ensemble_of(benchmark, size)[0] for size in (few, many)}
+    seconds: dict[int, list[float]] = {size: [] for size in ensembles}
+    evaluate(ensembles[few], schedule)
     for _ in range(options.repeats):
-        for size, crowd in crowds.items():
+        for size, ensemble in ensembles.items():
             began = time.perf_counter()
-            evaluate(crowd, schedule)
+            evaluate(ensemble, schedule)
             seconds[size].append(time.perf_counter() - began)
     for size, times in seconds.items():
         yield Row(_PROBLEM, "ours", f"evaluate {size} patients", statistics.median(times), "s", "evaluation path")
-    del crowds
+    del ensembles
     began = time.perf_counter()
-    evaluate(crowd_of(benchmark, most)[0], schedule)
+    evaluate(ensemble_of(benchmark, most)[0], schedule)
     spent = time.perf_counter() - began
     yield Row(_PROBLEM, "ours", f"draw and evaluate {most} patients", spent, "s", "evaluation path")
     yield Row(

@@ -22,13 +22,13 @@ SCENARIO = "scenarios/crc_caf_cetuximab.toml"
 _OURS = """
 import collections, json, sys, time
 began = time.perf_counter()
-from optimizer.console import numerics
+from optimizer.report.terminal import numerics
 numerics()
 import jax
 from pathlib import Path
-from optimizer.comparison import compare
-from optimizer.plots import overview
-from optimizer.report import write_run
+from optimizer.analysis.comparison import compare
+from optimizer.report.plots import overview
+from optimizer.report.document import write_run
 from optimizer.scenario import Scenario
 from optimizer.search.optimize import optimize
 spent = collections.Counter()

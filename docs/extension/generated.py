@@ -116,7 +116,7 @@ def _examples(lines: list[str]) -> list[str]:
 
 def words() -> str:
     """The words of a scenario by family, as `adose list` prints them."""
-    from optimizer.commands.patient import catalog
+    from optimizer.cli.schedule import catalog
 
     parts = []
     for family, found in catalog().items():
@@ -128,7 +128,7 @@ def words() -> str:
 
 def _keys(word: str) -> list[str]:
     """The keys of each kind of a family, with unit and meaning."""
-    from optimizer._fields import describe
+    from optimizer.fields import describe
     from optimizer.scenario.schema import FAMILIES, classes
 
     parts = []

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from optimizer._fields import FieldInfo
 from optimizer.analysis.options import OptionError, numbers_of, split
+from optimizer.fields import FieldInfo
 from optimizer.scenario.faults import close, one_of
 from optimizer.scenario.keys import Place, find
 from optimizer.scenario.plan import Plan
-from optimizer.scenario.quantities import QuantityError
+from optimizer.units import QuantityError
 
 EVERY, MEAN, AMOUNT, DELAY = "every", "mean_concentration", "amount", "delay"
 _OF_A_DRUG = (MEAN, AMOUNT, DELAY)

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from optimizer import _mesh
-from optimizer._axes import Edges, Index, Scalar
+from optimizer import mesh as _mesh
 from optimizer.analysis.axes import AMOUNT, MEAN, Number
 from optimizer.analysis.last_days import last_days
 from optimizer.analysis.mean_dose import mean_concentration
 from optimizer.analysis.options import OptionError
 from optimizer.analysis.repeated import Batch
+from optimizer.axes import Edges, Index, Scalar
 from optimizer.objectives.base import Objective, Scene
 from optimizer.objectives.progression import time_above
 from optimizer.policies.schedule import Schedule

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from optimizer._axes import Scalar, Times
+from optimizer.axes import Scalar, Times
 
 # Nodes of the interpolant. An interval has at least two panels, which are as many.
 _POINTS = 5

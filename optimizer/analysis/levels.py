@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optimizer._axes import Scalar
 from optimizer.analysis.intervals import Interval, Response, root
+from optimizer.axes import Scalar
 from optimizer.pharmacology.base import AbstractPK
 
 # Where an interval between two dose edges is looked at for a level that is crossed, as shares of its length: even ones,

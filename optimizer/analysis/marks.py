@@ -14,8 +14,8 @@ from optimizer.analysis.axes import AMOUNT, DELAY, EVERY, Axis, Number
 from optimizer.analysis.map import Map
 from optimizer.analysis.mean_dose import mean_concentration
 from optimizer.analysis.repeated import repeated_drugs
-from optimizer.event_tables import read_events
-from optimizer.events import to_grid
+from optimizer.files.event_tables import read_events
+from optimizer.files.events import to_grid
 from optimizer.scenario import Scenario
 from optimizer.simulate import System
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from optimizer._axes import Edges, Index, Scalar
+from optimizer.axes import Edges, Index, Scalar
 from optimizer.pharmacology.base import AbstractPK
 
 # A last sliver that is only rounding is not an interval.

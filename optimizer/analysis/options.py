@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from optimizer._fields import FieldInfo
+from optimizer.fields import FieldInfo
 from optimizer.scenario.faults import one_of
 from optimizer.scenario.fields import read_quantity
-from optimizer.scenario.quantities import QuantityError
+from optimizer.units import QuantityError
 
 _LEVEL = FieldInfo("", "", minimum=0.0)
 _BARE = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from optimizer._registry import discover
+from optimizer.analysis.comparison import compare
 from optimizer.analysis.options import OptionError
-from optimizer.comparison import compare
 from optimizer.objectives.base import AbstractTerm
 from optimizer.problem import Problem
+from optimizer.registry import discover
 from optimizer.scenario import Scenario
 from optimizer.scenario.faults import one_of
 from optimizer.search.epsilon import with_ceiling

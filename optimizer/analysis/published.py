@@ -12,8 +12,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from optimizer.analysis.bounds import ideal_containment
 from optimizer.analysis.window import Windows, windows
-from optimizer.bounds import ideal_containment
 from optimizer.objectives.peak_burden import PeakBurden
 from optimizer.objectives.progression import time_above
 from optimizer.outcome import outcome

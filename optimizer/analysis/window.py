@@ -14,8 +14,8 @@ from optimizer.analysis.held import Levels, frozen_growth, held_growth
 from optimizer.analysis.intervals import HIGHEST, LOWEST, Response, responses
 from optimizer.analysis.levels import Course, course, shares, warnings
 from optimizer.analysis.options import OptionError, levels_of, numbers_of, split
-from optimizer.event_tables import read_events
-from optimizer.events import to_grid
+from optimizer.files.event_tables import read_events
+from optimizer.files.events import to_grid
 from optimizer.mechanisms.stroma import Stroma
 from optimizer.models.base import AbstractModel
 from optimizer.models.tumor import Tumor
@@ -25,8 +25,8 @@ from optimizer.scenario import Scenario, ScenarioError
 from optimizer.scenario.build import build_system
 from optimizer.scenario.faults import one_of
 from optimizer.scenario.keys import find, substituted
-from optimizer.scenario.quantities import QuantityError
 from optimizer.simulate import System
+from optimizer.units import QuantityError
 
 SETTLED = (
     "growth factor and pump as the held levels have them; cells, stromal cells and immune effectors as at the start; "

@@ -8,8 +8,6 @@
 | fit a model of your own to time series | `TimeSeriesModel`, `calibrate(..., settings={"model": ...})` |
 """
 
-from optimizer._data_faults import DataError as DataError
-from optimizer._data_faults import Fault as Fault
 from optimizer.calibrate.audit import audit_rates as audit_rates
 from optimizer.calibrate.audit import audit_secretion as audit_secretion
 from optimizer.calibrate.columns import KINDS as KINDS
@@ -20,3 +18,5 @@ from optimizer.calibrate.run import calibrate as calibrate
 from optimizer.calibrate.tables import Table as Table
 from optimizer.calibrate.tables import read_table as read_table
 from optimizer.calibrate.timeseries import TimeSeriesModel as TimeSeriesModel
+from optimizer.files.faults import DataError as DataError
+from optimizer.files.faults import Fault as Fault

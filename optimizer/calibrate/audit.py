@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from optimizer._data_faults import DataError
 from optimizer.calibrate.columns import factor
 from optimizer.calibrate.curves import zero_growth
 from optimizer.calibrate.multistart import Fit, multistart, outcome
@@ -25,6 +24,7 @@ from optimizer.calibrate.rates_report import _units
 from optimizer.calibrate.report import Options, quantity
 from optimizer.calibrate.secretion import fit_secretion
 from optimizer.calibrate.tables import Table
+from optimizer.files.faults import DataError
 
 Consequence = Callable[[Mapping[str, str | float]], Mapping[str, Any]]
 """From a parameter set in scenario quantities to what it leads to, such as the best schedule and its burden."""

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from optimizer._data_faults import DataError
-from optimizer._directory import DirectoryError, check_place, whole
 from optimizer.calibrate.report import DISCLAIMER, FORMAT, FitReport
+from optimizer.files.faults import DataError
+from optimizer.files.run_directory import DirectoryError, check_place, whole
 
 MARKER = "fit.json"
 Draw = Callable[[FitReport, Path], None]

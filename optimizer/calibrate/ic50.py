@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from optimizer._data_faults import DataError
 from optimizer.calibrate.columns import written
 from optimizer.calibrate.report import Draws, Entry, FitReport, Options, quantiles, quantity
 from optimizer.calibrate.tables import Table
+from optimizer.files.faults import DataError
 
 ASSUMED_SD_OF_LOG = 0.3
 """Spread of the logarithm where the table gives no standard deviation (about 30 %); such rows are flagged."""

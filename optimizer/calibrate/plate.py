@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optimizer._data_faults import DataError, Fault
 from optimizer.calibrate.columns import written
 from optimizer.calibrate.tables import Table
+from optimizer.files.faults import DataError, Fault
 
 WELL = re.compile(r"([A-Pa-p])0*([1-9]\d?)")
 OUTLIER = 5.0

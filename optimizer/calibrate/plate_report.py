@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from optimizer._data_faults import DataError
 from optimizer.calibrate.columns import written
 from optimizer.calibrate.dose_response import (
     DOCS,
@@ -37,6 +36,7 @@ from optimizer.calibrate.report import (
 from optimizer.calibrate.space import Parameter
 from optimizer.calibrate.tables import Table
 from optimizer.calibrate.uncertainty import draws, gaussian_criteria, uncertainty
+from optimizer.files.faults import DataError
 
 NAMES = ("lower", "upper", "ec50", "hill")
 

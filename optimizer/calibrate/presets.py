@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from optimizer._data_faults import DataError
+from optimizer.files.faults import DataError
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
-from optimizer._data_faults import DataError
 from optimizer.calibrate.curves import curves, logistic_d50, stromal_rate
 from optimizer.calibrate.multistart import Fit, descend_observations, multistart, robust
 from optimizer.calibrate.problem import FitProblem, collapse, make_problem, with_replicates
@@ -23,6 +22,7 @@ from optimizer.calibrate.report import Options
 from optimizer.calibrate.space import Parameter
 from optimizer.calibrate.tables import Table
 from optimizer.calibrate.uncertainty import draws
+from optimizer.files.faults import DataError
 
 DOCS = {
     "ec50_max": "largest half-effect concentration of the drug, at endless growth factor",

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from optimizer._data_faults import DataError
 from optimizer.calibrate.columns import written
 from optimizer.calibrate.curves import zero_growth
 from optimizer.calibrate.multistart import Fit, outcome
@@ -40,6 +39,7 @@ from optimizer.calibrate.report import (
 )
 from optimizer.calibrate.tables import Table
 from optimizer.calibrate.uncertainty import criteria, uncertainty
+from optimizer.files.faults import DataError
 
 
 def rates_report(table: Table, options: Options) -> FitReport:

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from optimizer._data_faults import DataError
 from optimizer.calibrate.audit import Consequence, audit_rates, audit_secretion
 from optimizer.calibrate.files import Draw, check_writable, write_report
 from optimizer.calibrate.ic50 import ic50_report
@@ -20,6 +19,7 @@ from optimizer.calibrate.report import FitReport, Options, with_warnings
 from optimizer.calibrate.secretion import secretion_report
 from optimizer.calibrate.tables import Table, read_table
 from optimizer.calibrate.timeseries_report import timeseries_report
+from optimizer.files.faults import DataError
 
 REPORTS: dict[str, Callable[[Table, Options], FitReport]] = {
     "rates": rates_report,

@@ -17,7 +17,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from optimizer._data_faults import DataError
 from optimizer.calibrate.columns import written
 from optimizer.calibrate.curves import plateau, secretion
 from optimizer.calibrate.multistart import Fit, multistart, outcome, robust
@@ -38,6 +37,7 @@ from optimizer.calibrate.report import (
 from optimizer.calibrate.space import Parameter
 from optimizer.calibrate.tables import Table
 from optimizer.calibrate.uncertainty import Uncertainty, uncertainty
+from optimizer.files.faults import DataError
 
 DOCS = {
     "secretion_slope": "steepness of the rise of the growth factor with the drug",

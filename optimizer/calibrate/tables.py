@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from optimizer._data_faults import DataError, Fault, refuse
 from optimizer.calibrate.columns import COLUMNS, KINDS, UNITS, Column, factor, split_header
+from optimizer.files.faults import DataError, Fault, refuse
 
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 MOST_ROWS = 20_000_000

@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from optimizer._data_faults import DataError, Fault
 from optimizer.calibrate.columns import written
 from optimizer.calibrate.growth import GROWTH, PARAMETERS
 from optimizer.calibrate.multistart import Fit, multistart, robust
@@ -21,6 +20,7 @@ from optimizer.calibrate.problem import Deviation, FitProblem, make_problem
 from optimizer.calibrate.report import Options
 from optimizer.calibrate.space import Parameter
 from optimizer.calibrate.tables import Table
+from optimizer.files.faults import DataError, Fault
 
 HALF_LIFE = 1.0
 """Days: assumed half-life of the drug where `elimination_rate` is not given."""

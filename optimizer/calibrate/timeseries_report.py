@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from optimizer._data_faults import DataError
 from optimizer.calibrate.hierarchical import (
     Population,
     new_individuals,
@@ -38,6 +37,7 @@ from optimizer.calibrate.timeseries import (
     patient_series,
 )
 from optimizer.calibrate.uncertainty import criteria, uncertainty
+from optimizer.files.faults import DataError
 
 DOCS = {
     "initial_burden": "burden at the first record",

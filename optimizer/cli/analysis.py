@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from optimizer.cli.options import AllowCode, File, Json, NoPlot, Precision, Where
-from optimizer.console import session
+from optimizer.report.terminal import session
 
 app = typer.Typer()
 
@@ -35,7 +35,7 @@ def window(
 ) -> None:
     """Find the concentrations at which a held level makes each clone shrink or grow."""
     with session():
-        from optimizer.commands.analysis import run_window
+        from optimizer.cli.explore import run_window
 
         raise typer.Exit(run_window(file, drug, at, vary, schedule, out, json, allow_code))
 
@@ -66,7 +66,7 @@ def map_(
 ) -> None:
     """Map what repeated doses come to over two numbers of the scenario or the schedule; find the best y for each x."""
     with session(device, precision):
-        from optimizer.commands.analysis import run_map
+        from optimizer.cli.explore import run_map
 
         options: dict[str, Any] = {"x": x, "y": y, "at": at, "regimen": regimen, "last": last}
         raise typer.Exit(run_map(file, options, schedule, show, out, json, not no_plot, allow_code))
@@ -86,7 +86,7 @@ def pareto(
 ) -> None:
     """Trace the trade-off between two terms: the best of one for each value of the other, the regimens beside it."""
     with session():
-        from optimizer.commands.analysis import run_pareto
+        from optimizer.cli.explore import run_pareto
 
         options: dict[str, Any] = {"points": points, "restarts": restarts, "seed": seed}
         raise typer.Exit(run_pareto(file, terms, options, out, json, not no_plot, allow_code))
@@ -96,6 +96,6 @@ def pareto(
 def verify(json: Json = False) -> None:
     """Recompute published numbers and simulate every shipped scenario; exit code 1 when one differs."""
     with session():
-        from optimizer.commands.analysis import run_verify
+        from optimizer.cli.explore import run_verify
 
         raise typer.Exit(run_verify(json))

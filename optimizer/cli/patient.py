@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from optimizer.cli.options import AllowCode, File, Json, NoPlot, Out, Where
-from optimizer.console import USAGE, say, session, table, tree
+from optimizer.report.terminal import USAGE, say, session, table, tree
 
 app = typer.Typer()
 
@@ -44,7 +44,7 @@ def optimize(
 ) -> None:
     """Search the best schedule, audit it, compare it, and write the run directory."""
     with session(device):
-        from optimizer.commands.patient import run_optimize
+        from optimizer.cli.schedule import run_optimize
 
         raise typer.Exit(run_optimize(file, out, restarts, seed, json, not no_plot, allow_code))
 
@@ -61,7 +61,7 @@ def simulate(
     if (schedule is None) == (regimen is None):
         raise typer.BadParameter("wanted either --schedule or --regimen", param_hint="--schedule")
     with session():
-        from optimizer.commands.patient import run_simulate
+        from optimizer.cli.schedule import run_simulate
 
         raise typer.Exit(run_simulate(file, schedule, regimen, json, allow_code))
 
@@ -72,7 +72,7 @@ def compare(
 ) -> None:
     """Compare the scenario's regimens, the best constant dose, no treatment and the largest doses."""
     with session():
-        from optimizer.commands.patient import run_compare
+        from optimizer.cli.schedule import run_compare
 
         raise typer.Exit(run_compare(file, out, json, not no_plot, allow_code))
 
@@ -81,7 +81,7 @@ def compare(
 def check(file: File, json: Json = False, allow_code: AllowCode = False) -> None:
     """Print the resolved scenario: what the file means, every number with its unit."""
     with session():
-        from optimizer.report import to_text
+        from optimizer.report.document import to_text
         from optimizer.scenario import Scenario
 
         scenario = Scenario.load(file, allow_code)
@@ -113,8 +113,8 @@ def schema(
 def list_(json: Json = False) -> None:
     """List models, presets, drugs' kinetics and roles, constraints, objectives, policies and units."""
     with session():
-        from optimizer.commands.patient import catalog
-        from optimizer.report import to_text
+        from optimizer.cli.schedule import catalog
+        from optimizer.report.document import to_text
 
         found = catalog()
         if json:
@@ -139,7 +139,7 @@ def calibrate(
 ) -> None:
     """Fit parameters with their uncertainty to a table of measurements."""
     with session():
-        from optimizer.commands.calibrate import run_calibrate
+        from optimizer.cli.calibrate import run_calibrate
 
         options: dict[str, Any] = {"bayes": bayes, "against": against, "starts": starts, "seed": seed}
         raise typer.Exit(run_calibrate(file, kind.value, out, method.value, options, json, not no_plot))

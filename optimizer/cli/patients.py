@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from optimizer.cli.options import AllowCode, File, Json, NoPlot, Out, Risk, Where
-from optimizer.console import session
+from optimizer.report.terminal import session
 
 app = typer.Typer()
 
@@ -33,8 +33,8 @@ def cohort(
 ) -> None:
     """Search the best schedule of each virtual patient, and the best single schedule for all."""
     with session(device):
-        from optimizer.cohort.risk import Risk as Measure
-        from optimizer.commands.cohort import run_cohort
+        from optimizer.cli.cohort import run_cohort
+        from optimizer.ensemble.risk import Risk as Measure
 
         options: dict[str, Any] = {"patients": patients, "posterior": posterior, "risk": Measure(risk.value)}
         options |= {"alpha": alpha, "restarts": restarts, "chunk": chunk, "seed": seed}
@@ -63,8 +63,8 @@ def train(
 ) -> None:
     """Train a small network that doses by what is measured; judge it on patients it has not seen, beside rules."""
     with session(device):
-        from optimizer.cohort.risk import Risk as Measure
-        from optimizer.commands.train import run_train
+        from optimizer.cli.train import run_train
+        from optimizer.ensemble.risk import Risk as Measure
 
         options: dict[str, Any] = {"patients": patients, "held_out": held_out, "steps": steps, "hidden": width}
         options |= {"risk": Measure(risk.value), "alpha": alpha, "noise": noise, "delay": delay, "seed": seed}
@@ -103,8 +103,8 @@ def replan(
 ) -> None:
     """Update what is believed of a patient by what was measured, and plan what is left."""
     with session(device):
-        from optimizer.cohort.risk import Risk as Measure
-        from optimizer.commands.replan import run_replan
+        from optimizer.cli.replan import run_replan
+        from optimizer.ensemble.risk import Risk as Measure
 
         options: dict[str, Any] = {"today": today, "posterior": posterior, "risk": Measure(risk.value), "alpha": alpha}
         options |= {"particles": particles, "plan_particles": plan_particles, "plan_temperature": plan_temperature}
@@ -152,8 +152,8 @@ def trial(
 ) -> None:
     """Try policies in closed loop on virtual patients whose numbers nobody knows; all of them see the same noise."""
     with session(device):
-        from optimizer.cohort.risk import Risk as Measure
-        from optimizer.commands.trial import run_trial_command
+        from optimizer.cli.trial import run_trial_command
+        from optimizer.ensemble.risk import Risk as Measure
 
         names = tuple(name.strip() for name in policies.split(","))
         options: dict[str, Any] = {"policies": names, "patients": patients, "truth": truth, "risk": Measure(risk.value)}

@@ -8,7 +8,7 @@ import equinox as eqx
 import numpy as np
 from equinox import AbstractClassVar
 
-from optimizer._axes import Scalar, Times
+from optimizer.axes import Scalar, Times
 from optimizer.objectives.base import Scene
 
 

@@ -4,8 +4,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from optimizer._fields import setting
 from optimizer.constraints.base import AbstractDoseLimit, DoseFrame, Row
+from optimizer.fields import setting
 
 
 class CumulativeDose(AbstractDoseLimit):

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from optimizer._axes import Scalar, Times
-from optimizer._fields import parameter
+from optimizer.axes import Scalar, Times
 from optimizer.constraints.base import AbstractStateLimit, Reading
+from optimizer.fields import parameter
 from optimizer.objectives.base import Scene
 
 

@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
-from optimizer._fields import setting
 from optimizer.constraints.base import AbstractDoseLimit, ConstraintError, DoseFrame
+from optimizer.fields import setting
 
 
 class RestPeriod(AbstractDoseLimit):

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from equinox import AbstractClassVar
 from jaxtyping import Array, Float
 
-from optimizer import _mesh
-from optimizer._axes import Clones, Conc, Nodes, Scalar
+from optimizer import mesh as _mesh
+from optimizer.axes import Clones, Conc, Nodes, Scalar
 
 
 class AbstractMechanism(eqx.Module):
-    """States of its own, driven by the drugs (and by the populations when `listens`), that act on the clones.
+    """States of its own, driven by the drugs (and by the populations when `is_coupled`), that act on the clones.
 
     A mechanism acts in two ways: `shift` multiplies the half-maximal concentration of each drug on each clone, and
     `net_rate` adds to the net growth rate of each clone. A mechanism that listens to the populations may only use
@@ -22,7 +22,7 @@ class AbstractMechanism(eqx.Module):
     """
 
     kind: AbstractClassVar[str]
-    listens: ClassVar[bool] = False
+    is_coupled: ClassVar[bool] = False
     observable_names: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
@@ -31,7 +31,7 @@ class AbstractMechanism(eqx.Module):
 
     @abstractmethod
     def field(self, state: Any, conc: Conc, cells: Clones) -> Any:
-        """Time derivative of the state [1/day]; `cells` may be used only when the mechanism `listens`."""
+        """Time derivative of the state [1/day]; `cells` may be used only when the mechanism `is_coupled`."""
 
     def held_state(self, conc: Conc) -> Any:
         """State while the concentrations [N, mg/L] are held: what is fast settled, what is slow as at the start.
@@ -64,7 +64,7 @@ class AbstractMechanism(eqx.Module):
         """Rate [1/day] at which a response sweeps through its transition while a drug declines at `decline` [1/day]."""
         return 0.0
 
-    def kinks(self) -> tuple[tuple[int, Scalar], ...]:
+    def switching_levels(self) -> tuple[tuple[int, Scalar], ...]:
         """Concentrations at which the equations are continuous but not smooth: (number of the drug, level [mg/L])."""
         return ()
 

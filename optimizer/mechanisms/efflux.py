@@ -5,9 +5,9 @@ from typing import ClassVar, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from optimizer import _mesh
-from optimizer._axes import Conc, Nodes, Scalar
-from optimizer._fields import parameter, setting
+from optimizer import mesh as _mesh
+from optimizer.axes import Conc, Nodes, Scalar
+from optimizer.fields import parameter, setting
 from optimizer.mechanisms.base import AbstractMechanism, over_nodes
 from optimizer.pharmacology.effects import hill
 from optimizer.pharmacology.roles import AbstractRole, EffluxInhibitor, Inhibitor

@@ -5,8 +5,8 @@ from typing import ClassVar, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from optimizer._axes import Clones, Conc, Scalar
-from optimizer._fields import parameter
+from optimizer.axes import Clones, Conc, Scalar
+from optimizer.fields import parameter
 from optimizer.mechanisms.base import AbstractMechanism
 from optimizer.pharmacology.roles import AbstractRole, CheckpointInhibitor
 
@@ -45,7 +45,7 @@ class Immune(AbstractMechanism):
     """
 
     kind: ClassVar[str] = "immune"
-    listens: ClassVar[bool] = True
+    is_coupled: ClassVar[bool] = True
     observable_names: ClassVar[tuple[str, ...]] = ("effectors",)
 
     inflow: Scalar = parameter(

@@ -5,8 +5,8 @@ from typing import ClassVar, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from optimizer._axes import Conc, Scalar
-from optimizer._fields import parameter, setting
+from optimizer.axes import Conc, Scalar
+from optimizer.fields import parameter, setting
 from optimizer.mechanisms.base import AbstractMechanism
 
 _FRIBERG = "doi 10.1200/JCO.2002.02.140"

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from optimizer import _mesh
-from optimizer._axes import Clones, Conc, Nodes, Scalar
-from optimizer._fields import parameter
+from optimizer import mesh as _mesh
+from optimizer.axes import Clones, Conc, Nodes, Scalar
+from optimizer.fields import parameter
 from optimizer.mechanisms.base import AbstractMechanism, over_nodes
 from optimizer.pharmacology.effects import hill
 from optimizer.pharmacology.roles import (
@@ -174,7 +174,7 @@ class Stroma(AbstractMechanism):
         stress = decline * (self.secretion_slope * self.secretion_midpoint + 4.0)
         return stress * self._steepness() / 1.8
 
-    def kinks(self) -> tuple[tuple[int, Scalar], ...]:
+    def switching_levels(self) -> tuple[tuple[int, Scalar], ...]:
         blockers = [(j, role) for j, role in enumerate(self.roles) if isinstance(role, LigandBlocker)]
         return tuple((j, 1.0 / jnp.maximum(role.efficacy, 1e-30)) for j, role in blockers)
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from equinox import AbstractClassVar
 from jaxtyping import Array, Float
 
-from optimizer import _mesh
-from optimizer._axes import Clones, Conc, Nodes, Scalar
+from optimizer import mesh as _mesh
+from optimizer.axes import Clones, Conc, Nodes, Scalar
 
 
 class AbstractModel(eqx.Module):
@@ -64,7 +64,7 @@ class AbstractModel(eqx.Module):
         """Rate [1/day] at which a response sweeps through its transition while a drug declines at `decline` [1/day]."""
         return 0.0
 
-    def kinks(self) -> tuple[tuple[int, Scalar], ...]:
+    def switching_levels(self) -> tuple[tuple[int, Scalar], ...]:
         """Concentrations at which the equations are continuous but not smooth: (number of the drug, level [mg/L])."""
         return ()
 

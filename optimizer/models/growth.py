@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from equinox import AbstractClassVar
 from jaxtyping import Array, Float
 
-from optimizer._axes import Clones, Scalar
-from optimizer._fields import parameter
+from optimizer.axes import Clones, Scalar
+from optimizer.fields import parameter
 
 
 class AbstractGrowth(eqx.Module):

@@ -6,12 +6,12 @@ from typing import NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 
-from optimizer._axes import Scalar
-from optimizer._fields import parameter
+from optimizer.axes import Scalar
+from optimizer.fields import parameter
 from optimizer.mechanisms.base import AbstractMechanism
 from optimizer.mechanisms.stroma import Stroma
 from optimizer.models.growth import Exponential, Logistic
-from optimizer.models.transitions import AbstractTransition, fed_clones
+from optimizer.models.transitions import AbstractTransition, clones_with_inflow
 from optimizer.models.tumor import Tumor
 from optimizer.pharmacology.effects import Hill
 from optimizer.pharmacology.interactions import Pooled
@@ -160,7 +160,7 @@ def stromal(
         mechanisms=(shield, *mechanisms),
         mutation=None if mutation is None else jnp.asarray(mutation, dtype=float),
         cell_floor=cell_floor,
-        fed=fed_clones(len(clones), mutation, transitions),
+        has_inflow=clones_with_inflow(len(clones), mutation, transitions),
         interaction=Pooled(),
         transitions=tuple(transitions),
         roles=tuple(roles),

@@ -12,8 +12,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from equinox import AbstractClassVar
 
-from optimizer._axes import Conc, Scalar
-from optimizer._fields import parameter, setting
+from optimizer.axes import Conc, Scalar
+from optimizer.fields import parameter, setting
 from optimizer.pharmacology.effects import hill
 
 _PERSISTERS = "doi 10.1016/j.cell.2010.02.027"
@@ -146,7 +146,7 @@ class Division(AbstractTransition):
         return 0.0 * self.share
 
 
-def fed_clones(
+def clones_with_inflow(
     clones: int,
     mutation: Sequence[Sequence[float]] | None,
     transitions: Sequence[AbstractTransition],

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from optimizer import _mesh
-from optimizer._axes import Clones, Conc, Nodes, Scalar
-from optimizer._fields import parameter
+from optimizer import mesh as _mesh
+from optimizer.axes import Clones, Conc, Nodes, Scalar
+from optimizer.fields import parameter
 from optimizer.mechanisms.base import AbstractMechanism, over_nodes
 from optimizer.models.base import AbstractModel
 from optimizer.models.growth import AbstractGrowth, Exponential
@@ -53,8 +53,8 @@ class Tumor(AbstractModel):
     mechanisms: tuple[AbstractMechanism, ...] = ()
     mutation: Float[Array, "M M"] | None = None
     cell_floor: float = eqx.field(static=True, default=1.0)
-    # Which clones others feed (`transitions.fed_clones`); their logarithm is taken above the floor.
-    fed: tuple[bool, ...] = eqx.field(static=True, default=())
+    # Which clones others feed (`transitions.clones_with_inflow`); their logarithm is taken above the floor.
+    has_inflow: tuple[bool, ...] = eqx.field(static=True, default=())
     cost: Float[Array, "..."] = parameter(
         unit="1",
         doc="share of the growth rate that resistance costs the clone",
@@ -111,7 +111,7 @@ class Tumor(AbstractModel):
         kills = [effect.largest_kill() for row in self.effects for effect in row if effect is not None]
         own = jnp.max(jnp.abs(self.growth_rate) + self.death_rate + self._crowding()) + sum(kills, 0.0)
         rates = [t.largest_rate() for t in self.transitions]
-        if any(self.fed):
+        if any(self.has_inflow):
             # What flows in is quadrature over exponentials, which takes finer steps than a logarithm does.
             own = 2.0 * (own + sum(rates, 0.0))
         return jnp.max(jnp.stack([own, *(m.fastest_rate() for m in self.mechanisms)]))
@@ -137,11 +137,11 @@ class Tumor(AbstractModel):
         # A curve of steepness k is crossed at k times the decline; half of it again for what is nonlinear beside it.
         curves = [effect for row in self.effects for effect in row if effect is not None] + list(self.transitions)
         steepest = jnp.max(jnp.array([0.0, *(jnp.max(curve.steepness()) for curve in curves)]))
-        own = jnp.where(steepest > 0.0, decline * (1.5 + steepest), 0.0) if any(self.fed) else 0.0
+        own = jnp.where(steepest > 0.0, decline * (1.5 + steepest), 0.0) if any(self.has_inflow) else 0.0
         return jnp.max(jnp.array([own, *(m.sharpness(decline) for m in self.mechanisms)]))
 
-    def kinks(self) -> tuple[tuple[int, Scalar], ...]:
-        return tuple(kink for m in self.mechanisms for kink in m.kinks())
+    def switching_levels(self) -> tuple[tuple[int, Scalar], ...]:
+        return tuple(kink for m in self.mechanisms for kink in m.switching_levels())
 
     # --- equations --------------------------------------------------------------------------------------------
 
@@ -150,15 +150,15 @@ class Tumor(AbstractModel):
         return TumorState(jnp.log(start), tuple(m.initial_state() for m in self.mechanisms))
 
     def _offset(self) -> Clones:
-        fed = self.fed or (False,) * len(self.names)
-        return jnp.where(jnp.array(fed), self.cell_floor, 0.0)
+        has_inflow = self.has_inflow or (False,) * len(self.names)
+        return jnp.where(jnp.array(has_inflow), self.cell_floor, 0.0)
 
     def drive(self, states: tuple[Any, ...], conc: Conc) -> Drive:
         """Growth and loss of each clone before crowding, from the mechanisms that do not listen."""
         shift: Any = 1.0
         loss = self.death_rate
         for mechanism, state in zip(self.mechanisms, states, strict=True):
-            if not mechanism.listens:
+            if not mechanism.is_coupled:
                 shift = shift * mechanism.shift(state, conc)
                 loss = loss - mechanism.net_rate(state, conc)
         shifts = jnp.broadcast_to(shift, (len(self.names), conc.shape[0]))
@@ -187,7 +187,7 @@ class Tumor(AbstractModel):
         births = self.growth(drive.growth, cells)
         net = births - drive.loss
         for mechanism, state in zip(self.mechanisms, states, strict=True):
-            if mechanism.listens:
+            if mechanism.is_coupled:
                 net = net + mechanism.net_rate(state, drive.conc)
         moving = []
         for transition, rate in zip(self.transitions, drive.switching, strict=True):
@@ -226,12 +226,12 @@ class Tumor(AbstractModel):
     def _listeners(self, states: tuple[Any, ...], conc: Conc, cells: Clones) -> tuple[Any, ...]:
         """Derivative of the mechanisms that listen to the populations; None for the others."""
         pairs = zip(self.mechanisms, states, strict=True)
-        return tuple(m.field(state, conc, cells) if m.listens else None for m, state in pairs)
+        return tuple(m.field(state, conc, cells) if m.is_coupled else None for m, state in pairs)
 
     def vector_field(self, t: Scalar, y: TumorState, conc: Conc) -> TumorState:
         drive, cells = self.drive(y.mechanisms, conc), self.cells(y)
         net, moving = self._per_capita(cells, y.mechanisms, drive)
-        if any(self.fed):
+        if any(self.has_inflow):
             net = (net * cells + self._inflow(cells, moving, drive)) * jnp.exp(-y.log_cells)
         return TumorState(
             net, tuple(m.field(s, conc, cells) for m, s in zip(self.mechanisms, y.mechanisms, strict=True))
@@ -241,15 +241,16 @@ class Tumor(AbstractModel):
 
     def advance(self, y: TumorState, t0: Scalar, tau: Nodes, conc: Float[Array, "Q N"]) -> TumorState:
         forced = tuple(
-            None if m.listens else m.advance(s, tau, conc) for m, s in zip(self.mechanisms, y.mechanisms, strict=True)
+            None if m.is_coupled else m.advance(s, tau, conc)
+            for m, s in zip(self.mechanisms, y.mechanisms, strict=True)
         )
         drive = over_nodes(self.drive, forced, conc)
-        if not (self.growth.crowded or any(self.fed) or any(m.listens for m in self.mechanisms)):
+        if not (self.growth.crowded or any(self.has_inflow) or any(m.is_coupled for m in self.mechanisms)):
             net = over_nodes(self.growth, drive.growth, jnp.ones_like(drive.growth)) - drive.loss
             return TumorState(y.log_cells + _mesh.cumulative(tau, net), forced)
-        listening = tuple(s if m.listens else None for m, s in zip(self.mechanisms, y.mechanisms, strict=True))
+        listening = tuple(s if m.is_coupled else None for m, s in zip(self.mechanisms, y.mechanisms, strict=True))
         sizes, path = self._march(tau, drive, y.log_cells, listening)
-        states = tuple(p if m.listens else f for m, p, f in zip(self.mechanisms, path, forced, strict=True))
+        states = tuple(p if m.is_coupled else f for m, p, f in zip(self.mechanisms, path, forced, strict=True))
         return TumorState(sizes, states)
 
     def _march(self, tau: Nodes, drive: Drive, log_cells: Clones, listening: tuple[Any, ...]) -> tuple[Array, Any]:
@@ -258,22 +259,26 @@ class Tumor(AbstractModel):
         A clone that others feed is stepped as a number of cells, its own growth taken out (`runge_kutta`): as a
         logarithm it would be stiff while nearly empty. The others are stepped as logarithms.
         """
-        fed = jnp.array(self.fed or (False,) * len(self.names))
+        has_inflow = jnp.array(self.has_inflow or (False,) * len(self.names))
 
         def cells_of(sizes: Clones) -> Clones:
-            return jnp.where(fed, sizes, jnp.exp(jnp.where(fed, 0.0, sizes)))
+            return jnp.where(has_inflow, sizes, jnp.exp(jnp.where(has_inflow, 0.0, sizes)))
 
         def field(state: Any, drive: Drive) -> Any:
             cells = cells_of(state[0])
             net, moving = self._per_capita(cells, state[1], drive)
-            slope = jnp.where(fed, net * cells + self._inflow(cells, moving, drive), net) if any(self.fed) else net
+            slope = (
+                jnp.where(has_inflow, net * cells + self._inflow(cells, moving, drive), net)
+                if any(self.has_inflow)
+                else net
+            )
             return slope, self._listeners(state[1], drive.conc, cells)
 
         def growth(state: Any, drive: Drive) -> Any:
             net, _ = self._per_capita(cells_of(state[0]), state[1], drive)
-            return jnp.where(fed, net, 0.0), jax.tree.map(jnp.zeros_like, state[1])
+            return jnp.where(has_inflow, net, 0.0), jax.tree.map(jnp.zeros_like, state[1])
 
-        start = jnp.where(fed, jnp.exp(log_cells) - self._offset(), log_cells)
-        sizes, path = _mesh.runge_kutta(tau, field, drive, (start, listening), growth if any(self.fed) else None)
-        logs = jnp.log(jnp.where(fed, jnp.maximum(sizes, 0.0) + self._offset(), 1.0))
-        return jnp.where(fed, logs, sizes), path
+        start = jnp.where(has_inflow, jnp.exp(log_cells) - self._offset(), log_cells)
+        sizes, path = _mesh.runge_kutta(tau, field, drive, (start, listening), growth if any(self.has_inflow) else None)
+        logs = jnp.log(jnp.where(has_inflow, jnp.maximum(sizes, 0.0) + self._offset(), 1.0))
+        return jnp.where(has_inflow, logs, sizes), path

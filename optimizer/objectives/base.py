@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from equinox import AbstractClassVar
 from jaxtyping import Array, Float
 
-from optimizer._axes import Index, Scalar, Times
+from optimizer.axes import Index, Scalar, Times
 from optimizer.simulate import Grid, Trajectory
 
 

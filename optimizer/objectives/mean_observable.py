@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
-from optimizer._axes import Scalar
-from optimizer._fields import setting
+from optimizer.axes import Scalar
+from optimizer.fields import setting
 from optimizer.objectives.base import AbstractTerm, Scene
 
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from optimizer._axes import Scalar
+from optimizer.axes import Scalar
 from optimizer.objectives.base import AbstractTerm, Scene
 
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from numpy.polynomial.legendre import leggauss
 
-from optimizer._axes import Scalar, Times
-from optimizer._fields import parameter
+from optimizer.axes import Scalar, Times
+from optimizer.fields import parameter
 from optimizer.objectives.base import AbstractTerm, Scene
 
 

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from optimizer._axes import Scalar
+from optimizer.axes import Scalar
 from optimizer.objectives.base import AbstractTerm, Scene
 
 

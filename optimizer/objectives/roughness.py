@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from optimizer._axes import Scalar
+from optimizer.axes import Scalar
 from optimizer.objectives.base import AbstractTerm, Scene
 
 

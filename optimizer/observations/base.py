@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from equinox import AbstractClassVar, AbstractVar
 from jaxtyping import Array, Float
 
-from optimizer._axes import Numbers, Scalar, Times
-from optimizer._fields import parameter, setting
+from optimizer.axes import Numbers, Scalar, Times
+from optimizer.fields import parameter, setting
 from optimizer.simulate import System, Trajectory
 
 # Shares this near to 0 or 1 have no logit worth the name.

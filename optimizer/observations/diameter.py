@@ -4,8 +4,8 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from optimizer._axes import Scalar, Times
-from optimizer._fields import parameter
+from optimizer.axes import Scalar, Times
+from optimizer.fields import parameter
 from optimizer.observations.base import AbstractQuantity
 from optimizer.observations.volume import DENSITY_SOURCE
 from optimizer.simulate import System, Trajectory

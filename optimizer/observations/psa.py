@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from optimizer._axes import Scalar, Times
-from optimizer._fields import parameter
+from optimizer.axes import Scalar, Times
+from optimizer.fields import parameter
 from optimizer.observations.base import AbstractQuantity
 from optimizer.simulate import System, Trajectory
 

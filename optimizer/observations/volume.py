@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
-from optimizer._axes import Scalar, Times
-from optimizer._fields import parameter
+from optimizer.axes import Scalar, Times
+from optimizer.fields import parameter
 from optimizer.observations.base import AbstractQuantity
 from optimizer.simulate import System, Trajectory
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from equinox import AbstractClassVar
 from jaxtyping import Array, Float
 
-from optimizer._axes import Scalar
+from optimizer.axes import Scalar
 
 
 class AbstractPK(eqx.Module):

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from optimizer._axes import Scalar
+from optimizer.axes import Scalar
 
 # Below this argument the quotient is a power series, whose derivatives do not cancel.
 _SMALL = 0.02

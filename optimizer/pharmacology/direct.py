@@ -5,7 +5,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from optimizer._axes import Scalar
+from optimizer.axes import Scalar
 from optimizer.pharmacology.base import AbstractPK
 
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from equinox import AbstractClassVar
 from jaxtyping import Array, Float
 
-from optimizer._axes import Numbers, Scalar
-from optimizer._fields import parameter
+from optimizer.axes import Numbers, Scalar
+from optimizer.fields import parameter
 
 # Below this many half-maximal concentrations the power is continued by its secant: x^k with k < 1 has an infinite
 # slope at zero, and a schedule with no drug must still have a finite gradient. The value changes by less than 1e-11.

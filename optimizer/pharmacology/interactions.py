@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from equinox import AbstractClassVar
 from jaxtyping import Array, Float
 
-from optimizer._axes import Conc, Index, Scalar
-from optimizer._fields import parameter, setting
+from optimizer.axes import Conc, Index, Scalar
+from optimizer.fields import parameter, setting
 from optimizer.pharmacology.effects import AbstractEffect, Action, Hill, hill, power
 
 Row = tuple[AbstractEffect | None, ...]

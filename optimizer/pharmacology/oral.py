@@ -5,8 +5,8 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from optimizer._axes import Scalar
-from optimizer._fields import parameter
+from optimizer.axes import Scalar
+from optimizer.fields import parameter
 from optimizer.pharmacology.base import AbstractPK
 from optimizer.pharmacology.chain import divided_decay
 from optimizer.pharmacology.first_order import decay_and_fill

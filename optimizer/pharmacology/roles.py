@@ -5,8 +5,8 @@ from typing import ClassVar
 import equinox as eqx
 from equinox import AbstractClassVar
 
-from optimizer._axes import Scalar
-from optimizer._fields import parameter
+from optimizer.axes import Scalar
+from optimizer.fields import parameter
 from optimizer.pharmacology.effects import hill
 
 

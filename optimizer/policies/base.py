@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from equinox import AbstractClassVar, AbstractVar
 from jaxtyping import Array, Float
 
-from optimizer._axes import Index, Scalar
+from optimizer.axes import Index, Scalar
 
 
 class Observation(NamedTuple):

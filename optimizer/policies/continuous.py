@@ -4,8 +4,8 @@ from typing import Any, ClassVar
 
 from jaxtyping import Array, Float
 
-from optimizer._axes import Scalar
-from optimizer._fields import parameter
+from optimizer.axes import Scalar
+from optimizer.fields import parameter
 from optimizer.policies.base import AbstractPolicy, Observation
 
 

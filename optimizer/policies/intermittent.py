@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from optimizer._axes import Scalar
-from optimizer._fields import parameter
+from optimizer.axes import Scalar
+from optimizer.fields import parameter
 from optimizer.policies.base import AbstractPolicy, Observation
 
 # Days by which a decision may fall short of a switch that rounding put just after it.

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from optimizer._axes import Scalar
+from optimizer.axes import Scalar
 from optimizer.policies.base import AbstractPolicy, Observation
 
 

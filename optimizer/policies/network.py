@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from optimizer._axes import Scalar
-from optimizer._fields import parameter, setting
+from optimizer.axes import Scalar
+from optimizer.fields import parameter, setting
 from optimizer.policies.base import AbstractMeasuring, AbstractPolicy
 
 _WEEK = 7.0

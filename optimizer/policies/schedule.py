@@ -4,8 +4,8 @@ from typing import Any, ClassVar
 
 from jaxtyping import Array, Float
 
-from optimizer._axes import Doses
-from optimizer._fields import parameter
+from optimizer.axes import Doses
+from optimizer.fields import parameter
 from optimizer.policies.base import AbstractPolicy, Observation
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from optimizer._mesh import Mesh
+from optimizer.mesh import Mesh
 from optimizer.models.base import AbstractModel
 from optimizer.models.growth import Exponential
 from optimizer.models.stromal import StromalClone, stromal
-from optimizer.models.transitions import AbstractTransition, fed_clones
+from optimizer.models.transitions import AbstractTransition, clones_with_inflow
 from optimizer.models.tumor import Tumor
 from optimizer.objectives.base import Objective
 from optimizer.observations.base import Channel
@@ -115,7 +115,7 @@ def build_model(model: Model, around: Mapping[str, Any]) -> AbstractModel:
         mechanisms=mechanisms,
         mutation=None if mutation is None else jnp.asarray(mutation),
         cell_floor=model.whole["cell_floor"],
-        fed=fed_clones(len(model.clones), mutation, transitions),
+        has_inflow=clones_with_inflow(len(model.clones), mutation, transitions),
         cost=jnp.asarray([clone.numbers["cost"] for clone in model.clones]),
         interaction=Bliss() if model.interaction is None else make(model.interaction, around),
         transitions=transitions,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from optimizer._fields import default_of
+from optimizer.fields import default_of
 from optimizer.objectives.progression import Progression
 from optimizer.scenario.check_cohort import check_cohort
 from optimizer.scenario.check_model import check_model
@@ -20,9 +20,9 @@ from optimizer.scenario.check_rule import check_rule
 from optimizer.scenario.faults import Faults, explain, one_of
 from optimizer.scenario.fields import Sizes
 from optimizer.scenario.plan import Model, Part, Plan
-from optimizer.scenario.quantities import QuantityError, parse_quantity
 from optimizer.scenario.schema import classes
 from optimizer.scenario.tables import scenario_spec
+from optimizer.units import QuantityError, parse_quantity
 
 
 def check(

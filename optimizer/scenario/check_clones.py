@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from optimizer._fields import describe
+from optimizer.fields import describe
 from optimizer.scenario.check_parts import Context, unique
 from optimizer.scenario.faults import one_of
 from optimizer.scenario.model_schema import TUMOR_CLONE
@@ -93,8 +93,8 @@ def check_clones(context: Context, clones: Sequence[Clone], transitions: Sequenc
                 faults.add(f"{path}.mutation.from", "wanted the name of another clone; got only one clone")
             elif clone.mutation[0] not in others:
                 faults.add(f"{path}.mutation.from", one_of(others, clone.mutation[0]))
-        fed = clone.name in filled or (clone.mutation is not None and clone.mutation[1] > 0.0)
-        if clone.numbers["cells"] == 0.0 and not fed:
+        has_inflow = clone.name in filled or (clone.mutation is not None and clone.mutation[1] > 0.0)
+        if clone.numbers["cells"] == 0.0 and not has_inflow:
             faults.add(f"{path}.cells", "wanted more than 0, or a mutation that the clone arises from; got 0")
     known = [clone.numbers["cells"] for clone in clones]
     if known and None not in known and not sum(known):

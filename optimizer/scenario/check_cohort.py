@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from optimizer._fields import FieldInfo
+from optimizer.fields import FieldInfo
 from optimizer.scenario.check_parts import Context
 from optimizer.scenario.faults import one_of
 from optimizer.scenario.keys import Place, find
 from optimizer.scenario.plan import CohortPlan, Model, Vary
-from optimizer.scenario.quantities import QuantityError
+from optimizer.units import QuantityError
 
 _SPREAD = FieldInfo("", "", minimum=0.0)
 

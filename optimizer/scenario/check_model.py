@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from optimizer._fields import describe
+from optimizer.fields import describe
 from optimizer.mechanisms.stroma import Stroma
 from optimizer.models.stromal import PRESETS
 from optimizer.scenario.check_clones import (

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from optimizer._fields import FieldInfo, default_of, describe
+from optimizer.fields import FieldInfo, default_of, describe
 from optimizer.scenario.faults import Faults, one_of
 from optimizer.scenario.fields import DOSE, TOTAL, Sizes, is_contextual, level_unit, read_quantity
 from optimizer.scenario.plan import Drug, Part

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from optimizer._fields import FieldInfo
-from optimizer.events import TOLERANCE, DoseEvent, EventError, to_grid
+from optimizer.fields import FieldInfo
+from optimizer.files.events import TOLERANCE, DoseEvent, EventError, to_grid
 from optimizer.scenario.check_parts import Context, unique
 from optimizer.scenario.faults import Faults
 from optimizer.scenario.fields import MAX_LIST as MOST_INTERVALS

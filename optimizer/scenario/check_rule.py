@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from optimizer._fields import FieldInfo, default_of, describe
+from optimizer.fields import FieldInfo, default_of, describe
 from optimizer.scenario.check_parts import Context
 from optimizer.scenario.faults import one_of
 from optimizer.scenario.fields import level_unit, show

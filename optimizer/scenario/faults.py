@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from optimizer.scenario.fields import show
-from optimizer.scenario.quantities import QuantityError
 from optimizer.scenario.schema import FAMILIES, TAGS, Spec
+from optimizer.units import QuantityError
 
 MOST = 10
 _MOST_FINDINGS = 100

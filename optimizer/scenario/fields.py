@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
-from optimizer._fields import FieldInfo, default_of, describe
-from optimizer.scenario.quantities import QuantityError, dose_to_internal, parse_quantity
+from optimizer.fields import FieldInfo, default_of, describe
+from optimizer.units import QuantityError, dose_to_internal, parse_quantity
 
 DOSE, TOTAL = "dose", "dose total"
 MAX_NAME, MAX_TEXT, MAX_LIST = 100, 2000, 20_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from optimizer.scenario.quantities import UNITS
 from optimizer.scenario.tables import scenario_spec
+from optimizer.units import UNITS
 
 _NUMBER = r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?"
 _DROPPED = ("default", "title")

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from optimizer._fields import FieldInfo, describe
+from optimizer.fields import FieldInfo, describe
 from optimizer.scenario.faults import close
 from optimizer.scenario.fields import show
 from optimizer.scenario.model_schema import STROMAL, STROMAL_CLONE, WHOLE
 from optimizer.scenario.plan import Model, Part, Plan
-from optimizer.scenario.quantities import QuantityError
+from optimizer.units import QuantityError
 
 # A list entry is named by its number or by its name, the quotes being optional.
 _STEP = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:\[\"?([^\[\]\"]+)\"?\])?")

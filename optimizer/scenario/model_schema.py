@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, Literal
 
-from optimizer._fields import FieldInfo, describe
+from optimizer.fields import FieldInfo, describe
 from optimizer.mechanisms.stroma import Stroma
 from optimizer.models.stromal import PRESETS, StromalClone
 from optimizer.models.tumor import Tumor

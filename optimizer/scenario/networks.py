@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from optimizer._fields import default_of
+from optimizer.fields import default_of
 from optimizer.policies.network import Network, input_names, weight_count
 from optimizer.scenario.faults import ScenarioError
 from optimizer.scenario.fields import show

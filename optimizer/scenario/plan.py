@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from optimizer.scenario.fields import Sizes
-from optimizer.scenario.quantities import format_quantity
+from optimizer.units import format_quantity
 
 
 def written(value: Any, unit: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from optimizer._fields import describe
+from optimizer.fields import describe
 from optimizer.scenario.fields import DOSE, DRUG_FIELDS, TOTAL, level_unit
 from optimizer.scenario.plan import Clone, CohortPlan, Drug, Part, Plan, RegimenPlan, written
 

@@ -21,9 +21,8 @@ from pydantic import (
     create_model,
 )
 
-from optimizer._fields import FieldInfo
-from optimizer._registry import discover
 from optimizer.constraints.base import AbstractDoseLimit, AbstractStateLimit
+from optimizer.fields import FieldInfo
 from optimizer.mechanisms.base import AbstractMechanism
 from optimizer.models.base import AbstractModel
 from optimizer.models.growth import AbstractGrowth
@@ -35,8 +34,9 @@ from optimizer.pharmacology.effects import AbstractEffect
 from optimizer.pharmacology.interactions import AbstractInteraction
 from optimizer.pharmacology.roles import AbstractRole
 from optimizer.policies.base import AbstractPolicy
+from optimizer.registry import discover
 from optimizer.scenario.fields import MAX_LIST, Name, Text, fields_of, key, many, quantity
-from optimizer.scenario.quantities import QuantityError
+from optimizer.units import QuantityError
 
 # A half-life may stand in place of this key.
 HALF_LIFE = {

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from optimizer._fields import FieldInfo
+from optimizer.fields import FieldInfo
 from optimizer.scenario.fields import MAX_LIST, Days, Name, Raw, Text, fields_of, key, many, quantity, whole
 from optimizer.scenario.model_schema import model_branches
 from optimizer.scenario.schema import FAMILIES, Spec, choice, classes, first_line, literal, table, union

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from optimizer._axes import Flag, Scalar
+from optimizer.axes import Flag, Scalar
 
 # Pivots of a Cholesky factor above which the matrix is taken to be positive definite.
 _LEAST_PIVOT = 3e-5

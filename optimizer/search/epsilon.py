@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from optimizer._axes import Scalar
-from optimizer._fields import parameter
+from optimizer.axes import Scalar
 from optimizer.constraints.base import AbstractStateLimit, Reading
+from optimizer.fields import parameter
 from optimizer.objectives.base import AbstractTerm, Objective, Scene
 from optimizer.problem import Problem
 

@@ -42,7 +42,7 @@ def _leveled(problem: Problem) -> list[tuple[int, str]]:
     return [(j, drug) for j, drug in enumerate(drugs) if drug in problem.levels]
 
 
-def settle(problem: Problem, doses: np.ndarray, middle: np.ndarray | None = None) -> np.ndarray:
+def make_feasible(problem: Problem, doses: np.ndarray, middle: np.ndarray | None = None) -> np.ndarray:
     """Put doses next to a bound on it, and move the rest inwards by what makes every linear limit hold exactly.
 
     `middle` is `center(problem.task)`, where it is known already.

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from optimizer._axes import Flag, Index, Scalar, Times
+from optimizer.axes import Flag, Index, Scalar, Times
 from optimizer.search.direction import direction
 from optimizer.search.landscape import Landscape
 from optimizer.search.merit import derivatives, look, merit

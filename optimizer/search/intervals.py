@@ -10,7 +10,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float
 
-from optimizer._axes import Scalar, Times
+from optimizer.axes import Scalar, Times
 from optimizer.objectives.base import Objective
 from optimizer.problem import Task
 from optimizer.simulate import System, Trajectory, flow, read_out

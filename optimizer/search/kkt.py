@@ -5,9 +5,9 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.optimize import nnls
 
-from optimizer._axes import Scalar
-from optimizer._programs import program
+from optimizer.axes import Scalar
 from optimizer.problem import Task
+from optimizer.programs import program
 
 # A limit counts as active when its room is below this share of its size.
 _ACTIVE = 1e-5

@@ -4,7 +4,7 @@ from typing import Protocol, runtime_checkable
 
 from jaxtyping import Array
 
-from optimizer._axes import Scalar, Times
+from optimizer.axes import Scalar, Times
 
 
 @runtime_checkable

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from optimizer._axes import Scalar, Times
+from optimizer.axes import Scalar, Times
 from optimizer.problem import Task
 from optimizer.search import stages
 from optimizer.search.landscape import Landscape

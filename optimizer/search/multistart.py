@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optimizer._axes import Index
-from optimizer._programs import program
+from optimizer.axes import Index
+from optimizer.programs import program
 from optimizer.search.interior_point import State, start, step
 from optimizer.search.landscape import Landscape
 

@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optimizer._programs import program
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Report, Task
+from optimizer.programs import program
 from optimizer.search import kkt
 from optimizer.search.audit import Audit, audit
 from optimizer.search.distinct import distinct
-from optimizer.search.exact import NoLevels, round_to_levels, satisfies, settle
+from optimizer.search.exact import NoLevels, make_feasible, round_to_levels, satisfies
 from optimizer.search.interior_point import State
 from optimizer.search.multistart import Progress, Run, run
 from optimizer.search.relaxation import relaxed
@@ -182,12 +182,12 @@ def _choose(problem: Problem, found: Run, tolerance: float, seed: int, tell: Cal
         lambda x: float(_look(task, x[None])[0][0]),
         lambda x: np.asarray(task.doses(jnp.asarray(x))),
     )
-    doses = settle(problem, np.asarray(task.doses(jnp.asarray(points[best]))))
+    doses = make_feasible(problem, np.asarray(task.doses(jnp.asarray(points[best]))))
     residual = _residual(task, found.states[best])
     if not problem.levels or found.interrupted:
         return _Choice(best, doses, converged, optima, residual, None)
     tell(Progress("levels", len(found.states), len(found.states), float(values[best])))
-    candidates = [doses, *(settle(problem, o.doses) for o in optima[1:_ROUNDED])]
+    candidates = [doses, *(make_feasible(problem, o.doses) for o in optima[1:_ROUNDED])]
     try:
         rounded = [round_to_levels(problem, c, lambda batch: _merits(task, batch), seed) for c in candidates]
     except NoLevels as error:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from optimizer._axes import Scalar
+from optimizer.axes import Scalar
 from optimizer.constraints.base import AbstractStateLimit
 from optimizer.objectives.base import AbstractTerm, Objective, Scene
 from optimizer.problem import Task

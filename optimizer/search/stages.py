@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from optimizer._axes import Scalar, Times
+from optimizer.axes import Scalar, Times
 from optimizer.problem import Task
 from optimizer.search.ahead import Ahead
 from optimizer.search.intervals import Path, Slopes, Stages

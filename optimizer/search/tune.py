@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Array
 from scipy.optimize import OptimizeResult, minimize
 
-from optimizer._mesh import Mesh
-from optimizer._programs import program
+from optimizer.mesh import Mesh
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem
+from optimizer.programs import program
 from optimizer.regimens import Rule
 from optimizer.search.audit import Audit, audit
 from optimizer.search.distinct import distinct

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from optimizer._axes import Scalar, Times
+from optimizer.axes import Scalar, Times
 from optimizer.policies.base import AbstractPolicy
 from optimizer.problem import Task
 from optimizer.simulate import rollout

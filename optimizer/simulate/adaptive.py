@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optimizer._axes import Doses
-from optimizer._programs import program
+from optimizer.axes import Doses
+from optimizer.programs import program
 from optimizer.simulate.rollout import Grid, System, Trajectory, read_out
 
 _MOST_STEPS = 100_000

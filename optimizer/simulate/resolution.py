@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from optimizer import _mesh
-from optimizer._programs import program
+from optimizer import mesh as _mesh
 from optimizer.models.base import AbstractModel
 from optimizer.pharmacology.base import AbstractPK
+from optimizer.programs import program
 
 # Panels of a layer of steepness one, and how steep the rise of a drug counts.
 _LAYER_PANELS, _TRANSIENT = 8, 2.0

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from optimizer import _mesh
-from optimizer._axes import Doses, Edges, Flag, Nodes, Scalar, Times
+from optimizer import mesh as _mesh
+from optimizer.axes import Doses, Edges, Flag, Nodes, Scalar, Times
 from optimizer.models.base import AbstractModel
 from optimizer.pharmacology.base import AbstractPK
 from optimizer.policies.base import AbstractPolicy, Observation
-from optimizer.simulate.kinks import with_kinks
+from optimizer.simulate.switching_levels import with_switching_levels
 
 
 class Grid(eqx.Module):
@@ -197,7 +197,7 @@ def flow(
         length: its length [day].
     """
     pk, y = start
-    tau = with_kinks(system.mesh.nodes(length), system.model, system.pharmacokinetics, pk, rate)
+    tau = with_switching_levels(system.mesh.nodes(length), system.model, system.pharmacokinetics, pk, rate)
     pairs = zip(system.pharmacokinetics, pk, rate, strict=True)
     levels = tuple(jax.vmap(p.evolve, (None, None, 0))(s, r, tau) for p, s, r in pairs)
     conc = jax.vmap(system.concentrations, (0, None))(levels, rate)

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from optimizer.analysis.map import Quantity, compute, dataset, request
 from optimizer.analysis.marks import marks
 from optimizer.cli import app
-from optimizer.plots.map import map_figure
 from optimizer.policies.schedule import Schedule
+from optimizer.report.plots.map import map_figure
 from optimizer.scenario import Scenario
 from optimizer.simulate import Grid
 from tests.analysis.by_hand import CAF, GENERAL, last_days, mean_of_boluses

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from optimizer._registry import discover
 from optimizer.analysis.mean_dose import dose_for_mean, dose_times, mean_concentration
 from optimizer.pharmacology.base import AbstractPK
 from optimizer.pharmacology.first_order import FirstOrder
 from optimizer.pharmacology.oral import Oral
+from optimizer.registry import discover
 from tests.analysis.by_hand import mean_of_boluses
 from tests.laws.factory import make
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from optimizer.analysis.options import OptionError
 from optimizer.analysis.pareto import trace, two_terms
 from optimizer.cli import app
-from optimizer.plots.pareto import pareto_figure
+from optimizer.report.plots.pareto import pareto_figure
 from optimizer.scenario import Scenario
 from optimizer.search import multistart
 from optimizer.search.exact import satisfies

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from optimizer.analysis.intervals import responses
 from optimizer.analysis.window import windows
 from optimizer.cli import app
-from optimizer.plots import window_figure
+from optimizer.report.plots import window_figure
 from optimizer.scenario import Scenario
 from tests.oracle import stromal_scipy as oracle
 from tests.oracle.stromal_scipy import CAF, GENERAL
@@ -32,8 +32,8 @@ BLOCKER = {**DRUG, "name": "anti-EGF", "role": "ligand_blocker"}
 OWN = '''
 from typing import ClassVar
 import jax.numpy as jnp
-from optimizer._axes import Scalar
-from optimizer._fields import parameter
+from optimizer.axes import Scalar
+from optimizer.fields import parameter
 from optimizer.models.base import AbstractModel
 
 
@@ -193,10 +193,10 @@ def test_held_growth_is_what_the_equations_say_once_the_fast_factors_rest(name):
     held = model.held_states(conc)
     state = model.initial_state()._replace(mechanisms=held)
     slope = model.vector_field(0.0, state, conc)
-    fed = np.array(model.fed or [False] * len(model.names))
-    assert not fed.all()
+    has_inflow = np.array(model.has_inflow or [False] * len(model.names))
+    assert not has_inflow.all()
     growth = np.asarray(model.held_growth(conc))
-    assert np.asarray(slope.log_cells)[~fed] == pytest.approx(growth[~fed], rel=1e-12)
+    assert np.asarray(slope.log_cells)[~has_inflow] == pytest.approx(growth[~has_inflow], rel=1e-12)
     for one in slope.mechanisms:
         for fast in ("growth_factor", "pump"):
             assert float(getattr(one, fast, 0.0)) == pytest.approx(0.0, abs=1e-9)

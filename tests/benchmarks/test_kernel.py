@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import contenders
-from benchmarks.contenders.ours import crowd_of
+from benchmarks.contenders.ours import ensemble_of
 from benchmarks.marks import table
 from benchmarks.parts import Options, kernel
 from benchmarks.problems import BENCHMARKS
@@ -18,14 +18,14 @@ PATIENTS = 4
 
 @pytest.fixture(scope="module")
 def cohort():
-    return crowd_of(BENCHMARKS[kernel.PROBLEM], PATIENTS)
+    return ensemble_of(BENCHMARKS[kernel.PROBLEM], PATIENTS)
 
 
 def both(cohort, shares):
     pytest.importorskip("numba", reason="numba is not installed: pip install adose[bench]")
-    crowd, patients = cohort
-    own = [part() for part in kernel.ours(crowd, shares, 2, 2)]
-    return own, [part() for part in kernel.by_hand(crowd, patients, shares, 2)]
+    ensemble, patients = cohort
+    own = [part() for part in kernel.ours(ensemble, shares, 2, 2)]
+    return own, [part() for part in kernel.by_hand(ensemble, patients, shares, 2)]
 
 
 def even():
@@ -57,15 +57,15 @@ def test_numba_agrees_without_any_drug(cohort):
 
 
 def test_what_differs_is_said(cohort):
-    crowd, _ = cohort
-    own = [part() for part in kernel.ours(crowd, even(), 2, 1)]
+    ensemble, _ = cohort
+    own = [part() for part in kernel.ours(ensemble, even(), 2, 1)]
     value, slope = (np.asarray(a) for a in own[0])
-    doses = slope.reshape(PATIENTS, -1, 2) / np.asarray(crowd.task.scale)
-    kernel.check(crowd, own, [(value, doses)])
+    doses = slope.reshape(PATIENTS, -1, 2) / np.asarray(ensemble.task.scale)
+    kernel.check(ensemble, own, [(value, doses)])
     with pytest.raises(RuntimeError, match="value: wanted ours and numba"):
-        kernel.check(crowd, own, [(1.001 * value, doses)])
+        kernel.check(ensemble, own, [(1.001 * value, doses)])
     with pytest.raises(RuntimeError, match="gradient: wanted ours and numba"):
-        kernel.check(crowd, own, [(value, 1.1 * doses)])
+        kernel.check(ensemble, own, [(value, 1.1 * doses)])
 
 
 def test_without_numba_the_part_says_so(monkeypatch):

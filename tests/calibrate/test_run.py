@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from optimizer.calibrate import DataError, calibrate
-from optimizer.plots.calibration import save_figures
+from optimizer.report.plots.calibration import save_figures
 from optimizer.scenario import Scenario
 from tests.small import tables
 

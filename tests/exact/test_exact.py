@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optimizer._mesh import Mesh
 from optimizer.mechanisms.stroma import Stroma
+from optimizer.mesh import Mesh
 from optimizer.models.growth import Gompertz, Logistic, VonBertalanffy
 from optimizer.models.tumor import Tumor
 from optimizer.pharmacology.direct import Direct

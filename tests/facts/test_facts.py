@@ -17,9 +17,9 @@ import pytest
 from jaxtyping import Array
 
 import optimizer
-from optimizer._mesh import Mesh
 from optimizer.constraints.cumulative_dose import CumulativeDose
 from optimizer.constraints.dose_levels import DoseLevels
+from optimizer.mesh import Mesh
 from optimizer.models.base import AbstractModel
 from optimizer.objectives.burden import Burden
 from optimizer.pharmacology.direct import Direct
@@ -28,7 +28,7 @@ from optimizer.pharmacology.first_order import FirstOrder
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem
 from optimizer.search import kkt
-from optimizer.search.exact import satisfies, settle
+from optimizer.search.exact import make_feasible, satisfies
 from optimizer.simulate import Grid, System, adaptive, rollout
 from optimizer.simulate.resolution import choose_mesh
 from tests.oracle.stromal_scipy import CAF, GENERAL
@@ -284,7 +284,7 @@ class TestFact8WrittenDosesHoldEveryLimit:
         ):
             wrong = np.array(excess)
             assert not satisfies(problem, wrong)
-            settled = settle(problem, wrong)
+            settled = make_feasible(problem, wrong)
             assert satisfies(problem, settled)
             assert np.abs(settled - wrong).max() < 1e-6
 

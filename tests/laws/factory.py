@@ -14,10 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optimizer._fields import describe
-from optimizer._mesh import Mesh
-from optimizer._registry import discover
+from optimizer.fields import describe
 from optimizer.mechanisms.base import AbstractMechanism
+from optimizer.mesh import Mesh
 from optimizer.models.growth import AbstractGrowth
 from optimizer.models.transitions import AbstractTransition
 from optimizer.models.tumor import Tumor
@@ -26,6 +25,7 @@ from optimizer.pharmacology.effects import AbstractEffect, Hill
 from optimizer.pharmacology.first_order import FirstOrder
 from optimizer.pharmacology.interactions import AbstractInteraction
 from optimizer.pharmacology.roles import AbstractRole, Inhibitor, Resensitizer
+from optimizer.registry import discover
 from optimizer.simulate import System
 
 M = 2  # clones
@@ -138,7 +138,7 @@ def system(entries: dict[str, type], rng: np.random.Generator, mesh: Mesh) -> Sy
     routes = [route if route in pk.routes else pk.routes[0] for pk, route in zip(kinetics, wanted, strict=True)]
     parts: dict[str, Any] = {}
     if "transition" in made:
-        parts |= {"transitions": (made["transition"],), "fed": (False, True)}
+        parts |= {"transitions": (made["transition"],), "has_inflow": (False, True)}
     if "mechanism" in made:
         parts |= {"mechanisms": (made["mechanism"],)}
     if "growth" in made:

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optimizer._registry import discover
 from optimizer.pharmacology.base import AbstractPK
 from optimizer.policies.base import AbstractPolicy, Observation
 from optimizer.policies.network import weight_count
 from optimizer.policies.schedule import Schedule
+from optimizer.registry import discover
 from tests.laws.factory import make
 
 KINETICS = list(discover("optimizer.pharmacology", AbstractPK).values())

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optimizer._mesh import Mesh
-from optimizer._registry import discover
 from optimizer.constraints.base import AbstractStateLimit
+from optimizer.mesh import Mesh
 from optimizer.objectives.base import AbstractTerm, Objective
 from optimizer.problem import Task
+from optimizer.registry import discover
 from optimizer.search.merit import dense, derivatives, look, penalized
 from optimizer.simulate import Grid
 from tests.laws.factory import make, registry, system

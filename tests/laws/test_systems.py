@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optimizer._axes import Scalar
-from optimizer._fields import parameter
-from optimizer._mesh import Mesh
+from optimizer.axes import Scalar
+from optimizer.fields import parameter
+from optimizer.mesh import Mesh
 from optimizer.models.growth import AbstractGrowth
 from optimizer.pharmacology.base import AbstractPK
 from optimizer.pharmacology.interactions import HighestSingleAgent

@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optimizer._fields import describe
-from optimizer._mesh import Mesh
-from optimizer._registry import discover
 from optimizer.constraints.base import AbstractDoseLimit, AbstractStateLimit, DoseFrame
+from optimizer.fields import describe
 from optimizer.mechanisms.base import AbstractMechanism
+from optimizer.mesh import Mesh
 from optimizer.objectives.base import AbstractTerm, Objective, Scene
 from optimizer.pharmacology.roles import Inhibitor
 from optimizer.policies.schedule import Schedule
+from optimizer.registry import discover
 from optimizer.simulate import Grid, rollout
 from tests.laws.factory import Unbuildable, make, system
 

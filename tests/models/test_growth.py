@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optimizer._registry import discover
 from optimizer.models.growth import (
     AbstractGrowth,
     CompetitiveGompertz,
@@ -16,6 +15,7 @@ from optimizer.models.growth import (
     VonBertalanffy,
 )
 from optimizer.pharmacology.effects import LogKill
+from optimizer.registry import discover
 
 from .helpers import assert_gradient, final_cells, reference, system, tumor
 

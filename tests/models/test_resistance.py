@@ -19,7 +19,7 @@ def ways_out():
     shifted, bypass = Hill(0.5, 79 * 0.4, 1.5), Hill(0.5, 0.3)
     mutation = jnp.array([[0.0, 1e-4, 1e-5], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
     clones = [(1e8, 0.2, 0.0, [A, B]), (0.0, 0.18, 0.0, [shifted, B]), (1e3, 0.15, 0.0, [None, bypass])]
-    return tumor(clones, mutation=mutation, fed=(False, True, True), interaction=MuSyC(efficacy=0.4))
+    return tumor(clones, mutation=mutation, has_inflow=(False, True, True), interaction=MuSyC(efficacy=0.4))
 
 
 def curve(c, emax, ec50, hill=1.0):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from optimizer.models.growth import Logistic
-from optimizer.models.transitions import Constant, Division, HillSwitch, LinearSwitch, fed_clones
+from optimizer.models.transitions import Constant, Division, HillSwitch, LinearSwitch, clones_with_inflow
 from optimizer.pharmacology.effects import Hill
 from optimizer.pharmacology.roles import Inhibitor, Resensitizer
 from optimizer.simulate import adaptive
@@ -26,7 +26,7 @@ def kill(c):
 
 def persisters(forth, back, **more):
     """Sensitive cells that turn into persisters and back."""
-    return tumor([SENSITIVE, PERSISTER], transitions=(forth, back), fed=(True, True), **more)
+    return tumor([SENSITIVE, PERSISTER], transitions=(forth, back), has_inflow=(True, True), **more)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_resensitizer_raises_only_the_way_back():
     model = tumor(
         [(1e8, 0.2, 0.0, [Hill(0.7, 0.5, 1.5), None]), (1e4, 0.01, 0.02, [None, None])],
         transitions=switches,
-        fed=(True, True),
+        has_inflow=(True, True),
         roles=(Inhibitor(), role),
     )
     doses = np.array([[2.0, 1.0], [2.0, 0.0]])
@@ -100,7 +100,7 @@ def test_stem_cells_feed_differentiated_ones():
         [(1e6, 0.0, 0.05, None), (1e5, 0.4, 0.0, [Hill(0.3, 0.5)])],
         growth=Logistic(1e9),
         transitions=(Division(0.5, source=1, target=0),),
-        fed=(True, False),
+        has_inflow=(True, False),
     )
 
     def field(y, c):
@@ -116,7 +116,7 @@ def test_a_loop_of_switches_keeps_the_cells():
     model = tumor(
         [(1e6, 0.0, 0.0, None), (0.0, 0.0, 0.0, None), (0.0, 0.0, 0.0, None)],
         transitions=(Constant(0.2, 0, 1), Constant(0.3, 1, 2), Constant(0.1, 2, 0)),
-        fed=(True, True, True),
+        has_inflow=(True, True, True),
     )
     cells = np.asarray(final_cells(system(model), np.zeros((20, 1))))
     assert np.allclose(cells.sum(-1), 1e6, rtol=1e-5)
@@ -125,9 +125,9 @@ def test_a_loop_of_switches_keeps_the_cells():
 
 
 def test_which_clones_are_fed():
-    assert fed_clones(2, None, ()) == ()
-    assert fed_clones(2, [[0.0, 1e-6], [0.0, 0.0]], ()) == (False, True)
-    assert fed_clones(3, None, (Constant(0.1, 2, 0),)) == (True, False, False)
+    assert clones_with_inflow(2, None, ()) == ()
+    assert clones_with_inflow(2, [[0.0, 1e-6], [0.0, 0.0]], ()) == (False, True)
+    assert clones_with_inflow(3, None, (Constant(0.1, 2, 0),)) == (True, False, False)
 
 
 def test_transitions_to_nowhere_are_refused():

@@ -7,9 +7,9 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
-from optimizer._registry import discover
 from optimizer.pharmacology.effects import Hill, Linear, LogKill, NortonSimon
 from optimizer.pharmacology.interactions import AbstractInteraction, Bliss, HighestSingleAgent, Loewe, MuSyC, Pooled
+from optimizer.registry import discover
 
 LAWS = [cls() for cls in discover("optimizer.pharmacology", AbstractInteraction).values()]
 STEEP = Hill(emax=0.6, ec50=2.0, hill=2.0)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from optimizer._registry import discover
 from optimizer.pharmacology.base import AbstractPK
 from optimizer.pharmacology.chain import decayed_share, divided_decay
 from optimizer.pharmacology.first_order import FirstOrder
@@ -16,6 +15,7 @@ from optimizer.pharmacology.one_compartment import OneCompartment
 from optimizer.pharmacology.oral import Oral
 from optimizer.pharmacology.sustained_release import SustainedRelease
 from optimizer.pharmacology.two_compartment import TwoCompartment
+from optimizer.registry import discover
 
 KINETICS = {
     "first_order": FirstOrder(0.4),

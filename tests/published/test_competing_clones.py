@@ -11,7 +11,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 
-from optimizer.bounds import ideal_containment
+from optimizer.analysis.bounds import ideal_containment
 from optimizer.outcome import outcome
 from optimizer.policies.continuous import Continuous
 from optimizer.policies.threshold import Threshold

@@ -103,12 +103,12 @@ def test_mutation_feeds_the_clone():
     clones += 'mutation = { from = "a", rate = 1e-7 }\n'
     model = load(STROMAL.replace("[[drug]]", f"{clones}\n[[drug]]")).system().model
     assert model.mutation.tolist() == [[0.0, 1e-7], [0.0, 0.0]]
-    assert model.fed == (False, True)
+    assert model.has_inflow == (False, True)
     assert model.is_resistant == (False, True)
 
 
 def test_clones_without_mutation_are_not_fed():
-    assert load(STROMAL).system().model.fed == ()
+    assert load(STROMAL).system().model.has_inflow == ()
     assert load(STROMAL).system().model.mutation is None
 
 
@@ -162,8 +162,8 @@ def test_mechanism_of_a_tumor():
 OWN = '''
 from typing import ClassVar
 import jax.numpy as jnp
-from optimizer._axes import Scalar
-from optimizer._fields import parameter
+from optimizer.axes import Scalar
+from optimizer.fields import parameter
 from optimizer.models.base import AbstractModel
 
 class Decay(AbstractModel):

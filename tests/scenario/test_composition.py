@@ -175,7 +175,7 @@ def test_everything_in_one_scenario():
     assert [float(row[0].ec50) for row in model.effects[:2]] == [1.0, 50.0]
     assert model.cost.tolist() == [0.0, 0.2, 0.0, 0.0]
     assert [(t.kind, t.source, t.target) for t in model.transitions] == [("hill", 0, 3), ("constant", 3, 0)]
-    assert model.fed == (True, True, False, True)
+    assert model.has_inflow == (True, True, False, True)
     assert model.growth.competition.shape == (4, 4)
     assert model.growth.capacity.tolist() == [1e10] * 4
     assert [m.kind for m in model.mechanisms] == ["efflux", "immune", "myelosuppression"]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from optimizer.search import kkt
 from optimizer.search.audit import audit
 from optimizer.search.distinct import distinct
-from optimizer.search.exact import satisfies, settle
+from optimizer.search.exact import make_feasible, satisfies
 from optimizer.search.interior_point import start, step
 from optimizer.search.landscape import Landscape
 from optimizer.search.starts import starts
@@ -64,10 +64,10 @@ def test_settled_doses_satisfy_the_limits_as_exact_decimals(small_problem, seed:
     rng = np.random.default_rng(seed)
     doses = rng.dirichlet(np.ones(6))[:, None] * 6.0 * (1.0 + close)
     doses = np.minimum(doses, 3.0)
-    settled = settle(small_problem, doses)
+    settled = make_feasible(small_problem, doses)
     assert satisfies(small_problem, settled)
     assert np.abs(settled - doses).max() < 1e-6
-    assert settle(small_problem, settled) == pytest.approx(settled, abs=1e-10)
+    assert make_feasible(small_problem, settled) == pytest.approx(settled, abs=1e-10)
 
 
 def test_a_sum_that_floats_call_equal_can_still_be_too_much(small_problem):

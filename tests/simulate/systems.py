@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax.numpy as jnp
 
-from optimizer import _mesh
+from optimizer import mesh as _mesh
 from optimizer.models.stromal import StromalClone, stromal
 from optimizer.pharmacology.first_order import FirstOrder
 from optimizer.pharmacology.roles import AbstractRole, Inhibitor, LigandBlocker

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optimizer._mesh import Mesh
+from optimizer.mesh import Mesh
 from optimizer.simulate import Grid
 from tests.oracle import random_cases as oracle
 from tests.simulate.systems import mean_log_burden, system_of, value_and_slope

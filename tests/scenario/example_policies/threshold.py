@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from optimizer._axes import Scalar
-from optimizer._fields import parameter, setting
+from optimizer.axes import Scalar
+from optimizer.fields import parameter, setting
 from optimizer.policies.base import AbstractPolicy, Observation
 
 

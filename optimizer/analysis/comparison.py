@@ -1,0 +1,162 @@
+"""The optimized schedule beside the regimens that it has to beat, under one simulator and one objective."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.optimize import LinearConstraint, minimize
+
+from optimizer.outcome import Outcome, cumulative_dose, outcome
+from optimizer.policies.schedule import Schedule
+from optimizer.problem import Check, Problem, Report
+from optimizer.programs import program
+from optimizer.regimens import Regimen
+from optimizer.search.exact import make_feasible
+from optimizer.search.optimize import LIMIT_TOLERANCE
+from optimizer.search.result import Result
+from optimizer.simulate import Grid, Trajectory
+
+OPTIMIZED = "optimized"
+# Constant doses start from these shares of the largest ones that the limits allow.
+_SHARES = (0.02, 0.1, 0.3, 0.6, 1.0)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One way of dosing as compared.
+
+    Attributes:
+        name: of the regimen.
+        grid: its intervals.
+        trajectory: the patient.
+        report: under the problem's objective and constraints.
+        outcome: what it came to.
+        scaled: the same with each drug's doses multiplied so that they sum to the optimized schedule's; None for the
+            optimized schedule itself, for rules, and where nothing is given.
+    """
+
+    name: str
+    grid: Grid
+    trajectory: Trajectory
+    report: Report
+    outcome: Outcome
+    scaled: "Entry | None" = None
+
+    @property
+    def broken(self) -> tuple[Check, ...]:
+        """The constraints that it breaks."""
+        return tuple(c for c in self.report.constraints if c.violation > LIMIT_TOLERANCE)
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract's keys, with the objective and the worst violation of a constraint."""
+        return {
+            "name": self.name,
+            **self.outcome.to_json(),
+            "objective": {"total": self.report.total, "terms": self.report.terms},
+            "violation": self.report.violation,
+            "violated": [c.name for c in self.broken],
+            "scaled": None if self.scaled is None else self.scaled.to_json(),
+        }
+
+
+def compare(
+    problem: Problem, regimens: Sequence[Regimen], result: Result | None = None, factor: float = 1.2
+) -> tuple[Entry, ...]:
+    """Every regimen, the best constant dose, no treatment and the largest doses; the optimized schedule first.
+
+    Args:
+        problem: model, objective and limits; a regimen may break the limits, which its report says.
+        regimens: those of the scenario.
+        result: the optimized schedule, which also sets the cumulative doses that regimens are scaled to.
+        factor: progression is more than this multiple of the cells at the start.
+
+    Returns:
+        One entry each; a name that the scenario already uses is not repeated.
+    """
+    entries = []
+    if result is not None:
+        best = Regimen(OPTIMIZED, result.policy, problem.task.grid)
+        entries.append(_entry(problem, best, factor))
+    goal = np.array(list(entries[0].outcome.cumulative_dose.values())) if entries else None
+    listed = list(regimens)
+    listed += [r for r in _standard(problem) if r.name not in {known.name for known in listed}]
+    for regimen in listed:
+        entry = _entry(problem, regimen, factor)
+        more = None if goal is None else _scaled(problem, regimen, goal)
+        if more is not None:
+            entry = Entry(**{**vars(entry), "scaled": _entry(problem, more, factor)})
+        entries.append(entry)
+    return tuple(entries)
+
+
+def _entry(problem: Problem, regimen: Regimen, factor: float) -> Entry:
+    trajectory, report = problem.simulate(problem.delivered(regimen.policy), regimen.grid)
+    system = problem.task.system
+    came_to = outcome(trajectory, regimen.grid, system.drugs, system.routes, factor)
+    return Entry(regimen.name, regimen.grid, trajectory, report, came_to)
+
+
+def _scaled(problem: Problem, regimen: Regimen, goal: np.ndarray) -> Regimen | None:
+    """The regimen with each drug's doses multiplied to sum to `goal` [N]; a drug it does not give stays out."""
+    if not isinstance(regimen.policy, Schedule):
+        return None
+    doses = np.asarray(regimen.policy.doses)
+    total = cumulative_dose(doses, np.asarray(regimen.grid.edges), problem.task.system.routes)
+    if not total.any():
+        return None
+    factors = np.where(total > 0.0, goal / np.where(total > 0.0, total, 1.0), 0.0)
+    return Regimen(f"{regimen.name}, scaled", Schedule(jnp.asarray(doses * factors)), regimen.grid)
+
+
+def _standard(problem: Problem) -> list[Regimen]:
+    """The best constant dose, no treatment, and the largest doses, whatever the other limits say of them."""
+    grid = problem.task.grid
+    untreated, most = np.zeros_like(problem.upper), problem.upper
+    named = {"best constant dose": best_constant(problem), "no treatment": untreated, "maximum dose": most}
+    return [Regimen(name, Schedule(jnp.asarray(doses)), grid) for name, doses in named.items()]
+
+
+@program
+def _constant_loss(task: Any, level: jax.Array, lower: jax.Array, upper: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def loss(x: jax.Array) -> jax.Array:
+        return task.loss(jnp.clip(jnp.broadcast_to(x * task.scale, lower.shape), lower, upper))
+
+    return jax.value_and_grad(loss)(level)
+
+
+def best_constant(problem: Problem) -> np.ndarray:
+    """The best schedule [K, N] that gives one dose of each drug at every decision, within the dose limits.
+
+    Rests cut it off where they apply; where the largest dose differs between intervals, the least of them counts.
+    Sequential quadratic programming from several doses; exact in the dose limits, blind to limits on states, which the
+    report of it says.
+    """
+    lower, upper = problem.lower, problem.upper
+    scale = np.asarray(problem.task.scale)
+    # A row's limit on one level: its coefficients summed over the intervals that are free to give it.
+    rows = [(np.sum(np.where(upper > 0.0, row.coefficients, 0.0), axis=0) * scale, row.limit) for row in problem.rows]
+    # Rolling windows give the same row again and again.
+    unique = np.unique([[*r, b] for r, b in rows if np.any(r > 0.0)] or np.zeros((0, len(scale) + 1)), axis=0)
+    upper_limits: Any = unique[:, -1]
+    limits = [LinearConstraint(unique[:, :-1], -np.inf, upper_limits)] if len(unique) else []
+    most = min((b / np.sum(r) for r, b in rows if np.sum(r) > 0.0), default=1.0)
+    given = np.where(upper > 0.0, upper, np.inf).min(axis=0)
+    most_of_each = np.where(np.isfinite(given), given, 0.0) / scale
+    bounds = [(min(float(lo), float(hi)), float(hi)) for lo, hi in zip(lower.max(0) / scale, most_of_each, strict=True)]
+
+    def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = _constant_loss(problem.task, jnp.asarray(x), jnp.asarray(lower), jnp.asarray(upper))
+        return float(value), np.asarray(slope)
+
+    best, least = np.zeros(len(bounds)), np.inf
+    for share in _SHARES:
+        start = np.clip(np.full(len(bounds), share * min(most, 1.0)), *np.array(bounds).T)
+        found = minimize(
+            loss, start, jac=True, method="SLSQP", bounds=bounds, constraints=limits, options={"ftol": 1e-12}
+        )
+        if np.isfinite(found.fun) and found.fun < least:
+            best, least = found.x, float(found.fun)
+    return make_feasible(problem, np.clip(np.broadcast_to(best * scale, lower.shape), lower, upper))

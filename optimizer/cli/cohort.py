@@ -1,0 +1,83 @@
+"""What the command `cohort` does once its options are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import typer
+
+from optimizer.files.event_tables import write_events
+from optimizer.files.events import compress, from_grid
+from optimizer.files.run_directory import write_whole
+from optimizer.report.document import MARKER, cohort_document, to_text, versions
+from optimizer.report.terminal import number, progress, say, table
+from optimizer.scenario import Scenario
+from optimizer.status import DISCLAIMER, Status
+
+# Patients who are named one by one on stderr.
+_MOST_FAULTS = 10
+
+
+def run_cohort(file: Path, out: Path | None, options: dict[str, Any], json: bool, plot: bool, allow_code: bool) -> int:
+    """Find the schedules of all patients, write and print."""
+    from optimizer.ensemble.files import table_bytes
+    from optimizer.ensemble.run import Settings, run_chunks
+    from optimizer.ensemble.summary import summary
+
+    scenario = Scenario.load(file, allow_code)
+    place = Path("runs") / f"{scenario.name}-cohort" if out is None else out
+    seed = scenario.seed if options["seed"] is None else options["seed"]
+    settings = Settings(**{**options, "seed": seed})
+    try:
+        with progress() as tell:
+            cohort = run_chunks(scenario, settings, place, versions(), tell)
+    except KeyboardInterrupt:
+        say(f"Interrupted: what is finished is kept in {place}; the same command goes on from there.")
+        return Status.INTERRUPTED.exit_code
+    body = cohort_document(scenario, summary(cohort), seed)
+    write_whole(place / "patients.parquet", table_bytes(cohort.table))
+    _write_shared_schedules(cohort, place)
+    if plot:
+        from optimizer.report.plots import cohort_figures, save
+
+        for name, figure in cohort_figures(cohort).items():
+            save(figure, place / f"{name}.png")
+    write_whole(place / MARKER, to_text(body).encode())
+    if json:
+        typer.echo(to_text(body), nl=False)
+    else:
+        _print_cohort(body, scenario.title)
+    for fault in body["faults"][:_MOST_FAULTS]:
+        say(fault)
+    say(f"Written to {place}. {DISCLAIMER}")
+    return 0 if body["status"] == "solved" else Status(body["status"]).exit_code
+
+
+def _write_shared_schedules(cohort: Any, place: Path) -> None:
+    """The population's and the typical patient's schedule as event tables."""
+    from optimizer.ensemble.run import SCHEDULES
+
+    system, edges = cohort.ensemble.task.system, np.asarray(cohort.ensemble.task.grid.edges)
+    routes = dict(zip(system.drugs, system.routes, strict=True))
+    for name, doses in zip(SCHEDULES[1:], cohort.shared.doses, strict=True):
+        write_events(place / f"{name}.csv", compress(from_grid(edges, doses, system.drugs, routes)), system.drugs)
+
+
+def _print_cohort(body: dict[str, Any], title: str) -> None:
+    states = [[name, str(count)] for name, count in body["by_status"].items()]
+    table(f"{title}: {body['patients']} patients", ["status", "patients"], states)
+    header = ["schedule", "mean", "sd", f"cvar {body['alpha']:g}", "worst", "progression,\nmedian [day]", "without"]
+    rows = []
+    for name, found in body["schedules"].items():
+        risk, objective = found["risk"], found["objective"]
+        numbers = [objective["mean"], objective["sd"], risk["cvar"], risk["worst"], found["median_progression_day"]]
+        rows.append([name, *map(number, numbers), number(found["without_progression"])])
+    table("Objective", header, rows)
+    values = [
+        [f"over the {name} schedule", number(found["mean"]), *map(number, found["quantiles"].values())]
+        for name, found in body["value_of_personalising"].items()
+    ]
+    quantiles = [f"{float(q):.0%}" for q in next(iter(body["value_of_personalising"].values()))["quantiles"]]
+    table("Value of personalising", ["objective lowered", "mean", *quantiles], values)

@@ -1,0 +1,241 @@
+"""What the commands `window`, `map`, `pareto` and `verify` do once their options are read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import typer
+
+from optimizer.analysis.intervals import Response
+from optimizer.analysis.map import Map, compute, dataset, request
+from optimizer.analysis.marks import Mark, marks
+from optimizer.analysis.options import OptionError, numbers_of
+from optimizer.analysis.pareto import Front, trace, two_terms
+from optimizer.analysis.verify import Line, verify
+from optimizer.analysis.window import SETTLED, Windows, windows
+from optimizer.fields import FieldInfo
+from optimizer.files.event_tables import write_events
+from optimizer.files.events import compress, from_grid
+from optimizer.files.run_directory import check_place, whole
+from optimizer.report.document import to_text, verified_document, window_document
+from optimizer.report.terminal import USAGE, number, progress, say, table
+from optimizer.scenario import Scenario
+from optimizer.scenario.faults import one_of
+from optimizer.search.multistart import Progress
+from optimizer.status import DISCLAIMER, Status
+
+MARKER = "window.json"
+MAP_MARKER = "map.json"
+PARETO_MARKER = "pareto.json"
+DIFFERS = 1
+_MOST_ROWS = 50
+
+
+def run_window(
+    file: Path,
+    drug: str | None,
+    at: Sequence[str],
+    vary: Sequence[str],
+    schedule: Path | None,
+    out: Path | None,
+    json: bool,
+    allow_code: bool,
+) -> int:
+    """Find the windows, write and print."""
+    scenario = Scenario.load(file, allow_code)
+    if out is not None:
+        check_place(out, MARKER)
+    try:
+        found = windows(scenario, drug, at, vary, schedule)
+    except OptionError as error:
+        say(str(error))
+        return USAGE
+    text = to_text(window_document(scenario, found.to_json()))
+    if out is not None:
+        from optimizer.report.plots import save, window_figure
+
+        with whole(out, MARKER) as work:
+            (work / MARKER).write_text(text, encoding="utf-8")
+            save(window_figure(found, scenario.title), work / "window.png")
+    if json:
+        typer.echo(text, nl=False)
+    else:
+        _print_windows(scenario.title, found)
+    say(f"{f'Written to {out}. ' if out is not None else ''}{DISCLAIMER}")
+    return 0
+
+
+def _print_windows(title: str, found: Windows) -> None:
+    timed, level = bool(found.shares()), f"\n[{found.unit}]"
+    others = ", ".join(f"{name} {value}" for name, value in found.held.items())
+    beside = f", beside {others}" if others else ""
+    rows = []
+    for m, response in enumerate(found.clones):
+        for i, interval in enumerate(response.intervals):
+            end = "no bound" if math.isinf(interval.end) else number(interval.end)
+            share = [f"{found.shares()[m][i]:.4f}"] if timed else []
+            rows.append([response.clone, number(interval.start), end, interval.word, *share])
+    header = ["clone", f"from{level}", f"to{level}", "response", *["share of\nthe time"] * timed]
+    table(f"{title}: held levels of {found.drug}{beside}", header, rows)
+    if found.critical:
+        critical = [
+            [c.clone, number(c.growth_factor), "none" if c.conc is None else number(c.conc)] for c in found.critical
+        ]
+        table("Critical levels", ["clone", "growth factor\n[pg/mL]", f"shrinks above{level}"], critical)
+    for varied in found.varied:
+        moved = [
+            [number(value), response.clone, _spans(response)]
+            for value, clones in zip(varied.values, varied.clones, strict=True)
+            for response in clones
+        ]
+        unit = "" if varied.unit in ("", "1") else f" [{varied.unit}]"
+        table(f"Varied: {varied.key}{unit}", ["value", "clone", f"shrinks at [{found.unit}]"], moved)
+    for warning in found.warnings():
+        typer.echo(f"warning: {warning}")
+    typer.echo(f"Settled: {SETTLED}.")
+
+
+def _spans(response: Response) -> str:
+    """Intervals in which the clone shrinks, in words."""
+    spans = [
+        f"{number(i.start)} to {number(i.end)}" if math.isfinite(i.end) else f"above {number(i.start)}"
+        for i in response.intervals
+        if i.sign < 0
+    ]
+    return ", ".join(spans) or "no level"
+
+
+def run_map(
+    file: Path,
+    options: Mapping[str, Any],
+    schedule: Path | None,
+    show: str,
+    out: Path | None,
+    json: bool,
+    plot: bool,
+    allow_code: bool,
+) -> int:
+    """Evaluate the map, write and print."""
+    scenario = Scenario.load(file, allow_code)
+    place = Path("runs") / f"{scenario.name}-map" if out is None else out
+    check_place(place, MAP_MARKER)
+    try:
+        (last,) = numbers_of("--last", [options["last"]], FieldInfo("day", "", positive=True), "day")
+        asked = request(scenario, options["x"], options["y"], options["at"], options["regimen"], last)
+        known = asked.quantities(scenario)
+        if show not in known:
+            raise OptionError(f"--show: {one_of(known, show)}")
+        with progress() as tell:
+            found = compute(scenario, asked, lambda done, total: tell(Progress("map", done, total, None)))
+    except OptionError as error:
+        say(str(error))
+        return USAGE
+    placed = marks(scenario, found, asked.numbers, schedule)
+    body = found.to_json() | {"marks": [mark.to_json() for mark in placed]}
+    text = to_text(window_document(scenario, body))
+    with whole(place, MAP_MARKER) as work:
+        # By way of memory: the HDF5 library crashes when it runs into a full disk itself.
+        (work / "map.nc").write_bytes(dataset(found).to_netcdf(engine="h5netcdf"))
+        if plot:
+            from optimizer.report.plots import map_figure, save
+
+            save(map_figure(found, placed, show, scenario.title), work / "map.png")
+        (work / MAP_MARKER).write_text(text, encoding="utf-8")
+    if json:
+        typer.echo(text, nl=False)
+    else:
+        _print_map(scenario.title, found, placed, show)
+    if found.failed:
+        say(f"{found.failed} points: {Status.SIMULATION_FAILED.sentence}")
+    say(f"Written to {place}. {DISCLAIMER}")
+    return Status.SIMULATION_FAILED.exit_code if found.failed else 0
+
+
+def _print_map(title: str, found: Map, placed: Sequence[Mark], show: str) -> None:
+    quantity, best = found.quantities[show], found.best(show)
+    rows = [[number(b["x"]), *("none" if v is None else number(v) for v in (b["y"], b["value"]))] for b in best]
+    step = -(-len(rows) // _MOST_ROWS)
+    header = [f"{axis.number.key}\n[{axis.number.unit}]" for axis in (found.x, found.y)]
+    table(f"{title}: best {found.y.number.key} for each {found.x.number.key}", [*header, show], rows[::step])
+    typer.echo(f"{show}: {quantity.meaning}.")
+    for mark in placed:
+        typer.echo(f"{mark.name}: {number(mark.x)}, {number(mark.y)}")
+
+
+def run_pareto(
+    file: Path, terms: str, options: Mapping[str, Any], out: Path | None, json: bool, plot: bool, allow_code: bool
+) -> int:
+    """Trace the front, write and print."""
+    scenario = Scenario.load(file, allow_code)
+    place = Path("runs") / f"{scenario.name}-pareto" if out is None else out
+    check_place(place, PARETO_MARKER)
+    try:
+        chosen = two_terms(scenario, terms)
+    except OptionError as error:
+        say(str(error))
+        return USAGE
+    with progress() as tell:
+        front = trace(scenario, chosen, **options, progress=lambda d, n: tell(Progress("front", d, n, None)))
+    text = to_text(window_document(scenario, front.to_json()))
+    with whole(place, PARETO_MARKER) as work:
+        _write_schedules(front, work)
+        if plot:
+            from optimizer.report.plots import pareto_figure, save
+
+            save(pareto_figure(front, scenario.title), work / "pareto.png")
+        (work / PARETO_MARKER).write_text(text, encoding="utf-8")
+    if json:
+        typer.echo(text, nl=False)
+    else:
+        _print_front(scenario.title, front)
+    reasons = {p.result.reason for p in front.points if p.result is not None and not p.result.status.ok}
+    said = "" if front.status.ok else "\n".join([front.status.sentence, *sorted(reasons), ""])
+    say(f"{said}Written to {place}. {DISCLAIMER}")
+    return front.status.exit_code
+
+
+def _write_schedules(front: Front, work: Path) -> None:
+    """An event table for each point of the front, in its order."""
+    system, edges = front.problem.task.system, np.asarray(front.problem.task.grid.edges)
+    routes = dict(zip(system.drugs, system.routes, strict=True))
+    for i, point in enumerate(front.points, 1):
+        if point.result is not None:
+            events = from_grid(edges, point.result.doses, system.drugs, routes)
+            write_events(work / f"schedule_{i}.csv", compress(events), system.drugs)
+
+
+def _print_front(title: str, front: Front) -> None:
+    rows = [
+        [str(i), *map(number, p.terms), "end" if p.limit is None else number(p.limit), "", p.result.status.value]
+        for i, p in enumerate(front.points, 1)
+        if p.result is not None
+    ]
+    for p in front.regimens:
+        notes = ["dominated"] * p.dominated + [f"breaks {name}" for name in p.broken]
+        rows.append([p.name, *map(number, p.terms), "", ", ".join(notes), ""])
+    table(f"{title}: trade-off", ["schedule", *front.kinds, f"limit of\n{front.kinds[1]}", "note", "status"], rows)
+
+
+def run_verify(json: bool) -> int:
+    """Recompute the published numbers and print a line each."""
+    lines = verify((lambda _: None) if json else (lambda line: typer.echo(_sentence(line))))
+    if json:
+        typer.echo(to_text(verified_document([line.to_json() for line in lines])), nl=False)
+    good = sum(line.passed for line in lines)
+    say(f"{good} of {len(lines)} pass.\n{DISCLAIMER}")
+    return 0 if good == len(lines) else DIFFERS
+
+
+def _sentence(line: Line) -> str:
+    """pass or FAIL, quantity, published number, ours, their difference, source."""
+    parts = [f"{'pass' if line.passed else 'FAIL'}  {line.quantity}"]
+    if line.published is not None:
+        parts.append(f"published {line.published:.10g}")
+    parts.append(f"ours {line.reason or 'none'}" if line.ours is None else f"ours {line.ours:.10g}")
+    if line.difference is not None:
+        parts.append(f"difference {line.difference:+.1e} (at most {line.tolerance:.0e})")
+    return "; ".join([*parts, *([line.source] if line.source else [])])

@@ -1,0 +1,122 @@
+"""What the command `replan` does once its options are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import typer
+
+from optimizer.control.account import account, changed_most, fit_sentence
+from optimizer.control.receding_horizon import Effort
+from optimizer.control.replan import Replanned, Settings, replan
+from optimizer.files.event_tables import write_events
+from optimizer.files.events import compress, from_grid
+from optimizer.files.run_directory import check_place, whole
+from optimizer.report.document import to_text, window_document
+from optimizer.report.terminal import number, progress, say, table
+from optimizer.scenario import Scenario
+from optimizer.status import DISCLAIMER, Status
+
+MARKER = "replan.json"
+
+
+def run_replan(
+    file: Path,
+    given: Path | None,
+    observations: Path | None,
+    out: Path | None,
+    options: dict[str, Any],
+    json: bool,
+    plot: bool,
+    allow_code: bool,
+) -> int:
+    """Update the belief, plan, write and print."""
+    scenario = Scenario.load(file, allow_code)
+    place = Path("runs") / f"{scenario.name}-replan" if out is None else out
+    check_place(place, MARKER)
+    restarts = scenario.restarts if options["restarts"] is None else options["restarts"]
+    effort = Effort(
+        risk=options["risk"],
+        alpha=options["alpha"],
+        particles=options["plan_particles"],
+        restarts=restarts,
+        tolerance=scenario.tolerance,
+        coldest=options["plan_temperature"],
+    )
+    seed = scenario.seed if options["seed"] is None else options["seed"]
+    settings = Settings(options["today"], options["posterior"], options["particles"], seed, effort)
+    with progress() as tell:
+        found = replan(scenario, given, observations, settings, tell)
+    document = window_document(scenario, {**account(found), "seed": seed})
+    text = to_text(document)
+    writes = found.status not in (Status.INFEASIBLE, Status.SIMULATION_FAILED)
+    if writes:
+        _write(found, place, text, plot)
+    if json:
+        typer.echo(text, nl=False)
+    else:
+        _print(found, document)
+    say(f"{found.status.sentence}{f' Written to {place}.' if writes else ''}\n{found.reason}\n{DISCLAIMER}")
+    return found.status.exit_code
+
+
+def _write(found: Replanned, place: Path, text: str, plot: bool) -> None:
+    system, edges = found.inference.problem.task.system, np.asarray(found.inference.problem.task.grid.edges)
+    routes = dict(zip(system.drugs, system.routes, strict=True))
+    with whole(place, MARKER) as work:
+        events = compress(from_grid(edges, found.doses, system.drugs, routes))
+        write_events(work / "schedule.csv", events, system.drugs)
+        if plot:
+            from optimizer.report.plots import replan_figure, save
+
+            save(replan_figure(found), work / "replan.png")
+        (work / MARKER).write_text(text, encoding="utf-8")
+
+
+def _print(found: Replanned, document: dict[str, Any]) -> None:
+    units, numbers = found.scenario.dose_units, document["belief"]["numbers"]
+    rows = [
+        [key, entry["unit"], number(entry["before"]["median"]), number(entry["median"]), _span(entry["interval_90"])]
+        for key, entry in numbers.items()
+    ]
+    table("What is believed", ["number", "unit", "before", "now", "90 % of it"], rows)
+    rows = [[b["name"], number(b["limit"]), number(b["given"]), number(b["left"])] for b in document["budgets"]]
+    if rows:
+        table("Limits on sums of doses", ["name", "limit", "given", "left"], rows)
+    rows = [
+        [f"{v['day']:g}", _measured(v["measured"]), _measured(v["expected_p"]), *_effect(v)] for v in document["visits"]
+    ]
+    if rows:
+        table("Visits", ["day", "measured", "expected\n(p)", "effective\nparticles", "plan\nchanged by"], rows)
+    ahead = [
+        [name, number(p["objective"]["risk"]), number(p["median_progression_day"]), _last(p)]
+        for name, p in (("plan", document["prediction"]["plan"]), (found.course[0], document["prediction"]["course"]))
+    ]
+    table("What to expect", ["doses", "objective", "progression,\nmedian [day]", "progressed\nby the end"], ahead)
+    units = {drug: "" if unit == "1" else f" {unit}" for drug, unit in units.items()}
+    doses = [f"{drug} {number(dose)}{units[drug]}" for drug, dose in document["next"]["doses"].items()]
+    typer.echo(f"Next, on day {document['next']['day']:g}: {', '.join(doses)}.")
+    most = changed_most(found)
+    if most is not None:
+        what = f"{most['measurement']} on day {most['day']:g} (p {most['expected_p']:.2g})"
+        typer.echo(f"Changed the plan most: {what}, by {100 * most['plan_changed_by']:.1f} % of the largest doses.")
+    typer.echo(fit_sentence(found))
+
+
+def _span(ends: list[float]) -> str:
+    return f"{number(ends[0])} to {number(ends[1])}"
+
+
+def _measured(values: dict[str, Any]) -> str:
+    return "\n".join(f"{name} {value if isinstance(value, str) else f'{value:.3g}'}" for name, value in values.items())
+
+
+def _effect(visit: dict[str, Any]) -> list[str]:
+    change = visit["plan_changed_by"]
+    return [number(visit["effective_particles"]), "" if change is None else f"{100 * change:.1f} %"]
+
+
+def _last(prediction: dict[str, Any]) -> str:
+    return f"{100 * prediction['probability_of_progression'][-1]:.0f} %"

@@ -1,0 +1,81 @@
+"""What the command `train` does once its options are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from optimizer.control.decisions import decide, to_csv
+from optimizer.control.train_report import body, document_of, sentence, visit
+from optimizer.control.train_run import Learned, Settings, learn
+from optimizer.files.run_directory import check_place, whole
+from optimizer.report.document import cohort_document, to_text
+from optimizer.report.terminal import number, progress, say, table
+from optimizer.scenario import Scenario
+from optimizer.scenario.networks import network_text
+from optimizer.status import DISCLAIMER, Status
+
+MARKER = "train.json"
+# Outcomes without a network that could be handed on.
+_NOTHING_TO_WRITE = (Status.INFEASIBLE, Status.SIMULATION_FAILED)
+# Patients who are named one by one on stderr.
+_MOST_FAULTS = 10
+
+
+def run_train(file: Path, out: Path | None, options: dict[str, Any], json: bool, plot: bool, allow_code: bool) -> int:
+    """Train, judge, write and print."""
+    scenario = Scenario.load(file, allow_code)
+    place = Path("runs") / f"{scenario.name}-train" if out is None else out
+    check_place(place, MARKER)
+    seed = scenario.seed if options["seed"] is None else options["seed"]
+    with progress() as tell:
+        learned = learn(scenario, Settings(**{**options, "seed": seed}), tell)
+    document = cohort_document(scenario, body(learned), seed)
+    text = to_text(document)
+    written = learned.status not in _NOTHING_TO_WRITE
+    if written:
+        _write(learned, text, place, plot)
+    if json:
+        typer.echo(text, nl=False)
+    else:
+        _print(learned, document)
+    for fault in document["faults"][:_MOST_FAULTS]:
+        say(fault)
+    kept = f" Written to {place}." if written else ""
+    say(f"{sentence(learned.status)}{kept}\n{learned.reason}\n{DISCLAIMER}")
+    return learned.status.exit_code
+
+
+def _write(learned: Learned, text: str, place: Path, plot: bool) -> None:
+    """The run directory, whole or not at all."""
+    scenario, drugs = learned.scenario, learned.classes.ensemble.task.system.drugs
+    decisions = decide(learned.network, visit(learned))
+    with whole(place, MARKER) as work:
+        (work / "resolved.json").write_text(to_text(scenario.resolved()), encoding="utf-8")
+        (work / "network.json").write_text(network_text(document_of(learned)), encoding="utf-8")
+        rows = to_csv(decisions, learned.network, drugs, scenario.dose_units)
+        (work / "decisions.csv").write_text(rows, encoding="utf-8")
+        if plot:
+            from optimizer.report.plots.learn import training_figure
+            from optimizer.report.plots.style import save
+
+            save(training_figure(learned), work / "training.png")
+        (work / MARKER).write_text(text, encoding="utf-8")
+
+
+def _print(learned: Learned, document: dict[str, Any]) -> None:
+    counts = document["patients"]
+    others = "held out" if counts["held_out_are_others"] else "the one it was trained on"
+    rows = []
+    for name, found in document["held_out"].items():
+        over, limits = found["over_network"], f"{100.0 * found['within_limits']:.4g} %"
+        spread = "" if name == "network" else f"{number(over['mean'])} +- {number(over['standard_error'])}"
+        cells = [number(found["objective"]["mean"]), spread, number(found["median_progression_day"])]
+        rows.append([name, *cells, number(found["without_progression"]), limits])
+    header = ["policy", "objective,\nmean", "above\nthe network", "progression,\nmedian [day]", "without", "in limits"]
+    table(f"{learned.scenario.title}: {learned.held_out} patients, {others}", header, rows)
+    if learned.rule:
+        numbers = [[name, number(value)] for name, value in learned.rule.items()]
+        table("The tuned rule", ["number", "best"], numbers)

@@ -1,0 +1,143 @@
+"""What the command `trial` does once its options are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import typer
+
+from optimizer.control.sweep import Sweep, options_of, run_sweep
+from optimizer.control.trial import Settings, prepare
+from optimizer.control.trial_run import TrialResult, run_trial
+from optimizer.control.trial_summary import summary
+from optimizer.ensemble.files import table_bytes
+from optimizer.files.run_directory import write_whole
+from optimizer.report.document import cohort_document, to_text, versions
+from optimizer.report.terminal import number, progress, say, table
+from optimizer.scenario import Scenario
+from optimizer.status import DISCLAIMER, Status
+
+REPORT = "trial.json"
+_MOST_FAULTS = 10
+_SWEPT = ("measurements", "median_progression_day", "mean_without_progression_day")
+
+
+def run_trial_command(
+    file: Path,
+    out: Path | None,
+    options: dict[str, Any],
+    sweep: Sequence[str],
+    json: bool,
+    plot: bool,
+    allow_code: bool,
+) -> int:
+    """Try the policies, write and print; a sweep does it for every combination of assays."""
+    scenario = Scenario.load(file, allow_code)
+    place = Path("runs") / f"{scenario.name}-trial" if out is None else out
+    seed = scenario.seed if options["seed"] is None else options["seed"]
+    axes = options_of(sweep)
+    trial = prepare(scenario, Settings(**{**options, "seed": seed}), allow_code)
+    try:
+        with progress() as tell:
+            if axes:
+                return _swept(run_sweep(trial, axes, place, _written(plot), versions(), tell), place, json, plot)
+            result = run_trial(trial, place, versions(), tell)
+    except KeyboardInterrupt:
+        say(f"Interrupted: what is finished is kept in {place}; the same command goes on from there.")
+        return Status.INTERRUPTED.exit_code
+    body = write(result, place, plot)
+    typer.echo(to_text(body), nl=False) if json else show(body, scenario.title)
+    for fault in body["faults"][:_MOST_FAULTS]:
+        say(fault)
+    say(f"Written to {place}. {DISCLAIMER}")
+    return 0 if body["counted"] else Status.SIMULATION_FAILED.exit_code
+
+
+def _written(plot: bool) -> Any:
+    return lambda result, place: write(result, place, plot)
+
+
+def write(result: TrialResult, place: Path, plot: bool) -> dict[str, Any]:
+    """The summary, the patients and the figures beside the chunks."""
+    body = cohort_document(result.trial.scenario, summary(result), result.trial.settings.seed)
+    write_whole(place / "patients.parquet", table_bytes(_patients(result)))
+    if plot:
+        from optimizer.report.plots import save
+        from optimizer.report.plots.trial import trial_figures
+
+        for name, figure in trial_figures(result).items():
+            save(figure, place / f"{name}.png")
+    write_whole(place / REPORT, to_text(body).encode())
+    return body
+
+
+def _patients(result: TrialResult) -> dict[str, Any]:
+    """The hidden patients, one row each."""
+    trial = result.trial
+    faults = trial.patients.faults | trial.ensemble.failed
+    count = len(trial.patients.names)
+    out: dict[str, Any] = {
+        "patient": np.arange(count),
+        "name": list(trial.patients.names),
+        "simulated": trial.ensemble.healthy,
+        "reason": [faults.get(i, "") for i in range(count)],
+    }
+    for place, column in zip(trial.patients.places, trial.patients.values.T, strict=True):
+        out[f"{place.key} [{place.unit}]"] = np.ascontiguousarray(column)
+    return out
+
+
+def show(body: dict[str, Any], title: str) -> None:
+    """The report in words."""
+    header = ["policy", "median [day]", "from", "to", "mean [day]", "progressed", "regret,\nmedian [day]", "violation"]
+    rows = []
+    for name, found in body["policies"].items():
+        low, high = found["median_interval_day"]
+        regret = found["regret_day"]["quantiles"].get("0.5")
+        ends = [number(found["median_progression_day"]), number(low), number(high)]
+        rest = [number(found["mean_without_progression_day"]), str(found["progressed"]), _or_blank(regret)]
+        rows.append([name, *ends, *rest, f"{found['worst_violation']:.1e}"])
+    table(f"{title}: {body['counted']} of {body['patients']} patients, time to progression", header, rows)
+    pairs = []
+    for pair in body["comparisons"]:
+        p = "" if pair["log_rank"] is None else f"{pair['log_rank']['p']:.2g}"
+        counts = [str(pair["patients_longer"]), str(pair["patients_shorter"])]
+        pairs.append([" against ".join(pair["policies"]), p, number(pair["longer_day"]["mean"]), *counts])
+    if pairs:
+        table("Comparisons", ["policies", "log-rank p", "longer by [day]", "patients longer", "shorter"], pairs)
+    for found in body["policies"].values():
+        if found["median_progression_day"] is None:
+            typer.echo(found["sentence"])
+
+
+def _or_blank(value: float | None) -> str:
+    return "" if value is None else number(value)
+
+
+def _swept(sweep: Sweep, place: Path, json: bool, plot: bool) -> int:
+    """Print a sweep that is written."""
+    if plot:
+        from optimizer.report.plots import save
+        from optimizer.report.plots.style import footnote
+        from optimizer.report.plots.trial import sweep_figure
+
+        figure = sweep_figure(sweep.rows, sweep.policies)
+        footnote(figure, sweep.title)
+        save(figure, place / "sweep.png")
+    if json:
+        typer.echo(to_text(sweep.document), nl=False)
+    else:
+        names = [name for name in ("visit_every", "noise", "delay", "missing") if name in sweep.axes]
+        header = [*names, "policy", "measurements", "median [day]", "mean [day]"]
+        rows = [
+            [*(f"{row[name]:g}" for name in names), row["policy"], *(number(row[key]) for key in _SWEPT)]
+            for row in sweep.rows
+        ]
+        table(sweep.title, header, rows)
+        for sentence in sweep.sentences:
+            typer.echo(sentence)
+    say(f"Written to {place}. {DISCLAIMER}")
+    return 0

@@ -1,0 +1,209 @@
+"""What a replan says: JSON-able tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from optimizer.control.belief import Belief, effective
+from optimizer.control.outlook import MISFIT, QUANTILES, Outlook
+from optimizer.control.replan import Replanned, Visit
+from optimizer.observations import BELOW, MEASURED
+from optimizer.search.optimize import LIMIT_TOLERANCE
+
+# A plan that moves less than this share of the largest doses has not changed.
+_UNCHANGED = 1e-3
+
+
+def account(found: Replanned) -> dict[str, Any]:
+    """The report's body: JSON-able."""
+    task = found.inference.problem.task
+    edges, drugs = np.asarray(task.grid.edges), task.system.drugs
+    doses = {drug: found.doses[:, j].tolist() for j, drug in enumerate(drugs)}
+    first = found.index
+    restarts, converged, optima = found.restarts
+    return {
+        "status": found.status.value,
+        "reason": found.reason,
+        "message": found.status.sentence,
+        "today": float(edges[first]),
+        "next": {"day": float(edges[first]), "doses": {drug: column[first] for drug, column in doses.items()}},
+        "schedule": {"day": edges[:-1].tolist(), "given": first, "doses": doses},
+        "budgets": _budgets(found),
+        "belief": _belief(found),
+        "fit": _fit(found),
+        "visits": [_visit(found, visit) for visit in found.visits],
+        "changed_most": changed_most(found),
+        "prediction": {"plan": _outlook(found, found.ahead[0]), "course": _outlook(found, found.ahead[1])},
+        "staying_the_course": _staying(found),
+        "risk": found.settings.effort.risk.value,
+        "alpha": found.settings.effort.alpha,
+        "search": {
+            "restarts": restarts,
+            "converged": converged,
+            "distinct_optima": optima,
+            "iterations": int(found.plan.iterations),
+            "kkt_residual": float(found.plan.residual),
+            "tolerance": found.settings.effort.tolerance,
+            "particles": found.settings.effort.particles,
+            "temperature": found.settings.effort.coldest,
+        },
+        "audit": {
+            "passed": found.audit.passed,
+            "method": "adaptive solve of the particle with the largest weight",
+            "objective": found.audit.report.total,
+            "objective_difference": found.audit.objective_difference,
+            "constraint_differences": found.audit.constraint_differences,
+            "violations": {c.name: c.violation for c in found.audit.report.constraints},
+        },
+    }
+
+
+def _budgets(found: Replanned) -> list[dict[str, Any]]:
+    """What is left of every sum of doses: limits that all doses of the schedule count in, or the tightest window."""
+    tightest: dict[str, dict[str, Any]] = {}
+    for row in found.inference.problem.rows:
+        if (row.coefficients < 0.0).any():
+            continue
+        used = float(np.sum(row.coefficients * found.given))
+        entry = {"name": row.key, "limit": row.limit, "given": used, "left": max(row.limit - used, 0.0)}
+        known = tightest.get(row.key)
+        if known is None or entry["left"] < known["left"]:
+            tightest[row.key] = entry
+    return list(tightest.values())
+
+
+def _belief(found: Replanned) -> dict[str, Any]:
+    before, now = _parameters(found, found.before), _parameters(found, found.belief)
+    numbers = {key: {**now[key], "before": {k: before[key][k] for k in ("median", "interval_90")}} for key in now}
+    return {
+        "particles": found.settings.particles,
+        "effective_particles": _particles_left(found.belief),
+        "numbers": numbers,
+    }
+
+
+def _fit(found: Replanned) -> dict[str, Any]:
+    p_value = found.fit.p_value
+    return {
+        "posterior_predictive_p": p_value,
+        "fits": None if p_value is None else p_value >= MISFIT,
+        "sentence": fit_sentence(found),
+        "standardized_residuals": [
+            {"day": float(day), **_named(found, row)}
+            for day, row in zip(found.measurements.days, found.fit.residuals, strict=True)
+        ],
+    }
+
+
+def fit_sentence(found: Replanned) -> str:
+    """Whether what was measured fits the model, plainly."""
+    p_value = found.fit.p_value
+    if p_value is None:
+        return "Nothing was measured: the belief is the prior."
+    if p_value >= MISFIT:
+        return f"What was measured fits the model (posterior predictive p {p_value:.2g})."
+    far = np.abs(np.where(np.isfinite(found.fit.residuals), found.fit.residuals, 0.0))
+    row, channel = np.unravel_index(int(np.argmax(far)), far.shape)
+    day, label = found.measurements.days[row], found.inference.channels[channel].label()
+    worst = f"{label} on day {day:g} is {far[row, channel]:.1f} standard deviations off"
+    return (
+        f"What was measured does not fit the model (posterior predictive p {p_value:.1e}): {worst}. "
+        "No plan of this model is to be believed before that is explained."
+    )
+
+
+def _named(found: Replanned, row: np.ndarray) -> dict[str, float]:
+    labels = [c.label() for c in found.inference.channels]
+    return {label: float(value) for label, value in zip(labels, row, strict=True) if np.isfinite(value)}
+
+
+def _visit(found: Replanned, visit: Visit) -> dict[str, Any]:
+    seen, values = found.measurements.seen[visit.row], found.measurements.values[visit.row]
+    measured = {}
+    for channel, state, value in zip(found.inference.channels, seen, values, strict=True):
+        if state == MEASURED:
+            measured[channel.label()] = float(value)
+        elif state == BELOW:
+            measured[channel.label()] = f"<{value:g}"
+    drugs = found.inference.problem.task.system.drugs
+    next_doses = None
+    if visit.doses is not None:
+        next_doses = {drug: float(visit.doses[found.index, j]) for j, drug in enumerate(drugs)}
+    return {
+        "day": float(found.measurements.days[visit.row]),
+        "measured": measured,
+        "expected_p": _named(found, visit.expected),
+        "effective_particles": visit.ess,
+        "next_doses": next_doses,
+        "plan_changed_by": visit.change,
+    }
+
+
+def changed_most(found: Replanned) -> dict[str, Any] | None:
+    """The visit after which the plan changed most; None where no measurement changed it."""
+    planned = [visit for visit in found.visits if visit.change is not None]
+    if not planned:
+        return None
+    most = max(planned, key=lambda visit: visit.change or 0.0)
+    if (most.change or 0.0) < _UNCHANGED:
+        return None
+    labels = [c.label() for c in found.inference.channels]
+    least = int(np.argmin(np.where(np.isfinite(most.expected), most.expected, np.inf)))
+    return {
+        "day": float(found.measurements.days[most.row]),
+        "measurement": labels[least],
+        "expected_p": float(most.expected[least]),
+        "plan_changed_by": most.change,
+    }
+
+
+def _outlook(found: Replanned, ahead: Outlook) -> dict[str, Any]:
+    effort = found.settings.effort
+    return {
+        "day": ahead.days.tolist(),
+        "burden": {f"{q:g}": ahead.burden[:, i].tolist() for i, q in enumerate(QUANTILES)},
+        "probability_of_progression": ahead.probability().tolist(),
+        "median_progression_day": ahead.median_progression(),
+        "objective": {"risk": ahead.risk(effort.risk, effort.alpha), "mean": float(ahead.weights @ ahead.objective)},
+        "worst_violation": ahead.violation,
+        "limits_met": ahead.violation <= LIMIT_TOLERANCE,
+    }
+
+
+def _staying(found: Replanned) -> dict[str, Any]:
+    """What it would cost to go on as before."""
+    plan, course = found.ahead
+    effort = found.settings.effort
+    ends = [float(ahead.probability()[-1]) for ahead in (plan, course)]
+    return {
+        "course": found.course[0],
+        "doses": {
+            drug: found.course[1][:, j].tolist() for j, drug in enumerate(found.inference.problem.task.system.drugs)
+        },
+        "objective": course.risk(effort.risk, effort.alpha) - plan.risk(effort.risk, effort.alpha),
+        "probability_of_progression": ends[1] - ends[0],
+        "median_progression_day": {"plan": plan.median_progression(), "course": course.median_progression()},
+        "limits_met": course.violation <= LIMIT_TOLERANCE,
+    }
+
+
+def _particles_left(belief: Belief) -> float:
+    """Effective number of particles."""
+    return float(effective(belief))
+
+
+def _parameters(replanned: Replanned, belief: Belief) -> dict[str, Any]:
+    """Weighted mean and quantiles of each number that is not known, by its key, in internal units."""
+    prior = replanned.inference.prior
+    numbers = np.asarray(jax.vmap(prior.numbers)(belief.z))
+    weights = np.exp(np.asarray(belief.log_weights))
+    weights, out = weights / weights.sum(), {}
+    for place, column in zip(prior.places, numbers.T, strict=True):
+        order = np.argsort(column)
+        reached = np.cumsum(weights[order]) - 0.5 * weights[order]
+        low, middle, high = np.interp((0.05, 0.5, 0.95), reached, column[order])
+        out[place.key] = {"unit": place.unit, "median": middle, "interval_90": [low, high]}
+    return out

@@ -1,0 +1,160 @@
+"""What a belief expects of a schedule, and whether what was measured fits the model at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import ndtr
+from jaxtyping import Array, Float
+from scipy.stats import chi2
+
+from optimizer.axes import Doses
+from optimizer.control.belief import Belief, Inference
+from optimizer.ensemble.judge import judge
+from optimizer.ensemble.risk import Risk, risk_of
+from optimizer.observations import MEASURED, Record
+from optimizer.observations.record import expectations, predicted
+
+_BATCH = 128
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+# A model that makes so little sense of what was measured is said not to fit.
+MISFIT = 0.01
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a schedule comes to over a belief.
+
+    Attributes:
+        days: on which the burden is told [D].
+        burden: its quantiles on these days [D, Q].
+        progression: of each particle [E, day]; infinite where there is none up to the horizon.
+        objective: of each particle [E].
+        weights: of the particles [E].
+        violation: worst relative excess of a limit on states, over the particles.
+    """
+
+    days: Float[np.ndarray, "D"]
+    burden: Float[np.ndarray, "D Q"]
+    progression: Float[np.ndarray, "E"]
+    objective: Float[np.ndarray, "E"]
+    weights: Float[np.ndarray, "E"]
+    violation: float
+
+    def probability(self) -> Float[np.ndarray, "D"]:
+        """Probability of progression up to each day."""
+        return np.array([np.sum(self.weights * (self.progression <= day)) for day in self.days])
+
+    def median_progression(self) -> float | None:
+        """Day by which progression is as likely as not; None when that is after the horizon."""
+        order = np.argsort(self.progression)
+        reached = np.cumsum(self.weights[order])
+        day = float(self.progression[order][min(np.searchsorted(reached, 0.5), len(order) - 1)])
+        return day if np.isfinite(day) else None
+
+    def risk(self, risk: Risk, alpha: float) -> float:
+        """The particles' objectives as one number; each counts by its weight."""
+        if risk is Risk.MEAN:
+            return float(self.weights @ self.objective)
+        # As many copies of a particle as its weight is worth, so that one definition serves all.
+        copies = np.repeat(self.objective, np.maximum(np.round(self.weights * 100 * len(self.weights)).astype(int), 0))
+        return risk_of(risk, copies, alpha)
+
+
+class Fit(NamedTuple):
+    """How well what was measured fits.
+
+    Attributes:
+        p_value: posterior predictive probability of residuals as large as those measured; None without a measurement.
+        residuals: mean standardized residual of each measurement, given those before it [L, C]; NaN where none is.
+    """
+
+    p_value: float | None
+    residuals: Float[np.ndarray, "L C"]
+
+
+def outlook(inference: Inference, belief: Belief, doses: Doses, factor: float) -> Outlook:
+    """Simulate all particles under doses [K, N]; progression is more than `factor` times the cells at the start."""
+    grid = inference.problem.task.grid
+    edges = np.asarray(grid.edges)
+    days = np.unique(np.concatenate([edges, 0.5 * (edges[1:] + edges[:-1])]))
+    logs, judged = _followed(inference)(belief.z, doses, jnp.asarray(days), jnp.asarray(factor))
+    weights = np.exp(np.asarray(belief.log_weights))
+    weights = weights / weights.sum()
+    used = weights > 0.0
+    bands = np.stack([_quantiles(column[used], weights[used]) for column in np.asarray(logs).T])
+    progression, objective = np.asarray(judged.progression), np.asarray(judged.objective)
+    violation = float(np.max(np.asarray(judged.excess)[used], initial=0.0))
+    return Outlook(days, np.exp(bands), progression[used], objective[used], weights[used], violation)
+
+
+@lru_cache(maxsize=4)
+def _followed(inference: Inference) -> Any:
+    """Log burden on some days and judgment of every particle; compiled once for an inference."""
+
+    @jax.jit
+    def all_of_them(z: Array, doses: Array, days: Array, factor: Array) -> Any:
+        def one(own: Array) -> Any:
+            trajectory = inference.trajectory(own, doses)
+            patient = inference.task_of(own)
+            return jnp.interp(days, trajectory.times, jnp.log(trajectory.burden)), judge(patient, doses, factor)
+
+        return jax.lax.map(one, z, batch_size=_BATCH)
+
+    return all_of_them
+
+
+def _quantiles(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Quantiles of weighted values."""
+    order = np.argsort(values)
+    reached = np.cumsum(weights[order])
+    return np.interp(np.array(QUANTILES) * reached[-1], reached - 0.5 * weights[order], values[order])
+
+
+def fit(inference: Inference, belief: Belief, doses: Doses, record: Record) -> Fit:
+    """Whether residuals as large as those measured are to be expected, were the model right.
+
+    The sum of squared residuals, each given those before it, follows a chi-squared law in every particle, so that the
+    posterior predictive probability is the mean of its tails (Gelman, Meng and Stern 1996, Statistica Sinica 6).
+    """
+    seen = np.asarray(record.seen) == MEASURED
+    if not seen.any():
+        return Fit(None, np.full(seen.shape, np.nan))
+    far = np.asarray(_residuals(inference)(belief.z, doses, record))
+    weights = np.exp(np.asarray(belief.log_weights))
+    used = weights > 0.0
+    squares = np.sum(np.where(seen, far, 0.0) ** 2, axis=(1, 2))[used]
+    p_value = float(np.sum(weights[used] * chi2.sf(squares, int(seen.sum()))) / weights[used].sum())
+    mean = np.tensordot(weights[used] / weights[used].sum(), np.where(seen, far, 0.0)[used], axes=1)
+    return Fit(p_value, np.where(seen, mean, np.nan))
+
+
+@lru_cache(maxsize=4)
+def _residuals(inference: Inference) -> Any:
+    @jax.jit
+    def all_of_them(z: Array, doses: Array, record: Record) -> Array:
+        def one(own: Array) -> Array:
+            expected = expectations(
+                inference.channels, inference.system(own), inference.trajectory(own, doses), record.day
+            )
+            at = predicted(inference.channels, expected, record)
+            return (record.shown - at.mean) / at.sd
+
+        return jax.lax.map(one, z, batch_size=_BATCH)
+
+    return all_of_them
+
+
+def foreseen(inference: Inference, belief: Belief, doses: Doses, record: Record) -> Float[np.ndarray, "L C"]:
+    """Two-sided probability, by a belief, of a value as far out as each one that was measured; NaN where there is none.
+
+    The belief must be one that has not seen it.
+    """
+    far = np.asarray(_residuals(inference)(belief.z, doses, record))
+    below = np.tensordot(np.exp(np.asarray(belief.log_weights)), np.asarray(ndtr(jnp.asarray(far))), axes=1)
+    return np.where(np.asarray(record.seen) == MEASURED, 2.0 * np.minimum(below, 1.0 - below), np.nan)

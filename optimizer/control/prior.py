@@ -1,0 +1,117 @@
+"""What is believed of a patient before anything is measured: the cohort's spread, as standard normal numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from optimizer.ensemble.patients import load_patients
+from optimizer.scenario import Scenario, ScenarioError
+from optimizer.scenario.keys import Place, find
+
+# Patients of a table or draws of a posterior from which a spread is taken.
+_DRAWS = 1000
+# Shares this near to 0 or 1 have no logit worth the name.
+_EDGE = 1e-6
+_PLAIN, _LOG, _LOGIT = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Numbers that are not known, theta = g(mean + root z) with z standard normal [V].
+
+    g is the exponential for a number that is never below 0, the logistic function for a share, and the identity for
+    what may have any sign.
+
+    Attributes:
+        places: where in the scenario the V numbers stand.
+        scales: 0, 1 or 2 for plain, log and logit [V].
+        mean: on those scales [V].
+        root: of their covariance [V, V].
+    """
+
+    places: tuple[Place, ...]
+    scales: np.ndarray
+    mean: Float[np.ndarray, "V"]
+    root: Float[np.ndarray, "V V"]
+
+    @property
+    def count(self) -> int:
+        """Numbers that are not known, V."""
+        return len(self.places)
+
+    def numbers(self, z: Float[Array, "V"]) -> Float[Array, "V"]:
+        """The numbers, in internal units."""
+        free = self.mean + jnp.asarray(self.root) @ z
+        # Branches that are not taken must be finite, or their slopes are not.
+        logs = jnp.exp(jnp.where(self.scales == _LOG, free, 0.0))
+        return jnp.where(self.scales == _LOG, logs, jnp.where(self.scales == _LOGIT, jax.nn.sigmoid(free), free))
+
+    def allowed(self, numbers: Float[Array, "V"]) -> Array:
+        """Whether all numbers are finite and within their ranges."""
+        infos = [place.info for place in self.places]
+        least = jnp.asarray([-jnp.inf if i.minimum is None else i.minimum for i in infos])
+        most = jnp.asarray([jnp.inf if i.maximum is None else i.maximum for i in infos])
+        positive = jnp.asarray([i.positive for i in infos])
+        inside = (numbers >= least) & (numbers <= most) & jnp.where(positive, numbers > 0.0, True)
+        return jnp.all(inside & jnp.isfinite(numbers))
+
+
+def draw(prior: Prior, key: Array, count: int) -> Float[Array, "E V"]:
+    """Standard normal numbers of an ensemble; those of a member depend on the key and its index alone."""
+    each = jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(key, i), (prior.count,)))
+    return each(jnp.arange(count))
+
+
+def load_prior(scenario: Scenario, posterior: Path | None = None, seed: int = 0) -> Prior:
+    """The spread that [cohort] describes; of a table or of draws, their means and covariances on those scales.
+
+    Raises:
+        ScenarioError: nothing says what is not known, or a file of it cannot be read.
+    """
+    plan = scenario.plan.cohort
+    if posterior is None and plan is None:
+        wanted = "a [cohort] table, which says what is not known of a patient, or --posterior"
+        raise ScenarioError([f"{scenario.file}: cohort: wanted {wanted}; got none"])
+    if posterior is None and plan is not None and plan.vary:
+        places = tuple(find(scenario.plan.model, scenario.plan.drugs, vary.key) for vary in plan.vary)
+        scales = np.array([_LOG if vary.distribution == "lognormal" else _PLAIN for vary in plan.vary])
+        middle = [np.log(p.value) if s == _LOG else p.value for p, s in zip(places, scales, strict=True)]
+        sizes, axes = np.linalg.eigh(plan.correlation)
+        root = (axes * np.sqrt(np.maximum(sizes, 0.0))) @ axes.T
+        return Prior(places, scales, np.array(middle), np.array([v.sd for v in plan.vary])[:, None] * root)
+    of_table = posterior is None and plan is not None and plan.table is not None
+    patients = load_patients(scenario, None if of_table else _DRAWS, seed, posterior)
+    values = patients.values[patients.healthy]
+    if len(values) < 2:
+        raise ScenarioError([f"{scenario.file}: cohort: wanted at least 2 patients to take a spread from; got fewer"])
+    return _of_values(patients.places, values)
+
+
+def _of_values(places: tuple[Place, ...], values: np.ndarray) -> Prior:
+    scales = np.array([_scale(place, column) for place, column in zip(places, values.T, strict=True)])
+    free = np.stack([_freed(scale, column) for scale, column in zip(scales, values.T, strict=True)], axis=1)
+    sizes, axes = np.linalg.eigh(np.atleast_2d(np.cov(free, rowvar=False)))
+    return Prior(places, scales, free.mean(axis=0), (axes * np.sqrt(np.maximum(sizes, 0.0))) @ axes.T)
+
+
+def _scale(place: Place, column: np.ndarray) -> int:
+    info = place.info
+    if info.minimum == 0.0 and info.maximum == 1.0:
+        return _LOGIT
+    never_below = info.positive or (info.minimum is not None and info.minimum >= 0.0)
+    return _LOG if never_below and np.all(column > 0.0) else _PLAIN
+
+
+def _freed(scale: int, column: np.ndarray) -> np.ndarray:
+    if scale == _LOG:
+        return np.log(column)
+    if scale == _LOGIT:
+        share = np.clip(column, _EDGE, 1.0 - _EDGE)
+        return np.log(share / (1.0 - share))
+    return column

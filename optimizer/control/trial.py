@@ -1,0 +1,216 @@
+"""What a trial is made of: the controller's scenario, the hidden patients, the policies and the programs."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from optimizer.control.arms import CLAIRVOYANT, REPLAN, arms
+from optimizer.control.belief import Inference
+from optimizer.control.closed_loop import Programs
+from optimizer.control.prior import load_prior
+from optimizer.control.receding_horizon import Effort
+from optimizer.control.visits import Changes, changed
+from optimizer.ensemble.ensemble import Ensemble, build_ensemble
+from optimizer.ensemble.patients import DRAWN, Patients, file_of, load_patients
+from optimizer.ensemble.risk import Risk
+from optimizer.observations import Channel
+from optimizer.scenario import Scenario, ScenarioError
+from optimizer.search.starts import center, starts
+
+POLICIES = (REPLAN, "AT50", "continuous")
+# Decisions that a plan of a trial has one by one; what is further ahead is planned in blocks that double in length.
+_SINGLY = 4
+_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a trial is asked besides the scenario.
+
+    Attributes:
+        policies: by name.
+        patients: how many, P; None for all of a table.
+        truth: scenario of the hidden patients, where they are not those of the controller's.
+        seed: of patients, noise and beliefs.
+        risk: what `replan` makes small over the particles.
+        alpha: of cvar.
+        particles: of a belief.
+        plan_particles: of the belief that are planned for.
+        plan_iterations: most of a search.
+        plan_temperature: of terms that are not smooth, which a plan is searched at.
+        restarts: starting points of who knows the truth; the best policy's schedule comes on top. None with 0.
+        chunk: patients to a file.
+        changes: assays of a sweep.
+    """
+
+    policies: tuple[str, ...] = POLICIES
+    patients: int | None = None
+    truth: Path | None = None
+    seed: int = 0
+    risk: Risk = Risk.MEAN
+    alpha: float = 0.9
+    particles: int = 128
+    plan_particles: int = 16
+    plan_iterations: int = 15
+    plan_temperature: float = 0.15
+    restarts: int = 2
+    chunk: int = 16
+    changes: Changes = field(default_factory=Changes)
+
+    @property
+    def effort(self) -> Effort:
+        """How hard a plan is searched."""
+        return Effort(
+            risk=self.risk,
+            alpha=self.alpha,
+            particles=self.plan_particles,
+            restarts=1,
+            tolerance=_TOLERANCE,
+            iterations=self.plan_iterations,
+            singly=_SINGLY,
+            temperature=self.plan_temperature,
+            coldest=self.plan_temperature,
+        )
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The policies of the tables: who knows the truth comes last."""
+        return (*self.policies, CLAIRVOYANT) if self.restarts else self.policies
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial that is ready to be run.
+
+    Attributes:
+        scenario: what the controller believes.
+        truth: the hidden patients' scenario, with the decisions, the objective and the limits of the controller's.
+        settings: what is asked.
+        patients: who they are.
+        ensemble: their numbers.
+        programs: compiled once, shared by the trials of a sweep.
+        points: where the search of who knows the truth begins [R, n].
+        middle: a point far from all limits on doses [n].
+    """
+
+    scenario: Scenario
+    truth: Scenario
+    settings: Settings
+    patients: Patients
+    ensemble: Ensemble
+    programs: Programs
+    points: np.ndarray
+    middle: np.ndarray
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """What is measured."""
+        return changed(self.scenario.channels(), self.settings.changes)
+
+    def with_changes(self, changes: Changes) -> Trial:
+        """The same trial with other assays."""
+        return dataclasses.replace(self, settings=dataclasses.replace(self.settings, changes=changes))
+
+
+def prepare(scenario: Scenario, settings: Settings, allow_code: bool = False) -> Trial:
+    """Read the patients, build the policies; nothing is simulated yet.
+
+    Raises:
+        ScenarioError: something of scenario, truth or settings that cannot be tried.
+    """
+    _check(scenario, settings)
+    truth = hidden(scenario, settings.truth, allow_code)
+    patients = _patients(truth, settings)
+    ensemble = build_ensemble(truth, patients)
+    if not ensemble.healthy.any():
+        first = next(iter((patients.faults | ensemble.failed).values()))
+        raise ScenarioError([f"{truth.file}: cohort: wanted a patient who can be simulated; got none: {first}"])
+    problem, channels = scenario.problem(), scenario.channels()
+    if problem.levels:
+        raise ScenarioError([f"{scenario.file}: constraint: wanted no dose levels in a trial; got some"])
+    found = arms(scenario, problem, channels, settings.policies)
+    inference = Inference(scenario, load_prior(scenario), channels, settings.particles) if REPLAN in found else None
+    apart = len({float(channel.assay.delay) for channel in channels})
+    programs = Programs(
+        problem=problem if inference is None else inference.problem,
+        truth=ensemble.problem,
+        arms={name: arm for name, arm in found.items() if arm is not None},
+        inference=inference,
+        effort=settings.effort,
+        rows=problem.task.grid.count * max(apart, 1),
+        factor=scenario.progression_factor,
+    )
+    task = ensemble.task
+    points = np.asarray(starts(task, max(settings.restarts, 1), settings.seed))[: settings.restarts]
+    return Trial(scenario, truth, settings, patients, ensemble, programs, points, center(task))
+
+
+def _check(scenario: Scenario, settings: Settings) -> None:
+    least = {"particles": 8, "plan_particles": 1, "plan_iterations": 1, "restarts": 0, "chunk": 1}
+    for name, bound in least.items():
+        value = getattr(settings, name)
+        if value < bound:
+            raise ScenarioError([f"--{name.replace('_', '-')}: wanted at least {bound}; got {value}"])
+    if not 0.001 <= settings.plan_temperature <= 1.0:
+        raise ScenarioError([f"--plan-temperature: wanted 0.001 to 1; got {settings.plan_temperature:g}"])
+    if not 0.0 <= settings.alpha < 1.0:
+        raise ScenarioError([f"--alpha: wanted at least 0 and less than 1; got {settings.alpha:g}"])
+    if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+        raise ScenarioError([f"{scenario.file}: wanted 64-bit numbers to be switched on; got 32-bit"])
+
+
+def hidden(scenario: Scenario, path: Path | None, allow_code: bool = False) -> Scenario:
+    """The hidden patients' scenario: model, drugs and cohort of theirs, all else of the controller's.
+
+    Raises:
+        ScenarioError: drugs, dose units or decisions differ, or an observed clone is not there.
+    """
+    if path is None:
+        return scenario
+    own = Scenario.load(path, allow_code)
+    ours, theirs = scenario.plan, own.plan
+    for what, was, got in (
+        ("drug", [d.name for d in ours.drugs], [d.name for d in theirs.drugs]),
+        ("drug.route", [d.route for d in ours.drugs], [d.route for d in theirs.drugs]),
+        ("drug.dose", [d.dose_unit for d in ours.drugs], [d.dose_unit for d in theirs.drugs]),
+        ("decision", ours.edges.tolist(), theirs.edges.tolist()),
+    ):
+        if was != got:
+            raise ScenarioError([f"{own.file}: {what}: wanted {_short(was)}, as in {scenario.file}; got {_short(got)}"])
+    names = [clone.name for clone in theirs.model.clones]
+    for i, entry in enumerate(ours.observations):
+        clone = entry.quantity.values.get("clone")
+        if clone is not None and theirs.model.alone is None and clone not in names:
+            wanted = f'wanted the clone "{clone}" of observation[{i}] of {scenario.file}; got {_short(names)}'
+            raise ScenarioError([f"{own.file}: model.clone: {wanted}"])
+    drugs = tuple(
+        dataclasses.replace(drug, minimum=mine.minimum, maximum=mine.maximum)
+        for mine, drug in zip(ours.drugs, theirs.drugs, strict=True)
+    )
+    plan = dataclasses.replace(ours, model=theirs.model, drugs=drugs, sizes=theirs.sizes, cohort=theirs.cohort)
+    return Scenario(plan, own.name, own.text, own.file, own.folder)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], float):
+        return f"{len(value) - 1} decisions from day {value[0]:g} to {value[-1]:g}, the first {value[1]:g} days long"
+    return ", ".join(f'"{item}"' for item in value)
+
+
+def _patients(truth: Scenario, settings: Settings) -> Patients:
+    """Those of the hidden patients' cohort; without one, patients who all have the scenario's own numbers."""
+    if truth.plan.cohort is not None:
+        return load_patients(truth, settings.patients, settings.seed)
+    count = settings.patients or DRAWN
+    return Patients((), np.zeros((count, 0)), tuple(str(i) for i in range(count)), {})
+
+
+def source_of(truth: Scenario) -> Path | None:
+    """The file that the hidden patients come from."""
+    return file_of(truth, None)

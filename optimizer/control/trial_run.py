@@ -1,0 +1,192 @@
+"""A trial from its patients to its tables, chunk by chunk, to the same bytes after an interruption."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optimizer.analysis.bounds import ideal_containment
+from optimizer.control.arms import CLAIRVOYANT, REPLAN
+from optimizer.control.closed_loop import PatientOutcome, PlanDiagnostics, numbers
+from optimizer.control.trial import Trial, source_of
+from optimizer.control.trial_table import decision_columns, patient_columns
+from optimizer.control.visits import Visits, plan_visits, without_visits
+from optimizer.ensemble.files import Columns, digest, joined, open_run, read_table, table_bytes
+from optimizer.files.run_directory import write_whole
+from optimizer.search.exact import make_feasible, satisfies
+from optimizer.search.multistart import Progress, cores
+
+FORMAT = "adose-trial-1"
+# Excess of a limit that is not taken for one.
+_KEPT = 1e-6
+
+
+class Seen(NamedTuple):
+    """All that is recorded of one patient.
+
+    Attributes:
+        outcomes: by policy.
+        diagnostics: of `replan`, arrays with a leading axis [K]; None without it.
+        copied: whether the best policy's schedule is the best that was found.
+        bound: the longest possible time to progression, where theory knows it [day]; else NaN.
+    """
+
+    outcomes: dict[str, PatientOutcome]
+    diagnostics: PlanDiagnostics | None
+    copied: bool
+    bound: float
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial found.
+
+    Attributes:
+        trial: what was asked.
+        table: one row for each patient and policy.
+        decisions: one row for each patient, policy and decision.
+    """
+
+    trial: Trial
+    table: Columns
+    decisions: Columns
+
+
+def manifest(trial: Trial, versions: dict[str, str]) -> dict[str, Any]:
+    """What the bytes of a trial depend on."""
+    own = vars(trial.settings)
+    plain = ("seed", "alpha", "particles", "plan_particles", "plan_iterations", "plan_temperature", "restarts", "chunk")
+    return {
+        "format": FORMAT,
+        "scenario": trial.scenario.resolved()["scenario"],
+        "truth": None if trial.truth is trial.scenario else trial.truth.resolved()["scenario"],
+        "policies": list(trial.settings.policies),
+        "patients": len(trial.patients.names),
+        "risk": trial.settings.risk.value,
+        **{name: own[name] for name in plain},
+        "changes": vars(trial.settings.changes),
+        "belief_sha256": digest(source_of(trial.scenario)),
+        "truth_sha256": digest(source_of(trial.truth)),
+        "platform": jax.default_backend(),
+        "versions": versions,
+    }
+
+
+def run_trial(
+    trial: Trial,
+    out: Path,
+    versions: dict[str, str] | None = None,
+    tell: Callable[[Progress], None] | None = None,
+) -> TrialResult:
+    """Try all policies in all patients, writing each chunk when it is done; go on where the same stopped earlier.
+
+    Args:
+        trial: what is asked.
+        out: directory of the run.
+        versions: of the packages that the numbers depend on; a run is not continued with others.
+        tell: hears how it goes.
+
+    Raises:
+        ScenarioError: visits on days that are no decisions.
+        DirectoryError: the directory holds something else, or a run of which a field differs.
+    """
+    tell = tell or (lambda _: None)
+    runner = Runner(trial)
+    open_run(out, manifest(trial, versions or {}))
+    total, size, tables, logs = len(trial.patients.names), trial.settings.chunk, [], []
+    for first in range(0, total, size):
+        name = f"{first:09d}.parquet"
+        path, log = out / "chunks" / name, out / "decisions" / name
+        if not (path.is_file() and log.is_file()):
+            rows = range(first, min(first + size, total))
+            found = list(runner.patients(rows, lambda done, f=first: tell(Progress("patients", f + done, total, None))))
+            write_whole(log, table_bytes(decision_columns(trial, rows, found)))
+            write_whole(path, table_bytes(patient_columns(trial, rows, found)))
+        tables.append(read_table(path))
+        logs.append(read_table(log))
+        tell(Progress("patients", min(first + size, total), total, None))
+    return TrialResult(trial, joined(tables), joined(logs))
+
+
+class Runner:
+    """Patients of a trial, one at a time on each core; a patient's numbers do not depend on who the others are."""
+
+    def __init__(self, trial: Trial):
+        self.trial = trial
+        edges = np.asarray(trial.programs.edges)
+        self.visits: Visits = plan_visits(trial.scenario.file, trial.channels, edges)
+        self.channels = without_visits(trial.channels)
+        self._is_warm = False
+
+    def patients(self, rows: range, tell: Callable[[int], None]) -> Iterator[Seen | None]:
+        """What is recorded of these patients; None of one who cannot be simulated."""
+        healthy = self.trial.ensemble.healthy
+
+        early: dict[int, Seen] = {}
+
+        def work(i: int) -> Seen | None:
+            if not healthy[i]:
+                return None
+            return early[i] if i in early else self.one(i)
+
+        well = [i for i in rows if healthy[i]]
+        if well and not self._is_warm:
+            # Compiled before there are threads, which would each do it.
+            early[well[0]] = self.one(well[0])
+            self._is_warm = True
+        pool = ThreadPoolExecutor(max(1, cores()))
+        try:
+            for done, found in enumerate(pool.map(work, rows)):
+                tell(done + 1)
+                yield found
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def one(self, i: int) -> Seen:
+        """One patient under every policy."""
+        trial, programs = self.trial, self.trial.programs
+        system = jax.tree.map(lambda leaf: jnp.asarray(leaf[i]), trial.ensemble.systems)
+        who = np.uint32(trial.settings.seed), np.uint32(i)
+        found = numbers(programs.rules(self.channels, system, *who, self.visits))
+        diagnostics = None
+        if REPLAN in trial.settings.policies:
+            found[REPLAN], diagnostics = numbers(programs.replan(self.channels, system, *who, self.visits))
+        copied = False
+        if trial.settings.restarts:
+            found[CLAIRVOYANT], copied = self._best(system, who, found)
+        bound = ideal_containment(system, trial.scenario.progression_factor)
+        found = {name: found[name] for name in trial.settings.rows}
+        return Seen(found, diagnostics, copied, np.nan if bound is None else bound.value)
+
+    def _best(self, system: Any, who: Any, found: dict[str, PatientOutcome]) -> tuple[PatientOutcome, bool]:
+        """Who knows the truth: the best that a search finds, or the best of the policies that keep the limits."""
+        trial, programs = self.trial, self.trial.programs
+        allowed = [one for one in found.values() if keeps(one)]
+        ranked = sorted(allowed or found.values(), key=lambda one: _rank(one.judged.objective))
+        begin, tolerance = ranked[0].doses, np.asarray(trial.scenario.tolerance)
+        doses, _ = numbers(programs.best(self.channels, system, trial.points, trial.middle, begin, tolerance))
+        own = None
+        if np.all(np.isfinite(doses)):
+            doses = make_feasible(trial.ensemble.problem, doses, trial.middle)
+            noise = programs.noise(self.channels, *who)
+            own = numbers(programs.live(self.channels, system, doses, noise, self.visits))
+        good = own is not None and keeps(own) and satisfies(trial.ensemble.problem, own.doses)
+        if good and own is not None and not (allowed and ranked[0].judged.objective < own.judged.objective):
+            return own, False
+        return ranked[0], True
+
+
+def keeps(one: PatientOutcome) -> bool:
+    """Whether a policy kept all limits in a patient who could be simulated."""
+    return bool(one.judged.ok) and float(one.judged.excess) <= _KEPT and float(one.over) <= _KEPT
+
+
+def _rank(value: Any) -> float:
+    return float(value) if np.isfinite(value) else np.inf

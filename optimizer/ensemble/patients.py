@@ -1,0 +1,267 @@
+"""Who the patients are: numbers drawn, read from a table, or taken from draws of a posterior."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from optimizer.scenario import Scenario, ScenarioError
+from optimizer.scenario.keys import Place, find, places
+from optimizer.scenario.plan import CohortPlan
+from optimizer.units import QuantityError, parse_quantity, parse_unit
+
+_HEADER = re.compile(r"(.*?)\s*\[([^\[\]]*)\]")
+_NAME = "patient"
+# Patients where nobody says how many.
+DRAWN = 100
+
+
+@dataclass(frozen=True)
+class Patients:
+    """P patients by the numbers in which they differ.
+
+    Attributes:
+        places: where in the scenario those numbers stand [V].
+        values: the numbers in internal units [P, V]; what is no number is NaN.
+        names: of the patients.
+        faults: why a patient cannot be simulated, by its index; the sentence names the patient.
+    """
+
+    places: tuple[Place, ...]
+    values: Float[np.ndarray, "P V"]
+    names: tuple[str, ...]
+    faults: dict[int, str]
+
+    @property
+    def healthy(self) -> np.ndarray:
+        """Whether a patient's numbers can be simulated [P]."""
+        good = np.ones(len(self.names), bool)
+        good[list(self.faults)] = False
+        return good
+
+
+def load_patients(scenario: Scenario, count: int | None, seed: int, posterior: Path | None = None) -> Patients:
+    """The patients that a scenario describes.
+
+    Args:
+        scenario: with a [cohort] table, unless a posterior is given.
+        count: how many, P; a table's own number when left out, or `DRAWN`.
+        seed: of the numbers that are drawn; a patient's numbers depend on the seed and on its index alone.
+        posterior: file of draws in place of what [cohort] says.
+
+    Raises:
+        ScenarioError: no [cohort], a file that cannot be read, or keys that are unknown.
+    """
+    plan = CohortPlan(posterior=str(posterior)) if posterior is not None else scenario.plan.cohort
+    if plan is None:
+        wanted = "a [cohort] table (vary, table or posterior), or --posterior"
+        raise ScenarioError([f"{scenario.file}: cohort: wanted {wanted}; got none"])
+    if count is not None and count < 1:
+        raise ScenarioError([f"--patients: wanted at least 1; got {count}"])
+    folder = Path() if posterior is not None else scenario.folder
+    if plan.table is not None:
+        places, values, names = _of_table(scenario, folder / plan.table, count)
+    elif plan.posterior is not None:
+        places, values = _of_posterior(scenario, folder / plan.posterior, count or DRAWN, seed)
+        names = _numbered(len(values))
+    else:
+        places = tuple(find(scenario.plan.model, scenario.plan.drugs, vary.key) for vary in plan.vary)
+        values = _drawn(plan, places, count or DRAWN, seed)
+        names = _numbered(len(values))
+    return Patients(places, values, names, _faults(places, values, names))
+
+
+def _numbered(count: int) -> tuple[str, ...]:
+    return tuple(str(i) for i in range(count))
+
+
+def _faults(places: tuple[Place, ...], values: np.ndarray, names: tuple[str, ...]) -> dict[int, str]:
+    """Patients with a number that is not finite or outside its range."""
+    found: dict[int, str] = {}
+    for place, column in zip(places, values.T, strict=True):
+        least = -np.inf if place.info.minimum is None else place.info.minimum
+        most = np.inf if place.info.maximum is None else place.info.maximum
+        below = (column <= 0.0) if place.info.positive else (column < least)
+        for i in np.flatnonzero(~np.isfinite(column) | below | (column > most)):
+            lowest = "above 0" if place.info.positive else f"of at least {least:g}" if np.isfinite(least) else ""
+            highest = f"of at most {most:g}" if np.isfinite(most) else ""
+            wanted = " and ".join(part for part in (lowest, highest) if part)
+            sentence = f"wanted a finite number{' ' + wanted if wanted else ''}; got {column[i]:g}"
+            found.setdefault(int(i), f"patient {names[i]}: {place.key}: {sentence}")
+    return found
+
+
+@jax.jit
+def _normals(seed: jax.Array, indices: jax.Array, like: jax.Array) -> jax.Array:
+    """Standard normal numbers [P, V] of these patients."""
+
+    def one(i: jax.Array) -> jax.Array:
+        return jax.random.normal(jax.random.fold_in(jax.random.key(seed), i), like.shape)
+
+    return jax.vmap(one)(indices)
+
+
+def _drawn(plan: CohortPlan, places: tuple[Place, ...], count: int, seed: int) -> np.ndarray:
+    """Correlated normal or lognormal numbers [P, V] about the scenario's."""
+    normals = np.asarray(_normals(np.uint32(seed), np.arange(count), np.zeros(len(places))))
+    # By its eigenvalues: correlations of 1 leave no Cholesky factor.
+    sizes, axes = np.linalg.eigh(plan.correlation)
+    root = axes * np.sqrt(np.maximum(sizes, 0.0)) @ axes.T
+    # Row by row, not as a matrix product: that one's rounding depends on how many patients there are.
+    mixed = np.sum(normals[:, None, :] * root, axis=-1)
+    typical = np.array([place.value for place in places])
+    spread = np.array([vary.sd for vary in plan.vary])
+    is_log = np.array([vary.distribution == "lognormal" for vary in plan.vary])
+    moved = spread * mixed
+    return np.where(is_log, typical * np.exp(np.where(is_log, moved, 0.0)), typical + moved)
+
+
+# --- a table ----------------------------------------------------------------------------------------------------------
+
+
+def _of_table(
+    scenario: Scenario, path: Path, count: int | None
+) -> tuple[tuple[Place, ...], np.ndarray, tuple[str, ...]]:
+    """Patients of a CSV file: a header of key paths with units in brackets, then one row each."""
+    file = f"{scenario.file}: cohort.table: {path.name}"
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "bytes that are not UTF-8"
+        raise ScenarioError([f"{file}: wanted a readable CSV file; got: {why}"]) from None
+    rows = [row for row in csv.reader(io.StringIO(text)) if any(cell.strip() for cell in row)]
+    if len(rows) < 2:
+        raise ScenarioError([f"{file}: wanted a header and a row for each patient; got {len(rows)} rows"])
+    header, body = [cell.strip() for cell in rows[0]], rows[1:]
+    if count is not None and count > len(body):
+        raise ScenarioError([f"{file}: wanted at least {count} rows, one a patient; got {len(body)}"])
+    body = body[:count]
+    own = header.index(_NAME) if _NAME in header else None
+    columns = {j: _column(scenario, file, name) for j, name in enumerate(header) if j != own}
+    values, faults = np.full((len(body), len(columns)), np.nan), []
+    for i, row in enumerate(body):
+        if len(row) != len(header):
+            faults.append(f"{file}: row {i + 2}: wanted {len(header)} cells; got {len(row)}")
+            continue
+        for v, (j, (place, unit)) in enumerate(columns.items()):
+            try:
+                values[i, v] = _cell(row[j], place, unit)
+            except QuantityError as error:
+                faults.append(f"{file}: row {i + 2}: {place.key}: {error}")
+    if faults:
+        raise ScenarioError(faults)
+    names = _numbered(len(body)) if own is None else tuple(row[own].strip() for row in body)
+    return tuple(place for place, _ in columns.values()), values, names
+
+
+def _column(scenario: Scenario, file: str, name: str) -> tuple[Place, str]:
+    found = _HEADER.fullmatch(name)
+    # A key path may end in brackets of its own.
+    key, unit = (found[1], found[2]) if found and not name.endswith('"]') else (name, "1")
+    try:
+        place = find(scenario.plan.model, scenario.plan.drugs, key)
+        if unit in ("1", "") and place.unit in ("1", "cell"):
+            return place, place.unit
+        wanted, got = parse_unit(place.unit), parse_unit(unit or "1")
+        if wanted.dimension != got.dimension:
+            raise QuantityError(f'wanted a unit such as [{place.unit}] behind the key; got "{name}"')
+    except QuantityError as error:
+        raise ScenarioError([f"{file}: header: {error}"]) from None
+    return place, unit
+
+
+def _cell(text: str, place: Place, unit: str) -> float:
+    """A number in internal units; an empty cell, NaN and infinity are kept, for the patient to be flagged."""
+    try:
+        number = float(text) if text.strip() else math.nan
+    except ValueError:
+        raise QuantityError(f'wanted a number, its unit being in the header; got "{text[:40]}"') from None
+    if not math.isfinite(number) or unit == place.unit:
+        return number
+    return parse_quantity(f"{number!r} {unit}".replace(" 1/", " / "), place.unit)
+
+
+# --- draws of a posterior ---------------------------------------------------------------------------------------------
+
+
+def _of_posterior(scenario: Scenario, path: Path, count: int, seed: int) -> tuple[tuple[Place, ...], np.ndarray]:
+    """A draw for each patient [P, V], picked by its index, of every parameter that the scenario's model has."""
+    import xarray as xr
+
+    file = f"{scenario.file}: cohort.posterior: {path.name}"
+    if not path.is_file():
+        raise ScenarioError([f"{file}: wanted a NetCDF file as adose calibrate writes it; got nothing there"])
+    try:
+        with xr.open_dataset(path, group="posterior", engine="h5netcdf") as group:
+            draws = group.load()
+    except (OSError, ValueError, KeyError) as error:
+        raise ScenarioError([f"{file}: wanted NetCDF with a group posterior; got: {str(error)[:80]}"]) from None
+    found, columns, ignored = [], [], []
+    for name, variable in ((str(name), variable) for name, variable in draws.data_vars.items()):
+        meant = _meant(scenario, name) if variable.dims == ("chain", "draw") else []
+        if not meant:
+            ignored.append(name)
+        for place in meant:
+            found.append(place)
+            columns.append(_converted(variable.to_numpy().ravel(), place, str(variable.attrs.get("units", "1")), file))
+    if not found:
+        got = ", ".join(ignored) or "none"
+        raise ScenarioError([f"{file}: wanted draws of a number of the scenario's model, such as ec50_max; got {got}"])
+    table = np.stack(columns, axis=1)
+    return tuple(found), table[_picks(count, seed, len(table))]
+
+
+def _meant(scenario: Scenario, name: str) -> list[Place]:
+    """Where a parameter of a fit stands in the scenario; nowhere when it is no number of its model.
+
+    Cells of a fit are those of the first clone, and of every further clone that has the same number; a clone with a
+    number of its own keeps it.
+    """
+    plan = scenario.plan
+    if name.startswith("model.") or "." not in name:
+        name = name.removeprefix("model.")
+        known = {place.key: place for place in places(plan.model, plan.drugs)}
+        of_clones = [known.get(f"model.clone[{i}].{name}") for i in range(len(plan.model.clones))]
+        first = of_clones[0] if of_clones else None
+        if len(of_clones) > 1 and first is not None:
+            return [place for place in of_clones if place is not None and place.value == first.value]
+        name = f"model.{name}"
+    try:
+        return [find(plan.model, plan.drugs, name)]
+    except QuantityError:
+        return []
+
+
+def _picks(count: int, seed: int, draws: int) -> np.ndarray:
+    """The draw of each patient [P]."""
+    key = jax.random.key(np.uint32(seed))
+    pick = jax.vmap(lambda i: jax.random.randint(jax.random.fold_in(key, i), (), 0, draws))
+    return np.asarray(pick(np.arange(count)))
+
+
+def _converted(values: np.ndarray, place: Place, unit: str, file: str) -> np.ndarray:
+    """Draws in internal units."""
+    if unit == place.unit or (unit in ("1", "") and place.unit in ("1", "cell")):
+        return values
+    try:
+        one = parse_quantity(f"1 {unit}".replace(" 1/", " / "), place.unit)
+    except QuantityError as error:
+        raise ScenarioError([f"{file}: {place.key}: the attribute units: {error}"]) from None
+    return values * one
+
+
+def file_of(scenario: Scenario, posterior: Path | None) -> Path | None:
+    """The file that the patients come from; None where they are drawn from the scenario's spreads."""
+    if posterior is not None:
+        return posterior
+    plan = scenario.plan.cohort
+    name = None if plan is None else plan.table or plan.posterior
+    return None if name is None else scenario.folder / name

@@ -1,0 +1,229 @@
+"""One schedule for all patients: a task whose objective is the mean, CVaR or worst case over them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from optimizer.axes import Scalar, Times
+from optimizer.ensemble.ensemble import Ensemble, with_system
+from optimizer.ensemble.risk import Risk, Smoothed, smoothed
+from optimizer.problem import Task
+from optimizer.programs import program
+from optimizer.search import stages
+from optimizer.search.ahead import Ahead
+from optimizer.search.interior_point import State, start, step
+from optimizer.search.merit import penalized
+from optimizer.search.multistart import MOST_ITERATIONS, SEARCH_TOLERANCE
+from optimizer.simulate import System
+
+# Plain vmap over more than about this many patients falls out of a CPU's cache.
+_BATCH = 128
+# Patients whose second derivatives are taken at a time.
+_TOGETHER = 16
+
+
+class EnsembleProgram(eqx.Module):
+    """A task of P patients who all get the same doses; what the search asks of a `Task`, it answers.
+
+    Attributes:
+        task: of the typical patient: grid, objective and limits.
+        systems: of the patients, each leaf with a leading axis [P].
+        share: what each patient counts [P], summing to 1; 0 for one who cannot be simulated.
+        width: how far apart the patients' objectives lie; corners are rounded off over this times the temperature.
+        risk: how their objectives are made one.
+        alpha: of cvar.
+        ahead: the doses that are open, where not all of them are searched one by one.
+    """
+
+    task: Task
+    systems: System
+    share: Float[Array, "P"]
+    width: Scalar
+    risk: Risk = eqx.field(static=True)
+    alpha: float = eqx.field(static=True)
+    ahead: Ahead | None = None
+
+    @property
+    def lower(self) -> Array:
+        """Smallest shares [K N]; of the doses ahead, 0 [m]."""
+        return self.task.lower if self.ahead is None else jnp.zeros(self.ahead.count)
+
+    @property
+    def upper(self) -> Array:
+        """Largest shares [K N]; of the doses ahead, 1 where there is a choice [m]."""
+        if self.ahead is None:
+            return self.task.upper
+        return jnp.where(self.ahead.summed(self.ahead.span) > 0.0, 1.0, 0.0)
+
+    @property
+    def matrix(self) -> Array:
+        """Linear limits on the unknowns [rows, K N], or [rows, m]."""
+        return self.task.matrix if self.ahead is None else self.ahead.summed(self.task.matrix * self.ahead.span)
+
+    @property
+    def bound(self) -> Array:
+        """Right-hand sides [rows]."""
+        return self.task.bound if self.ahead is None else self.task.bound - self.task.matrix @ self.ahead.base
+
+    @property
+    def is_smooth(self) -> bool:
+        """Whether no temperature plays a role."""
+        return self.risk is Risk.MEAN and self.task.is_smooth
+
+    def shares(self, x: Array) -> Array:
+        """All doses as shares of the largest, from the unknowns."""
+        return x if self.ahead is None else self.ahead.shares(x)
+
+    def spread_over(self, width: Scalar) -> "EnsembleProgram":
+        """The same with corners rounded off over another width."""
+        return eqx.tree_at(lambda p: p.width, self, width)
+
+    def values(self, x: Array, temperature: Scalar) -> tuple[Array, tuple[Array, ...]]:
+        """Objective of every patient [P], and the excesses of every state limit [P, T]."""
+
+        def one(system: System) -> tuple[Scalar, tuple[Times, ...]]:
+            return with_system(self.task, system).look(self.shares(x), temperature)
+
+        return jax.lax.map(one, self.systems, batch_size=_BATCH)
+
+    def summed(self, values: Array, temperature: Scalar) -> Smoothed:
+        """The patients' objectives as one."""
+        return smoothed(self.risk, values, self.share, self.alpha, self.width * temperature)
+
+    def look(self, shares: Array, temperature: Scalar) -> tuple[Scalar, tuple[Times, ...]]:
+        """The objective at a temperature, and the excess of every state limit in every patient [P T]."""
+        values, excesses = self.values(shares, temperature)
+        counted = self.share[:, None] > 0.0
+        kept = tuple(jnp.where(counted, excess, -jnp.inf).ravel() for excess in excesses)
+        return self.summed(values, temperature).value, kept
+
+
+def derive(population: EnsembleProgram, state: State) -> tuple[Scalar, Any, Array, Array]:
+    """Value, excesses, gradient and Hessian of the merit, patient by patient.
+
+    The risk r(f_1, ..., f_P) has the gradient w and the Hessian diag(d) - d d'/sum(d), so that with the patients'
+    gradients G [P, n] and Hessians H_p the whole one is sum_p w_p H_p + G' diag(d) G - (G'd)(G'd)' / sum(d).
+    """
+    x, temperature, penalty = state.x, state.temperature, state.penalty
+    whole = _weighed(population, x, temperature)
+    counted = population.share > 0.0
+    # Prices come one after the other, a saved time of every patient.
+    prices = tuple(price.reshape(counted.size, -1) for price in state.prices)
+
+    def one(inputs: Any) -> tuple[Any, Any]:
+        system, weight, counted, price = inputs
+        task = with_system(population.task, system)
+
+        def finish(value: Scalar, excess: tuple[Times, ...]) -> Scalar:
+            return weight * value + jnp.where(counted, penalized(jnp.zeros(()), excess, price, penalty), 0.0)
+
+        _, _, path = stages.look(task, population.shares(x), temperature)
+        value, excess, slope, hessian = stages.derivatives(task, path, temperature, finish, population.ahead)
+        own = jnp.zeros_like(x)
+        if population.risk is not Risk.MEAN:
+            own = jax.grad(lambda z: task.look(population.shares(z), temperature)[0])(x)
+        return (value, slope, hessian), (own, excess)
+
+    inputs = (population.systems, whole.weights, counted, prices)
+    (value, slopes, hessian), (own, excesses) = _mapped_sums(one, inputs)
+    # Patients' objectives, weighted, are the risk for the mean alone; pulls of limits are sums in any case.
+    value = value + whole.value
+    bend = own.T @ whole.curvature
+    total = jnp.sum(whole.curvature)
+    spread = (own.T * whole.curvature) @ own - jnp.outer(bend, bend) / jnp.where(total > 0.0, total, 1.0)
+    kept = tuple(jnp.where(counted[:, None], excess, -jnp.inf).ravel() for excess in excesses)
+    return value, kept, slopes, hessian + spread
+
+
+def _weighed(population: EnsembleProgram, x: Array, temperature: Scalar) -> Smoothed:
+    """What each patient counts; `value` is what the risk is beyond the sum of weighted objectives."""
+    if population.risk is Risk.MEAN:
+        return Smoothed(jnp.zeros(()), population.share, jnp.zeros_like(population.share))
+    values, _ = population.values(x, temperature)
+    whole = population.summed(values, temperature)
+    beyond = whole.value - jnp.sum(jnp.where(whole.weights > 0.0, whole.weights * values, 0.0))
+    return Smoothed(beyond, whole.weights, whole.curvature)
+
+
+def _mapped_sums(function: Any, inputs: Any) -> tuple[Any, Any]:
+    """Sums over the patients of the first part of what a function gives, and the second of each [P, ...]."""
+    count = jax.tree.leaves(inputs)[0].shape[0]
+    batch = min(count, _TOGETHER)
+    main = count // batch * batch
+
+    def add(sums: Any, chunk: Any) -> tuple[Any, Any]:
+        parts, each = jax.vmap(function)(chunk)
+        return jax.tree.map(lambda a, b: a + jnp.sum(b, 0), sums, parts), each
+
+    shapes, _ = jax.eval_shape(function, jax.tree.map(lambda a: a[0], inputs))
+    zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    blocks = jax.tree.map(lambda a: a[:main].reshape(-1, batch, *a.shape[1:]), inputs)
+    sums, each = jax.lax.scan(add, zero, blocks)
+    each = jax.tree.map(lambda a: a.reshape(main, *a.shape[2:]), each)
+    if main < count:
+        sums, rest = add(sums, jax.tree.map(lambda a: a[main:], inputs))
+        each = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), each, rest)
+    return sums, each
+
+
+def build_population(ensemble: Ensemble, risk: Risk, alpha: float, typical: Float[np.ndarray, "n"]) -> EnsembleProgram:
+    """The task of a whole ensemble.
+
+    Args:
+        ensemble: the patients.
+        risk: how their objectives are made one.
+        alpha: of cvar, in [0, 1).
+        typical: a schedule that tells how far apart their objectives lie, as flattened shares.
+
+    Raises:
+        ValueError: alpha is outside [0, 1), or no patient is healthy.
+    """
+    if not 0.0 <= alpha < 1.0:
+        raise ValueError(f"alpha: wanted at least 0 and less than 1; got {alpha}")
+    if not ensemble.healthy.any():
+        raise ValueError("patients: wanted at least one who can be simulated; got none")
+    systems = jax.tree.map(jnp.asarray, ensemble.systems)
+    share = jnp.asarray(ensemble.healthy / ensemble.healthy.sum())
+    population = EnsembleProgram(ensemble.task, systems, share, jnp.ones(()), risk, alpha)
+    values = np.asarray(_values(population, jnp.asarray(typical)))[ensemble.healthy]
+    # Where all patients are alike, any width will do.
+    width = float(np.std(values)) or 1.0
+    return eqx.tree_at(lambda p: p.width, population, jnp.asarray(width))
+
+
+@program
+def _values(population: EnsembleProgram, shares: Array) -> Array:
+    return population.values(shares, jnp.ones(()))[0]
+
+
+@program
+def _begin(population: EnsembleProgram, x: Array) -> State:
+    return start(population, x)
+
+
+@program
+def _advance(population: EnsembleProgram, state: State, steps: Array, tolerance: Array) -> State:
+    goal = state.iterations + steps
+    return jax.lax.while_loop(
+        lambda s: (s.iterations < goal) & ~(s.done | s.stuck),
+        lambda s: step(population, s, tolerance, SEARCH_TOLERANCE, derive),
+        state,
+    )
+
+
+def search(population: EnsembleProgram, points: Float[np.ndarray, "R n"], tolerance: float) -> list[State]:
+    """Take every starting point to a stationary point of the population's objective."""
+    found = []
+    for point in points:
+        state = _begin(population, jnp.asarray(point))
+        while not (state.done or state.stuck or int(state.iterations) >= MOST_ITERATIONS):
+            # Short slices: Ctrl-C is heard between them.
+            state = _advance(population, state, jnp.asarray(4), jnp.asarray(tolerance))
+        found.append(state)
+    return found

@@ -1,3 +1,0 @@
-"""The report as one page of HTML: no network, no scripts, nothing beside it."""
-
-from optimizer.page.render import page as page

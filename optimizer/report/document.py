@@ -1,0 +1,244 @@
+"""The record of a run: one JSON document, and a directory with the schedule, the trajectory, the figure and a page."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+
+from optimizer.analysis.arcs import arcs
+from optimizer.analysis.bounds import Bound, bound_of
+from optimizer.analysis.comparison import OPTIMIZED, Entry
+from optimizer.files.event_tables import write_events
+from optimizer.files.events import compress, from_grid
+from optimizer.files.run_directory import whole
+from optimizer.outcome import Outcome, level_units
+from optimizer.problem import Check, Problem, Report
+from optimizer.report.html import page
+from optimizer.scenario import Scenario
+from optimizer.search.audit import Audit
+from optimizer.search.result import Result, SearchRecord
+from optimizer.simulate import Grid, Trajectory
+from optimizer.status import DISCLAIMER, Status
+
+FORMAT = "adose-report-1"
+MARKER = "report.json"
+_PACKAGES = ("adose", "jax", "jaxlib", "diffrax", "equinox", "optax", "numpy", "scipy")
+_UNITS = {"growth_factor": "pg/mL", "stroma": "cell", "protection": "1"}
+
+
+def run_document(scenario: Scenario, result: Result, entries: Sequence[Entry]) -> dict[str, Any]:
+    """What `report.json` holds.
+
+    Args:
+        scenario: what was asked.
+        result: what was found.
+        entries: of `compare`, the optimized schedule first.
+    """
+    own = next(entry for entry in entries if entry.name == OPTIMIZED)
+    head = {"status": result.status.value, "reason": result.reason, "message": result.status.sentence}
+    body = document(scenario, result.audit.report, entries, own.outcome)
+    task = result.problem.task
+    limit = bound_of(result.problem, scenario.progression_factor)
+    bound = {"bound": None if limit is None else limit.to_json(_reached(limit, result.audit.report, own.outcome))}
+    given = arcs(own.trajectory, own.grid, task.system.drugs, np.asarray(task.scale), task.system.routes)
+    structure = {"arcs": [arc.to_json() for arc in given]}
+    rule = {} if result.tuned is None else {"policy": result.tuned.to_json()}
+    audit, search = {"audit": _audit(result.audit)}, {"search": _search(result.search)}
+    return {**_head(scenario), **head, **body, **bound, **rule, **structure, **audit, **search, **_tail(result.seed)}
+
+
+def _reached(limit: Bound, report: Report, came_to: Outcome) -> float | None:
+    """What a bound is to be compared with."""
+    return report.total if limit.quantity == "objective" else came_to.time_to_progression_day
+
+
+def simulated_document(scenario: Scenario, entry: Entry, checked: Audit) -> dict[str, Any]:
+    """The same document without a search, of one way of dosing."""
+    body = document(scenario, checked.report, [entry], entry.outcome)
+    status = {"status": simulated_status(entry.report, checked) or "simulated"}
+    return {**_head(scenario), **status, **body, "audit": _audit(checked), **_tail(scenario.seed)}
+
+
+def simulated_status(report: Report, checked: Audit) -> Status | None:
+    """What is wrong with a simulation; None when nothing is."""
+    if not (report.finite and checked.report.finite):
+        return Status.SIMULATION_FAILED
+    return None if checked.passed else Status.AUDIT_FAILED
+
+
+def compared_document(scenario: Scenario, entries: Sequence[Entry]) -> dict[str, Any]:
+    """The same document without a search, of a comparison alone."""
+    finite = all(entry.report.finite for entry in entries)
+    status = {"status": "compared" if finite else Status.SIMULATION_FAILED.value}
+    return {**_head(scenario), **status, **document(scenario, None, entries, None), **_tail(scenario.seed)}
+
+
+def cohort_document(scenario: Scenario, body: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """The head and the record of a run around what a cohort came to."""
+    units = {"dose": scenario.dose_units, "progression_day": "day"}
+    return {**_head(scenario), **body, "progression_factor": scenario.progression_factor, "units": units, **_tail(seed)}
+
+
+def window_document(scenario: Scenario, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The head and the record of a run around the windows of a scenario."""
+    return {**_head(scenario), **body, **_tail(scenario.seed)}
+
+
+def verified_document(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A document without a scenario, of published numbers beside ours."""
+    status = "verified" if all(line["passed"] for line in lines) else "differs"
+    head = {"format": FORMAT, "research_use_only": DISCLAIMER, "status": status}
+    tail = _tail(0)
+    return {**head, "numbers": list(lines), "versions": tail["versions"], "device": tail["device"]}
+
+
+def document(
+    scenario: Scenario, report: Report | None, entries: Sequence[Entry], came_to: Outcome | None
+) -> dict[str, Any]:
+    """Objective, constraints, outcome and regimens."""
+    out: dict[str, Any] = {}
+    if report is not None:
+        out["objective"] = {"total": report.total, "terms": report.terms, "weights": report.weights}
+        out["constraints"] = [_check(c) for c in report.constraints]
+    if came_to is not None:
+        out["outcome"] = came_to.to_json()
+    out["progression_factor"] = scenario.progression_factor
+    out["units"] = {"burden": "cell", "dose": scenario.dose_units, "cumulative_dose": total_units(scenario)}
+    out["regimens"] = [entry.to_json() for entry in entries if entry.name != OPTIMIZED]
+    return out
+
+
+def total_units(scenario: Scenario) -> dict[str, str]:
+    """Unit of each drug's cumulative dose."""
+    return {drug.name: drug.total_unit for drug in scenario.plan.drugs}
+
+
+def _head(scenario: Scenario) -> dict[str, Any]:
+    named = {"scenario": scenario.name, "title": scenario.title, "doi": list(scenario.doi)}
+    return {"format": FORMAT, "research_use_only": DISCLAIMER, **named, "notes": list(scenario.notes)}
+
+
+def _tail(seed: int) -> dict[str, Any]:
+    device = jax.devices()[0]
+    return {"versions": versions(), "seed": seed, "device": {"platform": device.platform, "kind": device.device_kind}}
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that numbers depend on."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _check(check: Check) -> dict[str, Any]:
+    return {"name": check.name, "value": check.value, "limit": check.limit, "violation": check.violation}
+
+
+def _audit(audit: Audit) -> dict[str, Any]:
+    return {
+        "passed": audit.passed,
+        "method": "adaptive solve of all equations, kinetics included, every dose edge a boundary",
+        "rtol": audit.rtol,
+        "objective": audit.report.total,
+        "objective_difference": audit.objective_difference,
+        "constraint_differences": audit.constraint_differences,
+        "gradient_difference": audit.gradient_difference,
+    }
+
+
+def _search(search: SearchRecord) -> dict[str, Any]:
+    optima = [{"objective": o.objective, "restarts": o.restarts} for o in search.optima]
+    names = ("method", "restarts", "converged", "distinct_optima", "iterations", "median_iterations", "kkt_residual")
+    out: dict[str, Any] = {name: getattr(search, name) for name in names}
+    more = {"tolerance": search.tolerance, "level_cost": search.level_cost}
+    return {**out, "optima": optima, **more, "seconds": {k: round(v, 3) for k, v in search.seconds.items()}}
+
+
+def to_text(document: Any) -> str:
+    """JSON text; numbers that JSON does not have become null."""
+    return json.dumps(_finite(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
+def dataset(problem: Problem, trajectory: Trajectory, grid: Grid, dose_units: Mapping[str, str]) -> xr.Dataset:
+    """A trajectory with names and units, as it is written to `trajectory.nc`."""
+    system = problem.task.system
+    levels = level_units(system, dose_units)
+    same = set(levels.values())
+    level = {"units": same.pop() if len(same) == 1 else ", ".join(f"{drug}: {unit}" for drug, unit in levels.items())}
+    kinds = {"time": ("time", np.asarray(trajectory.times), {"units": "day"})}
+    named = {"clone": list(system.model.clone_names()), "drug": list(system.drugs)}
+    edges = np.asarray(grid.edges)
+    begin = {"interval": ("interval", edges[:-1], {"units": "day", "long_name": "start of the decision interval"})}
+    every = ", ".join(f"{drug}: {dose_units.get(drug, '')}" for drug in system.drugs)
+    values = {
+        "cells": (("time", "clone"), np.asarray(trajectory.cells), {"units": "cell"}),
+        "burden": ("time", np.asarray(trajectory.burden), {"units": "cell", "long_name": "all cancer cells"}),
+        "resistant": ("time", np.asarray(trajectory.resistant), {"units": "cell"}),
+        "concentration": (("time", "drug"), np.asarray(trajectory.conc), level),
+        "dose": (("interval", "drug"), np.asarray(trajectory.doses), {"units": every}),
+        "interval_end": ("interval", edges[1:], {"units": "day"}),
+    }
+    for name, series in trajectory.observables.items():
+        values[name] = ("time", np.asarray(series), {"units": _UNITS.get(name, "")})
+    attributes = {"Conventions": "CF-1.11", "comment": DISCLAIMER, "format": FORMAT}
+    return xr.Dataset(values, {**kinds, **named, **begin}, attributes)
+
+
+def write_run(
+    scenario: Scenario, result: Result, entries: Sequence[Entry], out: str | Path, plot: bool = True
+) -> dict[str, Any]:
+    """Write the run directory whole or not at all, and return what `report.json` holds.
+
+    Raises:
+        DirectoryError: the place is taken by something else, cannot be written, or the disk is full.
+    """
+    report = run_document(scenario, result, entries)
+    task = result.problem.task
+    with whole(Path(out), MARKER) as work:
+        (work / "resolved.json").write_text(to_text(scenario.resolved()), encoding="utf-8")
+        routes = dict(zip(task.system.drugs, task.system.routes, strict=True))
+        events = from_grid(np.asarray(task.grid.edges), np.asarray(result.trajectory.doses), task.system.drugs, routes)
+        write_events(work / "schedule.csv", compress(events), task.system.drugs)
+        table = dataset(result.problem, result.trajectory, task.grid, scenario.dose_units)
+        # By way of memory: the HDF5 library crashes when it runs into a full disk itself.
+        (work / "trajectory.nc").write_bytes(table.to_netcdf(engine="h5netcdf"))
+        figure = _figure(scenario, result, entries, work / "overview.png") if plot else None
+        edges, doses = np.asarray(task.grid.edges).tolist(), np.asarray(result.trajectory.doses)
+        text = page(scenario.resolved(), _finite(report), edges, doses, figure)
+        (work / "report.html").write_text(text, encoding="utf-8")
+        (work / MARKER).write_text(to_text(report), encoding="utf-8")
+    return report
+
+
+def _figure(scenario: Scenario, result: Result, entries: Sequence[Entry], path: Path) -> str:
+    """Write the overview, and give it as SVG text."""
+    from optimizer.report.plots import overview, save
+    from optimizer.report.plots.style import svg
+
+    units, factor = scenario.dose_units, scenario.progression_factor
+    figure = overview(result, entries, title=scenario.title, dose_units=units, factor=factor)
+    save(figure, path)
+    return svg(figure)

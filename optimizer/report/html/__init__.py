@@ -1,0 +1,3 @@
+"""The report as one page of HTML: no network, no scripts, nothing beside it."""
+
+from optimizer.report.html.render import page as page

@@ -1,0 +1,134 @@
+"""From the documents of a run to its page."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from optimizer.report.html.calendar import by_day, rows, weeks
+from optimizer.report.html.words import leaves, quantity, sections
+
+_NUMBER = Markup('<data value="{}">{}</data>')
+# Of a figure: what stands before the drawing, what a reader of the page never sees, and the size in points.
+_BEFORE = re.compile(r"\A.*?(?=<svg\b)|<!--.*?-->|<metadata>.*?</metadata>", re.S)
+_SIZE = re.compile(r'(<svg\b[^>]*?) height="[^"]*"([^>]*?) width="[^"]*"|(<svg\b[^>]*?) width="[^"]*"', re.S)
+
+
+def page(
+    resolved: Mapping[str, Any],
+    report: Mapping[str, Any],
+    edges: Sequence[float],
+    doses: np.ndarray,
+    figure: str | None = None,
+) -> str:
+    """The report of a run as HTML; the same documents give the same text.
+
+    Args:
+        resolved: what `resolved.json` holds.
+        report: what `report.json` holds.
+        edges: of the decision intervals [K + 1, day].
+        doses: of the schedule [K, N].
+        figure: an SVG drawing of the run; None for a page without one.
+
+    Returns:
+        A whole document. It loads nothing: styles and drawing are in it, and its policy forbids the rest.
+    """
+    return _template().render(
+        report=report,
+        sections=sections(resolved),
+        numbers=[(path, quantity(value)) for path, value in leaves(resolved["scenario"])],
+        calendar=_calendar(resolved, edges, doses),
+        regimens=_regimens(report),
+        figure=None if figure is None else _drawing(figure, _spoken(report, edges)),
+        horizon=float(edges[-1]),
+    )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {
+        "n": _number,
+        "small": _small,
+        "spaced": lambda key: str(key).replace("_", " "),
+        "doi": _doi,
+    }
+    return environment.from_string(
+        files("optimizer.report.html").joinpath("report.html.j2").read_text(encoding="utf-8")
+    )
+
+
+def _number(value: float | None, missing: str = "none") -> Markup | str:
+    """A number as it is read, with all its digits beside it for whoever copies them."""
+    if value is None:
+        return missing
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return _NUMBER.format(json.dumps(value), str(value) if isinstance(value, int) else f"{value:.6g}")
+
+
+def _small(value: float | None, missing: str = "none") -> Markup | str:
+    """A difference or a violation, of which the size alone matters."""
+    return missing if value is None else _NUMBER.format(json.dumps(value), "0" if value == 0 else f"{value:.1e}")
+
+
+def _doi(doi: str) -> str:
+    """Where a DOI leads, when it is followed."""
+    return "https://doi.org/" + quote(doi, safe="/")
+
+
+def _regimens(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The optimized schedule, then each regimen, with the one scaled to the same cumulative doses after it."""
+    objective = {"total": report["objective"]["total"], "terms": report["objective"]["terms"]}
+    worst = max([0.0, *(check["violation"] for check in report["constraints"] if check["violation"] is not None)])
+    own = {"name": "optimized", **report["outcome"], "objective": objective, "violation": worst, "violated": []}
+    found = [own]
+    for regimen in report["regimens"]:
+        found += [regimen, *([] if regimen["scaled"] is None else [regimen["scaled"]])]
+    return found
+
+
+def _calendar(resolved: Mapping[str, Any], edges: Sequence[float], doses: np.ndarray) -> dict[str, Any]:
+    """What the template needs of the schedule."""
+    given, units = resolved["scenario"]["drug"], resolved["drugs"]
+    routes, largest = [drug["route"] for drug in given], np.max(doses, axis=0, initial=0.0)
+    drugs = [
+        {
+            "name": drug["name"],
+            "unit": units[drug["name"]]["dose_unit"],
+            "total_unit": units[drug["name"]]["total_unit"],
+            "infusion": route == "infusion",
+            "largest": float(most),
+            "weeks": weeks(edges, doses[:, j].tolist(), route) if by_day(edges) else (),
+        }
+        for j, (drug, route, most) in enumerate(zip(given, routes, largest, strict=True))
+    ]
+    return {"drugs": drugs, "by_day": by_day(edges), "rows": rows(edges, doses, routes)}
+
+
+def _spoken(report: Mapping[str, Any], edges: Sequence[float]) -> str:
+    """What the drawing shows, for whoever cannot see it."""
+    came, drugs = report["outcome"], ", ".join(report["units"]["dose"])
+    reached = came["time_to_progression_day"]
+    end = "Progression is not reached" if reached is None else f"Progression is reached on day {reached:.4g}"
+    return (
+        f"Three panels over {edges[-1]:g} days: cancer cells under the optimized schedule and the compared regimens, "
+        f"drug levels, and doses of {drugs}. {end}. At the end there are {came['final_burden'] or 0.0:.3g} cells, at "
+        f"most {came['peak_burden'] or 0.0:.3g}. The tables below give the numbers."
+    )
+
+
+def _drawing(svg: str, spoken: str) -> Markup:
+    """A drawing that scales with the page and says what it shows."""
+    bare = _SIZE.sub(lambda found: "".join(part or "" for part in found.groups()), _BEFORE.sub("", svg), count=1)
+    named = Markup('<svg role="img" aria-label="{}"').format(spoken)
+    return Markup(bare.replace("<svg", str(named), 1).strip())

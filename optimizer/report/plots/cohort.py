@@ -1,0 +1,99 @@
+"""The figures of a cohort: Kaplan-Meier curves, a waterfall plot, the objective's spread and the schedules."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from optimizer.ensemble.run import SCHEDULES, Cohort
+from optimizer.ensemble.summary import counted, survival
+from optimizer.report.plots.style import GREY, SHRINKING, color, dose_bars, footnote, line, new_figure, with_unit
+
+
+def kaplan_meier(ax: Axes, cohort: Cohort) -> Axes:
+    """Share of patients without progression over time; a tick marks patients who have none at the end."""
+    horizon, used = float(cohort.ensemble.task.grid.horizon), counted(cohort)
+    for i, name in enumerate(SCHEDULES):
+        curve = survival(cohort.table[f"{name}.progression_day"][used], horizon)
+        days, share = np.r_[curve.days, horizon], np.r_[curve.share, curve.share[-1]]
+        median = "median not reached" if curve.median is None else f"median {curve.median:.4g} day"
+        ax.step(days, share, where="post", color=color(i), ls=line(i), label=f"{name} ({median})")
+        if curve.share[-1] > 0.0:
+            ax.plot(horizon, curve.share[-1], "|", color=color(i), ms=9)
+    ax.set(xlabel="time [day]", ylabel="without progression", xlim=(0.0, 1.01 * horizon), ylim=(0.0, 1.03))
+    ax.legend(fontsize=7, frameon=False)
+    return ax
+
+
+def waterfall(ax: Axes, cohort: Cohort, name: str = "personalised") -> Axes:
+    """Change of the cells from start to end in each patient, the worst first."""
+    used = counted(cohort)
+    change = np.sort(cohort.table[f"{name}.log10_change"][used])[::-1]
+    level = np.log10(cohort.scenario.progression_factor)
+    edges = np.arange(len(change) + 1.0)
+    for grows in (True, False):
+        heights = np.where((change > 0.0) == grows, change, 0.0)
+        shade = color(1) if grows else SHRINKING
+        ax.stairs(heights, edges, fill=True, color=shade, label="grown" if grows else "shrunk")
+    ax.axhline(0.0, color=GREY, lw=0.8)
+    ax.axhline(level, color=GREY, lw=0.8, ls=(0, (1, 2)), label="progression")
+    ax.set(xlabel="patients, sorted", ylabel="log10 (cells at the end / at the start)", title=name)
+    ax.set_xlim(0.0, max(len(change), 1))
+    ax.legend(fontsize=7, frameon=False)
+    return ax
+
+
+def spreads(ax: Axes, cohort: Cohort) -> Axes:
+    """How the objective is spread over the patients under each schedule."""
+    used = counted(cohort)
+    for i, name in enumerate(SCHEDULES):
+        own = np.sort(cohort.table[f"{name}.objective"][used])
+        share = np.arange(1, len(own) + 1) / max(len(own), 1)
+        ax.step(own, share, where="post", color=color(i), ls=line(i), lw=1.4, label=name)
+        ax.axvline(float(np.mean(own)), color=color(i), ls=line(i), lw=0.7)
+    ax.set(xlabel="objective (vertical lines: means)", ylabel="share of patients at most", ylim=(0.0, 1.03))
+    ax.legend(fontsize=7, frameon=False)
+    return ax
+
+
+def schedules(ax: Axes, cohort: Cohort) -> Axes:
+    """The schedule for all, and the middle half of the patients' own, drugs of one interval side by side."""
+    task, used = cohort.ensemble.task, counted(cohort)
+    edges, drugs = np.asarray(task.grid.edges), task.system.drugs
+    for j, drug in enumerate(drugs):
+        unit = cohort.scenario.dose_units[drug]
+        dose_bars(
+            ax,
+            edges,
+            cohort.shared.doses[0, :, j],
+            (j, len(drugs)),
+            0.0,
+            color=color(j),
+            label=with_unit(f"{drug}, for all", unit),
+        )
+        own = cohort.table[f"doses.{drug} [{unit}]"][used]
+        part = np.diff(edges) / len(drugs)
+        at = edges[:-1] + (j + 0.5) * part
+        low, middle, high = np.quantile(own, (0.25, 0.5, 0.75), axis=0)
+        ax.errorbar(at, middle, (middle - low, high - middle), fmt="_", color="black", lw=0.8, ms=3)
+    ax.plot([], [], "_", color="black", label="personalised: median, middle half")
+    ax.set(xlabel="time [day]", ylabel="dose", xlim=(edges[0], edges[-1]))
+    ax.legend(fontsize=7, frameon=False)
+    return ax
+
+
+def cohort_figures(cohort: Cohort) -> dict[str, Figure]:
+    """The figures of a run by the name of their file."""
+    survived, fell, whole = new_figure(7.0, 4.5), new_figure(9.0, 4.5), new_figure(9.0, 7.0)
+    kaplan_meier(survived.subplots(), cohort)
+    pair = fell.subplots(1, 2, sharey=True)
+    for ax, name in zip(pair, SCHEDULES[:2], strict=True):
+        waterfall(ax, cohort, name)
+    rows = whole.subplots(2, 1)
+    spreads(rows[0], cohort)
+    schedules(rows[1], cohort)
+    count = int(counted(cohort).sum())
+    for figure in (survived, fell, whole):
+        footnote(figure, f"{cohort.scenario.title}: {count} patients.")
+    return {"kaplan_meier": survived, "waterfall": fell, "schedules": whole}

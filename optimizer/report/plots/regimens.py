@@ -1,0 +1,110 @@
+"""The figures of a comparison: burden and doses of all regimens, a phase plane, and a swimmer plot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from optimizer.analysis.comparison import Entry
+from optimizer.problem import Problem
+from optimizer.report.plots.style import GREY, capped, color, dose_bars, footnote, line, log_axis, new_figure, with_unit
+from optimizer.scenario import Scenario
+
+
+def burdens(ax: Axes, entries: Sequence[Entry], factor: float) -> Axes:
+    """All cancer cells under each regimen."""
+    for i, entry in enumerate(entries):
+        ax.plot(entry.trajectory.times, entry.trajectory.burden, label=entry.name, **_style(i, len(entries)))
+    start = float(entries[0].trajectory.burden[0])
+    ax.axhline(factor * start, color=GREY, lw=0.8, ls=(0, (1, 2)), label=f"{factor:g} x start (progression)")
+    ax.set_yscale("log")
+    capped(ax, [np.asarray(entry.trajectory.burden) for entry in entries])
+    log_axis(ax)
+    ax.set_xlim(0.0, max(float(entry.grid.horizon) for entry in entries))
+    ax.set_ylabel("cancer cells [cell]")
+    return ax
+
+
+def _style(i: int, count: int) -> dict[str, Any]:
+    """Later lines are thinner, so that one that runs on an earlier one hides nothing."""
+    return {"color": color(i), "ls": line(i), "lw": 1.0 + 1.4 * (count - 1 - i) / max(count - 1, 1)}
+
+
+def dose_strips(
+    ax: Axes, entries: Sequence[Entry], scale: np.ndarray, drugs: Sequence[str], units: Mapping[str, str]
+) -> Axes:
+    """Doses of each regimen as a strip, drugs of one interval side by side; a full lane is the largest dose."""
+    for j, drug in enumerate(drugs):
+        full = f"{drug}, full lane {with_unit(f'{scale[j]:g}', units.get(drug))}"
+        for i, entry in enumerate(entries):
+            heights = 0.8 * np.asarray(entry.trajectory.doses)[:, j] / scale[j]
+            style = {"color": color(j), "label": full if i == 0 else None}
+            dose_bars(ax, np.asarray(entry.grid.edges), heights, (j, len(drugs)), -i - 0.4, **style)
+    for i in range(len(entries)):
+        ax.axhline(-i - 0.4, color=GREY, lw=0.5)
+    ax.set_yticks([-i for i in range(len(entries))], [entry.name for entry in entries], fontsize=7)
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(-len(entries) + 0.4, 0.6)
+    ax.set(xlabel="time [day]", ylabel="doses")
+    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, handlelength=3.2)
+    return ax
+
+
+def phase_plane(ax: Axes, entries: Sequence[Entry]) -> Axes:
+    """Resistant against sensitive cells; a dot marks the start."""
+    for i, entry in enumerate(entries):
+        resistant = np.asarray(entry.trajectory.resistant)
+        # Cells that are all resistant differ from all cells by rounding.
+        sensitive = np.asarray(entry.trajectory.burden) - resistant
+        shown = sensitive > 1e-12 * resistant
+        ways = (np.where(shown, sensitive, np.nan), resistant)
+        ax.plot(*ways, label=entry.name, **_style(i, len(entries)))
+        ax.plot(*(series[shown][-1:] for series in ways), "s", color=color(i), ms=4)
+    ax.plot(sensitive[:1], resistant[:1], "o", color="black", ms=5, label="start", zorder=3)
+    ax.plot([], [], "s", color=GREY, ms=4, ls="", label="end")
+    ax.set(xscale="log", yscale="log", xlabel="sensitive cells [cell]", ylabel="resistant cells [cell]")
+    log_axis(ax, "x")
+    log_axis(ax, "y")
+    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, handlelength=3.2)
+    return ax
+
+
+def swimmer(ax: Axes, entries: Sequence[Entry]) -> Axes:
+    """One lane a regimen: dark where a drug is given, a diamond at progression, an arrow where it is not reached."""
+    for i, entry in enumerate(entries):
+        edges = np.asarray(entry.grid.edges)
+        on = (np.asarray(entry.trajectory.doses) > 0.0).any(axis=1)
+        reached = entry.outcome.time_to_progression_day
+        end = float(edges[-1])
+        ax.barh(-i, end, height=0.7, color="#e6e6e6")
+        spans = list(zip(edges[:-1][on], np.diff(edges)[on], strict=True))
+        ax.broken_barh(spans, (-i - 0.35, 0.7), facecolors=color(i))
+        if reached is None:
+            ax.annotate("", (end * 1.05, -i), (end, -i), arrowprops={"arrowstyle": "->", "color": "black"})
+        else:
+            ax.plot([reached], [-i], "D", color="black", ms=6, mec="white", clip_on=False, zorder=3)
+    ax.set_yticks([-i for i in range(len(entries))], [entry.name for entry in entries])
+    ax.set(xlabel="time [day]", xlim=(0.0, None))
+    ax.set_title("on treatment (colored), progression (diamond), not reached (arrow)", fontsize=9)
+    return ax
+
+
+def comparison(problem: Problem, entries: Sequence[Entry], scenario: Scenario) -> dict[str, Figure]:
+    """All figures of a comparison by name; the phase plane only where there are resistant cells."""
+    figures = {"comparison": new_figure(9.0, 6.5), "swimmer": new_figure(8.0, 1.6 + 0.35 * len(entries))}
+    top, bottom = figures["comparison"].subplots(2, 1, sharex=True, height_ratios=[2.0, 0.3 + 0.2 * len(entries)])
+    burdens(top, entries, scenario.progression_factor)
+    top.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, handlelength=3.2)
+    dose_strips(bottom, entries, np.asarray(problem.task.scale), problem.task.system.drugs, scenario.dose_units)
+    swimmer(figures["swimmer"].subplots(), entries)
+    if any(float(entry.trajectory.resistant.max()) > 0.0 for entry in entries):
+        figures["phase_plane"] = new_figure(7.0, 4.5)
+        phase_plane(figures["phase_plane"].subplots(), entries)
+    for figure in figures.values():
+        figure.suptitle(scenario.title, fontsize=10)
+        footnote(figure)
+    return figures

@@ -1,0 +1,278 @@
+"""What the commands share: numerics switched on, progress on stderr, a user's mistakes as sentences, tables as text."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from optimizer.interrupt import INTERRUPTED, NOTHING_WRITTEN, at_once, remembered
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from optimizer.analysis.comparison import Entry
+    from optimizer.search.multistart import Progress
+
+USAGE, REFUSED = 2, 3
+_CACHE_BYTES = 512 * 2**20
+_WIDE = 1000
+# What is counted in each phase that counts.
+_COUNTED = {"search": "restarts", "patients": "patients", "map": "points", "front": "points", "train": "steps"}
+
+
+def numerics(precision: str = "float64") -> None:
+    """Choose the numbers, and the compilation cache in the user's directory (ADOSE_CACHE: another, or "off").
+
+    Args:
+        precision: "float64" or "float32".
+    """
+    # Diffrax checks its inputs by a callback to Python, which keeps a program out of the cache; a fault becomes NaN
+    # instead, which every report of a simulation says.
+    os.environ.setdefault("EQX_ON_ERROR", "nan")
+    import jax
+
+    jax.config.update("jax_enable_x64", precision == "float64")
+    if os.environ.get("ADOSE_CACHE") == "off":
+        return
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = Path(os.environ.get("ADOSE_CACHE") or base / "adose")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return  # a cache is a convenience
+    if os.access(folder, os.W_OK):
+        _mend(folder)
+        # Two runs at once may take files from under each other: what is missing is compiled again.
+        warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache")
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_compilation_cache_max_size", _CACHE_BYTES)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def _placed(device: str | None) -> None:
+    """Compute where the user wants it, which has to be said before the first array is made."""
+    import jax
+
+    if device == "cpu":
+        jax.config.update("jax_platforms", "cpu")
+    if device == "gpu" and jax.default_backend() != "gpu":
+        say(f"--device: wanted a GPU; got a machine on which JAX finds {jax.default_backend()} alone (adose[cuda]?)")
+        raise typer.Exit(USAGE)
+
+
+def _mend(folder: Path) -> None:
+    """Drop compiled programs without a time of use, which a killed run leaves: nothing would be kept after them."""
+    try:
+        names = {path.name for path in folder.iterdir()}
+        for name in names:
+            if name.endswith("-cache") and f"{name.removesuffix('-cache')}-atime" not in names:
+                (folder / name).unlink(missing_ok=True)
+    except OSError:
+        return  # a cache is a convenience
+
+
+def say(text: str = "") -> None:
+    """A line on stderr."""
+    typer.echo(text, err=True)
+
+
+@contextmanager
+def session(device: str | None = None, precision: str = "float64") -> Iterator[None]:
+    """Turn a user's mistake into sentences on stderr and an exit code; compute on "cpu", "gpu" or what there is."""
+    with at_once():
+        numerics(precision)
+        _placed(device)
+        importlib.import_module("optimizer.cli.schedule")
+    from optimizer.constraints.base import ConstraintError
+    from optimizer.files.events import EventError
+    from optimizer.files.faults import DataError
+    from optimizer.files.run_directory import DirectoryError
+    from optimizer.scenario import ScenarioError
+
+    try:
+        yield
+    except (ScenarioError, DataError, EventError, ConstraintError) as error:
+        say(str(error))
+        raise typer.Exit(REFUSED) from None
+    except DirectoryError as error:
+        say(str(error))
+        raise typer.Exit(USAGE) from None
+    except KeyboardInterrupt:
+        say(NOTHING_WRITTEN)
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        raise  # whoever read stdout has seen enough: nothing to tell
+    except OSError as error:
+        # Python flushes stdout once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        say(f"{error.filename or 'stdout'}: wanted a place that can be read and written; got: {error.strerror}")
+        raise typer.Exit(USAGE) from None
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[Progress], None]]:
+    """What `optimize` tells about itself: a bar on a terminal, a line a phase elsewhere; on stderr.
+
+    Raises:
+        KeyboardInterrupt: where one got lost before the end of the search.
+    """
+    with remembered() as pressed, _bar() if sys.stderr.isatty() else nullcontext(_lines()) as show:
+
+        def tell(event: Progress) -> None:
+            if event.phase in ("compile", *_COUNTED) and pressed():
+                raise KeyboardInterrupt
+            show(event)
+
+        yield tell
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[Progress], None]]:
+    from rich import progress as rich
+    from rich.console import Console
+
+    columns = (
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.TextColumn("{task.fields[count]}"),
+        rich.TimeElapsedColumn(),
+    )
+    with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("compile", total=None, count="")
+
+        def show(event: Progress) -> None:
+            # Only restarts, patients and points can be counted; the bar swings to and fro in the other phases.
+            total = event.total if event.phase in _COUNTED else None
+            bar.update(task, description=event.phase, completed=event.done, total=total, count=_count(event))
+
+        yield show
+
+
+def _lines() -> Callable[[Progress], None]:
+    seen: set[tuple[str, int]] = set()
+
+    def show(event: Progress) -> None:
+        # A line a phase, and one a quarter of the search.
+        mark = (event.phase, 4 * event.done // max(event.total, 1) if event.phase in _COUNTED else 0)
+        if mark not in seen:
+            seen.add(mark)
+            say(f"{event.phase}{': ' if _count(event) else ''}{_count(event)}")
+
+    return show
+
+
+def _count(event: Progress) -> str:
+    counted = _COUNTED.get(event.phase)
+    parts = [] if counted is None else [f"{event.done} of {event.total} {counted}"]
+    return ", ".join(parts + ([] if event.best is None else [f"best objective {event.best:.6g}"]))
+
+
+def console() -> Console:
+    """Where tables go; colors only on a terminal that wants them (NO_COLOR)."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
+
+
+def number(value: float | None) -> str:
+    """A number as a table shows it."""
+    return "not reached" if value is None else f"{value:.6g}"
+
+
+def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout: text to the left, numbers to the right; one too wide for the terminal comes in parts."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    out = console()
+    out.print(Text(title, style="bold"))
+    for part in _parts(header, rows, out.width):
+        grid = Table(box=SIMPLE_HEAD, width=min(out.width, 120) if "meaning" in header else None)
+        for i in part:
+            words = header[i] == "meaning"
+            side = "left" if i == 0 or words or header[i] == "unit" else "right"
+            # Text objects: a unit in brackets is no markup.
+            grid.add_column(Text(header[i]), justify=side, no_wrap=not words, overflow="fold")
+        for row in rows:
+            grid.add_row(*(Text(row[i]) for i in part))
+        out.print(grid)
+
+
+def _parts(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[list[int]]:
+    """Columns of each part of a table; every part begins with the first column."""
+    if "meaning" in header:
+        return [list(range(len(header)))]  # words are wrapped
+    needs = [
+        3 + max(len(line) for cell in (name, *(row[i] for row in rows)) for line in cell.split("\n"))
+        for i, name in enumerate(header)
+    ]
+    parts, free = [[0]], width - needs[0]
+    for i in range(1, len(header)):
+        if needs[i] > free and len(parts[-1]) > 1:
+            parts.append([0])
+            free = width - needs[0]
+        parts[-1].append(i)
+        free -= needs[i]
+    return parts
+
+
+def regimen_table(entries: Sequence[Entry], units: Mapping[str, str]) -> None:
+    """Every way of dosing: its objective, also scaled to the optimized one's cumulative dose, and what it came to.
+
+    A number with a star breaks a constraint, which a note names.
+    """
+    if not entries:
+        return
+    scaled = any(entry.scaled is not None for entry in entries)
+    drugs = list(entries[0].outcome.cumulative_dose)
+    header = ["regimen", "objective", *["objective,\nscaled"] * scaled, "progression\n[day]", "final\n[cell]"]
+    header += ["peak\n[cell]", "resistant\nshare", "treated\n[day]", "switches"]
+    header += [f"total {drug}\n[{units.get(drug, '')}]" for drug in drugs]
+    rows, notes = [], []
+    for entry in entries:
+        came = entry.outcome
+        objectives = [_objective(entry), *["" if entry.scaled is None else _objective(entry.scaled)] * scaled]
+        numbers = [f"{x:.3g}" for x in (came.final_burden, came.peak_burden, came.resistant_fraction)]
+        ways = [number(came.time_on_treatment_day), str(came.switches)]
+        sums = [number(came.cumulative_dose[drug]) for drug in drugs]
+        rows.append([entry.name, *objectives, number(came.time_to_progression_day), *numbers, *ways, *sums])
+        notes += [*_breaks(entry), *([] if entry.scaled is None else _breaks(entry.scaled))]
+    table("Regimens" + " (scaled: to the cumulative dose of the optimized schedule)" * scaled, header, rows)
+    for note in notes:
+        typer.echo(f" * {note}")
+
+
+def _objective(entry: Entry) -> str:
+    return number(entry.report.total) + (" *" if entry.broken else "  ")
+
+
+def _breaks(entry: Entry) -> list[str]:
+    """A note for each way of dosing that breaks constraints."""
+    worst = [f"{c.name} ({number(c.value)}, limit {number(c.limit)})" for c in entry.broken]
+    return [f"{entry.name} breaks {', '.join(worst)}"] if worst else []
+
+
+def tree(value: Any, depth: int = 0) -> Iterator[str]:
+    """Nested tables and lists as indented lines."""
+    pad = "  " * depth
+    for key, item in value.items() if isinstance(value, Mapping) else enumerate(value, 1):
+        label = f"{pad}{key}:" if isinstance(value, Mapping) else f"{pad}- "
+        nested = isinstance(item, list) and any(isinstance(entry, Mapping | list) for entry in item)
+        if isinstance(item, Mapping) and item and not isinstance(value, Mapping):
+            first, *rest = tree(item, depth + 1)
+            yield f"{label}{first.lstrip()}"
+            yield from rest
+        elif nested or (isinstance(item, Mapping) and item):
+            yield label
+            yield from tree(item, depth + 1)
+        else:
+            yield f"{label} {', '.join(map(str, item)) if isinstance(item, list) else item}"

@@ -1,0 +1,385 @@
+"""The commands as a user types them: documents, exit codes, sentences instead of tracebacks, nothing half-written."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import pytest
+from typer.testing import CliRunner
+
+from optimizer.cli import app
+from optimizer.report import terminal
+from optimizer.search.multistart import Progress
+from optimizer.simulate import adaptive
+
+ROOT = Path(__file__).parents[2]
+
+SMALL = """
+title = "Six weeks"
+[model]
+kind = "stromal"
+preset = "kraut2025_caf"
+[[drug]]
+name = "cetuximab"
+role = "inhibitor"
+route = "bolus"
+pk = { kind = "first_order", elimination = "0.006 / hour" }
+dose = { min = "0 ug/mL", max = "3 ug/mL" }
+[decision]
+every = "7 day"
+horizon = "42 day"
+[objective]
+burden = 1.0
+[[constraint]]
+kind = "cumulative_dose"
+drug = "cetuximab"
+limit = "6 ug/mL"
+[[regimen]]
+name = "weekly 1 ug/mL"
+[[regimen.dose]]
+drug = "cetuximab"
+amount = "1 ug/mL"
+every = "7 day"
+[search]
+restarts = 2
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ADOSE_CACHE", "off")
+    (tmp_path / "small.toml").write_text(SMALL)
+    return tmp_path
+
+
+def adose(*arguments: str):
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert "Traceback" not in result.stderr
+    return result
+
+
+def test_optimize_writes_a_run_and_prints_one_document(folder):
+    result = adose("optimize", "small.toml", "--json", "--out", "here/run", "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["status"] == "solved"
+    assert document["device"]["platform"] == "cpu"
+    assert result.stdout == (folder / "here/run/report.json").read_text()
+    assert sorted(p.name for p in (folder / "here/run").iterdir()) == [
+        "overview.png",
+        "report.html",
+        "report.json",
+        "resolved.json",
+        "schedule.csv",
+        "trajectory.nc",
+    ]
+    assert "Research use only" in result.stderr
+    numbers = document["search"].pop("seconds")
+    assert set(numbers) >= {"compile", "search", "audit"}
+    # What was written can be simulated, and is what was optimized.
+    again = adose("simulate", "small.toml", "--schedule", "here/run/schedule.csv", "--json")
+    assert again.exit_code == 0
+    simulated = json.loads(again.stdout)
+    assert "search" not in simulated
+    assert simulated["objective"]["total"] == pytest.approx(document["objective"]["total"], rel=1e-7)
+    assert all(check["violation"] == 0.0 for check in simulated["constraints"])
+    same = {"status", "objective", "constraints", "outcome", "audit", "regimens", "units", "versions", "seed", "device"}
+    assert same | {"research_use_only"} <= set(simulated) & set(document)
+    assert simulated["audit"]["passed"] is True
+    assert simulated["audit"]["objective"] == document["audit"]["objective"]
+
+
+def test_optimize_tells_a_person(folder):
+    result = adose("optimize", "small.toml", "--no-plot", "--restarts", "2", "--seed", "3")
+    assert result.exit_code == 0
+    for text in ("Six weeks", "Schedule", "Regimens", "weekly 1 ug/mL", "best constant dose", "cetuximab [mg/L]"):
+        assert text in result.stdout
+    assert "Solved" in result.stderr
+    lines = result.stderr.splitlines()
+    assert lines[:3] == ["compile", "search: 0 of 2 restarts", lines[2]]
+    assert lines[2].startswith("search: 1 of 2 restarts, best objective")
+    assert (folder / "runs/small/schedule.csv").exists()
+    assert not (folder / "runs/small/overview.png").exists()
+    assert "<svg" not in (folder / "runs/small/report.html").read_text()
+
+
+def test_simulate_a_regimen(folder):
+    result = adose("simulate", "small.toml", "--regimen", "weekly 1 ug/mL", "--json")
+    document = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert document["outcome"]["cumulative_dose"] == {"cetuximab": 6.0}
+    unknown = adose("simulate", "small.toml", "--regimen", "weekly")
+    assert unknown.exit_code == 2
+    assert 'wanted one of "weekly 1 ug/mL"; got "weekly"' in unknown.stderr
+
+
+def test_simulate_audits_doses_off_the_decision_grid(folder):
+    (folder / "doses.csv").write_text("TIME,EVID,AMT\n0,1,2\n9.5,1,3\n")
+    result = adose("simulate", "small.toml", "--schedule", "doses.csv", "--json")
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
+    assert document["status"] == "simulated"
+    assert document["outcome"]["cumulative_dose"] == {"cetuximab": 5.0}
+    assert abs(document["audit"]["objective_difference"]) < 1e-7
+    assert "The independent audit agrees" in result.stderr
+
+
+def test_simulate_says_when_the_audit_disagrees(folder, monkeypatch):
+    solve = adaptive.solve
+
+    def wrong(system, doses, *more):
+        return solve(system, 1.001 * doses, *more)
+
+    monkeypatch.setattr(adaptive, "solve", wrong)
+    result = adose("simulate", "small.toml", "--regimen", "weekly 1 ug/mL", "--json")
+    assert result.exit_code == 5
+    assert json.loads(result.stdout)["status"] == "audit_failed"
+    assert "Audit failed" in result.stderr
+
+
+def test_simulate_wants_one_of_two(folder):
+    assert adose("simulate", "small.toml").exit_code == 2
+    assert adose("simulate", "small.toml", "--schedule", "a.csv", "--regimen", "b").exit_code == 2
+
+
+def test_compare_writes_its_figures(folder):
+    result = adose("compare", "small.toml", "--json")
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["status"] == "compared"
+    assert document["regimens"][0]["name"] == "weekly 1 ug/mL"
+    wanted = {"name", "time_to_progression_day", "final_burden", "peak_burden", "resistant_fraction"}
+    wanted |= {"cumulative_dose", "time_on_treatment_day", "switches"}
+    assert all(wanted <= set(regimen) for regimen in document["regimens"])
+    names = sorted(path.name for path in (folder / "runs/small-compare").iterdir())
+    assert names == ["comparison.png", "report.json", "swimmer.png"]
+    plain = adose("compare", "small.toml", "--no-plot", "--out", "nowhere")
+    for text in ("best constant dose", "treated", "switches", "total cetuximab", "[mg/L]"):
+        assert text in plain.stdout
+    assert " * maximum dose breaks cumulative_dose of cetuximab (18, limit 6)" in plain.stdout
+    assert not (folder / "nowhere").exists()
+
+
+def test_check_says_what_the_file_means(folder):
+    text = adose("check", "small.toml").stdout
+    assert "elimination: 0.144 / day" in text
+    assert json.loads(adose("check", "small.toml", "--json").stdout)["scenario"]["title"] == "Six weeks"
+
+
+def test_schema_and_list(folder):
+    assert json.loads(adose("schema").stdout)["$schema"]
+    assert adose("schema", "--out", "schema.json").exit_code == 0
+    assert json.loads((folder / "schema.json").read_text())["$schema"]
+    assert adose("schema", "--out", "no/such/folder.json").exit_code == 2
+    listed = json.loads(adose("list", "--json").stdout)
+    assert "stromal" in listed["model"]
+    assert "kraut2025_caf" in listed["preset"]
+    assert "burden_ceiling" in listed["constraint"]
+    assert "protection" in listed["term"]
+    assert "hour" in listed["unit"]
+    assert "cumulative_dose" in adose("list").stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (('"7 day"', '"7 ug"'), "small.toml: decision.every: wanted"),
+        (("burden = 1.0", "burdn = 1.0"), 'small.toml: objective: wanted a known key; got "burdn"'),
+        (('limit = "6 ug/mL"', 'limit = "-6 ug/mL"'), "small.toml: constraint[0].limit: wanted"),
+        (('min = "0 ug/mL"', 'min = "2 ug/mL"'), "no schedule satisfies the dose limits together"),
+        (("[decision]", "[decision"), "small.toml:"),
+    ],
+)
+def test_a_mistake_in_the_file_is_a_sentence(folder, change, message):
+    (folder / "small.toml").write_text(SMALL.replace(*change))
+    for command in ("optimize", "compare", "check"):
+        result = adose(command, "small.toml")
+        assert result.exit_code == 3
+        assert message in result.stderr
+    assert not (folder / "runs").exists()
+
+
+def test_a_device_that_is_not_there(folder, monkeypatch):
+    monkeypatch.setattr("jax.default_backend", lambda: "cpu")
+    for command in ("optimize", "cohort"):
+        result = adose(command, "small.toml", "--device", "gpu")
+        assert result.exit_code == 2
+        assert "--device: wanted a GPU; got a machine on which JAX finds cpu alone" in result.stderr
+    assert adose("optimize", "small.toml", "--device", "tpu").exit_code == 2
+    assert not (folder / "runs").exists()
+
+
+def test_a_file_that_is_not_there(folder):
+    result = adose("optimize", "missing.toml")
+    assert result.exit_code == 3
+    assert "missing.toml" in result.stderr
+
+
+def test_a_bad_event_table(folder):
+    (folder / "doses.csv").write_text("TIME,AMT,SS\n0,1,1\n")
+    result = adose("simulate", "small.toml", "--schedule", "doses.csv")
+    assert result.exit_code == 3
+    assert "doses.csv:2: column SS: wanted 0" in result.stderr
+
+
+def test_a_place_that_is_taken_is_refused_before_the_search(folder):
+    (folder / "thesis").mkdir()
+    (folder / "thesis" / "chapter.txt").write_text("precious")
+    result = adose("optimize", "small.toml", "--out", "thesis")
+    assert result.exit_code == 2
+    assert "wanted a new directory or an earlier run with report.json" in result.stderr
+    assert [path.name for path in (folder / "thesis").iterdir()] == ["chapter.txt"]
+
+
+def test_infeasible_is_exit_code_4_and_writes_nothing(folder):
+    impossible = '[[constraint]]\nkind = "burden_ceiling"\nfactor = 0.5\n'
+    (folder / "small.toml").write_text(SMALL.replace("[[regimen]]", impossible + "[[regimen]]"))
+    result = adose("optimize", "small.toml", "--restarts", "1", "--json")
+    assert result.exit_code == 4
+    assert json.loads(result.stdout)["status"] == "infeasible"
+    assert "burden_ceiling: wanted at most 5e+07" in result.stderr
+    assert not (folder / "runs").exists()
+
+
+def test_code_of_ones_own_runs_only_when_allowed(folder):
+    (folder / "mine.py").write_text("raise SystemExit(77)\n")
+    (folder / "small.toml").write_text(
+        SMALL.replace('kind = "stromal"\npreset = "kraut2025_caf"', 'kind = "mine.py:Model"')
+    )
+    result = adose("optimize", "small.toml")
+    assert result.exit_code == 3
+    assert "--allow-code" in result.stderr
+
+
+def test_calibrate(folder):
+    table = ROOT / "data" / "lapatinib_ic50.csv"
+    result = adose("calibrate", str(table), "--kind", "ic50", "--out", "fit", "--json", "--no-plot")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout) == json.loads((folder / "fit" / "fit.json").read_text())
+    assert adose("calibrate", str(table), "--kind", "plate", "--out", "other").exit_code == 3
+    assert adose("calibrate", str(table), "--kind", "rubbish", "--out", "other").exit_code == 2
+    assert not (folder / "other").exists()
+
+
+def test_a_full_stdout_is_a_sentence():
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    command = [sys.executable, "-m", "optimizer", "schema"]
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=100, cwd=ROOT)
+    assert process.returncode == 2
+    assert process.stderr == "stdout: wanted a place that can be read and written; got: No space left on device\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = f"{sys.executable} -m optimizer list | head -n 1"
+    process = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=100, cwd=ROOT)
+    assert process.stdout.strip() == "model"
+    assert process.stderr == ""
+
+
+def test_ctrl_c_during_imports_ends_at_once(folder):
+    command = [sys.executable, "-m", "optimizer", "optimize", "small.toml"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONPROFILEIMPORTTIME": "1"}
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        # Within the import of jax, where an exception in the wrong place is swallowed.
+        for line in process.stderr:
+            if line.rstrip().endswith("jax._src.config"):
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert rest.endswith("Interrupted: nothing was written.\n")
+    assert "Traceback" not in rest
+    assert not (folder / "runs").exists()
+
+
+def test_ctrl_c_that_gets_lost_is_raised_again(capsys):
+    class Swallows:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(0.01)
+
+    before = sys.unraisablehook
+    with terminal.progress() as tell:
+        tell(Progress("compile", 0, 2, None))
+        Swallows()
+        with pytest.raises(KeyboardInterrupt):
+            tell(Progress("search", 0, 2, None))
+        # What is found by then is audited and written.
+        tell(Progress("audit", 2, 2, 1.0))
+    assert capsys.readouterr().err.splitlines() == ["compile", "audit: best objective 1"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert sys.unraisablehook is before
+
+
+def test_a_wide_table_comes_in_parts_on_a_narrow_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(terminal, "_WIDE", 27)
+    terminal.table("Wide", ["regimen", "first\n[day]", "second", "3rd"], [["weekly", "1.25", "2222222", "3"]])
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert all(len(line) <= 27 for line in lines)
+    assert sum(line.split() == ["weekly", "1.25"] for line in lines) == 1
+    assert sum(line.split() == ["weekly", "2222222", "3"] for line in lines) == 1
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from optimizer.cli import app\n"
+        "heavy = [m for m in ('jax', 'matplotlib', 'pydantic', 'scipy', 'xarray', 'numpy') if m in sys.modules]\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    for arguments in (["-h"], ["optimize", "-h"], ["calibrate", "--help"]):
+        assert "Usage" in adose(*arguments).stdout
+
+
+def test_ctrl_c_keeps_the_best_schedule_so_far(folder):
+    scenario = ROOT / "scenarios" / "crc_caf_cetuximab.toml"
+    command = [
+        sys.executable,
+        "-m",
+        "optimizer",
+        "optimize",
+        str(scenario),
+        "--out",
+        "run",
+        "--restarts",
+        "512",
+        "--no-plot",
+    ]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
+    ) as process:
+        for line in process.stderr:
+            if line.startswith("search"):
+                break
+        time.sleep(2.0)
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert "Interrupted: the best schedule found so far was kept" in rest
+    assert "Traceback" not in rest
+    assert json.loads((folder / "run" / "report.json").read_text())["status"] == "interrupted"
+    assert (folder / "run" / "schedule.csv").exists()
+
+
+def test_a_cache_that_a_killed_run_left_in_disorder_is_mended(tmp_path, monkeypatch):
+    before = jax.config.jax_compilation_cache_dir
+    for name in ("whole-cache", "whole-atime", "broken-cache"):
+        (tmp_path / name).write_bytes(b"0")
+    monkeypatch.setenv("ADOSE_CACHE", str(tmp_path))
+    try:
+        terminal.numerics()
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["whole-atime", "whole-cache"]

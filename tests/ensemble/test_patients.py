@@ -1,0 +1,176 @@
+"""Who the patients are: spreads and correlations, tables, draws of a posterior, and what is refused."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+from jax.flatten_util import ravel_pytree
+
+from optimizer.ensemble.ensemble import build_ensemble
+from optimizer.ensemble.patients import load_patients
+from optimizer.scenario import Scenario, ScenarioError
+from optimizer.scenario.keys import places
+
+from .conftest import HEADER, ROWS, four_doses, of_table
+
+VARY = [
+    {"key": "model.ec50_max", "distribution": "lognormal", "cv": 0.4},
+    {"key": "drug[cetuximab].pk.elimination", "distribution": "normal", "sd": "0.001 / hour"},
+]
+TOGETHER = [{"keys": ["model.ec50_max", "drug[cetuximab].pk.elimination"], "value": -0.6}]
+
+
+def drawn(**cohort):
+    return Scenario.from_tables(four_doses(cohort={"vary": VARY, "correlation": TOGETHER} | cohort), "drawn")
+
+
+def numbers(ensemble, i):
+    """All numbers of a patient."""
+    return np.asarray(ravel_pytree(ensemble.of(i).system)[0])
+
+
+def posterior(folder, **variables):
+    """A file as `adose calibrate` writes it."""
+    kept = {name: xr.Variable(("chain", "draw"), values, {"units": unit}) for name, (values, unit) in variables.items()}
+    path = folder / "posterior.nc"
+    xr.DataTree.from_dict({"posterior": xr.Dataset(kept)}).to_netcdf(path, engine="h5netcdf")
+    return path
+
+
+def test_spreads_and_correlation_are_those_of_the_scenario():
+    patients = load_patients(drawn(), 4000, seed=1)
+    ec50, rate = patients.values.T
+    assert np.median(ec50) == pytest.approx(7.34, rel=0.03)
+    assert np.std(ec50) / np.mean(ec50) == pytest.approx(0.4, rel=0.06)
+    assert np.mean(rate) == pytest.approx(0.144, rel=0.02)
+    assert np.std(rate) == pytest.approx(0.024, rel=0.05)
+    assert np.corrcoef(np.log(ec50), rate)[0, 1] == pytest.approx(-0.6, abs=0.04)
+
+
+def test_a_patients_numbers_belong_to_its_index_and_the_seed():
+    many, few = load_patients(drawn(), 40, seed=1), load_patients(drawn(), 7, seed=1)
+    assert (many.values[:7] == few.values).all()
+    assert (load_patients(drawn(), 7, seed=2).values != few.values).all()
+    assert len(load_patients(drawn(), None, seed=1).names) == 100
+
+
+def test_a_correlation_of_one_leaves_one_number():
+    together = [{"keys": ["model.ec50_max", "model.hill"], "value": 1.0}]
+    vary = [{"key": key, "distribution": "normal", "cv": 0.1} for key in together[0]["keys"]]
+    values = load_patients(drawn(vary=vary, correlation=together), 9, seed=0).values
+    relative = values / np.array([7.34, 0.93]) - 1.0
+    assert relative[:, 0] == pytest.approx(relative[:, 1], abs=1e-12)
+    assert np.ptp(relative[:, 0]) > 0.05
+
+
+def test_a_patient_is_the_scenario_with_these_numbers(few):
+    ensemble = build_ensemble(few, load_patients(few, None, seed=0))
+    alone = four_doses()
+    alone["model"] |= {"ec50_max": "15.1 ug/mL", "net_growth_max": "0.012 / hour"}
+    alone["drug"][0]["pk"]["elimination"] = "0.009 / hour"
+    task = Scenario.from_tables(alone, "dan").problem().task
+    doses = jnp.asarray([[2.0], [0.5], [1.0], [0.0]])
+    # The nodes of all patients are at least those of one.
+    assert float(ensemble.of(3).loss(doses)) == pytest.approx(float(task.loss(doses)), abs=1e-7)
+    assert ensemble.of(3).system.mesh.uniform >= task.system.mesh.uniform
+    own = ravel_pytree(task.system.model)[0]
+    assert np.array_equal(ravel_pytree(ensemble.of(3).system.model)[0], own)
+
+
+@pytest.mark.parametrize("name", ["competing_clones", "her2_lapatinib_pi3k", "docetaxel_neutropenia"])
+def test_every_key_of_a_shipped_scenario_reaches_the_numbers(name):
+    base = Scenario.load(f"scenarios/{name}.toml")
+    known = list(places(base.plan.model, base.plan.drugs))
+    assert len(known) >= 8
+    # Keys that stand for the same number are one.
+    chosen = list({place.steps: place for place in known if place.value}.values())[:6]
+    vary = [{"key": place.key, "distribution": "normal", "cv": 0.01} for place in chosen]
+    scenario = Scenario.from_tables(base.resolved()["scenario"] | {"cohort": {"vary": vary}}, name)
+    ensemble = build_ensemble(scenario, load_patients(scenario, 2, seed=0))
+    assert np.count_nonzero(numbers(ensemble, 0) != ravel_pytree(ensemble.task.system)[0]) >= len(chosen)
+
+
+def test_who_cannot_be_simulated_has_the_typical_numbers(few):
+    ensemble = build_ensemble(few, patients := load_patients(few, None, seed=0))
+    assert patients.faults == {2: "patient cyd: model.ec50_max: wanted a finite number above 0; got nan"}
+    assert ensemble.failed[4].startswith("patient eve: wanted at most ")
+    assert ensemble.failed[4].endswith("got 4104")
+    # Nobody waits for eve's steps.
+    assert ensemble.task.system.mesh.panels < 100
+    assert ensemble.healthy.tolist() == [True, True, False, True, False, True, True]
+    typical = ravel_pytree(ensemble.task.system)[0]
+    assert np.array_equal(numbers(ensemble, 2), typical)
+    assert np.array_equal(numbers(ensemble, 4), typical)
+    assert all(np.isfinite(numbers(ensemble, i)).all() for i in range(7))
+
+
+def test_draws_of_a_posterior_come_in_its_units(tmp_path):
+    draws = np.linspace(1.0, 2.0, 20).reshape(2, 10)
+    path = posterior(tmp_path, ec50_max=(draws, "ug/mL"), net_growth_max=(draws / 24.0, "1/h"), sigma=(draws, "1"))
+    patients = load_patients(Scenario.from_tables(four_doses(), "plain"), 50, seed=0, posterior=path)
+    assert [place.key for place in patients.places] == ["model.ec50_max", "model.net_growth_max"]
+    # 24 hours a day: the same number again, and of the same draw.
+    assert patients.values[:, 1] == pytest.approx(patients.values[:, 0])
+    assert set(patients.values[:, 0]) <= set(draws.ravel())
+    assert len(set(patients.values[:, 0])) > 10
+    again = Scenario.from_tables(four_doses(cohort={"posterior": "posterior.nc"}), "plain", folder=tmp_path)
+    assert np.array_equal(load_patients(again, 50, seed=0).values, patients.values)
+
+
+def test_draws_go_to_the_clones_without_a_number_of_their_own(tmp_path):
+    draws = np.linspace(1.0, 2.0, 20).reshape(2, 10)
+    path = posterior(tmp_path, ec50_max=(draws, "mg/L"), hill=(draws, "1"))
+    patients = load_patients(Scenario.load("scenarios/crc_caf_cetuximab.toml"), 9, seed=0, posterior=path)
+    # The resistant clone of that file has an EC50 of its own, and the other's steepness.
+    keys = ["model.clone[0].ec50_max", "model.clone[0].hill", "model.clone[1].hill"]
+    assert [place.key for place in patients.places] == keys
+    assert (patients.values[:, 1] == patients.values[:, 2]).all()
+
+
+def test_what_calibrate_writes_is_read(tmp_path):
+    from optimizer.calibrate import calibrate
+
+    calibrate("data/crc_birth_death_rates.csv", "rates", tmp_path / "fit", "direct", starts=5)
+    plain = Scenario.from_tables(four_doses(), "plain")
+    patients = load_patients(plain, 30, seed=0, posterior=tmp_path / "fit" / "posterior.nc")
+    keys = {place.key: i for i, place in enumerate(patients.places)}
+    assert {"model.ec50_max", "model.net_growth_max", "model.net_growth_min", "model.hill"} <= set(keys)
+    rates = patients.values[:, keys["model.net_growth_max"]]
+    assert np.median(rates) == pytest.approx(0.0147 * 24.0, rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "message"),
+    [
+        ("model.ec50 [ug/mL]\n", ["1"], 'header: wanted a number of the tumor.*did you mean "model.ec50_max"'),
+        ("model.ec50_max\n", ["1"], r"wanted a unit such as \[mg/L\] behind the key; got \"model.ec50_max\""),
+        ("model.ec50_max [1/day]\n", ["1"], r"wanted a unit such as \[mg/L\]"),
+        (HEADER, ["ann,7.34,0.006"], "row 2: wanted 4 cells; got 3"),
+        (HEADER, [ROWS[0], "bob,much,0.004,0.01"], 'row 3: model.ec50_max: wanted a number.*got "much"'),
+        (HEADER, [], "wanted a header and a row for each patient; got 1 rows"),
+    ],
+)
+def test_tables_are_refused_with_the_place(tmp_path, header, rows, message):
+    with pytest.raises(ScenarioError, match=message):
+        load_patients(of_table(tmp_path, rows, header), None, seed=0)
+
+
+def test_other_faults_are_sentences(tmp_path, few):
+    plain = Scenario.from_tables(four_doses(), "plain")
+    with pytest.raises(ScenarioError, match=r"plain: cohort: wanted a \[cohort\] table .*; got none"):
+        load_patients(plain, 3, seed=0)
+    with pytest.raises(ScenarioError, match="wanted at least 9 rows, one a patient; got 7"):
+        load_patients(few, 9, seed=0)
+    with pytest.raises(ScenarioError, match="--patients: wanted at least 1; got 0"):
+        load_patients(drawn(), 0, seed=0)
+    with pytest.raises(ScenarioError, match="wanted a NetCDF file as adose calibrate writes it; got nothing there"):
+        load_patients(plain, 3, seed=0, posterior=tmp_path / "none.nc")
+    (tmp_path / "text.nc").write_text("no")
+    with pytest.raises(ScenarioError, match="wanted NetCDF with a group posterior; got:"):
+        load_patients(plain, 3, seed=0, posterior=tmp_path / "text.nc")
+    other = posterior(tmp_path, sigma=(np.ones((1, 2)), "1"))
+    with pytest.raises(ScenarioError, match=r"wanted draws of a number of the scenario's model.*got sigma"):
+        load_patients(plain, 3, seed=0, posterior=other)
+    wrong = posterior(tmp_path, ec50_max=(np.ones((1, 2)), "1/day"))
+    with pytest.raises(ScenarioError, match=r"model.ec50_max: the attribute units: wanted a quantity"):
+        load_patients(plain, 3, seed=0, posterior=wrong)

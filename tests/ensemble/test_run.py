@@ -1,0 +1,274 @@
+"""Schedules of a cohort: each patient's own, the one for all, in chunks that do not matter and that resume."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.optimize import LinearConstraint, minimize
+
+import optimizer as opt
+from optimizer.ensemble.ensemble import build_ensemble, with_system
+from optimizer.ensemble.files import table_bytes
+from optimizer.ensemble.patients import load_patients
+from optimizer.ensemble.population import build_population, search
+from optimizer.ensemble.risk import Risk, risk_of
+from optimizer.ensemble.run import Settings, run_chunks
+from optimizer.ensemble.solve import Solver, _together
+from optimizer.ensemble.summary import counted, summary
+from optimizer.files.run_directory import DirectoryError
+from optimizer.scenario import Scenario, ScenarioError
+from optimizer.search.starts import center
+
+from .conftest import ROWS, SICK, four_doses, of_table
+
+VERSIONS = {"jax": "1"}
+
+
+def test_a_patients_schedule_is_the_best_of_a_search_alone(run_few):
+    cohort, _ = run_few
+    table = cohort.table
+    for i in (0, 3, 6):
+        _, ec50, rate, growth = ROWS[i].split(",")
+        alone = four_doses()
+        alone["model"] |= {"ec50_max": f"{ec50} ug/mL", "net_growth_max": f"{growth} / hour"}
+        alone["drug"][0]["pk"]["elimination"] = f"{rate} / hour"
+        result = opt.optimize(Scenario.from_tables(alone, "alone").problem(), seed=0)
+        assert table["personalised.objective"][i] == pytest.approx(result.report.total, abs=2e-7)
+        doses = table["doses.cetuximab [mg/L]"][i]
+        assert doses == pytest.approx(np.asarray(result.policy.doses)[:, 0], abs=2e-3)
+
+
+def test_sick_patients_are_named_and_cost_the_others_nothing(run_few, tmp_path):
+    cohort, _ = run_few
+    states = dict(zip(cohort.table["name"], cohort.table["status"], strict=True))
+    assert states["cyd"] == "bad_parameters"
+    assert states["eve"] == "simulation_failed"
+    assert {states[name] for name in states if name not in SICK} == {"solved"}
+    assert "cyd" in cohort.table["reason"][2]
+    assert np.isnan(cohort.table["personalised.objective"][[2, 4]]).all()
+    well = [row for row in ROWS if row[:3] not in SICK]
+    others = run_chunks(of_table(tmp_path, well), Settings(chunk=3), tmp_path / "run", VERSIONS).table
+    keep = [i for i, row in enumerate(ROWS) if row[:3] not in SICK]
+    for name in ("personalised.objective", "population.objective", "doses.cetuximab [mg/L]", "residual"):
+        # The schedule for all is summed over arrays of another length, in another order.
+        assert others[name] == pytest.approx(cohort.table[name][keep], rel=1e-6, abs=1e-9)
+
+
+def test_chunks_do_not_matter(few, run_few, tmp_path):
+    other = run_chunks(few, Settings(chunk=5), tmp_path / "five", VERSIONS)
+    assert table_bytes(other.table) == table_bytes(run_few[0].table)
+
+
+def test_a_run_goes_on_to_the_same_bytes(few, run_few, tmp_path):
+    _, finished = run_few
+    broken = tmp_path / "broken"
+    shutil.copytree(finished, broken)
+    names = sorted(path.name for path in (finished / "chunks").iterdir())
+    assert names == ["000000000.parquet", "000000003.parquet", "000000006.parquet"]
+    # What a kill leaves: a chunk that is missing, and half of a file under another name.
+    (broken / "chunks" / names[1]).unlink()
+    (broken / "chunks" / f".{names[1]}.x.part").write_bytes(b"half")
+    run_chunks(few, Settings(chunk=3), broken, VERSIONS)
+    for name in names:
+        assert (broken / "chunks" / name).read_bytes() == (finished / "chunks" / name).read_bytes()
+    assert (broken / "shared.json").read_bytes() == (finished / "shared.json").read_bytes()
+
+
+def test_a_kill_in_the_middle_loses_nothing(few, run_few, tmp_path):
+    def stop(event):
+        if event.phase == "patients" and event.done > 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_chunks(few, Settings(chunk=3), tmp_path / "run", VERSIONS, stop)
+    assert [path.name for path in (tmp_path / "run" / "chunks").iterdir()] == ["000000000.parquet"]
+    cohort = run_chunks(few, Settings(chunk=3), tmp_path / "run", VERSIONS)
+    assert table_bytes(cohort.table) == table_bytes(run_few[0].table)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [({"seed": 9}, "seed"), ({"chunk": 5}, "chunk"), ({"risk": Risk.WORST}, "risk"), ({"restarts": 1}, "restarts")],
+)
+def test_other_inputs_do_not_continue_a_run(few, run_few, change, field):
+    with pytest.raises(DirectoryError, match=f"wanted {field} = .*, as in the run that is there; got"):
+        run_chunks(few, Settings(**({"chunk": 3} | change)), run_few[1], VERSIONS)
+
+
+def test_another_table_does_not_continue_a_run(run_few, tmp_path):
+    other = of_table(tmp_path, [ROWS[0].replace("7.34", "7.35"), *ROWS[1:]])
+    with pytest.raises(DirectoryError, match="source_sha256"):
+        run_chunks(other, Settings(chunk=3), run_few[1], VERSIONS)
+
+
+def test_a_directory_of_something_else_is_left_alone(few, tmp_path):
+    (tmp_path / "letter.txt").write_text("mine")
+    with pytest.raises(DirectoryError, match="got other files"):
+        run_chunks(few, Settings(chunk=3), tmp_path, VERSIONS)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_levels_and_nobody_are_refused(tmp_path):
+    levels = four_doses()["constraint"] + [{"kind": "dose_levels", "drug": "cetuximab", "quantum": "0.5 ug/mL"}]
+    with pytest.raises(ScenarioError, match="wanted no dose levels in a cohort; got some"):
+        run_chunks(of_table(tmp_path, constraint=levels), Settings(), tmp_path / "a", VERSIONS)
+    with pytest.raises(ScenarioError, match="wanted a patient who can be simulated; got none: patient cyd"):
+        run_chunks(of_table(tmp_path, [ROWS[2]]), Settings(), tmp_path / "b", VERSIONS)
+
+
+@pytest.fixture(scope="module")
+def ensemble(few):
+    return build_ensemble(few, load_patients(few, None, seed=0))
+
+
+@pytest.fixture(scope="module")
+def of_all(ensemble):
+    """Objectives of the healthy patients under one schedule, and their slopes."""
+    systems = jax.tree.map(lambda leaf: jnp.asarray(leaf[ensemble.healthy]), ensemble.systems)
+    values = jax.jit(lambda x: jax.vmap(lambda s: with_system(ensemble.task, s).look(x, jnp.ones(()))[0])(systems))
+    return values, jax.jit(jax.jacrev(values))
+
+
+def best_of_scipy(ensemble, of_all, risk, alpha):
+    """SLSQP on the patients' objectives; the corners of a risk become limits with slacks."""
+    task, (values, slopes) = ensemble.task, of_all
+    count, size = int(ensemble.healthy.sum()), task.lower.size
+    matrix, bound = np.asarray(task.matrix), np.asarray(task.bound)
+    # Unknowns: shares x, a level t, slacks s_p >= f_p(x) - t.
+    weight = {Risk.MEAN: None, Risk.CVAR: 1.0 / (1.0 - alpha) / count, Risk.WORST: 2.0}[risk]
+    slack = np.r_[np.zeros(size), 1.0, np.full(count, weight or 0.0)]
+    limits = [LinearConstraint(np.hstack([matrix, np.zeros((len(matrix), 1 + count))]), -np.inf, bound)]
+    if weight is None:
+
+        def goal(z):
+            return float(jnp.mean(values(z[:size])))
+
+        def goal_slope(z):
+            return np.r_[np.mean(slopes(z[:size]), 0), np.zeros(1 + count)]
+    else:
+
+        def goal(z):
+            return float(slack @ z)
+
+        def goal_slope(z):
+            return slack
+
+        limits.append(
+            {
+                "type": "ineq",
+                "fun": lambda z: z[size + 1 :] + z[size] - np.asarray(values(z[:size])),
+                "jac": lambda z: np.hstack([-np.asarray(slopes(z[:size])), np.ones((count, 1)), np.eye(count)]),
+            }
+        )
+    x = center(task)
+    f = np.asarray(values(x))
+    start = np.r_[x, np.median(f), np.maximum(f - np.median(f), 0.0)]
+    bounds = [*zip(np.asarray(task.lower), np.asarray(task.upper), strict=True), (None, None), *[(0.0, None)] * count]
+    found = minimize(
+        goal, start, jac=goal_slope, method="SLSQP", bounds=bounds, constraints=limits, options={"ftol": 1e-12}
+    )
+    return found.x[:size], np.asarray(values(found.x[:size]))
+
+
+@pytest.mark.parametrize("risk", list(Risk))
+def test_the_schedule_for_all_is_the_one_of_scipy(ensemble, of_all, risk):
+    alpha = 0.5
+    _, theirs = best_of_scipy(ensemble, of_all, risk, alpha)
+    start = np.asarray(center(ensemble.task))
+    population = build_population(ensemble, risk, alpha, start)
+    state = search(population, start[None], 1e-7)[0]
+    assert bool(state.done)
+    ours = np.asarray(population.values(state.x, jnp.ones(()))[0])[ensemble.healthy]
+    assert risk_of(risk, ours, alpha) == pytest.approx(risk_of(risk, theirs, alpha), abs=1e-6)
+    assert risk_of(risk, ours, alpha) <= risk_of(risk, theirs, alpha) + 1e-8
+
+
+def test_nobody_does_better_with_a_shared_schedule(run_few):
+    cohort, _ = run_few
+    used = counted(cohort)
+    own = cohort.table["personalised.objective"][used]
+    for name in ("population", "typical"):
+        assert (cohort.table[f"{name}.objective"][used] >= own - 1e-8).all()
+    mean = {name: np.mean(cohort.table[f"{name}.objective"][used]) for name in ("population", "typical")}
+    assert mean["population"] <= mean["typical"] + 1e-10
+
+
+def test_the_report_counts_what_the_table_holds(run_few):
+    cohort, _ = run_few
+    body = summary(cohort)
+    assert body["by_status"] == {"bad_parameters": 1, "simulation_failed": 1, "solved": 5}
+    assert body["patients"] == 7
+    used = counted(cohort)
+    gain = cohort.table["population.objective"][used] - cohort.table["personalised.objective"][used]
+    assert body["value_of_personalising"]["population"]["mean"] == pytest.approx(np.mean(gain))
+    assert body["schedules"]["personalised"]["worst_violation"] == 0.0
+    json.dumps(body, allow_nan=False)
+
+
+def test_doses_meet_every_limit_exactly(run_few):
+    cohort, _ = run_few
+    doses = cohort.table["doses.cetuximab [mg/L]"][counted(cohort)]
+    assert (doses >= 0.0).all()
+    assert (doses <= 3.0).all()
+    assert (doses.sum(axis=1) <= 4.0).all()
+
+
+def test_side_by_side_is_one_by_one(few, run_few, ensemble, monkeypatch):
+    """What an accelerator does, on this machine: the same optima from searches that share a few slots."""
+    cohort, _ = run_few
+    assert 7 * len(cohort.shared.points) > 4
+    monkeypatch.setattr("optimizer.ensemble.solve.SLOTS", 4)
+    monkeypatch.setattr("optimizer.ensemble.solve._together", _together.__wrapped__)
+    shared = cohort.shared
+    solver = Solver(ensemble, shared.points, few.tolerance, shared.doses, few.progression_factor, together=True)
+    found = solver.chunk(0, 7, lambda done: None)
+    used = counted(cohort)
+    theirs = cohort.table["personalised.objective"]
+    assert found.judged.objective[used, 0] == pytest.approx(theirs[used], abs=1e-8)
+    assert [str(status) for status in found.status] == list(cohort.table["status"])
+
+
+TWO_DEVICES = """
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+jax.config.update("jax_enable_x64", True)
+assert jax.device_count() == 2
+from optimizer.ensemble.ensemble import build_ensemble
+from optimizer.ensemble.patients import load_patients
+from optimizer.ensemble.solve import Solver
+from tests.ensemble.conftest import ROWS, of_table
+
+folder = Path(sys.argv[1])
+scenario = of_table(folder, ROWS)
+given = np.load(folder / "given.npz")
+ensemble = build_ensemble(scenario, load_patients(scenario, None, 0))
+factor = scenario.progression_factor
+solver = Solver(ensemble, given["points"], scenario.tolerance, given["doses"], factor, together=True)
+np.save(folder / "objective.npy", solver.chunk(0, 7).judged.objective)
+"""
+
+
+def test_several_devices_share_the_patients(run_few, tmp_path):
+    """An odd number of patients over two devices: the same optima."""
+    cohort, _ = run_few
+    np.savez(tmp_path / "given.npz", points=cohort.shared.points, doses=cohort.shared.doses)
+    root = Path(__file__).parents[2]
+    two = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2", "PYTHONPATH": str(root)}
+    command = [sys.executable, "-c", TWO_DEVICES, str(tmp_path)]
+    done = subprocess.run(command, cwd=root, env=two, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    used = counted(cohort)
+    found = np.load(tmp_path / "objective.npy")
+    assert found[used, 0] == pytest.approx(cohort.table["personalised.objective"][used], abs=1e-8)
+    assert found[used, 1] == pytest.approx(cohort.table["population.objective"][used], abs=1e-8)

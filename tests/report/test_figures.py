@@ -1,0 +1,124 @@
+"""What figures show: units, names, heights and limits; how they look was judged by eye."""
+
+from types import SimpleNamespace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from optimizer.analysis.comparison import compare
+from optimizer.policies.schedule import Schedule
+from optimizer.regimens import Regimen
+from optimizer.report.plots import comparison, overview
+from optimizer.report.plots.regimens import swimmer
+from optimizer.report.plots.schedule import concentrations
+from optimizer.report.plots.schedule import doses as bars
+from optimizer.report.plots.style import capped, color, dose_bars, line, log_axis, with_unit
+from optimizer.scenario import Scenario
+from optimizer.simulate import Grid
+from tests.small import tables
+
+
+@pytest.fixture(scope="module")
+def entries(small_problem, small_result):
+    early = Schedule(jnp.asarray([[2.0], [1.0], [0.0], [0.0], [0.0], [1.0]]))
+    return compare(small_problem, [Regimen("early", early, small_problem.task.grid)], small_result)
+
+
+def names(ax) -> list[str]:
+    return ax.get_legend_handles_labels()[1]
+
+
+def test_overview_names_everything_with_its_unit(small_result, entries):
+    figure = overview(small_result, entries, title="Six weeks", dose_units={"cetuximab": "mg/L"}, factor=1.2)
+    top, middle, bottom, twin = figure.axes
+    assert [ax.get_ylabel() for ax in figure.axes] == [
+        "cancer cells [cell]",
+        "drug level [mg/L]",
+        "dose [mg/L]",
+        "growth factor [pg/mL]",
+    ]
+    assert bottom.get_xlabel() == "time [day]"
+    assert names(top) == [
+        "early",
+        "best constant dose",
+        "no treatment",
+        "maximum dose",
+        "tumor",
+        "1.2 x start (progression)",
+    ]
+    assert "net growth < 0" in names(middle)
+    assert names(twin) == ["growth factor"]
+    assert figure.get_suptitle().startswith("Six weeks\nobjective")
+    assert figure.get_supxlabel() == "Research use only. Not for clinical decisions."
+    assert top.get_xlim() == (0.0, 42.0)
+
+
+def test_drugs_in_different_units_are_drawn_as_shares():
+    axis = Figure().subplots()
+    given = SimpleNamespace(doses=np.array([[80.0, 0.5], [40.0, 1.0], [0.0, 0.0]]))
+    bars(axis, given, Grid.regular(7.0, 21.0), ("tablet", "level"), {"tablet": "mg/day", "level": "1"})
+    assert [patch.get_data().values[::2].tolist() for patch in axis.patches] == [[1.0, 0.5, 0.0], [0.5, 1.0, 0.0]]
+    assert axis.get_ylabel() == "dose / largest given"
+    assert names(axis) == ["tablet: 1 is 80 [mg/day]", "level: 1 is 1"]
+
+
+def test_bars_have_the_heights_of_the_doses(small_result):
+    figure = overview(small_result)
+    values, edges, _ = figure.axes[2].patches[0].get_data()
+    assert np.array_equal(values[::2], small_result.doses[:, 0])
+    assert not values[1::2].any()
+    assert edges[::2] == pytest.approx(np.arange(0.0, 42.0, 7.0))
+
+
+def test_drugs_of_one_interval_stand_side_by_side_and_dense_ones_touch():
+    ax = Figure().subplots()
+    dose_bars(ax, np.array([0.0, 2.0, 6.0]), np.array([1.0, 3.0]), (1, 2), -1.0)
+    values, edges, base = ax.patches[0].get_data()
+    assert edges == pytest.approx([1.0, 1.94, 4.0, 5.88])
+    assert values == pytest.approx([0.0, -1.0, 2.0])
+    assert base == -1.0
+    dose_bars(ax, np.arange(201.0), np.ones(200), (0, 1), 0.0)
+    edges = ax.patches[1].get_data().edges
+    assert np.array_equal(edges[1:-1:2], edges[2::2])
+
+
+def test_swimmer_marks_treatment_and_progression(entries):
+    ax = swimmer(Figure().subplots(), entries)
+    early = 1 + [entry.name for entry in entries[1:]].index("early")
+    spans = [path.get_extents() for path in ax.collections[early].get_paths()]
+    assert [(span.x0, span.x1) for span in spans] == [(0.0, 7.0), (7.0, 14.0), (35.0, 42.0)]
+    reached = [e.outcome.time_to_progression_day for e in entries if e.outcome.time_to_progression_day is not None]
+    assert reached
+    assert [float(diamond.get_xdata()[0]) for diamond in ax.lines] == reached
+
+
+def test_a_comparison_has_a_phase_plane_only_with_resistant_cells(small_problem, entries):
+    figures = comparison(small_problem, entries, Scenario.from_tables(tables(), "small"))
+    assert sorted(figures) == ["comparison", "swimmer"]
+    assert names(figures["comparison"].axes[1]) == ["cetuximab, full lane 3 [mg/L]"]
+    assert "1.2 x start (progression)" in names(figures["comparison"].axes[0])
+
+
+def test_levels_of_different_units_are_named_each(small_result):
+    ax = concentrations(Figure().subplots(), small_result.trajectory, {"cetuximab": "mg/L"})
+    assert (ax.get_ylabel(), names(ax)) == ("drug level [mg/L]", ["cetuximab"])
+    ax = concentrations(Figure().subplots(), small_result.trajectory, {"cetuximab": "1"})
+    assert (ax.get_ylabel(), names(ax)) == ("drug level", ["cetuximab"])
+
+
+def test_no_two_of_the_first_forty_lines_look_alike():
+    assert len({(color(i), str(line(i))) for i in range(40)}) == 40
+    assert with_unit("dose", "mg") == "dose [mg]"
+    assert with_unit("dose", "1") == with_unit("dose", None) == "dose"
+
+
+def test_a_series_that_runs_off_leaves_room():
+    ax = Figure().subplots()
+    for top in (1e3, 2e3, 1e21):
+        ax.plot([0.0, 1.0], [1e2, top])
+    ax.set_yscale("log")
+    capped(ax, [np.array([1e2, top]) for top in (1e3, 2e3, 1e21)])
+    log_axis(ax)
+    assert ax.get_ylim()[1] == pytest.approx(2e6)
