@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import typer
 
+from optimizer.analysis.annotations import Annotation, annotations
 from optimizer.analysis.intervals import Response
 from optimizer.analysis.map import Map, compute, dataset, request
-from optimizer.analysis.marks import Mark, marks
 from optimizer.analysis.options import OptionError, numbers_of
 from optimizer.analysis.pareto import Front, trace, two_terms
 from optimizer.analysis.verify import Line, verify
@@ -113,8 +113,8 @@ def run_map(run: Command, asked: MapSettings) -> int:
     except OptionError as error:
         say(str(error))
         return USAGE
-    placed = marks(scenario, found, wanted.numbers, asked.schedule)
-    body = found.to_json() | {"marks": [mark.to_json() for mark in placed]}
+    placed = annotations(scenario, found, wanted.numbers, asked.schedule)
+    body = found.to_json() | {"marks": [annotation.to_json() for annotation in placed]}
     text = to_text(window_document(scenario, body))
     with whole(place, MAP_MARKER) as work:
         # By way of memory: the HDF5 library crashes when it runs into a full disk itself.
@@ -131,15 +131,15 @@ def run_map(run: Command, asked: MapSettings) -> int:
     return Status.SIMULATION_FAILED.exit_code if found.failed else 0
 
 
-def _print_map(title: str, found: Map, placed: Sequence[Mark], show: str) -> None:
+def _print_map(title: str, found: Map, placed: Sequence[Annotation], show: str) -> None:
     quantity, best = found.quantities[show], found.best(show)
     rows = [[number(b["x"]), *("none" if v is None else number(v) for v in (b["y"], b["value"]))] for b in best]
     step = -(-len(rows) // _MOST_ROWS)
     header = [f"{axis.number.key}\n[{axis.number.unit}]" for axis in (found.x, found.y)]
     table(f"{title}: best {found.y.number.key} for each {found.x.number.key}", [*header, show], rows[::step])
     typer.echo(f"{show}: {quantity.meaning}.")
-    for mark in placed:
-        typer.echo(f"{mark.name}: {number(mark.x)}, {number(mark.y)}")
+    for annotation in placed:
+        typer.echo(f"{annotation.name}: {number(annotation.x)}, {number(annotation.y)}")
 
 
 def run_pareto(run: Command, asked: ParetoSettings) -> int:
