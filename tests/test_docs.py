@@ -70,7 +70,7 @@ def test_pages_load_nothing_from_elsewhere(site):
 
 
 def test_reference_has_every_public_name_word_and_command(site):
-    from optimizer.cli.schedule import catalog
+    from optimizer.cli.scenario import catalog
 
     python, words, commands = (
         (site / "reference" / f"{name}.html").read_text(encoding="utf-8") for name in ("python", "words", "commands")

@@ -115,8 +115,8 @@ def run_simulate(run: Command, asked: SimulateSettings) -> int:
         chosen = known[asked.regimen]
     trajectory, report = problem.simulate(problem.delivered(chosen.policy), chosen.grid)
     system = problem.task.system
-    came_to = outcome(trajectory, chosen.grid, system.drugs, system.routes, scenario.progression_factor)
-    entry = Entry(chosen.name, chosen.grid, trajectory, report, came_to)
+    reached = outcome(trajectory, chosen.grid, system.drugs, system.routes, scenario.progression_factor)
+    entry = Entry(chosen.name, chosen.grid, trajectory, report, reached)
     checked = audit(problem, np.asarray(trajectory.doses), report, 0.0, directions=0, grid=chosen.grid)
     wrong = simulated_status(report, checked)
     put(

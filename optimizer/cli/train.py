@@ -53,8 +53,8 @@ def _write(learned: Learned, text: str, place: Path, plot: bool) -> None:
         rows = to_csv(decisions, learned.network, drugs, scenario.dose_units)
         (work / "decisions.csv").write_text(rows, encoding="utf-8")
         if plot:
-            from optimizer.report.plots.learn import training_figure
             from optimizer.report.plots.style import save
+            from optimizer.report.plots.train import training_figure
 
             save(training_figure(learned), work / "training.png")
         (work / MARKER).write_text(text, encoding="utf-8")

@@ -56,9 +56,9 @@ def run_document(scenario: Scenario, result: Result, entries: Sequence[Entry]) -
     return {**_head(scenario), **head, **body, **bound, **rule, **structure, **audit, **search, **_tail(result.seed)}
 
 
-def _reached(limit: Bound, report: Report, came_to: Outcome) -> float | None:
+def _reached(limit: Bound, report: Report, reached: Outcome) -> float | None:
     """What a bound is to be compared with."""
-    return report.total if limit.quantity == "objective" else came_to.time_to_progression_day
+    return report.total if limit.quantity == "objective" else reached.time_to_progression_day
 
 
 def simulated_document(scenario: Scenario, entry: Entry, checked: Audit) -> dict[str, Any]:
@@ -102,15 +102,15 @@ def verified_document(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def document(
-    scenario: Scenario, report: Report | None, entries: Sequence[Entry], came_to: Outcome | None
+    scenario: Scenario, report: Report | None, entries: Sequence[Entry], reached: Outcome | None
 ) -> dict[str, Any]:
     """Objective, constraints, outcome and regimens."""
     out: dict[str, Any] = {}
     if report is not None:
         out["objective"] = {"total": report.total, "terms": report.terms, "weights": report.weights}
         out["constraints"] = [_check(c) for c in report.constraints]
-    if came_to is not None:
-        out["outcome"] = came_to.to_json()
+    if reached is not None:
+        out["outcome"] = reached.to_json()
     out["progression_factor"] = scenario.progression_factor
     out["units"] = {"burden": "cell", "dose": scenario.dose_units, "cumulative_dose": total_units(scenario)}
     out["regimens"] = [entry.to_json() for entry in entries if entry.name != OPTIMIZED]
