@@ -1,6 +1,7 @@
 """From a schedule that satisfies the dose limits to rounding, to one that satisfies them exactly, in whole levels."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from decimal import Context, Decimal, Inexact, localcontext
 
 import numpy as np
@@ -53,7 +54,7 @@ def make_feasible(problem: Problem, doses: np.ndarray, middle: np.ndarray | None
     settled = np.clip(np.where(upper - doses <= _SNAP * scale, upper, settled), lower, upper)
     # Twelve digits are far below what a pump delivers and keep the written numbers short.
     settled = np.clip(np.vectorize(lambda d: float(f"{d:.12g}"))(settled), lower, upper)
-    unleveled = Problem(problem.task, problem.rows, {})
+    unleveled = replace(problem, levels={})
     middle = center(problem.task) if middle is None else middle
     inward = middle.reshape(settled.shape) * scale - settled
     share, candidate = 0.0, settled
