@@ -59,7 +59,7 @@ def remark(trajectory: Trajectory) -> str:
     if few.any() and burden[0] >= _MANY:
         return (
             f"fewer than one cell from day {times[np.argmax(few)]:.6g} on ({burden.min():.3g} at least): a model "
-            "without chance says nothing there, the tumor is likely extinct, and regrowth from there is not to be believed"
+            "without chance says nothing there, the tumor is likely extinct, and regrowth from it is not to be believed"
         )
     return ""
 
