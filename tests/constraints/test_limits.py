@@ -119,7 +119,7 @@ def test_more_limits_than_the_search_can_hold_are_refused():
         Problem.build(system_of(CAF), grid, 1.0 * Burden(), [0.0], [3.0], [DoseChange("drug 0", 0.5)])
 
 
-# --- limits in continuous time ------------------------------------------------------------------------------------------
+# --- limits in continuous time ---------------------------------------------------------------------------
 
 
 def judged(limits, edges, doses, routes=("bolus", "infusion"), decisions=(0.0, 7.0, 14.0, 21.0)):
