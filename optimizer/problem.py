@@ -27,6 +27,7 @@ from optimizer.policies.limited import Limited
 from optimizer.policies.schedule import Schedule
 from optimizer.programs import program
 from optimizer.simulate import Grid, System, Trajectory, rollout
+from optimizer.simulate.arrivals import arrivals, overtakes, undelayed
 
 # The search holds every limit's coefficient of every dose.
 _MOST_COEFFICIENTS = 20_000_000
@@ -128,6 +129,9 @@ class Report:
     def violation(self) -> float:
         """Worst relative violation."""
         return max((c.violation for c in self.constraints), default=0.0)
+
+
+_rolled = program(rollout)
 
 
 @program
@@ -251,6 +255,13 @@ class Problem:
     def simulate(self, policy: AbstractPolicy, grid: Grid | None = None) -> tuple[Trajectory, Report]:
         """Trajectory and report of a policy, on its own grid of decisions when one is given."""
         grid = self.task.grid if grid is None else grid
+        system = self.task.system
+        if isinstance(policy, Schedule) and overtakes(system, policy.doses, grid):
+            due = arrivals(system, policy.doses, grid)
+            given = Schedule(jnp.asarray(np.where(np.array(system.routes) == "infusion", due.rates, due.amounts)))
+            trajectory = _rolled(undelayed(system), given, Grid(jnp.asarray(due.edges)))
+            trajectory = eqx.tree_at(lambda t: t.doses, trajectory, policy.doses)
+            return trajectory, self.report(trajectory, grid)
         trajectory, *judged = _judge(self.task, policy, grid)
         return trajectory, self._report(trajectory, grid, *judged)
 

@@ -4,17 +4,17 @@ It shares the model's and the kinetics' differential equations with the search a
 closed-form kinetics, no exactly relaxed factors, no quadrature rule, and a queue of its own for doses that wait.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import diffrax
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from optimizer.axes import Doses
 from optimizer.programs import program
+from optimizer.simulate.arrivals import arrivals, undelayed
 from optimizer.simulate.rollout import Grid, System, Trajectory, read_out
 
 _MOST_STEPS = 100_000
@@ -25,48 +25,6 @@ _EDGES = np.array([0.0, 0.002, 0.01, 0.04, 0.12, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0
 _PANELS = np.interp(np.arange(31) / 3.0, np.arange(11), _EDGES)
 # Intervals that one program takes: of whatever grid, so that all ways of dosing share it.
 _BLOCK = 16
-# Times closer than this are one [day].
-_SAME = 1e-10
-
-
-class Arrivals(NamedTuple):
-    """What reaches the body of a patient: doses when their lag has passed.
-
-    Attributes:
-        edges: times between which nothing jumps [E + 1, day].
-        amounts: boluses at the start of each interval [E, N].
-        rates: infusion rates in it [E, N].
-    """
-
-    edges: Float[np.ndarray, "edges"]
-    amounts: Float[np.ndarray, "E N"]
-    rates: Float[np.ndarray, "E N"]
-
-
-def arrivals(system: System, doses: Doses, grid: Grid) -> Arrivals:
-    """When doses [K, N] that are given on a grid arrive; those that arrive after the horizon are left out.
-
-    A dose, or the beginning and the end of an infusion, arrives by its drug's lag after it was given.
-    """
-    given, table = np.asarray(grid.edges), np.asarray(doses)
-    lags = [_lag(pk) for pk in system.pharmacokinetics]
-    late = [given + lag for lag in lags if lag > 0.0]
-    times = np.sort(np.concatenate([given, *(t[t < given[-1] - _SAME] for t in late)]))
-    edges = times[np.r_[True, np.diff(times) > _SAME]]
-    amounts, rates = (np.zeros((len(edges) - 1, len(lags))) for _ in range(2))
-    for j, (lag, route) in enumerate(zip(lags, system.routes, strict=True)):
-        at = np.searchsorted(edges, given[:-1] + lag - _SAME)
-        here = at < len(edges) - 1
-        if route == "bolus":
-            np.add.at(amounts[:, j], at[here], table[here, j])
-        else:
-            own = np.searchsorted(given, edges[:-1] - lag + _SAME, side="right") - 1
-            rates[:, j] = np.where(own >= 0, table[np.maximum(own, 0), j], 0.0)
-    return Arrivals(edges, amounts, rates)
-
-
-def _lag(kinetics: Any) -> float:
-    return 0.0 if kinetics.undelayed() is kinetics else float(kinetics.delay())
 
 
 def _nodes() -> tuple[np.ndarray, np.ndarray]:
@@ -91,8 +49,7 @@ def solve(system: System, doses: Doses, grid: Grid, rtol: float = 1e-9, stiff: b
         The trajectory at Gauss-Legendre nodes of each interval; `ok` is false when a solve ran out of steps.
     """
     due = arrivals(system, doses, grid)
-    undelayed = tuple(pk.undelayed() for pk in system.pharmacokinetics)
-    free = eqx.tree_at(lambda s: s.pharmacokinetics, system, undelayed)
+    free = undelayed(system)
     count = len(due.edges) - 1
     # The last block is filled up with intervals of no length, which are skipped.
     pad = ((0, -count % _BLOCK), (0, 0))

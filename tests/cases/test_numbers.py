@@ -88,6 +88,18 @@ def test_an_infusion_waits_for_the_lag_too():
     assert left == pytest.approx(100.0, rel=1e-6)
 
 
+@pytest.mark.parametrize("route", ["bolus", "infusion"])
+def test_what_is_simulated_agrees_with_the_audit(route: str):
+    problem = oral(route).problem()
+    grid = Grid(jnp.asarray(np.r_[np.arange(0.0, 2.0, 0.25), 4.0]))
+    doses = np.full((8, 1), 100.0)
+    doses[3] = 0.0
+    _, report = problem.simulate(Schedule(jnp.asarray(doses)), grid)
+    checked = audit(problem, doses, report, 0.0, directions=0, grid=grid)
+    assert checked.passed
+    assert abs(checked.objective_difference) < 1e-7
+
+
 def test_doses_that_arrive_after_the_horizon_do_nothing():
     problem = oral().problem()
     trajectory = solve(problem.task.system, jnp.asarray([[100.0]]), Grid(jnp.asarray([0.0, 0.3])))
