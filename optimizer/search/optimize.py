@@ -15,7 +15,7 @@ from optimizer.programs import program
 from optimizer.search import kkt
 from optimizer.search.audit import Audit, audit
 from optimizer.search.distinct import distinct
-from optimizer.search.exact import NoLevels, make_feasible, round_to_levels, satisfies
+from optimizer.search.exact import NoLevels, make_feasible, round_to_levels, satisfies, without_traces
 from optimizer.search.interior_point import State
 from optimizer.search.multistart import Progress, Run, run
 from optimizer.search.relaxation import relaxed
@@ -184,6 +184,7 @@ def _choose(problem: Problem, found: Run, tolerance: float, seed: int, tell: Cal
         lambda x: np.asarray(task.doses(jnp.asarray(x))),
     )
     doses = make_feasible(problem, np.asarray(task.doses(jnp.asarray(points[best]))))
+    doses = without_traces(problem, doses, lambda batch: _merits(task, batch))
     residual = _residual(task, found.states[best])
     if not problem.levels or found.interrupted:
         return _Choice(best, doses, converged, optima, residual, None)

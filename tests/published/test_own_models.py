@@ -93,7 +93,7 @@ def pieces(count):
     return changed("antiangiogenic", change)
 
 
-# The best that is known of several pieces, which is not proven to be the best there is: the values that were pinned here
+# The best that is known of several pieces, not proven to be the best there is: the values that were pinned here
 # at first, 8538.4640 and 8538.2417, were local optima.
 PIECES = [
     (1, 8544.1598),
