@@ -119,15 +119,16 @@ def _entry(problem: Problem, regimen: Regimen, factor: float) -> Entry:
     """By the audit's solver; a rule is asked for its doses on the search's nodes first."""
     policy, name, grid = problem.delivered(regimen.policy), regimen.name, regimen.grid
     if isinstance(policy, Schedule):
-        found = dense(problem, np.asarray(policy.doses), grid)
-        if found[1].finite:
-            return _read(problem, name, grid, found, factor)
-    asked = problem.simulate(policy, grid)
-    if not isinstance(policy, Schedule):
-        found = dense(problem, np.asarray(asked[0].doses), grid)
-        if found[1].finite:
-            return _read(problem, name, grid, found, factor)
-    return _read(problem, name, grid, asked, factor, FIXED)
+        searched, doses = None, policy.doses
+    else:
+        searched = problem.simulate(policy, grid)
+        doses = searched[0].doses
+    found = dense(problem, np.asarray(doses), grid)
+    if not found[1].finite:
+        searched = searched or problem.simulate(policy, grid)
+        if searched[1].finite:
+            return _read(problem, name, grid, searched, factor, FIXED)
+    return _read(problem, name, grid, found, factor)
 
 
 def audited_entry(
@@ -139,7 +140,7 @@ def audited_entry(
     searched: tuple[Trajectory, Report] | None = None,
 ) -> Entry:
     """What a way of dosing came to by its audit; by the search's nodes where the audit's solver did not succeed."""
-    if checked.report.finite or searched is None:
+    if checked.report.finite or searched is None or not searched[1].finite:
         return _read(problem, name, grid, (checked.trajectory, checked.report), factor)
     return _read(problem, name, grid, searched, factor, FIXED)
 

@@ -135,7 +135,8 @@ def run_simulate(file: Path, schedule: Path | None, regimen: str | None, json: b
         regimen_table([entry], total_units(scenario))
     agrees = "The independent audit agrees." if wrong is None else wrong.sentence
     reason = simulated_reason(checked)
-    say(f"{agrees} The objective differs by {checked.objective_difference:.1e} (relative).")
+    by = checked.objective_difference
+    say(agrees if np.isnan(by) else f"{agrees} The objective differs by {by:.1e} (relative).")
     say(f"{reason[:1].upper()}{reason[1:]}.\n{DISCLAIMER}" if reason else DISCLAIMER)
     return 0 if wrong is None else wrong.exit_code
 
