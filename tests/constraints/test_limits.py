@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from optimizer.constraints.base import AbstractDoseLimit, ConstraintError, DoseFrame
@@ -151,6 +151,7 @@ def test_sums_off_the_grid_are_those_of_the_events():
     rates=st.lists(st.integers(0, 3), min_size=8, max_size=8),
 )
 def test_worst_window_against_brute_force(times, window, rates):
+    assume(max(times) > 0)
     edges = np.array([*sorted({0, *times}), 41.0])
     doses = np.zeros((len(edges) - 1, 2))
     doses[np.searchsorted(edges, times), 0] = 1.0
@@ -160,8 +161,7 @@ def test_worst_window_against_brute_force(times, window, rates):
     found = judged(limits, edges, doses, decisions=(0.0, 0.3, 41.0))
     begins = np.arange(-70, 90) * 0.5
     bolus = max(sum(b <= t < b + window + 0.5 for t in times) for b in begins)
-    if (doses[:, 0] > 0).any() and times != [0]:
-        assert found[f"cumulative_dose of a in {window + 0.5:g} day"].value == bolus
+    assert found[f"cumulative_dose of a in {window + 0.5:g} day"].value == bolus
     ends = begins + window + 0.5
     overlap = np.clip(np.minimum(ends[:, None], edges[1:]) - np.maximum(begins[:, None], edges[:-1]), 0.0, None)
     if doses[:, 1].any():
