@@ -14,6 +14,7 @@ from optimizer.constraints.cumulative_dose import CumulativeDose
 from optimizer.constraints.dose_bounds import DoseBounds
 from optimizer.constraints.dose_change import DoseChange
 from optimizer.constraints.dose_levels import DoseLevels
+from optimizer.constraints.given import Given
 from optimizer.constraints.rest_period import RestPeriod
 from optimizer.objectives.burden import Burden
 from optimizer.problem import Problem
@@ -167,6 +168,14 @@ def test_worst_window_against_brute_force(times, window, rates):
     if doses[:, 1].any():
         worst = found[f"cumulative_dose of b in {window + 0.5:g} day"].value
         assert worst == pytest.approx(np.max(overlap @ doses[:, 1]), rel=1e-12)
+
+
+def test_a_window_holds_a_bolus_at_its_start_and_what_flows_after_it():
+    both = Given(np.array([0.0, 0.0]), np.array([0.0, 20.0]), np.array([5.0, 1.0]))
+    check = CumulativeDose("a", 20.0, window=10.0).judge(frame(), [both, both])
+    assert check.value == 15.0
+    assert both.until(np.array([0.0, 10.0]), closed=False).tolist() == [0.0, 15.0]
+    assert both.until(np.array([0.0, 10.0]), closed=True).tolist() == [5.0, 15.0]
 
 
 def test_doses_on_decisions_are_judged_as_the_search_has_them_whatever_grid_lists_them():
