@@ -94,7 +94,7 @@ def test_words_schema_and_reference_have_them(clone):
 def test_their_laws_and_the_lists_of_kinds_hold(clone):
     chosen = " or ".join([*(part.kind for part in PARTS), *(part.name for part in PARTS), "every_kind", "every_law"])
     files = ["tests/laws", "tests/pharmacology/test_kinetics.py", "tests/models/test_growth.py"]
-    said = run(clone, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", *files, "-k", chosen, "-v")
+    said = run(clone, "-m", "pytest", "-q", "-m", "not slow", *files, "-k", chosen, "-v")
     for part in PARTS:
         assert re.search(rf"test_\w+\[.*({part.kind}|{part.name}).*\] PASSED", said), part.kind
     run(
@@ -112,4 +112,4 @@ def test_their_laws_and_the_lists_of_kinds_hold(clone):
 
 @pytest.mark.slow
 def test_the_fast_suite_holds(clone):
-    run(clone, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "fast", "--deselect", "tests/test_own_parts.py")
+    run(clone, "-m", "pytest", "-q", "-m", "fast", "--deselect", "tests/test_own_parts.py")

@@ -53,7 +53,7 @@ class _Given:
         return self.edges[:-1][self.doses[:, j] > 0.0]
 
 
-def annotations(
+def annotate(
     scenario: Scenario, found: Map, numbers: list[Number], schedule: Path | None = None
 ) -> tuple[Annotation, ...]:
     """The regimens and the event table that have a place on the axes, and lie on them.

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -136,7 +137,7 @@ def _most_exposure(problem: Problem) -> float:
     return float(pk.exposure(pk.initial(), jnp.asarray(given)))
 
 
-def _lags(model: Tumor, intervals: int) -> Float[np.ndarray, "M"]:
+def _lags(model: Any, intervals: int) -> Float[np.ndarray, "M"]:
     """What the growth factor's lag behind its steady level can be worth to each clone [M]."""
     lag = np.zeros(len(model.names))
     for stroma in model.mechanisms:
@@ -160,7 +161,7 @@ def _cheapest(rates: np.ndarray, concs: np.ndarray, left: np.ndarray, mean: floa
     steepest = np.ptp(rates) / max(mean, 1e-12)
     from scipy.optimize import minimize_scalar
 
-    found = minimize_scalar(lambda s: -dual(steepest * math.exp(s)), bounds=(-14.0, 7.0), method="bounded")
+    found: Any = minimize_scalar(lambda s: -dual(steepest * math.exp(s)), bounds=(-14.0, 7.0), method="bounded")
     # Any price gives a bound; none at all may be the best.
     return max(dual(0.0), -float(found.fun))
 

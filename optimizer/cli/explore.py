@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import typer
 
-from optimizer.analysis.annotations import Annotation, annotations
+from optimizer.analysis.annotations import Annotation, annotate
 from optimizer.analysis.intervals import Response
 from optimizer.analysis.map import Map, compute, dataset, request
 from optimizer.analysis.options import OptionError, numbers_of
@@ -113,7 +113,7 @@ def run_map(run: Command, asked: MapSettings) -> int:
     except OptionError as error:
         say(str(error))
         return USAGE
-    placed = annotations(scenario, found, wanted.numbers, asked.schedule)
+    placed = annotate(scenario, found, wanted.numbers, asked.schedule)
     body = found.to_json() | {"marks": [annotation.to_json() for annotation in placed]}
     text = to_text(window_document(scenario, body))
     shown = then_put(run.json, text, lambda: _print_map(scenario.title, found, placed, show))

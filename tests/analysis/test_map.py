@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
-from optimizer.analysis.annotations import annotations
+from optimizer.analysis.annotations import annotate
 from optimizer.analysis.map import Quantity, compute, dataset, request
 from optimizer.cli import app
 from optimizer.policies.schedule import Schedule
@@ -148,7 +148,7 @@ def test_numbers_of_the_model_alone_are_the_regimen_in_other_patients(small):
     _, report = Scenario.from_tables(SMALL | {"model": changed}, "o").problem().simulate(regimen.policy, regimen.grid)
     ours = {n: float(found.quantities[n].values[0, 1]) for n in report.terms}
     assert ours == pytest.approx(report.terms, rel=1e-6)
-    (annotation,) = annotations(small, found, [found.x.number, found.y.number])
+    (annotation,) = annotate(small, found, [found.x.number, found.y.number])
     assert (annotation.name, annotation.x, annotation.y) == ("this scenario", 1000.0, 7.34)
 
 
@@ -202,7 +202,7 @@ def test_numbers_of_32_bits_differ_in_the_fifth_digit(tmp_path, monkeypatch):
 def test_the_figure_names_both_axes_and_every_schedule(small):
     asked = request(small, "drug[cetuximab].amount=0.5:2 ug/mL:3:log", "decision.every=5:9 day:3")
     found = compute(small, asked)
-    figure = map_figure(found, annotations(small, found, asked.numbers), "peak_last", "small")
+    figure = map_figure(found, annotate(small, found, asked.numbers), "peak_last", "small")
     ax = figure.axes[0]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("drug[cetuximab].amount [mg/L]", "decision.every [day]")
     assert ax.get_xscale() == "log"
