@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import linprog, minimize_scalar
 
 from optimizer.mechanisms.stroma import Stroma
 from optimizer.models.growth import Exponential, Gompertz, Logistic
@@ -129,6 +128,8 @@ def _most_exposure(problem: Problem) -> float:
     rows = problem.rows
     limits = {"A_ub": np.array([r.coefficients.ravel() for r in rows]), "b_ub": [r.limit for r in rows]} if rows else {}
     bounds = np.stack([problem.lower.ravel(), problem.upper.ravel()], -1)
+    from scipy.optimize import linprog
+
     given = -linprog(-per_dose, bounds=bounds, **limits).fun
     pk = task.system.pharmacokinetics[0]
     return float(pk.exposure(pk.initial(), jnp.asarray(given)))
@@ -156,6 +157,8 @@ def _cheapest(rates: np.ndarray, concs: np.ndarray, left: np.ndarray, mean: floa
         return float(np.mean(0.5 * (inner[1:] + inner[:-1]))) - price * mean
 
     steepest = np.ptp(rates) / max(mean, 1e-12)
+    from scipy.optimize import minimize_scalar
+
     found = minimize_scalar(lambda s: -dual(steepest * math.exp(s)), bounds=(-14.0, 7.0), method="bounded")
     # Any price gives a bound; none at all may be the best.
     return max(dual(0.0), -float(found.fun))

@@ -1,15 +1,36 @@
 """A file or a directory written whole or not at all."""
 
+import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 
 class DirectoryError(ValueError):
     """A place that cannot be written; the text is one sentence for the user."""
+
+
+def to_text(document: Any) -> str:
+    """JSON text; numbers that JSON does not have become null."""
+    return json.dumps(finite(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def finite(value: Any) -> Any:
+    """What JSON can say of a document."""
+    if isinstance(value, Mapping):
+        return {str(k): finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value
 
 
 def write_whole(path: Path, data: bytes) -> None:

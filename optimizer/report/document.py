@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
-import math
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-import xarray as xr
 
 from optimizer.analysis.arcs import arcs
 from optimizer.analysis.bounds import Bound, bound_of
 from optimizer.analysis.comparison import OPTIMIZED, Entry
 from optimizer.files.event_tables import write_events
 from optimizer.files.events import compress, from_grid
-from optimizer.files.run_directory import whole
+from optimizer.files.run_directory import finite, to_text, whole
 from optimizer.outcome import Outcome, level_units
 from optimizer.problem import Check, Problem, Report
-from optimizer.report.html import page
 from optimizer.scenario import Scenario
 from optimizer.search.audit import Audit
 from optimizer.search.result import Result, SearchRecord
 from optimizer.simulate import Grid, Trajectory
 from optimizer.status import DISCLAIMER, Status
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 FORMAT = "adose-report-1"
 MARKER = "report.json"
@@ -167,21 +166,6 @@ def _search(search: SearchRecord) -> dict[str, Any]:
     return {**out, "optima": optima, **more, "seconds": {k: round(v, 3) for k, v in search.seconds.items()}}
 
 
-def to_text(document: Any) -> str:
-    """JSON text; numbers that JSON does not have become null."""
-    return json.dumps(_finite(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return value
-
-
 def dataset(problem: Problem, trajectory: Trajectory, grid: Grid, dose_units: Mapping[str, str]) -> xr.Dataset:
     """A trajectory with names and units, as it is written to `trajectory.nc`."""
     system = problem.task.system
@@ -204,6 +188,8 @@ def dataset(problem: Problem, trajectory: Trajectory, grid: Grid, dose_units: Ma
     for name, series in trajectory.observables.items():
         values[name] = ("time", np.asarray(series), {"units": _UNITS.get(name, "")})
     attributes = {"Conventions": "CF-1.11", "comment": DISCLAIMER, "format": FORMAT}
+    import xarray as xr
+
     return xr.Dataset(values, {**kinds, **named, **begin}, attributes)
 
 
@@ -227,7 +213,9 @@ def write_run(
         (work / "trajectory.nc").write_bytes(table.to_netcdf(engine="h5netcdf"))
         figure = _figure(scenario, result, entries, work / "overview.png") if plot else None
         edges, doses = np.asarray(task.grid.edges).tolist(), np.asarray(result.trajectory.doses)
-        text = page(scenario.resolved(), _finite(report), edges, doses, figure)
+        from optimizer.report.html import page
+
+        text = page(scenario.resolved(), finite(report), edges, doses, figure)
         (work / "report.html").write_text(text, encoding="utf-8")
         (work / MARKER).write_text(to_text(report), encoding="utf-8")
     return report
