@@ -22,7 +22,7 @@ from optimizer.objectives.base import Objective, Scene
 from optimizer.policies.base import AbstractPolicy
 from optimizer.policies.limited import Limited
 from optimizer.policies.schedule import Schedule
-from optimizer.programs import program
+from optimizer.programs import check_64_bits, program
 from optimizer.simulate import Grid, System, Trajectory, rollout
 
 # The search holds every limit's coefficient of every dose.
@@ -234,6 +234,7 @@ class Problem:
 
     def simulate(self, policy: AbstractPolicy, grid: Grid | None = None) -> tuple[Trajectory, Report]:
         """Trajectory and report of a policy, on its own grid of decisions when one is given."""
+        check_64_bits("simulate")
         grid = self.task.grid if grid is None else grid
         trajectory, *judged = _judge(self.task, policy, grid)
         return trajectory, self._report(trajectory, grid, *judged)

@@ -20,6 +20,7 @@ from optimizer.calibrate.secretion import secretion_report
 from optimizer.calibrate.tables import Table, read_table
 from optimizer.calibrate.timeseries_report import timeseries_report
 from optimizer.files.faults import DataError
+from optimizer.programs import check_64_bits
 
 REPORTS: dict[str, Callable[[Table, Options], FitReport]] = {
     "rates": rates_report,
@@ -74,6 +75,7 @@ def calibrate(
         hierarchical=hierarchical,
         settings=dict(settings or {}),
     )
+    check_64_bits("calibrate")
     _check(options, kind, against)
     check_writable(Path(out))
     table = read_table(file, kind)

@@ -28,6 +28,7 @@ from optimizer.ensemble.patients import Patients, file_of, load_patients
 from optimizer.ensemble.population import build_population, search
 from optimizer.ensemble.solve import Outcomes, Solver
 from optimizer.files.run_directory import DirectoryError, write_whole
+from optimizer.programs import check_64_bits
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.search.exact import make_feasible
 from optimizer.search.interior_point import State
@@ -141,8 +142,7 @@ def _check(scenario: Scenario, settings: Settings) -> None:
             raise ScenarioError([f"--{name}: wanted at least 1; got {value}"])
     if not 0.0 <= settings.alpha < 1.0:
         raise ScenarioError([f"--alpha: wanted at least 0 and less than 1; got {settings.alpha:g}"])
-    if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
-        raise ScenarioError([f"{scenario.file}: wanted 64-bit numbers to be switched on; got 32-bit"])
+    check_64_bits("cohort")
 
 
 def manifest(scenario: Scenario, settings: Settings, patients: Patients, versions: dict[str, str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from scipy.optimize import OptimizeResult, minimize
 from optimizer.mesh import Mesh
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem
-from optimizer.programs import program
+from optimizer.programs import check_64_bits, program
 from optimizer.regimens import Rule
 from optimizer.search.audit import Audit, audit
 from optimizer.search.distinct import distinct
@@ -72,9 +72,7 @@ def tune(
     Raises:
         ValueError: 64-bit numbers are switched off, or there is no restart.
     """
-    if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
-        wanted = 'wanted 64-bit numbers, jax.config.update("jax_enable_x64", True) before anything is built'
-        raise ValueError(f"tune: {wanted}; got 32-bit")
+    check_64_bits("tune")
     if restarts < 1:
         raise ValueError(f"restarts: wanted at least 1; got {restarts}")
     tell = progress or (lambda _: None)

@@ -62,7 +62,10 @@ class Store:
 
     def get(self, key: str, made: Callable[[bytes], Any] = lambda data: data) -> Any:
         """What `made` makes of the bytes that were put; None where there are none that can be believed."""
-        path = self.path(key)
+        return self.read(self.path(key), made)
+
+    def read(self, path: Path, made: Callable[[bytes], Any]) -> Any:
+        """The same for a file of the folder."""
         try:
             handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
             with os.fdopen(handle, "rb") as file:
@@ -82,7 +85,7 @@ class Store:
     def put(self, key: str, data: bytes) -> None:
         """Keep bytes, whole or not at all; without room for them nothing is kept."""
         path = self.path(key)
-        if len(data) > self.most_bytes // 4:
+        if len(data) > self.most_bytes:
             return
         name = ""
         try:
