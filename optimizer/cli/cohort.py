@@ -22,9 +22,10 @@ _MOST_FAULTS = 10
 
 def run_cohort(run: Command, asked: CohortSettings) -> int:
     """Find the schedules of all patients, write and print."""
-    from optimizer.ensemble.files import table_bytes
+    from optimizer.files.run import table_bytes
     from optimizer.ensemble.run import run_chunks
     from optimizer.ensemble.summary import summary
+    from optimizer.files.run import table_bytes
 
     scenario = Scenario.load(run.file, run.allow_code)
     place = run.place(f"{scenario.name}-cohort")

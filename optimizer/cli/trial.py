@@ -12,7 +12,7 @@ from optimizer.control.sweep import Sweep, options_of, run_sweep
 from optimizer.control.trial import prepare
 from optimizer.control.trial_run import TrialResult, run_trial
 from optimizer.control.trial_summary import summary
-from optimizer.ensemble.files import table_bytes
+from optimizer.files.run import table_bytes
 from optimizer.files.run_directory import write_whole
 from optimizer.report.document import cohort_document, to_text, versions
 from optimizer.report.terminal import number, progress, put, say, table

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from optimizer.control.arms import CLAIRVOYANT, REPLAN
 from optimizer.control.trial_run import TrialResult
 from optimizer.control.trial_table import Outcome
-from optimizer.ensemble.files import Columns
 from optimizer.ensemble.summary import spread
+from optimizer.files.run import Columns
 
 _LEVEL = 0.95
 _MOST_NAMED = 100
