@@ -65,9 +65,9 @@ def _other_byte(data: bytes) -> bytes:
 def test_a_chunk_of_another_hand_is_refused_by_name(finished, change, why):
     change(finished / "chunks/3.parquet")
     run = Run(finished, ASKED)
+    names = [f"chunks/{first}.parquet" for first in (0, 3, 6)]
     with pytest.raises(DirectoryError, match=rf"chunks/[36]\.parquet: wanted .*{why}"):
-        for first in (0, 3, 6):
-            run.parts([f"chunks/{first}.parquet"], lambda: [chunk(6)])
+        run.parts(names, lambda: [chunk(6)] * 3)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", '{"files": [1]}', '{"files": 3}'])
@@ -84,7 +84,7 @@ def test_other_questions_do_not_continue_a_run(finished):
 
 def test_rows_and_columns_are_those_of_the_patients():
     path = Path("chunks/0.parquet")
-    with pytest.raises(DirectoryError, match="chunks/0.parquet: patient: wanted 3 rows"):
+    with pytest.raises(DirectoryError, match=r"chunks/0\.parquet: patient: wanted 3 rows"):
         columns_of(chunk(1), path, {"patient": range(3)})
     with pytest.raises(DirectoryError, match="patient: wanted 3 rows"):
         columns_of(chunk(0, 2), path, {"patient": range(3)})
@@ -95,9 +95,7 @@ def test_rows_and_columns_are_those_of_the_patients():
     first, other = columns_of(chunk(0), path, {}), columns_of(chunk(3), path, {})
     assert joined({path: first, Path("b"): other})["dose"].tolist() == [i * 1.5 for i in range(6)]
     for odd in ({"dose": other["dose"].astype(np.float32)}, {"more": np.zeros(3)}):
-        with pytest.raises(
-            DirectoryError, match=f"b: wanted the columns of the other chunks; got another: {[*odd][0]}"
-        ):
+        with pytest.raises(DirectoryError, match=f"b: wanted the columns of the other .* another: {next(iter(odd))}"):
             joined({path: first, Path("b"): other | odd})
 
 
