@@ -13,6 +13,8 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from optimizer.files.faults import DataError
+from optimizer.files.netcdf import read_netcdf
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.scenario.keys import Place, find, places
 from optimizer.scenario.plan import CohortPlan
@@ -194,16 +196,11 @@ def _cell(text: str, place: Place, unit: str) -> float:
 
 def _of_posterior(scenario: Scenario, path: Path, count: int, seed: int) -> tuple[tuple[Place, ...], np.ndarray]:
     """A draw for each patient [P, V], picked by its index, of every parameter that the scenario's model has."""
-    import xarray as xr
-
-    file = f"{scenario.file}: cohort.posterior: {path.name}"
-    if not path.is_file():
-        raise ScenarioError([f"{file}: wanted a NetCDF file as adose calibrate writes it; got nothing there"])
     try:
-        with xr.open_dataset(path, group="posterior", engine="h5netcdf") as group:
-            draws = group.load()
-    except (OSError, ValueError, KeyError) as error:
-        raise ScenarioError([f"{file}: wanted NetCDF with a group posterior; got: {str(error)[:80]}"]) from None
+        draws = read_netcdf(path, "posterior")
+    except DataError as error:
+        raise ScenarioError([f"{scenario.file}: cohort.posterior: {error}"]) from None
+    file = f"{scenario.file}: cohort.posterior: {path.name}"
     found, columns, ignored = [], [], []
     for name, variable in ((str(name), variable) for name, variable in draws.data_vars.items()):
         meant = _meant(scenario, name) if variable.dims == ("chain", "draw") else []
