@@ -28,6 +28,7 @@ import equinox as eqx
 import jax
 import numpy as np
 from jax import export
+from jax.core import Tracer
 
 from optimizer.files.store import Store, private_folder
 from optimizer.spelling import PACKAGES, Foreign, spell, unspell
@@ -86,7 +87,7 @@ def program(function: Callable[P, R], options: dict[str, Any] | None = None) -> 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         leaves, structure = jax.tree.flatten(args)
-        if kwargs or any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        if kwargs or any(isinstance(leaf, Tracer) for leaf in leaves):
             return nested(*args, **kwargs)
         run, results = built(leaves, structure)
         return jax.tree.unflatten(results, run(*(leaf for leaf in leaves if _is_array(leaf))))
@@ -208,7 +209,7 @@ def _build(function: Callable, leaves: Sequence[Any], structure: Any, options: A
 def _kept(key: str, flat: Any, shapes: Sequence[Any], found: list[Any], options: Any) -> tuple[Callable, Any]:
     """A program that an earlier run wrote down, or that later ones find; the structure of its results comes in a line
     of JSON before it."""
-    folder = jax.config.jax_compilation_cache_dir
+    folder = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     store = Store(Path(folder), MOST_BYTES) if folder and private_folder(Path(folder)) else None
     built = store.get(key, lambda kept: _loaded(kept, options)) if store else None
     if built is None:
@@ -237,7 +238,8 @@ def _key(function: Callable, leaves: Sequence[Any], structure: Any) -> str:
         raise Foreign
     homes = {home, __name__}
     said = json.dumps([home, function.__qualname__, spell(jax.tree.unflatten(structure, leaves), homes)])
-    settings = repr((jax.config.jax_enable_x64, jax.default_backend(), os.environ.get("EQX_ON_ERROR")))
+    x64 = jax.config.jax_enable_x64  # type: ignore[attr-defined]
+    settings = repr((x64, jax.default_backend(), os.environ.get("EQX_ON_ERROR")))
     parts = [said, settings, *_versions(), *(f"{name} {_source(name)[0]}" for name in _reached(homes))]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,8 @@ def calibrate(
         settings=dict(settings or {}),
     )
     check_64_bits("calibrate")
+    if bayes and find_spec("numpyro") is None:
+        raise DataError("bayes: wanted the package numpyro (pip install 'adose[bayes]'); got none")
     _check(options, kind, against)
     check_writable(Path(out))
     table = read_table(file, kind)

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array
 
 from optimizer import mesh as _mesh
-from optimizer.ensemble.patients import Patients
+from optimizer.ensemble.patients import Patients, stepped
 from optimizer.problem import Problem, Task
 from optimizer.scenario import Scenario
 from optimizer.scenario.build import build_system
@@ -83,7 +83,7 @@ def build_ensemble(scenario: Scenario, patients: Patients) -> Ensemble:
     values = np.where(healthy[:, None], values, typical)
     # The nodes are chosen outside: how many there are cannot depend on traced numbers.
     build = jax.jit(jax.vmap(lambda v: build_system(substituted(plan, places, list(v)), mesh)))
-    systems = jax.tree.map(np.asarray, build(jnp.asarray(values)))
+    systems = by_chunk(lambda part: jax.tree.map(np.asarray, build(part)), values, len(values))
     is_simulated = by_chunk(lambda part: np.asarray(_simulated(problem.task, part)), systems, len(values))
     failed = failed | {
         int(i): f"patient {patients.names[i]}: wanted a tumor that stays finite; got one that does not"
@@ -105,7 +105,7 @@ def _without(healthy: np.ndarray, failed: dict[int, str]) -> np.ndarray:
 
 
 def by_chunk(
-    function: Callable[[System], Any], systems: System, total: int, tell: Callable[[int], None] = lambda done: None
+    function: Callable[[Any], Any], systems: Any, total: int, tell: Callable[[int], None] = lambda done: None
 ) -> Any:
     """What a function gives for many patients, arrays [P, ...], a chunk of one size at a time.
 
@@ -114,7 +114,7 @@ def by_chunk(
 
     Args:
         function: from the systems of a chunk to arrays of NumPy; takes them `BATCH` by `BATCH`.
-        systems: of the patients.
+        systems: of the patients, or other arrays with a leading axis [P].
         total: how many there are, P.
         tell: hears how many are done.
     """
@@ -179,8 +179,13 @@ def _common_mesh(
         left = left[~np.isin(left, heavy)]
     found = [own, *(mesh for i, mesh in needs.items() if i not in failed)]
     layered = [mesh for mesh in found if mesh.layer]
-    uniform = max(mesh.uniform for mesh in found)
+    uniform = _most(own.uniform, [mesh.uniform for mesh in found])
     if not layered:
         return _mesh.Mesh(uniform, 0, own.layer_rate), failed
     rates = [float(mesh.layer_rate) for mesh in layered]
-    return _mesh.Mesh(uniform, max(mesh.layer for mesh in layered), min(rates)), failed
+    return _mesh.Mesh(uniform, _most(own.layer, [mesh.layer for mesh in layered]), min(rates)), failed
+
+
+def _most(own: int, counts: list[int]) -> int:
+    """Enough for all; where the typical patient's number is not, one of a few, whatever was drawn."""
+    return own if max(counts) <= own else stepped(max(counts))

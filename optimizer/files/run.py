@@ -1,4 +1,4 @@
-"""Run: a chunked, digested, resumable directory; its manifest says what was asked, and the digest of each finished file.
+"""Run: a chunked, digested, resumable directory; its manifest says what was asked, and each finished file's digest.
 
 A digest is written down before its file: a file that is missing is made again, one that is there without its digest or
 with another one is refused by name. Tables are columns, as Parquet.

@@ -31,7 +31,9 @@ class DirectoryError(ValueError):
 
 def to_text(document: Any) -> str:
     """JSON text; numbers that JSON does not have become null."""
-    return json.dumps(finite(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(finite(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    # Bytes of a file name that are no UTF-8 become escapes, which JSON has too.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def finite(value: Any) -> Any:

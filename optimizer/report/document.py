@@ -194,14 +194,19 @@ def dataset(problem: Problem, trajectory: Trajectory, grid: Grid, dose_units: Ma
 
 
 def write_run(
-    scenario: Scenario, result: Result, entries: Sequence[Entry], out: str | Path, plot: bool = True
+    scenario: Scenario,
+    result: Result,
+    entries: Sequence[Entry],
+    out: str | Path,
+    plot: bool = True,
+    report: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write the run directory whole or not at all, and return what `report.json` holds.
+    """Write the run directory whole or not at all, and return what `report.json` holds (`report` where it is given).
 
     Raises:
         DirectoryError: the place is taken by something else, cannot be written, or the disk is full.
     """
-    report = run_document(scenario, result, entries)
+    report = run_document(scenario, result, entries) if report is None else report
     task = result.problem.task
     with whole(Path(out), MARKER) as work:
         (work / "resolved.json").write_text(to_text(scenario.resolved()), encoding="utf-8")

@@ -71,6 +71,17 @@ def put(json: bool, text: str, show: Callable[[], None]) -> None:
 
 
 @contextmanager
+def then_put(json: bool, text: str, show: Callable[[], None]) -> Iterator[None]:
+    """Write files, then put the result; where they cannot be written, it is put all the same."""
+    try:
+        yield
+    except Exception:  # a disk that is full says so in many ways
+        put(json, text, show)
+        raise
+    put(json, text, show)
+
+
+@contextmanager
 def session(device: str | None = None, precision: str = "float64") -> Iterator[None]:
     """Turn a user's mistake into sentences on stderr and an exit code; compute on "cpu", "gpu" or what there is."""
     with at_once():
