@@ -217,13 +217,13 @@ def _of_posterior(scenario: Scenario, path: Path, count: int, seed: int) -> tupl
         raise ScenarioError([f"{scenario.file}: cohort.posterior: {error}"]) from None
     file = f"{scenario.file}: cohort.posterior: {path.name}"
     found, columns, ignored = [], [], []
-    for name, variable in ((str(name), variable) for name, variable in draws.data_vars.items()):
+    for name, variable in draws.items():
         meant = _meant(scenario, name) if variable.dims == ("chain", "draw") else []
         if not meant:
             ignored.append(name)
         for place in meant:
             found.append(place)
-            columns.append(_converted(variable.to_numpy().ravel(), place, str(variable.attrs.get("units", "1")), file))
+            columns.append(_converted(variable.values.ravel(), place, variable.unit, file))
     if not found:
         got = ", ".join(ignored) or "none"
         raise ScenarioError([f"{file}: wanted draws of a number of the scenario's model, such as ec50_max; got {got}"])
