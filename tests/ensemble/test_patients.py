@@ -196,6 +196,11 @@ def test_other_numbers_and_seeds_find_the_programs_of_the_first(tmp_path):
     assert kept[0] == kept[1] == kept[2]
 
 
+def test_too_many_patients_are_told_what_they_would_cost():
+    with pytest.raises(ScenarioError, match=r"at most 10,000,000; got 1,000,000,000, which would take about .* GiB"):
+        load_patients(drawn(), 1_000_000_000, 0)
+
+
 def test_who_fills_up_changes_nobody():
     scenario = Scenario.load("scenarios/crc_caf_patients.toml")
     few, many = (build_ensemble(scenario, load_patients(scenario, count, 0)) for count in (33, 37))
