@@ -6,7 +6,6 @@ nothing else happens for days (the boundary layer of the growth factor): such a 
 geometrically; the rest is cut evenly, and again where a concentration crosses a switching level.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,20 +14,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from numpy.polynomial import polynomial
+from numpy.polynomial import legendre, polynomial
 
 from optimizer.axes import Nodes, Scalar
 
 # Extent of a boundary layer, in units of its time constant: exp(-12) of the jump is left at its end.
 _LAYER_SPAN = 12.0
-# A panel has this many steps between its nodes.
+# Degree of the polynomial through the nodes of a panel.
 DEGREE = 4
 
 
 def _lobatto() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Lobatto's nodes on [0, 1], their weights, integrals from 0 to each node, and values to powers of the place."""
-    inner = math.sqrt(3.0 / 7.0)
-    places = 0.5 + 0.5 * np.array([-1.0, -inner, 0.0, inner, 1.0])
+    inner = legendre.legroots(legendre.legder([0.0] * DEGREE + [1.0]))
+    places = 0.5 + 0.5 * np.r_[-1.0, inner, 1.0]
     powers = np.linalg.inv(np.vander(places, increasing=True))
     integrals = np.array([polynomial.polyval(places, polynomial.polyint(row)) for row in powers.T]).T
     return places, integrals[-1], integrals, powers
@@ -36,6 +35,9 @@ def _lobatto() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 # Abramowitz and Stegun 1964, 25.4.32: exact for polynomials of degree seven.
 _PLACES, _WEIGHTS, _INTEGRALS, _POWERS = _lobatto()
+
+# Weight of a panel's first or last node, as a share of its length.
+END_WEIGHT = float(_WEIGHTS[0])
 
 # Dormand and Prince 1980 (doi 10.1016/0771-050X(80)90013-3), and Shampine's continuous extension of order four
 # (1986, doi 10.1090/S0025-5718-1986-0815836-3).
@@ -62,11 +64,16 @@ _EXTENSION = np.array(
 )
 # Values at a panel's nodes to those at the stages of a step, and slopes at the stages to the state inside.
 _TO_STAGES = np.vander(_STAGES, DEGREE + 1, increasing=True) @ _POWERS
-_INSIDE = _PLACES[1:-1, None] * (np.vander(_PLACES[1:-1], DEGREE, increasing=True) @ _EXTENSION.T)
+_INSIDE = _PLACES[1:-1, None] * (np.vander(_PLACES[1:-1], 4, increasing=True) @ _EXTENSION.T)
 
 
 def _number(value: Scalar) -> Array:
     return jnp.asarray(value, dtype=float)
+
+
+def _like(values: Array, table: np.ndarray) -> Array:
+    """A table in the precision of values: NumPy's numbers would promote single precision."""
+    return jnp.asarray(table, values.dtype)
 
 
 class Mesh(eqx.Module):
@@ -113,7 +120,7 @@ class Mesh(eqx.Module):
         edges = self.edges(length)
         if crossings:
             edges = jnp.sort(jnp.concatenate([edges, jnp.clip(jnp.stack(crossings), 0.0, length)]))
-        inner = edges[:-1, None] + jnp.diff(edges)[:, None] * _PLACES[:-1]
+        inner = edges[:-1, None] + jnp.diff(edges)[:, None] * _like(edges, _PLACES[:-1])
         return jnp.concatenate([inner.ravel(), edges[-1:]])
 
 
@@ -146,7 +153,7 @@ def panel_values(values: Float[Array, "Q ..."]) -> Float[Array, "panels nodes ..
 
 def weights(tau: Nodes) -> Nodes:
     """Lobatto weights [day]: the sum of weights times values is the integral over the interval."""
-    each = panel_lengths(tau)[:, None] * _WEIGHTS
+    each = panel_lengths(tau)[:, None] * _like(tau, _WEIGHTS)
     inner, last = each[:, :-1], each[:, -1]
     inner = inner.at[1:, 0].add(last[:-1])
     return jnp.concatenate([inner.ravel(), last[-1:]])
@@ -155,7 +162,7 @@ def weights(tau: Nodes) -> Nodes:
 def cumulative(tau: Nodes, rate: Float[Array, "Q ..."]) -> Float[Array, "Q ..."]:
     """Integral of `rate` from the start of the interval to each node (the polynomial through the nodes of a panel)."""
     h = panel_lengths(tau).reshape((-1, 1) + (1,) * (rate.ndim - 1))
-    inside = h * jnp.einsum("qr,pr...->pq...", _INTEGRALS, panel_values(rate))
+    inside = h * jnp.einsum("qr,pr...->pq...", _like(rate, _INTEGRALS), panel_values(rate))
     before = jnp.cumsum(inside[:, -1], axis=0)
     inside = inside.at[1:].add(before[:-1, None])
     return _joined(jnp.zeros_like(rate[0]), inside[:, 1:])
@@ -167,7 +174,7 @@ def _joined(first: Array, others: Float[Array, "panels nodes ..."]) -> Array:
 
 
 # Below this many time constants a panel's relaxation is a series in their number, above it in its inverse.
-_SHORT, _TERMS = 0.4, 8
+_SHORT, _TERMS = 0.5, 9
 
 
 def relax(tau: Nodes, target: Nodes, rate: Nodes, start: Scalar, fallback_rate: Scalar) -> Nodes:
@@ -180,8 +187,9 @@ def relax(tau: Nodes, target: Nodes, rate: Nodes, start: Scalar, fallback_rate: 
     """
     h, targets = panel_lengths(tau), panel_values(target)
     z = panel_values(rate)[:, DEGREE // 2] * h
-    steady, left = _settled(z, targets), jnp.exp(-z[:, None] * _PLACES[1:])
-    free = jnp.exp(-(fallback_rate * h)[:, None] * _PLACES[1:])
+    places = _like(tau, _PLACES[1:])
+    steady, left = _settled(z, targets), jnp.exp(-z[:, None] * places)
+    free = jnp.exp(-(fallback_rate * h)[:, None] * places)
 
     def panel(g: Scalar, inputs: Any) -> tuple[Scalar, Nodes]:
         from_target, left, free = inputs
@@ -195,19 +203,19 @@ def relax(tau: Nodes, target: Nodes, rate: Nodes, start: Scalar, fallback_rate: 
 def _settled(z: Float[Array, "panels"], targets: Float[Array, "panels nodes"]) -> Float[Array, "panels later_nodes"]:
     """Solution of g' = z (target - g) from g(0) = 0 at the nodes after the first, the panel's length being one."""
     long = jnp.where(z < _SHORT, 1.0, z)
-    powers = targets @ _POWERS.T
+    powers = targets @ _like(z, _POWERS.T)
     # The particular solution of a polynomial target is its alternating series of derivatives over powers of z.
     series, derivative, factor = powers, powers, jnp.ones_like(long)
     for _ in range(DEGREE):
-        derivative = jnp.pad(derivative[:, 1:] * np.arange(1, DEGREE + 1), ((0, 0), (0, 1)))
+        derivative = jnp.pad(derivative[:, 1:] * _like(z, np.arange(1.0, DEGREE + 1)), ((0, 0), (0, 1)))
         factor = -factor / long
         series = series + factor[:, None] * derivative
-    particular = series @ np.vander(_PLACES, increasing=True).T
-    far = particular[:, 1:] - particular[:, :1] * jnp.exp(-long[:, None] * _PLACES[1:])
+    particular = series @ _like(z, np.vander(_PLACES, increasing=True).T)
+    far = particular[:, 1:] - particular[:, :1] * jnp.exp(-long[:, None] * _like(z, _PLACES[1:]))
     short = jnp.where(z < _SHORT, z, 0.0)[:, None]
     near, term = jnp.zeros_like(targets), targets
     for _ in range(_TERMS):
-        term = short * (term @ _INTEGRALS.T)
+        term = short * (term @ _like(z, _INTEGRALS.T))
         near, term = near + term, -term
     return jnp.where(z[:, None] < _SHORT, near[:, 1:], far)
 
@@ -236,17 +244,17 @@ def runge_kutta(
         The state at every node [Q, ...]; inside a panel by Shampine's continuous extension.
     """
     h = panel_lengths(tau)
-    stages = jax.tree.map(lambda d: jnp.einsum("sr,pr...->ps...", _TO_STAGES, panel_values(d)), drive)
+    stages = jax.tree.map(lambda d: jnp.einsum("sr,pr...->ps...", _like(d, _TO_STAGES), panel_values(d)), drive)
 
     def panel(y: Any, inputs: Any) -> tuple[Any, Any]:
         h, part = inputs
         at = [jax.tree.map(lambda d, i=i: d[i], part) for i in range(len(_STAGES))]
         grown, slope = _lawson(field, None if growth is None else growth(y, at[0]), h)
         slopes: list[Any] = []
-        for share, row, drive in zip(_STAGES, _TABLEAU, at, strict=True):
+        for share, row, drive in zip(_STAGES.tolist(), _TABLEAU, at, strict=True):
             z = _combined(y, h, row, slopes)
             slopes.append(slope(z, share, drive))
-        inside = [grown(_combined(y, h, row, slopes), share) for share, row in zip(_PLACES[1:-1], _INSIDE, strict=True)]
+        inside = [grown(_combined(y, h, row, slopes), share) for share, row in zip(_PLACES[1:-1].tolist(), _INSIDE.tolist(), strict=True)]
         end = grown(z, 1.0)
         return end, jax.tree.map(lambda *parts: jnp.stack(parts), *inside, end)
 

@@ -177,10 +177,4 @@ def _common_mesh(
                 f"as the typical patient's); got {needs[i].panels}"
             )
         left = left[~np.isin(left, heavy)]
-    found = [own, *(mesh for i, mesh in needs.items() if i not in failed)]
-    layered = [mesh for mesh in found if mesh.layer]
-    uniform = max(mesh.uniform for mesh in found)
-    if not layered:
-        return _mesh.Mesh(uniform, 0, own.layer_rate), failed
-    rates = [float(mesh.layer_rate) for mesh in layered]
-    return _mesh.Mesh(uniform, max(mesh.layer for mesh in layered), min(rates)), failed
+    return _mesh.common([own, *(mesh for i, mesh in needs.items() if i not in failed)]), failed

@@ -1,5 +1,6 @@
 """From a rule with open numbers to the best numbers that restarts find, with the evidence."""
 
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,6 @@ import numpy as np
 from jaxtyping import Array
 from scipy.optimize import OptimizeResult, minimize
 
-from optimizer.mesh import Mesh
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem
 from optimizer.programs import program
@@ -108,8 +108,7 @@ def tune(
 def _refined(problem: Problem) -> Problem:
     """The problem on finer panels: a decision turns on a burden, and a small error of it may turn it the other way."""
     task = problem.task
-    mesh = task.system.mesh
-    finer = Mesh(_FINER * mesh.uniform, mesh.layer, mesh.layer_rate)
+    finer = dataclasses.replace(task.system.mesh, uniform=_FINER * task.system.mesh.uniform)
     return Problem(eqx.tree_at(lambda t: t.system.mesh, task, finer), problem.rows, problem.levels)
 
 

@@ -15,9 +15,9 @@ from optimizer.pharmacology.base import AbstractPK
 from optimizer.programs import program
 
 # Time constants of the populations in a panel, and time constants of a smooth response.
-_STEP, _SWEEP = 0.9, 2.0
+_STEP, _SWEEP = 1.4, 2.5
 # In a boundary layer: time constants in the first and in the last panel, growth of one over the one before.
-_FIRST, _LAST, _GROWTH = 1.2, 7.0, 2.0
+_FIRST, _LAST, _GROWTH = 1.0, 7.0, 1.9
 # How steep the rise of a drug counts.
 _TRANSIENT = 2.0
 # Time constants of a drug in the longest interval beyond which it counts as gone for half of it.
@@ -107,11 +107,12 @@ def _switched(
         rates.decline[level.drug] * steepness if level.drug in lasting else 0.0
         for level, steepness in zip(levels, rates.steepness.tolist(), strict=True)
     ]
-    numbers = [len(_crossed(pharmacokinetics[level.drug])) for level in levels]
+    each = [_crossings(kinetics) for kinetics in pharmacokinetics]
+    numbers = [each[level.drug] for level in levels]
     edges, even = [], max(float(rates.sharpness[i]) for i in lasting)
     for level, sweep, number in zip(levels, sweeps, numbers, strict=True):
-        beside = sum(1 for each in levels if each.drug == level.drug and not each.is_kink)
-        pays = number > 0 and sweep * longest / _SWEEP > number * beside
+        together = sweeps.count(sweep)
+        pays = number > 0 and sweep * longest / _SWEEP > number * together
         edges.append(number if level.is_kink or pays else 0)
     left = [sweep for level, sweep, n in zip(levels, sweeps, edges, strict=True) if not (level.is_kink or n)]
     if any(n and not level.is_kink for level, n in zip(levels, edges, strict=True)):
@@ -119,7 +120,7 @@ def _switched(
     return (*lags, *edges), max([even, *left])
 
 
-def _crossed(kinetics: AbstractPK) -> tuple[Array, ...]:
-    """Shapes of the times at which a concentration may cross a level."""
+def _crossings(kinetics: AbstractPK) -> int:
+    """How often a concentration may cross a level."""
     one = jax.ShapeDtypeStruct((), float)
-    return jax.eval_shape(kinetics.crossings, kinetics.initial(), one, one)
+    return len(jax.eval_shape(kinetics.crossings, kinetics.initial(), one, one))
