@@ -24,7 +24,7 @@ _KRAUT = "doi 10.1038/s41540-025-00495-0"
 
 
 # Places on the curve of the stress response between which the growth factor and the shift that follows it are smooth.
-_STRESS = (6.0, 4.2, 3.0, 2.2, 1.6, 1.1, 0.6, 0.1, -0.4, -1.0, -1.8, -2.8)
+_STRESS = (6.0, 4.5, 3.5, 2.8, 2.3, 1.9, 1.5, 1.2, 0.9, 0.6, 0.3, 0.0, -0.3, -0.7, -1.2, -1.9, -2.8)
 
 
 class StromaState(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 from equinox import AbstractClassVar
 from jaxtyping import Array, Float
 
-from optimizer.axes import Flag, Scalar
+from optimizer.axes import Flag, Index, Scalar
 
 # Places on the way to a distant time between which a crossing is looked for, finer after a dose.
 _PLACES = np.expm1(np.linspace(0.0, 6.0, 33)) / np.expm1(6.0)
@@ -113,7 +113,7 @@ def _root(function: Callable[[Scalar], Scalar], low: Scalar, high: Scalar, prese
     """
     begin = jax.lax.stop_gradient(function(low))
 
-    def halved(_: int, bounds: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
+    def halved(_: Index, bounds: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
         left, right = bounds
         middle = 0.5 * (left + right)
         same = function(middle) * begin > 0.0

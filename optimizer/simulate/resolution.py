@@ -15,9 +15,9 @@ from optimizer.pharmacology.base import AbstractPK
 from optimizer.programs import program
 
 # Time constants of the populations in a panel, and time constants of a smooth response.
-_STEP, _SWEEP = 1.4, 2.5
+_STEP, _SWEEP = 0.4, 2.0
 # In a boundary layer: time constants in the first and in the last panel, growth of one over the one before.
-_FIRST, _LAST, _GROWTH = 1.0, 7.0, 1.9
+_FIRST, _LAST, _GROWTH = 0.9, 6.0, 1.6
 # How steep the rise of a drug counts.
 _TRANSIENT = 2.0
 # Time constants of a drug in the longest interval beyond which it counts as gone for half of it.
