@@ -254,7 +254,10 @@ def runge_kutta(
         for share, row, drive in zip(_STAGES.tolist(), _TABLEAU, at, strict=True):
             z = _combined(y, h, row, slopes)
             slopes.append(slope(z, share, drive))
-        inside = [grown(_combined(y, h, row, slopes), share) for share, row in zip(_PLACES[1:-1].tolist(), _INSIDE.tolist(), strict=True)]
+        inside = [
+            grown(_combined(y, h, row, slopes), share)
+            for share, row in zip(_PLACES[1:-1].tolist(), _INSIDE.tolist(), strict=True)
+        ]
         end = grown(z, 1.0)
         return end, jax.tree.map(lambda *parts: jnp.stack(parts), *inside, end)
 

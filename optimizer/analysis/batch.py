@@ -150,7 +150,6 @@ def _repeated(system: System, mesh: _mesh.Mesh, count: int) -> System:
     return jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (count, *np.shape(leaf))), meshed)
 
 
-
 def doses_of(
     plan: Any, numbers: Sequence[Number], values: np.ndarray, batch: Batch, systems: System
 ) -> tuple[np.ndarray, np.ndarray]:

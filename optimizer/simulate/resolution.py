@@ -15,9 +15,9 @@ from optimizer.pharmacology.base import AbstractPK
 from optimizer.programs import program
 
 # Time constants of the populations in a panel, and time constants of a smooth response.
-_STEP, _SWEEP = 0.4, 2.0
-# In a boundary layer: time constants in the first and in the last panel, growth of one over the one before.
-_FIRST, _LAST, _GROWTH = 0.9, 6.0, 1.6
+_STEP, _SWEEP = 0.4, 1.7
+# In a boundary layer: time constants in the first and in the last panel, growth of one over the one before less one.
+_FIRST, _LAST, _GROWTH = 0.9, 6.0, 0.9
 # How steep the rise of a drug counts.
 _TRANSIENT = 2.0
 # Time constants of a drug in the longest interval beyond which it counts as gone for half of it.
@@ -77,7 +77,7 @@ def choose_mesh(
     brief = [rate for rate in decline if rate * longest > _BRIEF]
     slowly = max(rate for rate in decline if rate * longest <= _BRIEF)
     needed = max(float(rates.fastest) / _STEP, max(sweep, 1.5 * slowly) / _SWEEP)
-    uniform = int(np.clip(math.ceil(longest * needed * refinement), 1, 4096))
+    uniform = int(np.clip(math.ceil(longest * needed * refinement), 2, 4096))
     layer_rate, steepness = rates.layer.tolist()
     sharpness = dict(zip(decline, rates.sharpness.tolist(), strict=True))
     transients = [rate for rate in rates.transient.tolist() if rate > needed]
@@ -89,7 +89,8 @@ def choose_mesh(
     # One ladder of panels for all layers: as long as the slowest takes, as fine at its foot as the fastest needs.
     slowest, quickest = min(rate for rate, _ in layers), max(rate * most for rate, most in layers)
     grading = max(_LAST / _FIRST * quickest / slowest, 1.5)
-    count = 1 + math.ceil(math.log(grading) / math.log(_GROWTH) * refinement)
+    growth = 1.0 + _GROWTH / max(1.0, steepness)
+    count = 1 + math.ceil(math.log(grading) / math.log(growth) * refinement)
     return Mesh(uniform, count, slowest, grading, switched)
 
 

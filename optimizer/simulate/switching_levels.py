@@ -32,5 +32,5 @@ def crossings(
         if edges:
             kinetics, state, rate = (part[switching.drug] for part in (pharmacokinetics, states, rates))
             times = kinetics.crossings(state, rate, switching.level)
-            found += [t if switching.is_kink else jax.lax.stop_gradient(t) for t in times]
+            found += times
     return [jnp.asarray(time) for time in found]
