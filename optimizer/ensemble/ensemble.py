@@ -177,15 +177,11 @@ def _common_mesh(
                 f"as the typical patient's); got {needs[i].panels}"
             )
         left = left[~np.isin(left, heavy)]
-    found = [own, *(mesh for i, mesh in needs.items() if i not in failed)]
-    layered = [mesh for mesh in found if mesh.layer]
-    uniform = _most(own.uniform, [mesh.uniform for mesh in found])
-    if not layered:
-        return _mesh.Mesh(uniform, 0, own.layer_rate), failed
-    rates = [float(mesh.layer_rate) for mesh in layered]
-    return _mesh.Mesh(uniform, _most(own.layer, [mesh.layer for mesh in layered]), min(rates)), failed
+    shared = _mesh.common([own, *(mesh for i, mesh in needs.items() if i not in failed)])
+    uniform, layer = _most(own.uniform, shared.uniform), _most(own.layer, shared.layer)
+    return replace(shared, uniform=uniform, layer=layer), failed
 
 
-def _most(own: int, counts: list[int]) -> int:
+def _most(own: int, needed: int) -> int:
     """Enough for all; where the typical patient's number is not, one of a few, whatever was drawn."""
-    return own if max(counts) <= own else stepped(max(counts))
+    return own if needed <= own else stepped(needed)

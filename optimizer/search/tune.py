@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Array
 from scipy.optimize import OptimizeResult, minimize
 
-from optimizer.mesh import Mesh
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem
 from optimizer.programs import check_64_bits, program
@@ -107,8 +106,7 @@ def tune(
 def _refined(problem: Problem) -> Problem:
     """The problem on finer panels: a decision turns on a burden, and a small error of it may turn it the other way."""
     task = problem.task
-    mesh = task.system.mesh
-    finer = Mesh(_FINER * mesh.uniform, mesh.layer, mesh.layer_rate)
+    finer = replace(task.system.mesh, uniform=_FINER * task.system.mesh.uniform)
     return replace(problem, task=eqx.tree_at(lambda t: t.system.mesh, task, finer))
 
 
