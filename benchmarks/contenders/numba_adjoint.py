@@ -13,6 +13,8 @@ from numba import njit
 
 from benchmarks.problems.stromal import CAF
 
+# Nodes of a panel after its first, which the one before has too.
+STEP = 4
 # As in the package: below it the power goes on as its secant, so that no drug at all has a gradient.
 SECANT = 1e-12
 _RMIN, _HILL, _SLOPE, _MID = (CAF[n] for n in ("net_growth_min", "hill", "shift_slope", "shift_midpoint"))
@@ -27,9 +29,10 @@ class Nodes(NamedTuple):
         kind: of each interval, an index of what follows; intervals of one length are of one kind [K].
         tau: node times from the start of the interval [kinds, Q, day].
         panels: lengths [kinds, panels, day].
-        weights: Simpson's, over the horizon, of a natural logarithm that is to be a decadic one [kinds, Q].
-        relax: growth factor in the middle and at the end of a panel, as a weighted sum of the growth factor at its
-            start and the three targets [kinds, panels, 2, 4].
+        weights: Lobatto's, over the horizon, of a natural logarithm that is to be a decadic one [kinds, Q].
+        relax: growth factor at the later nodes of a panel, as a weighted sum of the growth factor at its start and the
+            targets at its nodes [kinds, panels, later nodes, 1 + nodes].
+        integrals: of a function from the start of a panel of length one to each node, by its values [nodes, nodes].
     """
 
     kind: np.ndarray
@@ -37,32 +40,45 @@ class Nodes(NamedTuple):
     panels: np.ndarray
     weights: np.ndarray
     relax: np.ndarray
+    integrals: np.ndarray
 
 
-def relaxation(z: np.ndarray) -> np.ndarray:
-    """Weights of a panel that spans z time constants: the target is the quadratic through its three values."""
-    first, middle, last = np.eye(3)[:, :, None] * np.ones_like(z)
-    curve = 2.0 * (first + last) - 4.0 * middle
-    slope = 4.0 * middle - 3.0 * first - last - 2.0 * curve / z
-    level = first - slope / z
-    half, whole = level + 0.5 * slope + 0.25 * curve, level + slope + curve
-    left = np.exp(-0.5 * z)
-    rows = [np.vstack([f[None], at - level * f]) for at, f in ((half, left), (whole, left**2))]
-    return np.moveaxis(np.stack(rows), -1, 0)
+def integrals() -> np.ndarray:
+    """Integrals from 0 to each of Lobatto's five nodes on [0, 1], by the values there."""
+    places = 0.5 + 0.5 * np.array([-1.0, -math.sqrt(3.0 / 7.0), 0.0, math.sqrt(3.0 / 7.0), 1.0])
+    powers = np.arange(places.size)
+    return places[:, None] ** (powers + 1) / (powers + 1) @ np.linalg.inv(np.vander(places, increasing=True))
+
+
+def relaxation(z: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Weights of panels that span z time constants: the target is the polynomial through its values."""
+    size, nodes = len(table), table.sum(1)
+    basis = np.linalg.inv(np.vander(nodes, increasing=True))
+    out = np.zeros((z.size, size - 1, 1 + size))
+    for panel, span in enumerate(z):
+        # g' = span (target - g): of each power of the place, by the recursion of its own solution.
+        coefficients = np.zeros((size, size))
+        for power in range(size):
+            coefficients[power, power] = 1.0
+            for lower in range(power - 1, -1, -1):
+                coefficients[power, lower] = -(lower + 1) / span * coefficients[power, lower + 1]
+        particular = np.vander(nodes, increasing=True) @ coefficients.T @ basis
+        left = np.exp(-span * nodes)[:, None]
+        out[panel] = np.hstack([left, particular - left * particular[:1]])[1:]
+    return out
 
 
 def nodes(edges: np.ndarray, tau_of_length: dict[float, np.ndarray]) -> Nodes:
     """Tables of intervals with these edges and these nodes for each length."""
-    lengths = np.diff(edges)
+    lengths, table = np.diff(edges), integrals()
     tau = np.stack(list(tau_of_length.values()))
-    panels = tau[:, 2::2] - tau[:, :-2:2]
+    panels = tau[:, STEP::STEP] - tau[:, :-STEP:STEP]
     weights = np.zeros_like(tau)
-    weights[:, :-2:2] += panels / 6.0
-    weights[:, 1::2] += panels / 1.5
-    weights[:, 2::2] += panels / 6.0
+    for place, weight in enumerate(table[-1]):
+        weights[:, place : tau.shape[1] - STEP + place : STEP] += weight * panels
     kind = np.array([list(tau_of_length).index(length) for length in lengths])
-    relax = np.stack([relaxation(CAF["relaxation"] * h) for h in panels])
-    return Nodes(kind, tau, panels, weights / (edges[-1] * math.log(10.0)), relax)
+    relax = np.stack([relaxation(CAF["relaxation"] * h, table) for h in panels])
+    return Nodes(kind, tau, panels, weights / (edges[-1] * math.log(10.0)), relax, table)
 
 
 @njit(nogil=True, fastmath=False)
@@ -91,51 +107,56 @@ def _rates(drug, blocker, factor, patient, gone, tape):
 
 
 @njit(nogil=True, fastmath=False)
-def _forward(drug, blocker, start, log, patient, gone, panels, weights, relax, factor, tape):
+def _forward(drug, blocker, start, log, patient, gone, panels, weights, relax, table, factor, tape):
     """An interval: its share of the objective, and growth factor and log cells at its end."""
     for q in range(factor.size):
-        level = _MOST / (1.0 + math.exp(-_STEEP * (drug * gone[0, q] - _STRESS)))
-        tape[4, q] = level
+        tape[4, q] = _MOST / (1.0 + math.exp(-_STEEP * (drug * gone[0, q] - _STRESS)))
     factor[0] = start
     for j in range(panels.size):
-        first, middle, last, g = tape[4, 2 * j], tape[4, 2 * j + 1], tape[4, 2 * j + 2], factor[2 * j]
-        w = relax[j, 0]
-        factor[2 * j + 1] = w[0] * g + w[1] * first + w[2] * middle + w[3] * last
-        w = relax[j, 1]
-        factor[2 * j + 2] = w[0] * g + w[1] * first + w[2] * middle + w[3] * last
+        first = STEP * j
+        for i in range(STEP):
+            g = relax[j, i, 0] * factor[first]
+            for r in range(STEP + 1):
+                g += relax[j, i, 1 + r] * tape[4, first + r]
+            factor[first + 1 + i] = g
     _rates(drug, blocker, factor, patient, gone, tape)
     cells = math.exp(log)
     total, tape[5, 0] = weights[0] * math.log(cells + 1.0), weights[0] * cells / (cells + 1.0)
     for j in range(panels.size):
-        first, middle, last = tape[0, 2 * j], tape[0, 2 * j + 1], tape[0, 2 * j + 2]
-        cells = math.exp(log + panels[j] * (5.0 * first + 8.0 * middle - last) / 24.0)
-        q = 2 * j + 1
-        total, tape[5, q] = total + weights[q] * math.log(cells + 1.0), weights[q] * cells / (cells + 1.0)
-        log += panels[j] * (first + 4.0 * middle + last) / 6.0
-        cells, q = math.exp(log), q + 1
-        total, tape[5, q] = total + weights[q] * math.log(cells + 1.0), weights[q] * cells / (cells + 1.0)
+        first, begin = STEP * j, log
+        for i in range(1, STEP + 1):
+            grown = 0.0
+            for r in range(STEP + 1):
+                grown += table[i, r] * tape[0, first + r]
+            log, q = begin + panels[j] * grown, first + i
+            cells = math.exp(log)
+            total, tape[5, q] = total + weights[q] * math.log(cells + 1.0), weights[q] * cells / (cells + 1.0)
     return total, factor[-1], log
 
 
 @njit(nogil=True, fastmath=False)
-def _backward(back, gone, panels, relax, tape, rate, target):
+def _backward(back, gone, panels, relax, table, tape, rate, target):
     """The same interval back: `back` holds the adjoints of drug, blocker, growth factor and log cells at its end."""
     rate[:], target[:] = 0.0, 0.0
     log = back[3] + tape[5, -1]
     for j in range(panels.size - 1, -1, -1):
-        middle, h = tape[5, 2 * j + 1], panels[j]
-        rate[2 * j] += h * (5.0 * middle + 4.0 * log) / 24.0
-        rate[2 * j + 1] = h * (8.0 * middle + 16.0 * log) / 24.0
-        rate[2 * j + 2] += h * (4.0 * log - middle) / 24.0
-        log += middle + tape[5, 2 * j]
+        first, end = STEP * j, log
+        for i in range(1, STEP + 1):
+            own = end if i == STEP else tape[5, first + i]
+            for r in range(STEP + 1):
+                rate[first + r] += panels[j] * table[i, r] * own
+            log += tape[5, first + i - 1]
     last = rate.size - 1
     factor = back[2] + rate[last] * tape[3, last]
     for j in range(panels.size - 1, -1, -1):
-        middle, w, v = rate[2 * j + 1] * tape[3, 2 * j + 1], relax[j, 0], relax[j, 1]
-        target[2 * j] += w[1] * middle + v[1] * factor
-        target[2 * j + 1] = w[2] * middle + v[2] * factor
-        target[2 * j + 2] += w[3] * middle + v[3] * factor
-        factor = w[0] * middle + v[0] * factor + rate[2 * j] * tape[3, 2 * j]
+        first, begin = STEP * j, rate[STEP * j] * tape[3, STEP * j]
+        for i in range(STEP):
+            q = first + 1 + i
+            own = factor if i == STEP - 1 else rate[q] * tape[3, q]
+            begin += relax[j, i, 0] * own
+            for r in range(STEP + 1):
+                target[first + r] += relax[j, i, 1 + r] * own
+        factor = begin
     drug, blocker = back[0] * gone[0, last], back[1] * gone[1, last]
     for q in range(rate.size):
         level = tape[4, q]
@@ -154,7 +175,7 @@ def _decays(elimination, tau, gone):
 
 
 @njit(nogil=True, fastmath=False)
-def value_and_gradient(doses, patients, kind, tau, panels, weights, relax, values, slopes):
+def value_and_gradient(doses, patients, kind, tau, panels, weights, relax, table, values, slopes):
     """Objective [P] and its gradient by the doses [P, K, 2], written into the last two arguments.
 
     A patient is the largest half-maximal concentration, the net growth without drug, and the elimination [P, 3].
@@ -168,15 +189,14 @@ def value_and_gradient(doses, patients, kind, tau, panels, weights, relax, value
         for k in range(count):
             i = kind[k]
             drug, blocker = drug + doses[k, 0], blocker + doses[k, 1]
-            part, start, log = _forward(
-                drug, blocker, start, log, patients[p], gone[i], panels[i], weights[i], relax[i], factor, tape[k]
-            )
+            tables = gone[i], panels[i], weights[i], relax[i], table
+            part, start, log = _forward(drug, blocker, start, log, patients[p], *tables, factor, tape[k])
             value, drug, blocker = value + part, drug * gone[i, 0, -1], blocker * gone[i, 1, -1]
         values[p] = value
         back[:] = 0.0
         for k in range(count - 1, -1, -1):
             i = kind[k]
-            _backward(back, gone[i], panels[i], relax[i], tape[k], rate, target)
+            _backward(back, gone[i], panels[i], relax[i], table, tape[k], rate, target)
             slopes[p, k, 0], slopes[p, k, 1] = back[0], back[1]
 
 
