@@ -21,6 +21,8 @@ L = TypeVar("L", bound=Landscape)
 
 _LEAST_BARRIER = 1e-11
 _LEAST_TEMPERATURE = 1e-3
+# Factor on the temperature once a subproblem is solved, and how much less well than the last one.
+_COOLING, _EARLY = 0.1, 1e4
 _HALVINGS = 12
 _ARMIJO = 1e-4
 # Room, as a share of the largest dose, above which a limit is not active (as in kkt.py).
@@ -151,7 +153,7 @@ def step(
     kept = (violation <= limit_tolerance) & settled
     done = solved & cold & kept
     # Early subproblems need not be solved to the end; the last one, whose prices stay, has to be.
-    near = residual <= jnp.where(cold, 30.0, 1e3) * tolerance * scale
+    near = residual <= jnp.where(cold, 30.0, _EARLY) * tolerance * scale
     tighten = near & ~(cold & kept)
 
     # Barrier: lowered as soon as its own problem is solved to some times its value; measured, later costs iterations
@@ -228,7 +230,7 @@ def step(
         damping=jnp.where(tighten, 1e-8, damping),
         prices=prices,
         penalty=jnp.where(slow, jnp.minimum(state.penalty * 4.0, 1e8), state.penalty),
-        temperature=jnp.where(tighten, jnp.maximum(state.temperature * 0.4, _LEAST_TEMPERATURE), state.temperature),
+        temperature=jnp.where(tighten, jnp.maximum(state.temperature * _COOLING, _LEAST_TEMPERATURE), state.temperature),
         violation=jnp.where(tighten, violation, state.violation),
         value=value,
         residual=residual / scale,
