@@ -67,7 +67,7 @@ def marks(scenario: Scenario, found: Map, numbers: list[Number], schedule: Path 
         schedule: event table.
 
     Raises:
-        EventError: the event table was refused.
+        DataError: the event table was refused.
     """
     system = scenario.system()
     own = tuple(repeated_drugs(numbers))

@@ -156,7 +156,7 @@ def windows(
     Raises:
         OptionError: a drug, key or value that is not one.
         ScenarioError: a model that does not say its net growth at a held level, or says one that is not finite.
-        EventError: the event table was refused.
+        DataError: the event table was refused.
     """
     system = scenario.system()
     j = _which(system, scenario, drug)

@@ -80,7 +80,7 @@ def calibrate(
     report = REPORTS[kind](table, options)
     if against is not None:
         report = _audited(report, table, against, options, schedule_consequence)
-    report = with_warnings(report, *table.flags)
+    report = with_warnings(report, *table.notes)
     report = replace(report, provenance=_provenance(Path(file), options))
     write_report(report, out, draw)
     return report

@@ -6,11 +6,12 @@ amounts) of boluses; `growth.GROWTH` holds the built-in ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
+import jax.numpy as jnp
 import numpy as np
 
 from optimizer.calibrate.columns import written
@@ -20,6 +21,9 @@ from optimizer.calibrate.problem import Deviation, FitProblem, make_problem
 from optimizer.calibrate.report import Options
 from optimizer.calibrate.space import Parameter
 from optimizer.calibrate.tables import Table
+from optimizer.files.cells import ABOVE, BELOW
+from optimizer.files.event_tables import dose_events
+from optimizer.files.events import DoseEvent, expand
 from optimizer.files.faults import DataError, Fault
 
 HALF_LIFE = 1.0
@@ -29,13 +33,17 @@ MOST_EVENTS = 100_000
 
 @dataclass(frozen=True)
 class Series:
-    """One patient: times [t] in days from the first record, values [t], and boluses (times, amounts in mg)."""
+    """One patient: times [t] in days from the first record, values [t], boluses (times, amounts in mg), censoring [t].
+
+    A value is a limit where `censored` is not 0: -1 below it, 1 above it.
+    """
 
     patient: str
     times: np.ndarray
     values: np.ndarray
     event_times: np.ndarray
     amounts: np.ndarray
+    censored: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -51,96 +59,53 @@ class TimeSeriesModel:
 def patient_series(table: Table) -> tuple[Series, ...]:
     """The series of an event table, patients in order of first appearance.
 
-    EVID 0 is an observation, 1 a dose; without that column a row with an amount is a dose. II and ADDL repeat it.
-    Refuses by name what it does not do: EVID 2 to 4, infusions (RATE), steady state (SS), a dose twice at one time.
+    Doses are read as in a dosing table (`event_tables`), two at one time add up. Refuses by name what is not fitted:
+    infusions and steady state.
     """
-    dose = _dose_rows(table)
-    _refuse_unsupported(table, dose)
-    days = table["time"] * table.factor("time", "time")
-    patients = table["patient"]
+    days, names = table.internal("time"), table["patient"].tolist()
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    ids = np.array([number[name] for name in names])
+    found = dose_events(table, lambda row: "drug", ids)
+    _refuse_unsupported(table, found)
+    events = expand([event for _, event in found])
+    dose = np.zeros(len(table), bool)
+    dose[[row for row, _ in found]] = True
     out = []
-    for patient in dict.fromkeys(patients.tolist()):
-        mine = np.flatnonzero(patients == patient)
+    for patient, i in number.items():
+        mine = np.flatnonzero(ids == i)
         seen = mine[~dose[mine] & ~np.isnan(table["burden"][mine])]
         if len(seen) == 0:
             raise DataError([table.fault(int(mine[0]), "burden", f"an observation of patient {patient}", "none")])
         seen = seen[np.argsort(days[seen], kind="stable")]
         zero = float(days[mine].min())
-        at, amounts = _expand(table, mine[dose[mine]], days)
-        out.append(Series(str(patient), days[seen] - zero, table["burden"][seen], at - zero, amounts))
+        at, amounts = _boluses([event for event in events if event.id == i])
+        signs = table.censored["burden"][seen]
+        out.append(Series(str(patient), days[seen] - zero, table["burden"][seen], at - zero, amounts, signs))
     return tuple(out)
 
 
-def _dose_rows(table: Table) -> np.ndarray:
-    amount = np.nan_to_num(table["amount"]) if "amount" in table else np.zeros(len(table))
-    if "evid" not in table:
-        both = (amount > 0) & ~np.isnan(table["burden"])
-        if both.any():
-            row = int(np.flatnonzero(both)[0])
-            raise DataError(
-                [table.fault(row, "burden", "a dose or an observation in one row (or an evid column)", "both")]
-            )
-        return amount > 0
-    faults = [
-        table.fault(i, "evid", "0 (observation) or 1 (dose)", f"{table['evid'][i]:g}")
-        for i in np.flatnonzero((table["evid"] != 0) & (table["evid"] != 1))
-    ]
-    faults += [
-        table.fault(i, "amount", "an amount above 0 in a dose row", f"{amount[i]:g}")
-        for i in np.flatnonzero((table["evid"] == 1) & (amount <= 0))
-    ]
-    faults += [
-        table.fault(i, "burden", "a value in an observation row", "an empty cell")
-        for i in np.flatnonzero((table["evid"] == 0) & np.isnan(table["burden"]))
-    ]
-    if faults:
-        raise DataError(faults)
-    return table["evid"] == 1
-
-
-def _refuse_unsupported(table: Table, dose: np.ndarray) -> None:
+def _refuse_unsupported(table: Table, found: Sequence[tuple[int, DoseEvent]]) -> None:
     faults: list[Fault] = []
-    for role, wanted in (("rate", "0 or empty (boluses; infusions are not fitted)"), ("steady", "0 or empty (no SS)")):
-        if role in table:
-            values = np.nan_to_num(table[role])
-            faults += [table.fault(i, role, wanted, f"{values[i]:g}") for i in np.flatnonzero(dose & (values != 0))]
-    if "additional" in table:
-        extra = np.nan_to_num(table["additional"])
-        gap = np.nan_to_num(table["interval"]) if "interval" in table else np.zeros(len(table))
-        faults += [
-            table.fault(
-                i,
-                "additional",
-                "an interval II above 0 with additional doses, and a whole number of them",
-                f"{extra[i]:g}",
-            )
-            for i in np.flatnonzero(dose & ((extra != np.floor(extra)) | ((extra > 0) & (gap <= 0))))
-        ]
+    for row, event in found:
+        if event.rate:
+            role = "rate" if "rate" in table else "duration"
+            faults.append(table.fault(row, role, "0 or nothing (boluses; infusions are not fitted)", f"{event.rate:g}"))
+        if event.steady:
+            faults.append(table.fault(row, "steady", "0 or nothing (no SS)", "1"))
+        if event.amount <= 0.0:
+            faults.append(table.fault(row, "amount", "an amount above 0 in a dose row", f"{event.amount:g}"))
+        if event.additional > MOST_EVENTS:
+            faults.append(table.fault(row, "additional", f"at most {MOST_EVENTS} doses a patient", event.additional))
     if faults:
         raise DataError(faults)
 
 
-def _expand(table: Table, rows: np.ndarray, days: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All boluses of some dose rows in order; a time that occurs twice within 1e-10 d is refused."""
-    at: list[float] = []
-    amounts: list[float] = []
-    source: list[int] = []
-    milligrams = table.factor("amount", "amount") if "amount" in table else 1.0
-    for i in rows:
-        extra = int(np.nan_to_num(table["additional"][i])) if "additional" in table else 0
-        gap = float(table["interval"][i]) * table.factor("interval", "time") if extra else 0.0
-        if len(at) + extra > MOST_EVENTS:
-            raise DataError([table.fault(int(i), "additional", f"at most {MOST_EVENTS} doses a patient", str(extra))])
-        at += [float(days[i]) + k * gap for k in range(extra + 1)]
-        amounts += [float(table["amount"][i]) * milligrams] * (extra + 1)
-        source += [int(i)] * (extra + 1)
-    order = np.argsort(at, kind="stable")
-    times = np.asarray(at, dtype=float)[order]
-    twice = np.flatnonzero(np.diff(times) < 1e-10)
-    if len(twice):
-        row = source[int(order[twice[0] + 1])]
-        raise DataError([table.fault(row, "time", "each dose time once for a patient", f"{times[twice[0]]:g} d twice")])
-    return times, np.asarray(amounts, dtype=float)[order]
+def _boluses(events: Sequence[DoseEvent]) -> tuple[np.ndarray, np.ndarray]:
+    """Times and amounts of a patient's doses, those at one time added up."""
+    at, place = np.unique([event.time for event in events], return_inverse=True)
+    amounts = np.zeros(len(at))
+    np.add.at(amounts, place, [event.amount for event in events])
+    return np.asarray(at, dtype=float), amounts
 
 
 def builtin(series: tuple[Series, ...], unit: str, settings: Mapping[str, Any]) -> TimeSeriesModel:
@@ -190,8 +155,9 @@ def adapted(predict: Callable[..., Any]) -> Callable[..., Any]:
     """`predict(parameters, times, events)` as a curve of least squares; one object a model, so one compilation."""
 
     def curve(theta: Any, design: Any) -> Any:
-        times, event_times, amounts = design
-        return predict(theta, times, (event_times, amounts))
+        times, event_times, amounts, floor, ceiling = design
+        # Within what a censored value says there is no residual.
+        return jnp.clip(predict(theta, times, (event_times, amounts)), floor, ceiling)
 
     return curve
 
@@ -207,6 +173,8 @@ def series_problem(
         np.concatenate([series.times, np.full(extra, series.times[0])]),
         np.concatenate([series.event_times, np.full(more, last)]),
         np.concatenate([series.amounts, np.zeros(more)]),
+        np.concatenate([np.where(series.censored == BELOW, series.values, -np.inf), np.full(extra, -np.inf)]),
+        np.concatenate([np.where(series.censored == ABOVE, series.values, np.inf), np.full(extra, np.inf)]),
     )
     observed = np.concatenate([series.values, np.full(extra, series.values[0])])
     weights = np.concatenate([np.ones(len(series.times)), np.zeros(extra)])

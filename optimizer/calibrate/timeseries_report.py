@@ -130,7 +130,8 @@ def _one(fit: Fit, series: Series, options: Options, unit: str) -> dict[str, Any
     doubt = uncertainty(fit, options.level)
     sampled, flat, sigma = sample_fit(fit, doubt, options)
     grid = np.linspace(0.0, float(series.times.max()) * 1.05 + 1e-9, 200)
-    design = (grid, *(np.asarray(part) for part in fit.problem.design[1:]))
+    given = (np.asarray(part) for part in fit.problem.design[1:3])
+    design = (grid, *given, np.full(len(grid), -np.inf), np.full(len(grid), np.inf))
     limits = band(fit, flat, sigma, design, options.level)
     panel = Panel(
         f"patient {series.patient}", "time, d", f"burden, {unit}", series.times, series.values, grid,

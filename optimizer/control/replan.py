@@ -139,7 +139,7 @@ def replan(
 
     Raises:
         ScenarioError: files or numbers that do not fit; one sentence each.
-        EventError: a table of doses that cannot be read.
+        DataError: a table of doses that cannot be read.
     """
     prior, channels = load_prior(scenario, settings.posterior, settings.seed), scenario.channels()
     seen = none_measured(channels) if observations is None else read_measurements(observations, channels)

@@ -1,241 +1,368 @@
 """Dosing tables: events read from and written to CSV and Parquet with the columns of NONMEM.
 
-A table has the columns of NONMEM, in any case and order, with TIME and II in days:
+A table has the columns of NONMEM, in any case and order; a unit may stand in the header of any, as in `TIME [h]`:
 
-====== ============ ==================================================================== =========
-column field        meaning                                                              if absent
-====== ============ ==================================================================== =========
-ID     `id`         number of the patient                                                1
-TIME   `time`       time of the first dose [day]                                         refused
-EVID                1 a dose, 0 an observation, which is skipped                         1
-CMT                 number of the drug in the list of drugs, read when there is no DRUG  1
-AMT    `amount`     amount of one dose [unit of the drug's dose]                         refused
-RATE   `rate`       rate of an infusion [that unit per day], 0 for a bolus               0
-II     `interval`   time between repeated doses [day]                                    0
-ADDL   `additional` how many doses follow the first at that interval                     0
-DRUG   `drug`       name of the drug                                                     see CMT
-====== ============ ==================================================================== =========
+====== ============ ======================================================================= =========
+column field        meaning                                                                 if absent
+====== ============ ======================================================================= =========
+ID     `id`         number of the patient                                                   1
+TIME   `time`       time of the first dose [day]                                            refused
+EVID                0 an observation, 1 a dose, 2 neither, 3 a reset, 4 a reset and a dose  1
+CMT                 number of the drug in the list of drugs, read when there is no DRUG     1
+AMT    `amount`     amount of one dose [unit of the drug's dose]                            refused
+RATE   `rate`       rate of an infusion [that unit per time], 0 a bolus, -2 see DUR         0
+DUR               . duration of an infusion, also called TINF; RATE follows from it         none
+II     `interval`   time between repeated doses [day]                                       0
+ADDL   `additional` how many doses follow the first at that interval                        0
+SS     `steady`     1 for a first dose that finds a steady state of the same, at II         0
+DRUG   `drug`       name of the drug                                                        see CMT
+====== ============ ======================================================================= =========
 
-An empty cell and "." are missing values. Rows may come in any order and are sorted on reading. Other columns
-are ignored. Steady state (SS), modeled rates (RATE -1, -2) and EVID 2, 3 and 4 are refused.
+Rows may come in any order and are sorted on reading. Two doses at one time add up, which is said. RATE and II without
+a unit count in that of TIME. A reset (EVID 3, 4) stands before a patient's first dose or is refused.
 """
 
 from __future__ import annotations
 
 import csv
-import difflib
 import io
-import math
 import os
-import re
-import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from optimizer.files.events import MAX_DOSES, DoseEvent, EventError, order_of, refusal, shown, unroll
+import numpy as np
+
+from optimizer.files.cells import protected
+from optimizer.files.events import MAX_DOSES, DoseEvent, doubled, order_of, to_mixed_grid, unroll, within
+from optimizer.files.faults import DataError, Fault, TableWarning, show
+from optimizer.files.run_directory import DirectoryError, write_whole
+from optimizer.files.tables import Column, Schema, Table, looks_like_hours, read, scaled
 
 COLUMNS = ("ID", "TIME", "EVID", "CMT", "AMT", "RATE", "II", "ADDL", "DRUG")
-MAX_BYTES = 16 * 2**20
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_KEPT: dict[str, Any] = {"required": False, "empty": "kept"}
+_ANY = float("-inf")
+DOSE_COLUMNS = (
+    Column("time", ("time", "day", "days"), "time", low=_ANY, unit="day"),
+    Column("evid", ("evid",), **_KEPT, low=_ANY),
+    Column("amount", ("amt", "amount", "dose"), "amount", **_KEPT, low=_ANY, unit="mg"),
+    Column("rate", ("rate",), "amount_rate", **_KEPT, low=_ANY, unit="mg/day"),
+    Column("duration", ("dur", "tinf", "duration"), "time", **_KEPT, low=_ANY, unit="day"),
+    Column("interval", ("ii",), "time", **_KEPT, low=_ANY, unit="day"),
+    Column("additional", ("addl",), **_KEPT, low=_ANY),
+    Column("steady", ("ss",), **_KEPT, low=_ANY),
+)
+"""The columns that doses have in every kind of table."""
+_SCHEMA = Schema(
+    "a dosing table",
+    (
+        Column("id", ("id",), **_KEPT, low=_ANY),
+        *(Column(**{**vars(c), "required": True}) if c.role == "amount" else c for c in DOSE_COLUMNS),
+        Column("cmt", ("cmt",), **_KEPT, low=_ANY),
+        Column("drug", ("drug",), "text", **_KEPT),
+        Column("value", ("dv",), "text", **_KEPT),
+        Column("mdv", ("mdv",), **_KEPT, low=_ANY),
+    ),
+)
+_EVID = "0 (observation), 1 (dose), 2 (neither), 3 (reset) or 4 (reset and dose)"
+_RATE = "0, a rate, or -2 beside a column DUR (or TINF); -1, a rate to be fitted, is not known here"
 
 
-def read_events(path: str | os.PathLike[str], drugs: Sequence[str] | None = None) -> list[DoseEvent]:
+@dataclass(frozen=True)
+class Target:
+    """What a table of doses is read for.
+
+    Attributes:
+        drugs: names of the drugs [N].
+        routes: "bolus" or "infusion" by drug.
+        horizon: end of the simulation [day].
+        edges: of the decisions [day].
+        units: of an amount, by drug: "mg", or "1" where the dose is the level itself.
+        body: weight [kg] and surface [m^2] of the patient, None where unknown.
+    """
+
+    drugs: Sequence[str]
+    routes: Mapping[str, str]
+    horizon: float
+    edges: Sequence[float] | np.ndarray = ()
+    units: Mapping[str, str] | None = None
+    body: tuple[float | None, float | None] = (None, None)
+
+
+def read_schedule(
+    path: str | os.PathLike[str], target: Target, time_unit: str | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[DoseEvent]]:
+    """A dosing table as edges, doses by each drug's own route and by the other (`to_mixed_grid`), and its events.
+
+    What was left out, added up, cut at the horizon or looks like another unit is a `TableWarning`.
+    Raises DataError as `read_events` and `to_mixed_grid` do.
+    """
+    table, found = _read(path, target.drugs, time_unit, target.units, target.body)
+    events = sorted((event for _, event in found), key=order_of)
+    given = np.array([[e.time, e.interval] for e in events]).reshape(-1, 2)
+    hours = "; where the table counts hours, --time-unit h or the header TIME [h] says so"
+    is_doubtful = "time" in table.assumed and looks_like_hours(given[:, 0], given[:, 1])
+    if is_doubtful:
+        warnings.warn(f"{path}: times are read as days and look like hours{hours}", TableWarning, stacklevel=2)
+    late = next((event for event in events if event.time >= target.horizon), None)
+    if late is not None:
+        hint = hours if "time" in table.assumed else ""
+        wanted = f"doses before the horizon, day {target.horizon:g}"
+        raise DataError(f"{path}: column {table.names['time']}: wanted {wanted}; got day {late.time:g}{hint}")
+    events, cut = within(events, target.horizon)
+    if cut:
+        said = f"{path}: {cut} doses are cut or left out, as they reach beyond the horizon, day {target.horizon:g}"
+        warnings.warn(said, TableWarning, stacklevel=2)
+    return *to_mixed_grid(events, target.drugs, target.horizon, target.routes, target.edges), events
+
+
+def read_events(
+    path: str | os.PathLike[str], drugs: Sequence[str] | None = None, time_unit: str | None = None
+) -> list[DoseEvent]:
     """Read a dosing table (.csv or .parquet), sorted by ID, TIME and DRUG; `drugs` are the names allowed.
 
-    Raises EventError, as "FILE:LINE: column X: wanted ..., got ...", for anything that is not such a table,
-    for two doses of a drug at one time, and for more than `MAX_BYTES` or `MAX_DOSES`. In Parquet, LINE is the
-    number of the row.
+    Raises DataError, as "FILE:LINE: column X: wanted ...; got ...", for anything that is not such a table. In Parquet,
+    LINE is the number of the row. Warns (`TableWarning`) of what is left out or added up.
     """
-    rows = (_parquet_rows if _suffix(path) == ".parquet" else _csv_rows)(Path(path))
-    line, names = next(rows, (1, []))
-    columns = _header(f"{path}:{line}", names)
-    found: list[tuple[DoseEvent, str]] = []
-    for count, (line, cells) in enumerate(rows, start=1):
-        place = f"{path}:{line}"
-        values = [_cell(cell) for cell in cells]
-        if all(value is None for value in values):
-            continue
-        if len(values) != len(columns):
-            raise EventError(f"{place}: wanted {len(columns)} cells as in the header, got {len(values)}")
-        if count > MAX_DOSES:
-            raise EventError(f"{place}: wanted at most {MAX_DOSES} rows, got more")
+    return sorted((event for _, event in _read(path, drugs, time_unit)[1]), key=order_of)
+
+
+def _read(
+    path: str | os.PathLike[str],
+    drugs: Sequence[str] | None,
+    time_unit: str | None,
+    units: Mapping[str, str] | None = None,
+    body: tuple[float | None, float | None] = (None, None),
+) -> tuple[Table, list[tuple[int, DoseEvent]]]:
+    table = read(path, _SCHEMA, time_unit)
+    found = dose_events(table, _named(table, drugs), _ids(table), units, body)
+    for note in (*table.notes, *added_up(table, found)):
+        warnings.warn(note, TableWarning, stacklevel=3)
+    return table, found
+
+
+# --- rows to events ---------------------------------------------------------------------------------------------------
+
+
+def dose_events(
+    table: Table,
+    drug: Callable[[int], str],
+    ids: np.ndarray,
+    units: Mapping[str, str] | None = None,
+    body: tuple[float | None, float | None] = (None, None),
+) -> list[tuple[int, DoseEvent]]:
+    """The doses of a table with `DOSE_COLUMNS`, each with its row.
+
+    Args:
+        table: of doses, and of observations where it has any.
+        drug: name of the drug of a row.
+        ids: number of the patient of each row [rows].
+        units: of an amount, by drug.
+        body: weight [kg] and surface [m^2] of the patient.
+
+    Raises:
+        DataError: with the fault of every row.
+    """
+    faults, found = [], []
+    is_dose = dose_rows(table, ids)
+    times, spans = table.internal("time"), {role: _days(table, role) for role in ("duration", "interval")}
+    rates = _rates(table)
+    for i in np.flatnonzero(is_dose).tolist():
         try:
-            event = _event(dict(zip(columns, values, strict=True)), drugs)
-        except EventError as error:
-            raise EventError(f"{place}: {error}") from None
-        if event is not None:
-            found.append((event, place))
-    events = [event for event, _ in found]
-    unroll(events, [place for _, place in found])
-    return sorted(events, key=order_of)
+            name = drug(i)
+            size = _size(table, units.get(name, "mg") if units else None, body)
+            amount = _amount(table, i) * size
+            found.append((i, _event(table, i, name, (float(times[i]), amount, rates[i] * size), spans, int(ids[i]))))
+        except _Refused as error:
+            faults.append(table.fault(i, error.role, error.wanted, error.got))
+        except DataError as error:
+            faults.append(Fault(str(table.path), int(table.lines[i]), *_parts(str(error))))
+    if faults:
+        raise DataError(faults)
+    unroll([event for _, event in found], [table.place(i) for i, _ in found])
+    return found
+
+
+class _Refused(Exception):
+    """A cell that says something else than a dose."""
+
+    def __init__(self, role: str, wanted: str, got: object):
+        self.role, self.wanted, self.got = role, wanted, show(got)
+        super().__init__(role)
+
+
+def _parts(sentence: str) -> tuple[str, str, str]:
+    """Column, wanted and got of an event's own refusal."""
+    column, _, rest = sentence.removeprefix("column ").partition(": wanted ")
+    wanted, _, got = rest.partition("; got ")
+    return column, wanted, got
+
+
+def dose_rows(table: Table, ids: np.ndarray) -> np.ndarray:
+    """Which rows are doses; refuses other kinds of events, and observations with an amount [rows]."""
+    amount = table.get("amount", 0.0)
+    if "evid" not in table:
+        seen = [role for role in ("value", "mdv", "burden") if role in table]
+        return amount > 0 if seen else np.ones(len(table), bool)
+    evid, faults = table["evid"], []
+    times = table.internal("time")
+    for i, kind in enumerate(evid):
+        if kind not in (0, 1, 2, 3, 4):
+            faults.append(table.fault(i, "evid", _EVID, show(None if np.isnan(kind) else float(kind))))
+        elif kind in (0, 2, 3) and amount[i] != 0.0:
+            wanted = f"0 or nothing beside EVID {kind:g}, which is no dose"
+            faults.append(table.fault(i, "amount", wanted, f"{amount[i]:g}"))
+        elif kind in (3, 4):
+            before = (ids == ids[i]) & np.isin(evid, (1, 4)) & (times <= times[i]) & (np.arange(len(table)) != i)
+            if before.any():
+                wanted = "a reset (EVID 3, 4) before the first dose, as a tumor does not begin anew in the midst of it"
+                faults.append(table.fault(i, "evid", wanted, f"{kind:g} after line {table.lines[np.argmax(before)]}"))
+    if faults:
+        raise DataError(faults)
+    return np.isin(evid, (1, 4))
+
+
+def _event(
+    table: Table, i: int, name: str, dose: tuple[float, float, float], spans: Mapping[str, np.ndarray], number: int
+) -> DoseEvent:
+    """The dose of a row: its time, amount and rate, and how it repeats."""
+    (time, amount, rate), duration = dose, float(spans["duration"][i])
+    steady, more = table.get("steady", 0.0)[i], table.get("additional", 0.0)[i]
+    if duration < 0.0:
+        raise _Refused("duration", "a duration of at least 0", duration)
+    if steady not in (0.0, 1.0):
+        raise _Refused(
+            "steady", "0, or 1 for a first dose that finds a steady state (SS 2 adds to others)", float(steady)
+        )
+    if more != np.floor(more) or not 0 <= more <= MAX_DOSES:
+        raise _Refused("additional", f"a whole number from 0 to {MAX_DOSES}", float(more))
+    if rate < 0.0 and not (table["rate"][i] == -2.0 and duration > 0.0):
+        raise _Refused("rate", _RATE, float(table["rate"][i]))
+    if rate > 0.0 and duration > 0.0 and abs(amount / rate - duration) > 1e-6 * duration:
+        raise _Refused("duration", f"AMT / RATE, {amount / rate:g} day, or no duration", f"{duration:g} day")
+    if duration > 0.0 and rate <= 0.0:
+        rate = amount / duration
+    every = float(spans["interval"][i])
+    return DoseEvent(time, name, amount, rate, every, int(more), number, bool(steady))
+
+
+def _days(table: Table, role: str) -> np.ndarray:
+    """A column of spans in days, 0 where there is none [rows]."""
+    return scaled(table.get(role, 0.0), table.scales.get(role, 1.0))
+
+
+def _rates(table: Table) -> np.ndarray:
+    """Rates in mg/day; one without a unit counts in those of AMT and TIME [rows]."""
+    rates = table.get("rate", 0.0)
+    if "rate" not in table or not rates.any():
+        return rates
+    if "rate" in table.assumed:
+        return rates * table.scales.get("amount", 1.0) / table.scales["time"]
+    return scaled(rates, table.scales["rate"])
+
+
+def _amount(table: Table, i: int) -> float:
+    value = float(table["amount"][i]) if "amount" in table else np.nan
+    if not value >= 0.0:
+        raise _Refused("amount", "a finite number of at least 0", None if np.isnan(value) else value)
+    return float(scaled(np.array(value), table.scales["amount"]))
+
+
+def _size(table: Table, unit: str | None, body: tuple[float | None, float | None]) -> float:
+    """What an amount is multiplied by: the patient's weight or surface where it is given by these."""
+    said = table.units.get("amount", "mg")
+    if "amount" not in table or "amount" in table.assumed:
+        return 1.0
+    if unit == "1":
+        raise _Refused("amount", "no unit, as this drug's dose is its level itself", said)
+    for mark, size, key in (("kg_bw", body[0], "patient.body_weight"), ("m2_bsa", body[1], "patient.body_surface")):
+        if mark in said:
+            if size is None:
+                raise _Refused("amount", f"{key} in the scenario beside a dose in {said}", None)
+            return size
+    return 1.0
+
+
+def _named(table: Table, drugs: Sequence[str] | None) -> Callable[[int], str]:
+    """The drug of a row: by name, else by its number in the list, else the only one."""
+
+    def named(i: int) -> str:
+        if "drug" in table:
+            name = str(table["drug"][i])
+            name = "" if name in (".", "NA") else name
+            if drugs is not None and name not in drugs:
+                raise _Refused("drug", f"one of {', '.join(drugs)}", name)
+            return name
+        if not drugs:
+            raise _Refused("DRUG", "a column with the name of the drug", None)
+        number = table["cmt"][i] if "cmt" in table else np.nan
+        number = 1.0 if np.isnan(number) and len(drugs) == 1 else number
+        if number not in range(1, len(drugs) + 1):
+            wanted = f"the number of a drug from 1 to {len(drugs)}, as there is no column DRUG"
+            raise _Refused("cmt" if "cmt" in table else "CMT", wanted, None if np.isnan(number) else float(number))
+        return drugs[int(number) - 1]
+
+    return named
+
+
+def _ids(table: Table) -> np.ndarray:
+    """Numbers of the patients [rows]."""
+    ids = table.get("id", 1.0)
+    wrong = np.flatnonzero((ids != np.floor(ids)) | (ids < 0) | (ids > 2**53))
+    if wrong.size:
+        raise DataError([table.fault(i, "id", "a whole number of at least 0", f"{ids[i]:g}") for i in wrong])
+    return ids
+
+
+def added_up(table: Table, found: Sequence[tuple[int, DoseEvent]]) -> list[str]:
+    """A sentence for each pair of rows that give a drug at one time."""
+    out = []
+    for one, two, time in doubled([event for _, event in found]):
+        drug, rows = found[two][1].drug, sorted({int(table.lines[found[one][0]]), int(table.lines[found[two][0]])})
+        lines = " and ".join(map(str, rows))
+        out.append(f"{table.path}: line {lines}: both give {drug} on day {time:g}: they add up")
+    return out[:20]
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
 
 
 def write_events(path: str | os.PathLike[str], events: Iterable[DoseEvent], drugs: Sequence[str] | None = None) -> None:
     """Write a dosing table that `read_events` reads back to the same events, whole or not at all.
 
-    CMT numbers the drugs as in `drugs`, else by first appearance. Raises EventError where reading would.
+    CMT numbers the drugs as in `drugs`, else by first appearance. Raises DataError for another kind of file, for too
+    many doses, and where the place cannot be written.
     """
-    kind = _suffix(path)
-    rows = sorted(events, key=order_of)
+    target, rows = Path(path), sorted(events, key=order_of)
+    if target.suffix.lower() not in (".csv", ".parquet"):
+        raise DataError(f'{path}: wanted a .csv or .parquet file; got "{target.suffix}"')
     unroll(rows)
     number = {name: i for i, name in enumerate(dict.fromkeys([*(drugs or ()), *(e.drug for e in rows)]), 1)}
     table = [(e.id, e.time, 1, number[e.drug], e.amount, e.rate, e.interval, e.additional, e.drug) for e in rows]
-    target = Path(path)
-    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        with open(temporary, "xb") as handle:
-            (_write_parquet if kind == ".parquet" else _write_csv)(handle, table)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise EventError(f"{path}: wanted a place for a dosing table, got {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+        write_whole(target, (_parquet_of if target.suffix.lower() == ".parquet" else csv_of)(COLUMNS, table))
+    except DirectoryError as error:
+        raise DataError(str(error)) from None
 
 
-def _suffix(path: str | os.PathLike[str]) -> str:
-    suffix = Path(path).suffix.lower()
-    if suffix not in (".csv", ".parquet"):
-        raise EventError(f"{path}: wanted a .csv or .parquet file, got {shown(suffix)}")
-    return suffix
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        if not path.is_file():
-            raise EventError(f"{path}: wanted a file, got {'a folder' if path.is_dir() else 'nothing there'}")
-        with open(path, "rb") as handle:
-            data = handle.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise EventError(f"{path}: wanted a readable file, got {error.strerror}") from None
-    if len(data) > MAX_BYTES:
-        raise EventError(f"{path}: wanted at most {MAX_BYTES} bytes, got more")
-    return data
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[int, list[Any]]]:
-    data = _bytes(path)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise EventError(f"{path}:{line}: wanted UTF-8 text, got the byte {data[error.start]:#04x}") from None
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
-    try:
-        for cells in reader:
-            yield reader.line_num, list(cells)
-    except csv.Error as error:
-        raise EventError(f"{path}:{reader.line_num}: wanted comma-separated cells, got {error}") from None
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[int, list[Any]]]:
-    import pyarrow.parquet as pq
-
-    data = io.BytesIO(_bytes(path))
-    try:
-        file = pq.ParquetFile(data)
-        meta = file.metadata
-        size = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
-        if meta.num_rows > MAX_DOSES or size > 16 * MAX_BYTES:
-            raise EventError(f"{path}: wanted at most {MAX_DOSES} rows, got {meta.num_rows} rows, {size} bytes")
-        yield 0, list(file.schema_arrow.names)
-        line = 0
-        for batch in file.iter_batches():
-            for cells in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                line += 1
-                yield line, list(cells)
-    except EventError:
-        raise
-    except Exception as error:  # whatever a damaged file makes the library raise
-        raise EventError(f"{path}: wanted a Parquet table, got {type(error).__name__} on reading it") from None
-
-
-def _header(place: str, names: Sequence[Any]) -> list[str]:
-    columns = [str(name).strip().upper() for name in names]
-    for column in (*COLUMNS, "SS"):
-        if columns.count(column) > 1:
-            raise EventError(f"{place}: column {column}: wanted it once, got it {columns.count(column)} times")
-    for column in ("TIME", "AMT"):
-        if column not in columns:
-            raise EventError(f"{place}: column {column}: wanted a comma-separated header with it, got none")
-    absent = [column for column in COLUMNS if len(column) > 2 and column not in columns]
-    for name in columns:
-        if name not in COLUMNS and (close := difflib.get_close_matches(name, absent, n=1, cutoff=0.75)):
-            raise EventError(f"{place}: column {close[0]}: wanted this name, or another column, got {shown(name)}")
-    return columns
-
-
-def _cell(cell: Any) -> Any:
-    """The cell as a number, a text, or None where it is missing."""
-    if not isinstance(cell, str):
-        return cell
-    text = cell.strip()
-    return None if text in ("", ".") else text
-
-
-def _number(row: Mapping[str, Any], column: str, default: float | None) -> float | int:
-    """The number in a cell; its range is checked by DoseEvent."""
-    cell = row.get(column)
-    value = default if cell is None else cell
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
-        value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise refusal(column, cell)
-    return value
-
-
-def _whole(row: Mapping[str, Any], column: str, default: int | None) -> Any:
-    value = _number(row, column, default)
-    return int(value) if math.isfinite(value) and value == int(value) else value
-
-
-def _event(row: Mapping[str, Any], drugs: Sequence[str] | None) -> DoseEvent | None:
-    """The dose of a row, None for an observation."""
-    kind = _number(row, "EVID", None if "EVID" in row else 1)
-    if kind not in (0, 1):
-        raise refusal("EVID", row["EVID"])
-    if _number(row, "SS", 0) != 0:
-        raise refusal("SS", row["SS"])
-    if kind == 0:
-        if _number(row, "AMT", 0) != 0:
-            raise refusal("AMT", row["AMT"], '0 or "." in an observation (EVID 0)')
-        return None
-    return DoseEvent(
-        time=_number(row, "TIME", None),
-        drug=_drug(row, drugs),
-        amount=_number(row, "AMT", None),
-        rate=_number(row, "RATE", 0.0),
-        interval=_number(row, "II", 0.0),
-        additional=_whole(row, "ADDL", 0),
-        id=_whole(row, "ID", 1),
-    )
-
-
-def _drug(row: Mapping[str, Any], drugs: Sequence[str] | None) -> Any:
-    if "DRUG" in row:
-        if drugs is not None and row["DRUG"] not in drugs:
-            raise refusal("DRUG", row["DRUG"], f"one of {', '.join(drugs)}")
-        return row["DRUG"]
-    if not drugs:
-        raise EventError("column DRUG: wanted the name of the drug, got no such column")
-    number = _whole(row, "CMT", 1 if len(drugs) == 1 else None)
-    if number not in range(1, len(drugs) + 1):
-        raise refusal("CMT", row.get("CMT"), f"the number of a drug from 1 to {len(drugs)}, as there is no DRUG")
-    return drugs[int(number) - 1]
-
-
-def _write_csv(handle: BinaryIO, rows: Sequence[tuple[Any, ...]]) -> None:
+def csv_of(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+    """A CSV table as bytes; text that a spreadsheet would take for a formula is protected."""
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
-    handle.write(text.getvalue().encode())
+    safe = ([protected(cell) for cell in row] for row in rows)
+    csv.writer(text, lineterminator="\n").writerows([[protected(name) for name in columns], *safe])
+    return text.getvalue().encode()
 
 
-def _write_parquet(handle: BinaryIO, rows: Sequence[tuple[Any, ...]]) -> None:
+def _parquet_of(columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     whole, real = pa.int64(), pa.float64()
     types = (whole, real, whole, whole, real, real, real, whole, pa.string())
     arrays = [pa.array([row[i] for row in rows], kind) for i, kind in enumerate(types)]
-    table = pa.Table.from_arrays(arrays, names=list(COLUMNS))
-    pq.write_table(table.replace_schema_metadata({"adose_events": "1", "time_unit": "day"}), handle)
+    table = pa.Table.from_arrays(arrays, names=list(columns))
+    out = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata({"adose_events": "1", "time_unit": "day"}), out)
+    return out.getvalue()

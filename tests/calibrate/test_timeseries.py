@@ -114,7 +114,7 @@ def test_a_model_of_ones_own(tmp_path):
 def test_too_little_is_refused(tmp_path):
     rows = [{"id": "a", "time_day": t, "psa_ng_per_ml": 1.0} for t in (0, 1, 2)]
     table = read_table(write_csv(tmp_path / "a.csv", rows), "timeseries")
-    with pytest.raises(DataError, match="wanted at least 4 observation times of patient a, got 3"):
+    with pytest.raises(DataError, match="wanted at least 4 observation times of patient a; got 3"):
         timeseries_report(table, Options())
     rows = [{"id": "a", "time_day": t, "psa_ng_per_ml": float(t)} for t in range(6)]
     table = read_table(write_csv(tmp_path / "b.csv", rows), "timeseries")
