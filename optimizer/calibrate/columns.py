@@ -34,6 +34,10 @@ ROLES = {
     "blank": ("background", "bg", "empty", "medium", "media", "no_cells"),
     "time_zero": ("t0", "time0", "day0", "start", "time_0", "day_0"),
 }
+HELD = {
+    "1": ("1.0", "on", "yes", "true", "treated", "y"),
+    "0": ("0.0", "off", "no", "false", "untreated", "n", "none"),
+}
 _KEPT: dict = {"required": False, "empty": "kept"}
 
 SCHEMAS: dict[str, Schema] = {
@@ -119,6 +123,7 @@ SCHEMAS: dict[str, Schema] = {
             *DOSE_COLUMNS,
             Column("burden", _MARKERS, "burden", **_KEPT, censored=True),
             Column("value", ("dv", "cells"), "burden", **_KEPT, censored=True, unit="relative"),
+            Column("treatment", ("treatment", "on_treatment", "treated", "on", "therapy"), "text", **_KEPT),
             Column("mdv", ("mdv",), **_KEPT),
             Column("cens", ("cens", "blq"), **_KEPT, low=-1.0, high=1.0),
         ),

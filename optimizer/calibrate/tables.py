@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from optimizer.calibrate.columns import KINDS, ROLES, SCHEMAS, spelled
-from optimizer.files.cells import ABOVE, BELOW, EXACT
-from optimizer.files.faults import DataError, Fault, refuse
+from optimizer.calibrate.columns import HELD, KINDS, ROLES, SCHEMAS, spelled
+from optimizer.files.cells import ABOVE, BELOW, EXACT, MISSING
+from optimizer.files.faults import DataError, Fault, refuse, show
 from optimizer.files.sheets import Sheet, read_sheet
 from optimizer.files.tables import Table as Table
 from optimizer.files.tables import interpret, looks_like_hours, plain
@@ -121,4 +121,24 @@ def _series(table: Table) -> Table:
     for mark, sign in ((1.0, BELOW), (-1.0, ABOVE)):
         signs[(table.get("cens", 0.0) == mark) & (signs == EXACT)] = sign
     columns, censored = {**table.columns, "burden": values}, {**table.censored, "burden": signs}
+    if "treatment" in table:
+        columns["treatment"] = _held(table)
     return replace(table, columns=columns, censored=censored)
+
+
+def _held(table: Table) -> np.ndarray:
+    """Whether a patient is treated from each row on, 1 or 0, NaN where nothing is said; refused beside doses [rows]."""
+    words = {word: float(level) for level, others in HELD.items() for word in (level, *others)}
+    words |= dict.fromkeys((word.lower() for word in MISSING), np.nan)
+    text = [str(cell).lower() for cell in table["treatment"]]
+    faults = [
+        table.fault(i, "treatment", "1 (on) or 0 (off), which holds until the next row", show(table["treatment"][i]))
+        for i in range(len(table))
+        if text[i] not in words
+    ]
+    given = np.flatnonzero(table.get("amount", 0.0) > 0.0)
+    if given.size:
+        faults.append(table.fault(given[0], "amount", "doses, or whether treatment is on; not both", "an amount"))
+    if faults:
+        raise DataError(faults)
+    return np.array([words[word] for word in text])

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optimizer.cli.options import AllowCode, File, Json, NoPlot, Precision, Where
+from optimizer.cli.options import AllowCode, File, Json, NoPlot, Precision, TimeUnit, Where
 from optimizer.report.terminal import session
 
 app = typer.Typer()
@@ -29,6 +29,7 @@ def window(
         ),
     ] = [],  # noqa: B006
     schedule: Annotated[Path | None, typer.Option(help="event table (CSV, Parquet)", show_default=False)] = None,
+    time_unit: TimeUnit = None,
     out: Annotated[Path | None, typer.Option(help="directory for window.json and a figure", show_default=False)] = None,
     json: Json = False,
     allow_code: AllowCode = False,
@@ -37,7 +38,7 @@ def window(
     with session():
         from optimizer.cli.explore import run_window
 
-        raise typer.Exit(run_window(file, drug, at, vary, schedule, out, json, allow_code))
+        raise typer.Exit(run_window(file, drug, at, vary, schedule, time_unit, out, json, allow_code))
 
 
 @app.command("map")
@@ -53,6 +54,7 @@ def map_(
         typer.Option(help="what the other drugs follow; else they are not given", show_default=False),
     ] = None,
     schedule: Annotated[Path | None, typer.Option(help="event table to mark", show_default=False)] = None,
+    time_unit: TimeUnit = None,
     last: Annotated[str, typer.Option(help="days at the end of which mean and peak are taken")] = "30 day",
     show: Annotated[str, typer.Option(help="quantity that is drawn and printed")] = "mean_last",
     out: Annotated[Path | None, typer.Option(help="directory; runs/NAME-map when left out", show_default=False)] = None,
@@ -69,7 +71,7 @@ def map_(
         from optimizer.cli.explore import run_map
 
         options: dict[str, Any] = {"x": x, "y": y, "at": at, "regimen": regimen, "last": last}
-        raise typer.Exit(run_map(file, options, schedule, show, out, json, not no_plot, allow_code))
+        raise typer.Exit(run_map(file, options, schedule, time_unit, show, out, json, not no_plot, allow_code))
 
 
 @app.command()

@@ -41,6 +41,7 @@ def run_window(
     at: Sequence[str],
     vary: Sequence[str],
     schedule: Path | None,
+    time_unit: str | None,
     out: Path | None,
     json: bool,
     allow_code: bool,
@@ -50,7 +51,7 @@ def run_window(
     if out is not None:
         check_place(out, MARKER)
     try:
-        found = windows(scenario, drug, at, vary, schedule)
+        found = windows(scenario, drug, at, vary, schedule, time_unit)
     except OptionError as error:
         say(str(error))
         return USAGE
@@ -113,6 +114,7 @@ def run_map(
     file: Path,
     options: Mapping[str, Any],
     schedule: Path | None,
+    time_unit: str | None,
     show: str,
     out: Path | None,
     json: bool,
@@ -134,7 +136,7 @@ def run_map(
     except OptionError as error:
         say(str(error))
         return USAGE
-    placed = marks(scenario, found, asked.numbers, schedule)
+    placed = marks(scenario, found, asked.numbers, schedule, time_unit)
     body = found.to_json() | {"marks": [mark.to_json() for mark in placed]}
     text = to_text(window_document(scenario, body))
     with whole(place, MAP_MARKER) as work:

@@ -12,6 +12,10 @@ File = Annotated[Path, typer.Argument(help="scenario file (TOML)", metavar="FILE
 Out = Annotated[Path | None, typer.Option(help="run directory; runs/NAME when left out", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document on stdout, and nothing else there")]
 NoPlot = Annotated[bool, typer.Option("--no-plot", help="draw no figures")]
+TimeUnit = Annotated[
+    str | None,
+    typer.Option("--time-unit", help="of times in tables without a unit: h, day, week", show_default=False),
+]
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="run Python files that the scenario names")]
 
 

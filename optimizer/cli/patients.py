@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optimizer.cli.options import AllowCode, File, Json, NoPlot, Out, Risk, Where
+from optimizer.cli.options import AllowCode, File, Json, NoPlot, Out, Risk, TimeUnit, Where
 from optimizer.report.terminal import session
 
 app = typer.Typer()
@@ -83,6 +83,7 @@ def replan(
     today: Annotated[
         float | None, typer.Option(help="day from which to plan; else the last measurement's", show_default=False)
     ] = None,
+    time_unit: TimeUnit = None,
     posterior: Annotated[
         Path | None, typer.Option(help="draws by adose calibrate (NetCDF), else [cohort]", show_default=False)
     ] = None,
@@ -108,7 +109,7 @@ def replan(
 
         options: dict[str, Any] = {"today": today, "posterior": posterior, "risk": Measure(risk.value), "alpha": alpha}
         options |= {"particles": particles, "plan_particles": plan_particles, "plan_temperature": plan_temperature}
-        options |= {"restarts": restarts, "seed": seed}
+        options |= {"restarts": restarts, "seed": seed, "time_unit": time_unit}
         raise typer.Exit(run_replan(file, given, observations, out, options, json, not no_plot, allow_code))
 
 

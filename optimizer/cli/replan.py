@@ -46,7 +46,9 @@ def run_replan(
         coldest=options["plan_temperature"],
     )
     seed = scenario.seed if options["seed"] is None else options["seed"]
-    settings = Settings(options["today"], options["posterior"], options["particles"], seed, effort)
+    settings = Settings(
+        options["today"], options["time_unit"], options["posterior"], options["particles"], seed, effort
+    )
     with progress() as tell:
         found = replan(scenario, given, observations, settings, tell)
     document = window_document(scenario, {**account(found), "seed": seed})

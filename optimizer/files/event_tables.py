@@ -38,6 +38,7 @@ import numpy as np
 from optimizer.files.cells import protected
 from optimizer.files.events import MAX_DOSES, DoseEvent, doubled, order_of, to_mixed_grid, unroll, within
 from optimizer.files.faults import DataError, Fault, TableWarning, show
+from optimizer.files.headers import read_unit
 from optimizer.files.run_directory import DirectoryError, write_whole
 from optimizer.files.tables import Column, Schema, Table, looks_like_hours, read, scaled
 
@@ -79,7 +80,7 @@ class Target:
         routes: "bolus" or "infusion" by drug.
         horizon: end of the simulation [day].
         edges: of the decisions [day].
-        units: of an amount, by drug: "mg", or "1" where the dose is the level itself.
+        units: of an amount, by drug, such as "mg"; "1" where the dose is the level itself.
         body: weight [kg] and surface [m^2] of the patient, None where unknown.
     """
 
@@ -116,6 +117,21 @@ def read_schedule(
         said = f"{path}: {cut} doses are cut or left out, as they reach beyond the horizon, day {target.horizon:g}"
         warnings.warn(said, TableWarning, stacklevel=2)
     return *to_mixed_grid(events, target.drugs, target.horizon, target.routes, target.edges), events
+
+
+def read_grid(
+    path: str | os.PathLike[str], target: Target, time_unit: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `read_schedule`, edges and doses, for what knows each drug by its own route alone.
+
+    Raises DataError for a dose by the other route, too.
+    """
+    edges, doses, other, _ = read_schedule(path, target, time_unit)
+    if np.any(other):
+        drug = target.drugs[int(np.argmax(np.any(other != 0.0, axis=0)))]
+        wanted = f"doses of {drug} by its route, {target.routes[drug]}, alone (simulate takes both)"
+        raise DataError(f"{path}: wanted {wanted}; got some by the other one")
+    return edges, doses
 
 
 def read_events(
@@ -275,13 +291,14 @@ def _size(table: Table, unit: str | None, body: tuple[float | None, float | None
     said = table.units.get("amount", "mg")
     if "amount" not in table or "amount" in table.assumed:
         return 1.0
-    if unit == "1":
-        raise _Refused("amount", "no unit, as this drug's dose is its level itself", said)
     for mark, size, key in (("kg_bw", body[0], "patient.body_weight"), ("m2_bsa", body[1], "patient.body_surface")):
-        if mark in said:
+        if mark in said and unit in (None, "mg"):
             if size is None:
                 raise _Refused("amount", f"{key} in the scenario beside a dose in {said}", None)
             return size
+    if unit is not None and read_unit(said, f"in {unit}") is None:
+        wanted = "no unit, as this drug's dose is its level itself" if unit == "1" else f"a unit such as {unit}"
+        raise _Refused("amount", wanted, said)
     return 1.0
 
 

@@ -252,8 +252,8 @@ def refusal(column: str, got: object, wanted: str = "") -> DataError:
     return DataError(f"column {column}: wanted {wanted}; got {show(got)}")
 
 
-def order_of(event: DoseEvent) -> tuple[int, float, str]:
-    return event.id, event.time, event.drug
+def order_of(event: DoseEvent) -> tuple[int, float, str, float, float]:
+    return event.id, event.time, event.drug, event.amount, event.rate
 
 
 def unroll(events: Sequence[DoseEvent], places: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:

@@ -18,12 +18,13 @@ import numpy as np
 
 from optimizer.files.cells import EXACT, Marks, bare, marks_of, numbers
 from optimizer.files.faults import DataError, Fault, show
-from optimizer.files.headers import KINDS, Unit, is_like_unit, read_unit, split_bracket, split_header
+from optimizer.files.headers import Unit, is_like_unit, measure, read_unit, split_bracket, split_header
 from optimizer.files.sheets import Sheet, read_sheet
 
 _TREATMENT = re.compile(
     r"(on_|is_)?(treatment|treated|therapy|trt|tx|medication|medicated|arm|on|drug|dose|dosing|regimen)_?\d*"
 )
+_ODD = re.compile(r"[+-]?(nan|inf(inity)?)")
 _EXAMPLES = {"time": "h or day", "concentration": "ug/mL or nM", "growth_factor": "pg/mL", "rate": "1/h or 1/day"}
 _EXAMPLES |= {"amount": "mg", "burden": "mm3, ug/L or mm", "signal": "od or rlu", "amount_rate": "mg/h"}
 
@@ -35,7 +36,7 @@ class Column:
     Attributes:
         role: what it is called in the program.
         names: what it may be called in a file, in lower case; "*" is any column with a unit of its kind.
-        kind: "text", "number", or what is measured (a key of `headers.KINDS`), which then needs a unit.
+        kind: "text", "number", or what is measured (`headers.measure`), which then needs a unit.
         required: whether a table without it is refused.
         empty: whether a cell may be missing.
         low: least plausible value, in day, mg, L, umol, cell (growth factors: pg/mL).
@@ -43,6 +44,7 @@ class Column:
         choices: words of a text column, and what stands for each.
         censored: whether `<x` and `>x` are values.
         unit: assumed where the header has none; none is assumed when "".
+        is_finite: whether nan and inf are refused; else whoever reads the table deals with them.
     """
 
     role: str
@@ -55,6 +57,7 @@ class Column:
     choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
     censored: bool = False
     unit: str = ""
+    is_finite: bool = True
 
 
 @dataclass(frozen=True)
@@ -109,11 +112,16 @@ class Table:
 
     def factor(self, role: str, kind: str) -> float:
         """From the header's unit to the unit that is compared in (ug/mL or umol/L, pg/mL, 1/day, day, mg)."""
-        return self.scales[role] * KINDS[kind][1]
+        found = measure(kind)
+        return self.scales[role] * (found[1] if found else 1.0)
 
     def internal(self, role: str) -> np.ndarray:
         """A column in day, mg, L, umol, cell, mm [rows]."""
         return scaled(self.columns[role], self.scales[role])
+
+    def inside(self, role: str, unit: str) -> np.ndarray:
+        """A column in a unit of its dimension [rows]."""
+        return scaled(self.columns[role], self.factor(role, f"in {unit}"))
 
     def fault(self, row: int | np.integer, role: str, wanted: str, got: Any) -> Fault:
         """A fault of one cell of this table."""
@@ -130,8 +138,10 @@ class Table:
 
 def scaled(values: np.ndarray, scale: float) -> np.ndarray:
     """Values times a scale; divided by its inverse where that is the whole number, so that 72 h are 3 days exactly."""
-    inverse = round(1.0 / scale) if scale < 1.0 else 0
-    return values / inverse if inverse > 1 and abs(inverse * scale - 1.0) < 1e-12 else values * scale
+    whole, inverse = round(scale), round(1.0 / scale)
+    if inverse > 1 and abs(inverse * scale - 1.0) < 1e-12:
+        return values / inverse
+    return values * (whole if whole and abs(scale / whole - 1.0) < 1e-12 else scale)
 
 
 def read(path: str | Path, schema: Schema, time_unit: str | None = None) -> Table:
@@ -242,9 +252,9 @@ def _hits(sheet: Sheet, column: Column, taken: set[int]) -> list[tuple[int, _Fou
 def _is_unitless(sheet: Sheet, header: str, name: str, column: Column) -> bool:
     """Whether a column of a role's name is that role without a unit; refused where it should have one."""
     written = split_bracket(header)[1]
-    if column.kind not in KINDS or (column.unit and written is None):
+    if measure(column.kind) is None or (column.unit and written is None):
         return True
-    examples = _EXAMPLES.get(column.kind, "1")
+    examples = _EXAMPLES.get(column.kind, column.kind.removeprefix("in "))
     wanted = f"a unit in the header, such as {name} [{examples.split(',')[0].split(' or ')[0]}] ({examples})"
     raise DataError([Fault(str(sheet.path), sheet.header_line, header, wanted, show(written))])
 
@@ -279,7 +289,7 @@ def _with_units(sheet: Sheet, found: list[_Found], time_unit: str | None) -> lis
         unit = one.unit
         if one.column.kind == "time" and unit is None and said is not None:
             out.append(replace(one, unit=said))
-        elif one.column.kind in KINDS and unit is None:
+        elif measure(one.column.kind) is not None and unit is None:
             out.append(replace(one, unit=read_unit(one.column.unit, one.column.kind), assumed=True))
         else:
             out.append(one)
@@ -296,7 +306,9 @@ def _left_out(sheet: Sheet, schema: Schema, found: Sequence[_Found]) -> list[str
         raise DataError([Fault(str(sheet.path), sheet.header_line, treated[0], schema.treatment, got)])
     absent = [name for c in schema.columns if c.role not in {o.column.role for o in found} for name in c.names[:1]]
     for i in extra:
-        _refuse_unit(sheet, sheet.header[i], [c for c in schema.columns if c.names[0] in absent and c.kind in KINDS])
+        _refuse_unit(
+            sheet, sheet.header[i], [c for c in schema.columns if c.names[0] in absent and measure(c.kind) is not None]
+        )
     named = ", ".join(sheet.header[i] for i in extra)
     looks = f" ({', '.join(treated)}: looks like treatment)" if treated else ""
     return [f"columns that are not read: {named}{looks}"] if extra else []
@@ -332,13 +344,18 @@ def _converted(sheet: Sheet, one: _Found, marks: Marks) -> tuple[np.ndarray, np.
         values, wrong = _texts(cells, column)
         return values, np.zeros(len(values), np.int8), [_fault(sheet, one, i, wanted) for i, wanted in wrong]
     values, signs, wrong = numbers(cells, marks)
+    if not column.is_finite:
+        for i in np.flatnonzero(wrong):
+            word = str(cells[i]).strip().lower()
+            values[i], wrong[i] = (float(word), False) if _ODD.fullmatch(word) else (values[i], wrong[i])
     faults = [_fault(sheet, one, i, "a finite number") for i in np.flatnonzero(wrong)]
     if column.empty == "refused":
         faults += [_fault(sheet, one, i, "a finite number") for i in np.flatnonzero(np.isnan(values) & ~wrong)]
     if not column.censored:
         limits = "a number (here a value below or above a limit says too little)"
         faults += [_fault(sheet, one, i, limits) for i in np.flatnonzero((signs != EXACT) & ~wrong)]
-    scale, unit = (one.unit.scale * KINDS[column.kind][1], f" {one.unit.text}") if one.unit else (1.0, "")
+    base = measure(column.kind)
+    scale, unit = (one.unit.scale * base[1], f" {one.unit.text}") if one.unit and base else (1.0, "")
     with np.errstate(invalid="ignore", over="ignore"):
         outside = (values * scale < column.low) | (values * scale > column.high)
     wanted = f"a value of {column.low / scale:g} to {column.high / scale:g}{unit}"
