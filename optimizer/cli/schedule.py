@@ -9,11 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import typer
 
-from optimizer.analysis.comparison import Entry, compare
+from optimizer.analysis.comparison import Entry, audited_entry, compare
 from optimizer.files.event_tables import read_events
 from optimizer.files.events import to_grid
 from optimizer.files.run_directory import check_place, whole
-from optimizer.outcome import outcome
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Report
 from optimizer.regimens import Regimen
@@ -22,6 +21,7 @@ from optimizer.report.document import (
     compared_document,
     run_document,
     simulated_document,
+    simulated_reason,
     simulated_status,
     to_text,
     total_units,
@@ -102,7 +102,12 @@ def _print_result(scenario: Scenario, result: Result, entries: tuple[Entry, ...]
 def _print_report(title: str, report: Report) -> None:
     rows = [[name, number(value), number(report.weights[name])] for name, value in report.terms.items()]
     table(title, ["objective", "value", "weight"], [*rows, ["total", number(report.total), ""]])
-    checks = [[c.name, number(c.value), number(c.limit), f"{c.violation:.1e}"] for c in report.constraints]
+    checks = [
+        [c.name, number(c.value), number(c.limit), f"{c.violation:.1e}"]
+        if c.is_checked
+        else [c.name, "not checked", number(c.limit), ""]
+        for c in report.constraints
+    ]
     table("Constraints", ["name", "value", "limit", "violation"], checks)
 
 
@@ -120,10 +125,8 @@ def run_simulate(file: Path, schedule: Path | None, regimen: str | None, json: b
             return USAGE
         chosen = known[regimen]
     trajectory, report = problem.simulate(problem.delivered(chosen.policy), chosen.grid)
-    system = problem.task.system
-    came_to = outcome(trajectory, chosen.grid, system.drugs, system.routes, scenario.progression_factor)
-    entry = Entry(chosen.name, chosen.grid, trajectory, report, came_to)
     checked = audit(problem, np.asarray(trajectory.doses), report, 0.0, directions=0, grid=chosen.grid)
+    entry = audited_entry(problem, chosen.name, chosen.grid, checked, scenario.progression_factor, (trajectory, report))
     wrong = simulated_status(report, checked)
     if json:
         typer.echo(to_text(simulated_document(scenario, entry, checked)), nl=False)
@@ -131,7 +134,10 @@ def run_simulate(file: Path, schedule: Path | None, regimen: str | None, json: b
         _print_report(scenario.title, checked.report)
         regimen_table([entry], total_units(scenario))
     agrees = "The independent audit agrees." if wrong is None else wrong.sentence
-    say(f"{agrees} The objective differs by {checked.objective_difference:.1e} (relative).\n{DISCLAIMER}")
+    reason = simulated_reason(checked)
+    by = checked.objective_difference
+    say(agrees if np.isnan(by) else f"{agrees} The objective differs by {by:.1e} (relative).")
+    say(f"{reason[:1].upper()}{reason[1:]}.\n{DISCLAIMER}" if reason else DISCLAIMER)
     return 0 if wrong is None else wrong.exit_code
 
 

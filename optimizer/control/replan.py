@@ -262,7 +262,7 @@ def _audited(inference: Inference, problem: Problem, belief: Belief, doses: np.n
     """The adaptive solver's word on the plan in the particle with the largest weight."""
     heaviest = belief.z[int(jnp.argmax(belief.log_weights))]
     task = eqx.tree_at(lambda t: t.system, problem.task, inference.system(heaviest))
-    own = Problem(task, problem.rows, problem.levels)
+    own = replace(problem, task=task)
     _, report = own.simulate(Schedule(jnp.asarray(doses)))
     return audit(own, doses, report, 0.0, directions=0)
 

@@ -65,3 +65,7 @@ class AbstractPK(eqx.Module):
     def delay(self) -> Scalar | None:
         """Time after a dose at which the slope of the state jumps [day]; none where it never does."""
         return None
+
+    def undelayed(self) -> "AbstractPK":
+        """The same kinetics with doses that do not wait; whoever asks keeps those that do for `delay` himself."""
+        return self
