@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optimizer.files.event_tables import DOSE_COLUMNS
+from optimizer.files.dose_rows import DOSE_COLUMNS
 from optimizer.files.headers import KINDS as MEASURES
 from optimizer.files.headers import read_unit, units_like
 from optimizer.files.tables import Column, Schema

@@ -22,7 +22,7 @@ from optimizer.calibrate.report import Options
 from optimizer.calibrate.space import Parameter
 from optimizer.calibrate.tables import Table
 from optimizer.files.cells import ABOVE, BELOW
-from optimizer.files.event_tables import dose_events
+from optimizer.files.dose_rows import dose_events
 from optimizer.files.events import DoseEvent, expand
 from optimizer.files.faults import DataError, Fault
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optimizer.cli.options import AllowCode, File, Json, NoPlot, Out, Where
+from optimizer.cli.options import AllowCode, File, Json, NoPlot, Out, TimeUnit, Where
 from optimizer.report.terminal import USAGE, say, session, table, tree
 
 app = typer.Typer()
@@ -54,7 +54,12 @@ def simulate(
     file: File,
     schedule: Annotated[Path | None, typer.Option(help="event table (CSV, Parquet)", show_default=False)] = None,
     regimen: Annotated[str | None, typer.Option(help="name of a regimen of the scenario", show_default=False)] = None,
+    time_unit: TimeUnit = None,
+    out: Annotated[
+        Path | None, typer.Option(help="directory for the time course (NetCDF, CSV, figure)", show_default=False)
+    ] = None,
     json: Json = False,
+    no_plot: NoPlot = False,
     allow_code: AllowCode = False,
 ) -> None:
     """Simulate a schedule or a regimen under the scenario's objective and constraints."""
@@ -63,7 +68,7 @@ def simulate(
     with session():
         from optimizer.cli.schedule import run_simulate
 
-        raise typer.Exit(run_simulate(file, schedule, regimen, json, allow_code))
+        raise typer.Exit(run_simulate(file, schedule, regimen, time_unit, out, json, not no_plot, allow_code))
 
 
 @app.command()

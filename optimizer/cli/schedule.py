@@ -5,17 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import typer
 
 from optimizer.analysis.comparison import Entry, audited_entry, compare
-from optimizer.files.event_tables import read_events
-from optimizer.files.events import to_grid
+from optimizer.cli.from_table import from_table
 from optimizer.files.run_directory import check_place, whole
-from optimizer.policies.schedule import Schedule
-from optimizer.problem import Problem, Report
+from optimizer.problem import Report
 from optimizer.regimens import Regimen
+from optimizer.report.course import course_csv, write_course
 from optimizer.report.document import (
     MARKER,
     compared_document,
@@ -34,7 +32,6 @@ from optimizer.search.multistart import Progress
 from optimizer.search.optimize import optimize
 from optimizer.search.result import Result
 from optimizer.search.tune import tune
-from optimizer.simulate import Grid
 from optimizer.status import DISCLAIMER, Status
 
 # Outcomes without a schedule that could be handed on.
@@ -111,12 +108,23 @@ def _print_report(title: str, report: Report) -> None:
     table("Constraints", ["name", "value", "limit", "violation"], checks)
 
 
-def run_simulate(file: Path, schedule: Path | None, regimen: str | None, json: bool, allow_code: bool) -> int:
-    """Simulate one way of dosing and print it."""
+def run_simulate(
+    file: Path,
+    schedule: Path | None,
+    regimen: str | None,
+    time_unit: str | None,
+    out: Path | None,
+    json: bool,
+    plot: bool,
+    allow_code: bool,
+) -> int:
+    """Simulate one way of dosing, print it, and write its time course where a place is given."""
     scenario = Scenario.load(file, allow_code)
+    if out is not None:
+        check_place(out, MARKER)
     problem = scenario.problem()
     if schedule is not None:
-        chosen = _from_table(problem, schedule)
+        problem, chosen = from_table(scenario, problem, schedule, time_unit)
     else:
         known = {r.name: r for r in scenario.regimens()}
         if regimen not in known:
@@ -128,26 +136,20 @@ def run_simulate(file: Path, schedule: Path | None, regimen: str | None, json: b
     checked = audit(problem, np.asarray(trajectory.doses), report, 0.0, directions=0, grid=chosen.grid)
     entry = audited_entry(problem, chosen.name, chosen.grid, checked, scenario.progression_factor, (trajectory, report))
     wrong = simulated_status(report, checked)
+    text = to_text(simulated_document(scenario, entry, checked))
+    if out is not None:
+        write_course(scenario, problem, entry, text, out, plot)
     if json:
-        typer.echo(to_text(simulated_document(scenario, entry, checked)), nl=False)
+        typer.echo(text, nl=False)
     else:
         _print_report(scenario.title, checked.report)
         regimen_table([entry], total_units(scenario))
     agrees = "The independent audit agrees." if wrong is None else wrong.sentence
-    reason = simulated_reason(checked)
-    by = checked.objective_difference
+    reason, by = simulated_reason(checked), checked.objective_difference
     say(agrees if np.isnan(by) else f"{agrees} The objective differs by {by:.1e} (relative).")
-    say(f"{reason[:1].upper()}{reason[1:]}.\n{DISCLAIMER}" if reason else DISCLAIMER)
+    written = "" if out is None else f" Written to {out}."
+    say(f"{reason[:1].upper()}{reason[1:]}.\n{DISCLAIMER}{written}" if reason else f"{DISCLAIMER}{written}")
     return 0 if wrong is None else wrong.exit_code
-
-
-def _from_table(problem: Problem, path: Path) -> Regimen:
-    """An event table as doses on the decision grid, with further edges where its events need them."""
-    system, grid = problem.task.system, problem.task.grid
-    routes = dict(zip(system.drugs, system.routes, strict=True))
-    events = read_events(path, system.drugs)
-    edges, doses = to_grid(events, system.drugs, float(grid.horizon), routes, np.asarray(grid.edges))
-    return Regimen(path.name, Schedule(jnp.asarray(doses)), Grid(jnp.asarray(edges)))
 
 
 def run_compare(file: Path, out: Path | None, json: bool, plot: bool, allow_code: bool) -> int:
@@ -163,6 +165,7 @@ def run_compare(file: Path, out: Path | None, json: bool, plot: bool, allow_code
 
         with whole(place, MARKER) as work:
             (work / MARKER).write_text(text, encoding="utf-8")
+            (work / "trajectory.csv").write_bytes(course_csv(scenario, problem, entries))
             for name, figure in comparison(problem, entries, scenario).items():
                 save(figure, work / f"{name}.png")
     if json:
