@@ -19,7 +19,7 @@ import optimistix as optx
 from jaxtyping import Array, Float
 from scipy.stats import t as student
 
-from optimizer.calibrate.multistart import Fit
+from optimizer.calibrate.fit import Fit
 from optimizer.calibrate.problem import FitProblem
 from optimizer.calibrate.report import Entry
 

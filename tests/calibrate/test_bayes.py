@@ -47,6 +47,7 @@ def test_arviz_reads_the_draws(run):
 @pytest.mark.slow
 def test_pooled_maxima_share_a_population():
     from optimizer.calibrate.bayes import sample
+
     from optimizer.calibrate.secretion import fit_secretion
 
     fit, _ = fit_secretion(read_table("data/caf_egf_secretion.csv", "secretion"), Options(starts=64))

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from optimizer.calibrate.multistart import multistart, replace_loss, robust
 from scipy.optimize import curve_fit, least_squares
 
 from optimizer.calibrate.curves import curves, remaining, stromal_rate
 from optimizer.calibrate.dose_response import box as curve_box
 from optimizer.calibrate.dose_response import curve_data, fit_curve
-from optimizer.calibrate.multistart import multistart, replace_loss, robust
 from optimizer.calibrate.problem import collapse, make_problem, with_replicates
 from optimizer.calibrate.report import Options
 from optimizer.calibrate.space import Parameter, Space

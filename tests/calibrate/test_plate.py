@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from optimizer.calibrate.growth_rate import gr50, gr_values
 
 from optimizer.calibrate import DataError, Options, read_table
-from optimizer.calibrate.growth_rate import gr50, gr_values
 from optimizer.calibrate.plate import plate_wells
 from optimizer.calibrate.plate_report import plate_report
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from optimizer.calibrate.multistart import multistart
 from scipy.stats import kstest
 
 from optimizer.calibrate.curves import STROMAL, stromal_rate
 from optimizer.calibrate.dose_response import box as curve_box
 from optimizer.calibrate.dose_response import curve_data, fit_curve
 from optimizer.calibrate.growth import GROWTH
-from optimizer.calibrate.multistart import multistart
 from optimizer.calibrate.problem import make_problem
 from optimizer.calibrate.report import Options
 from optimizer.calibrate.space import Parameter
