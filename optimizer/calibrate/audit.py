@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.calibrate.columns import written
 from optimizer.calibrate.curves import zero_growth
 from optimizer.calibrate.fit import Fit, Settings, multistart, outcome
 from optimizer.calibrate.problem import FitProblem
@@ -44,7 +43,7 @@ Consequence = Callable[[Mapping[str, str | float]], Mapping[str, Any]]
 
 def has_mass(table: Table) -> bool:
     """Whether doses are a mass in a volume, not an amount in mol."""
-    return table.units["drug"].endswith(("g_per_ml", "g_per_l"))
+    return "mol" not in table.units["drug"]
 
 
 def published(table: Table, name: str) -> dict[str, float]:
@@ -56,14 +55,14 @@ def published(table: Table, name: str) -> dict[str, float]:
     0.0147
     """
     if name not in FITTED:
-        raise DataError(f"against: wanted one of {', '.join(FITTED)}, got {name!r}")
+        raise DataError(f"against: wanted one of {', '.join(FITTED)}; got {name!r}")
     if not has_mass(table):
-        raise DataError(f"against: wanted doses in mass by volume, as in {name}, got {table.units['drug']}")
-    rate = table.units.get("net", table.units.get("birth", "per_hour"))
-    drug, factor = written(table.units["drug"]), written(table.units.get("growth_factor", "pg_per_ml"))
+        raise DataError(f"against: wanted doses in mass by volume, as in {name}; got {table.units['drug']}")
+    rate = table.units.get("net", table.units.get("birth", "1/h"))
+    drug, factor = table.units["drug"], table.units.get("growth_factor", "pg/mL")
     units = {"ec50_max": drug, "secretion_midpoint": drug, "secretion_slope": _inverse(drug)}
     units |= {"shift_midpoint": factor, "growth_factor_max": factor, "shift_slope": _inverse(factor), "hill": "1"}
-    units |= dict.fromkeys(("net_growth_max", "net_growth_min"), written(rate))
+    units |= dict.fromkeys(("net_growth_max", "net_growth_min"), rate)
     return {key: parse_quantity(PRESETS[name].values[key], unit) for key, unit in units.items()}
 
 

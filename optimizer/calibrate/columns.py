@@ -1,10 +1,8 @@
-"""The tables of measurements: a schema for each kind, and units as headers spell them."""
+"""The tables of measurements: a schema for each kind."""
 
 from __future__ import annotations
 
 from optimizer.files.event_tables import DOSE_COLUMNS
-from optimizer.files.headers import KINDS as MEASURES
-from optimizer.files.headers import read_unit, units_like
 from optimizer.files.tables import Column, Schema
 
 KINDS = ("rates", "secretion", "plate", "ic50", "timeseries")
@@ -125,30 +123,3 @@ SCHEMAS: dict[str, Schema] = {
         _GIVEN,
     ),
 }
-
-
-def spelled(unit: str) -> str:
-    """A unit as a header spells it, in lower case.
-
-    >>> spelled("ug/mL"), spelled("1/h"), spelled("d")
-    ('ug_per_ml', 'per_hour', 'day')
-    """
-    words = {"h": "hour", "d": "day", "w": "week"}
-    above, _, below = ("/".join(words.get(part, part) for part in unit.split("/"))).partition("/")
-    above = f"{above}_per_" if above != "1" else "per_"
-    return f"{above}{below.replace('/', '_per_')}".lower() if below else above.removesuffix("_per_").lower()
-
-
-def written(unit: str) -> str:
-    """A header's unit as a scenario writes it.
-
-    >>> written("ug_per_ml"), written("per_hour")
-    ('ug/mL', '1/h')
-    """
-    return units_like(unit) or unit or "1"
-
-
-def factor(unit: str, dimension: str) -> float:
-    """From a header's unit to the dimension's base unit: x[base] = factor * x[unit]."""
-    found = read_unit(unit, dimension) if dimension in MEASURES else None
-    return found.scale * MEASURES[dimension][1] if found else 1.0

@@ -253,7 +253,7 @@ def multistart(
         ends, costs = descend(problem, z, held)
     objectives = costs
     if not np.isfinite(objectives).any():
-        raise ValueError(f"least squares: wanted a finite objective from one of {starts} starts, got none")
+        raise ValueError(f"least squares: wanted a finite objective from one of {starts} starts; got none")
     thetas = problem.space.natural(problem.space.from_free(ends))
     theta = thetas[int(np.argmin(objectives))]
     sse = outcome(problem, theta).sse

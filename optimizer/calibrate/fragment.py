@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.calibrate.columns import written
 from optimizer.calibrate.fit import Settings
 from optimizer.calibrate.growth import EFFECTS
 from optimizer.calibrate.report import DISCLAIMER, FitReport, Fragment, quantity
 from optimizer.calibrate.tables import Table
 from optimizer.calibrate.timeseries import Series
 from optimizer.fields import describe
+from optimizer.files.headers import split_header
 from optimizer.mechanisms.stroma import Stroma
 from optimizer.models.stromal import StromalClone
 
@@ -53,7 +53,7 @@ def none(why: str) -> Fragment:
 
 def drug_of(table: Table, role: str = "drug") -> str:
     """Name of the drug in a header."""
-    return table.names[role].removesuffix(f"_{table.units[role]}")
+    return split_header(table.names[role], "concentration")[0]
 
 
 def stromal(table: Table, values: Mapping[str, tuple[float, str]]) -> Fragment:
@@ -61,7 +61,7 @@ def stromal(table: Table, values: Mapping[str, tuple[float, str]]) -> Fragment:
 
     There is none for doses in mol, nor for values that the model does not take.
     """
-    if not table.units["drug"].endswith(("g_per_ml", "g_per_l")):
+    if "mol" in table.units["drug"]:
         return none(f"doses in {table.units['drug']} are no mass in a volume, which the stroma model takes")
     known = describe(Stroma) | describe(StromalClone)
     for name, (value, unit) in values.items():
@@ -112,7 +112,7 @@ def patient(
         values: by the names of `growth.PARAMETERS`, burdens in the table's unit.
         draws: of the same [chain, draw].
     """
-    unit, held = written(table.units["burden"]), series.held
+    unit, held = table.units["burden"], series.held
     kind = EFFECTS[settings.effect][held].kind
     strength = "imax" if kind == "hill_inhibition" else "strength" if held else "emax"
     rate = "1" if settings.effect == "norton_simon" else "1/day"

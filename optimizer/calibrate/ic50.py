@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from optimizer.calibrate import fragment
-from optimizer.calibrate.columns import written
 from optimizer.calibrate.fit import Settings
 from optimizer.calibrate.posterior import Draws
 from optimizer.calibrate.report import Entry, FitReport, quantiles, quantity
@@ -23,12 +22,12 @@ def ic50_report(table: Table, settings: Settings) -> FitReport:
     line is IC50 resistant / IC50 sensitive where the table has both.
     """
     if settings.bayes or settings.method != "direct":
-        raise DataError("ic50: wanted method direct without bayes (nothing is fitted), got another")
+        raise DataError("ic50: wanted method direct without bayes (nothing is fitted); got another")
     names = [f"{line} {status}" for line, status in zip(table["line"], table["status"], strict=True)]
     for row, name in enumerate(names):
         if name in names[:row]:
             raise DataError([table.fault(row, "line", "each line and status once", repr(name))])
-    ic50, unit = table["ic50"], written(table.units["ic50"])
+    ic50, unit = table["ic50"], table.units["ic50"]
     spread, assumed = _spread(table)
     normal = np.random.default_rng(settings.seed).standard_normal((settings.chains, settings.draws, len(names)))
     values = ic50 * np.exp(spread * normal)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from optimizer.calibrate.columns import written
 from optimizer.calibrate.replicates import outlying, unequal
 from optimizer.calibrate.tables import Table
 from optimizer.files.faults import DataError, Fault
@@ -63,7 +62,7 @@ def plate_wells(table: Table, outliers: str = "auto") -> Wells:
     the blanks.
     """
     if outliers not in OUTLIERS:
-        raise DataError(f"outliers: wanted one of {', '.join(OUTLIERS)}, got {outliers!r}")
+        raise DataError(f"outliers: wanted one of {', '.join(OUTLIERS)}; got {outliers!r}")
     flags: list[str] = []
     labels, content = _conditions(table), _content(table)
     if "viability" in table:
@@ -158,7 +157,7 @@ def _conditions(table: Table) -> np.ndarray:
             parts.append(table[role])
     for role in ("growth_factor", "antibody", "second_drug"):
         if role in table:
-            unit = written(table.units[role])
+            unit = table.units[role]
             name = role.replace("_", " ")
             parts.append(np.array([f"{name} {x:g} {unit}" if x > 0 else "" for x in np.nan_to_num(table[role])]))
     labels = (

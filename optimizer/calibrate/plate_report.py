@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from optimizer.calibrate import fragment
-from optimizer.calibrate.columns import written
 from optimizer.calibrate.dose_response import (
     DOCS,
     Curve,
@@ -38,11 +37,11 @@ ASSAY_TIME, DOUBLING_TIME = 72.0, 24.0
 def plate_report(table: Table, settings: Settings) -> FitReport:
     """Viability curves of every condition on the plates; conditions with an unresponsive line are flagged."""
     wells = plate_wells(table, settings.outliers)
-    unit, names = written(table.units["drug"]), wells.conditions
+    unit, names = table.units["drug"], wells.conditions
     if settings.hierarchical and len(names) < 3:
-        raise DataError(f"hierarchical: wanted at least 3 conditions, got {len(names)}")
+        raise DataError(f"hierarchical: wanted at least 3 conditions; got {len(names)}")
     if settings.reference is not None and settings.reference not in names:
-        raise DataError(f"reference: wanted one of {'; '.join(names)}, got {settings.reference!r}")
+        raise DataError(f"reference: wanted one of {'; '.join(names)}; got {settings.reference!r}")
     data = _data(table, wells, settings)
     bounds = box(wells.drug[wells.kept], wells.viability[wells.kept], unit)
     rows = max(len(d.drug) for d in data)
@@ -194,7 +193,7 @@ def _fragment(
             f"The table does not say how fast vehicle wells grew: a doubling in {DOUBLING_TIME:g} h is assumed "
             "(--doubling-time)."
         )
-    unit, most = written(table.units["drug"]), float(data[i].drug.max())
+    unit, most = table.units["drug"], float(data[i].drug.max())
     emax, ec50, hill = fit.value("emax_by_assay") / hours, fit.value("ec50"), fit.value("hill")
     effect = {"emax": (emax, "1/h"), "ec50": (ec50, unit), "hill": (hill, "1")}
     found = fragment.cultured((fragment.drug_of(table), most, unit), (float(growth), "1/h"), effect, *notes)

@@ -117,7 +117,7 @@ def sample(
     """
     problem = fit.problem
     if problem.loss != "linear":
-        raise ValueError(f"bayes: wanted loss linear, got {problem.loss}")
+        raise ValueError(f"bayes: wanted loss linear; got {problem.loss}")
     median = sigma_median(problem) if sigma0 is None else sigma0
     places = None if pooled is None else jnp.asarray(pooled)
     runs = []

@@ -141,7 +141,7 @@ def make_problem(
     if deviation == "relative" and np.any(observed == 0):
         raise ValueError("relative residuals: wanted observed values other than 0, got 0")
     if deviation == "log" and np.any(observed <= 0):
-        raise ValueError(f"log residuals: wanted observed values > 0, got {observed.min():g}")
+        raise ValueError(f"log residuals: wanted observed values > 0; got {observed.min():g}")
     size, ones = max(rows, len(observed)), np.ones(len(observed))
     weights = np.concatenate([ones if weights is None else weights, np.zeros(size - len(observed))])
     return FitProblem(

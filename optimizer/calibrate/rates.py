@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 import jax.numpy as jnp
 import numpy as np
 
-from optimizer.calibrate.columns import written
 from optimizer.calibrate.curves import curves, logistic_d50, stromal_rate
 from optimizer.calibrate.fit import Fit, Settings, descend_observations, least_squares
 from optimizer.calibrate.problem import FitProblem, collapse, make_problem
@@ -56,8 +55,7 @@ class RateData:
     def units(self) -> tuple[str, str, str]:
         """Units of rate, drug and growth factor."""
         given = self.table.units
-        rate = given.get("net", given.get("birth", ""))
-        return written(rate), written(given["drug"]), written(given.get("growth_factor", ""))
+        return given.get("net", given.get("birth", "1")), given["drug"], given.get("growth_factor", "1")
 
     def problem(self, predict, design, parameters: tuple[Parameter, ...]) -> FitProblem:
         """The least squares of these rates under a curve."""
@@ -76,7 +74,7 @@ def rate_data(table: Table) -> RateData:
     else:
         got = ", ".join(sorted(table.names.values()))
         raise DataError(
-            f"{table.path.name}:1: column birth_rate: wanted birth and death rates, or net rates, got {got}"
+            f"{table.path.name}:1: column birth_rate: wanted birth and death rates, or net rates; got {got}"
         )
     drug = table["drug"]
     _need_doses(table, drug, 4)

@@ -75,7 +75,7 @@ def _fragment(table: Table, box: tuple[Parameter, ...], theta: np.ndarray) -> Fr
 
 def _two_stage_report(data: RateData, box: tuple[Parameter, ...], settings: Settings) -> FitReport:
     if settings.bayes:
-        raise DataError("bayes: wanted method direct (the two-stage objective is no likelihood), got two-stage")
+        raise DataError("bayes: wanted method direct (the two-stage objective is no likelihood); got two-stage")
     stages = fit_two_stage(data, box, settings)
     first = part(stages.first, settings, {})
     flat = stages.draws(settings.chains * settings.draws, settings.seed)

@@ -92,28 +92,28 @@ def calibrate(
 
 def _check(settings: Settings, kind: str) -> None:
     if kind not in REPORTS:
-        raise DataError(f"kind: wanted one of {', '.join(REPORTS)}, got {kind!r}")
+        raise DataError(f"kind: wanted one of {', '.join(REPORTS)}; got {kind!r}")
     for name, known in CHOICES.items():
         if getattr(settings, name) not in known:
             words = " or ".join(known) if len(known) == 2 else f"one of {', '.join(str(w) for w in known if w)}"
-            raise DataError(f"{name}: wanted {words}, got {getattr(settings, name)!r}")
+            raise DataError(f"{name}: wanted {words}; got {getattr(settings, name)!r}")
     for name in ("starts", "draws", "chains"):
         if getattr(settings, name) < 1:
-            raise DataError(f"{name}: wanted at least 1, got {getattr(settings, name)}")
+            raise DataError(f"{name}: wanted at least 1; got {getattr(settings, name)}")
     for name in ("assay_time", "doubling_time", "elimination_rate", "hill"):
         value = getattr(settings, name)
         if value is not None and not 0.0 < value < float("inf"):
-            raise DataError(f"{name}: wanted more than 0, got {value}")
+            raise DataError(f"{name}: wanted more than 0; got {value}")
     if not 0.0 < settings.level < 1.0:
-        raise DataError(f"level: wanted a number between 0 and 1, got {settings.level}")
+        raise DataError(f"level: wanted a number between 0 and 1; got {settings.level}")
     if settings.bayes and settings.loss != "linear":
-        raise DataError(f"bayes: wanted loss linear, got {settings.loss}")
+        raise DataError(f"bayes: wanted loss linear; got {settings.loss}")
     if settings.method == "two-stage" and kind != "rates":
-        raise DataError(f"method: wanted direct for a table of kind {kind}, got two-stage")
+        raise DataError(f"method: wanted direct for a table of kind {kind}; got two-stage")
     if settings.hierarchical and (kind in ("rates", "ic50") or (kind == "secretion" and not settings.bayes)):
-        raise DataError(f"hierarchical: wanted kind plate or timeseries, or secretion with bayes, got {kind}")
+        raise DataError(f"hierarchical: wanted kind plate or timeseries, or secretion with bayes; got {kind}")
     if settings.against is not None and kind not in ("rates", "secretion"):
-        raise DataError(f"against: wanted kind rates or secretion, which {settings.against} was fitted to, got {kind}")
+        raise DataError(f"against: wanted kind rates or secretion, which {settings.against} was fitted to; got {kind}")
 
 
 def _audited(report: FitReport, table: Table, settings: Settings, consequence: Consequence | None) -> FitReport:
@@ -123,7 +123,7 @@ def _audited(report: FitReport, table: Table, settings: Settings, consequence: C
     elif "drug" in table:
         audit = audit_secretion(table, name, settings)
     else:
-        raise DataError(f"against: wanted a secretion table with doses, which {name} was fitted to, got times")
+        raise DataError(f"against: wanted a secretion table with doses, which {name} was fitted to; got times")
     return with_warnings(replace(report, against=audit), *audit["sentences"])
 
 

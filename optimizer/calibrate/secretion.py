@@ -18,7 +18,6 @@ from typing import Any, cast
 import numpy as np
 
 from optimizer.calibrate import fragment
-from optimizer.calibrate.columns import written
 from optimizer.calibrate.curves import plateau, secretion
 from optimizer.calibrate.fit import Fit, Settings, least_squares, outcome
 from optimizer.calibrate.posterior import Draws
@@ -57,7 +56,7 @@ def fit_secretion(table: Table, settings: Settings) -> tuple[Fit, tuple[str, ...
         raise DataError([table.fault(0, "drug", "at least 3 different doses", str(len(np.unique(drug))))])
     if np.all(y <= 0):
         raise DataError([table.fault(0, "growth_factor", "some growth factor above 0", "0 in every row")])
-    unit, span = written(table.units["drug"]), float(drug.max())
+    unit, span = table.units["drug"], float(drug.max())
     small = float(drug[drug > 0].min())
     box = (
         Parameter("secretion_slope", f"{unit.split('/')[1]}/{unit.split('/')[0]}", 0.5 / span, 50.0 / small, log=True),
@@ -76,7 +75,7 @@ def fit_plateau(table: Table, settings: Settings) -> tuple[Fit, tuple[str, ...]]
     if len(np.unique(time)) < 3:
         raise DataError([table.fault(0, "time", "at least 3 different times", str(len(np.unique(time))))])
     first = float(time[time > 0].min())
-    unit = f"1/{written(table.units['time'])}"
+    unit = f"1/{table.units['time']}"
     box = (
         Parameter("growth_factor_turnover", unit, 0.01 / float(time.max()), 10.0 / first, log=True),
         *_maxima("growth_factor_plateau", table, names, group),
@@ -87,7 +86,7 @@ def fit_plateau(table: Table, settings: Settings) -> tuple[Fit, tuple[str, ...]]
 
 
 def _maxima(stem: str, table: Table, names: tuple[str, ...], group: np.ndarray) -> tuple[Parameter, ...]:
-    unit = written(table.units["growth_factor"])
+    unit = table.units["growth_factor"]
     top = max(float(table["growth_factor"].max()), 1e-9)
     return tuple(Parameter(f"{stem}[{name}]", unit, top * 1e-3, top * 20, log=True) for name in names)
 
@@ -96,7 +95,7 @@ def secretion_report(table: Table, settings: Settings) -> FitReport:
     """Fit a secretion table: against drug if it has doses, otherwise against time."""
     against_drug = "drug" in table
     if not against_drug and "time" not in table:
-        raise DataError(f"{table.path.name}:1: column drug: wanted doses or times, got neither")
+        raise DataError(f"{table.path.name}:1: column drug: wanted doses or times; got neither")
     fit, names = (fit_secretion if against_drug else fit_plateau)(table, settings)
     shared = 2 if against_drug else 1
     pooled = np.arange(shared, len(fit.theta))[None] if settings.hierarchical else None
@@ -112,7 +111,7 @@ def secretion_report(table: Table, settings: Settings) -> FitReport:
         table,
         [whole],
         settings,
-        sse_unit=written(table.units["growth_factor"]),
+        sse_unit=table.units["growth_factor"],
         objective=f"residuals {fit.problem.deviation}",
         parameters=(*whole.entries[:shared], mean, *whole.entries[shared:]),
         derived={"objective_at_optimum": fit.objective},
@@ -171,7 +170,7 @@ def _panels(table: Table, whole: Part, names: tuple[str, ...], role: str) -> tup
     grid = np.linspace(0, x.max() * 1.05, 120)
     if role == "drug":
         grid = np.geomspace(x[x > 0].min() / 10, x.max() * 1.2, 120)
-    labels = f"{role}, {written(table.units[role])}", f"growth factor, {written(table.units['growth_factor'])}"
+    labels = f"{role}, {table.units[role]}", f"growth factor, {table.units['growth_factor']}"
     seen = [(x[group == i], y[group == i]) for i in range(len(names))]
     designs = [(grid, np.full(len(grid), i)) for i in range(len(names))]
     return tuple(

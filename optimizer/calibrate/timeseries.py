@@ -14,7 +14,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from optimizer.calibrate.columns import written
 from optimizer.calibrate.fit import Fit, Settings, least_squares
 from optimizer.calibrate.growth import EFFECTS, LAWS, PARAMETERS, predictor
 from optimizer.calibrate.problem import Deviation, FitProblem, make_problem, padded
@@ -125,7 +124,7 @@ def builtin(series: tuple[Series, ...], unit: str, settings: Settings) -> TimeSe
     growth, effect = settings.growth, settings.effect
     if growth not in LAWS or effect not in EFFECTS:
         raise DataError(
-            f"model: wanted growth {' or '.join(LAWS)} and effect {' or '.join(EFFECTS)}, got {growth} and {effect}"
+            f"model: wanted growth {' or '.join(LAWS)} and effect {' or '.join(EFFECTS)}; got {growth} and {effect}"
         )
     values = np.concatenate([s.values for s in series])
     values = values[values > 0]
@@ -154,7 +153,7 @@ def builtin(series: tuple[Series, ...], unit: str, settings: Settings) -> TimeSe
     }
     for name in () if held else settings.free:
         if name not in ("elimination_rate", "hill"):
-            raise DataError(f"free: wanted elimination_rate or hill, got {name!r}")
+            raise DataError(f"free: wanted elimination_rate or hill; got {name!r}")
         fixed.pop(name, None)
     return TimeSeriesModel(f"{growth} growth, {effect}", predictor(growth, effect, held), box, fixed)
 
@@ -201,4 +200,4 @@ def fit_series(series: tuple[Series, ...], model: TimeSeriesModel, settings: Set
 
 def burden_unit(table: Table) -> str:
     """Unit of the observed burden as a scenario writes it."""
-    return written(table.units["burden"])
+    return table.units["burden"]

@@ -92,9 +92,9 @@ def _check(table: Table, series: tuple[Series, ...], settings: Settings) -> None
         if faults:
             raise DataError(faults)
     if settings.hierarchical and len(series) < 3:
-        raise DataError(f"hierarchical: wanted at least 3 patients, got {len(series)}")
+        raise DataError(f"hierarchical: wanted at least 3 patients; got {len(series)}")
     if settings.hierarchical and settings.bayes:
-        raise DataError("hierarchical: wanted least squares (pooling by EM) for time series, got bayes")
+        raise DataError("hierarchical: wanted least squares (pooling by EM) for time series; got bayes")
 
 
 def _patient(fit: Fit, series: Series, settings: Settings, unit: str, several: bool) -> Part:
