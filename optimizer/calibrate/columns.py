@@ -7,13 +7,17 @@ from optimizer.files.tables import Column, Schema
 
 KINDS = ("rates", "secretion", "plate", "ic50", "timeseries")
 _DOSED = "the doses as a column of concentrations with a unit, 0 where there is no drug"
-_GIVEN = "the doses as rows of their own with EVID 1 and AMT (and RATE or DUR, II, ADDL)"
+_GIVEN = (
+    "the doses as rows of their own with EVID 1 and AMT (and RATE or DUR, II, ADDL), or a column treatment that is 1 "
+    "while the patient is treated, else 0"
+)
 
 _FACTORS = ("egf", "growth_factor", "hgf", "fgf", "fgf2", "igf1", "nrg1", "tgfb")
 _LINES = ("caf_line", "cell_line", "line", "cell", "cellline")
 _LINE = Column("line", _LINES, "text")
 _DRUG = Column("drug", ("drug", "dose", "conc", "concentration", "*"), "concentration", high=1e5)
 _MARKERS = ("tumor_volume", "volume", "psa", "ctdna", "diameter", "sld", "variant_fraction", "vaf", "burden")
+_TREATED = ("treatment", "on_treatment", "treated", "is_treated", "therapy", "on")
 _SECOND = ("drug2", "drug_2", "dose2", "conc2", "concentration2", "drug2_conc", "conc_c", "second_drug")
 _FIRST = ("drug1", "drug_1", "dose1", "conc1", "concentration1", "drug1_conc", "conc_r")
 ROLES = {
@@ -119,6 +123,7 @@ SCHEMAS: dict[str, Schema] = {
             Column("value", ("dv", "cells"), "burden", **_KEPT, censored=True, unit="relative"),
             Column("mdv", ("mdv",), **_KEPT),
             Column("cens", ("cens", "blq"), **_KEPT, low=-1.0, high=1.0),
+            Column("treatment", _TREATED, **_KEPT, high=1.0),
         ),
         _GIVEN,
     ),

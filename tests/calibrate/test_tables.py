@@ -241,7 +241,7 @@ def test_doses_at_one_time_add_up_and_missing_values_are_left_out(tmp_path):
     assert len(one.times) == len(rows) - 3
 
 
-@pytest.mark.parametrize("name", ["treatment", "on_treatment", "ARM", "drug", "Therapy", "dose2"])
+@pytest.mark.parametrize("name", ["treatment_arm", "ARM", "drug", "medication", "dose2"])
 def test_treatment_is_never_dropped(tmp_path, name):
     rows = [{"id": "a", "time_day": t, "psa_ng_per_ml": 1.0, name: t % 2} for t in range(8)]
     with pytest.raises(DataError, match=rf"column {name}: wanted the doses as rows .* looks like treatment"):

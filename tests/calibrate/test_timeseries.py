@@ -9,6 +9,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from optimizer.calibrate import DataError, Settings, TimeSeriesModel, read_table
+from optimizer.calibrate.growth import CLOSED, closed_form, simulated
 from optimizer.calibrate.hierarchical import pool
 from optimizer.calibrate.space import Parameter
 from optimizer.calibrate.timeseries import builtin, fit_series, patient_series
