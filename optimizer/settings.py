@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 _MOST_SEED = 2**32 - 1
 S = TypeVar("S")
@@ -45,13 +45,6 @@ class Kind(StrEnum):
     PLATE = "plate"
     IC50 = "ic50"
     TIMESERIES = "timeseries"
-
-
-class Method(StrEnum):
-    """Ways to fit rates."""
-
-    DIRECT = "direct"
-    TWO_STAGE = "two-stage"
 
 
 def option(default: Any, doc: str, *, flag: str = "", min: float | None = None, max: float | None = None) -> Any:
@@ -131,16 +124,45 @@ class ListSettings:
 
 
 @dataclass(frozen=True)
-class CalibrateSettings:
+class FitSettings:
+    """How parameters are fitted to a table; `model` (a function of one's own) and `progress` are for Python alone."""
+
+    method: Literal["direct", "two-stage"] = option("direct", "how to fit rates")
+    starts: int = option(200, "starting points of the fit", min=1)
+    seed: int = option(0, "of the starting points and draws", min=0)
+    level: float = option(0.9, "of every interval", min=0.0, max=1.0)
+    loss: Literal["linear", "soft_l1", "huber", "cauchy"] = option("linear", "of a residual; the others are robust")
+    deviation: Literal["absolute", "relative", "relative_to_fit", "log"] | None = option(
+        None, "how a residual is counted; else as the kind of table wants it"
+    )
+    bayes: bool = option(False, "sample the posterior by NUTS")
+    draws: int = option(1000, "of the parameters, to a chain", min=1)
+    chains: int = option(4, "of draws", min=1)
+    hierarchical: bool = option(False, "lines or patients are drawn from one population")
+    against: str | None = option(None, "preset to score on the data")
+    outliers: Literal["auto", "drop", "keep", "off"] = option(
+        "auto", "odd wells of a plate; auto drops them from four replicates on"
+    )
+    weights: Literal["equal", "variance"] = option("equal", "of a plate's wells: variance weighs by their spread")
+    reference: str | None = option(None, "condition of a plate for shifts and the scenario; else the first")
+    assay_time: float | None = option(None, "length in hours of a plate's assay, for the scenario alone")
+    doubling_time: float | None = option(None, "of vehicle wells in hours, for the scenario alone")
+    growth: str = option("exponential", "growth law of time series: exponential, logistic, gompertz, von_bertalanffy")
+    effect: Literal["log_kill", "norton_simon"] = option("log_kill", "of the drug of time series")
+    elimination_rate: float | None = option(None, "of that drug in 1/day; else ln 2, said")
+    hill: float | None = option(None, "slope of its effect; else 1")
+    free: tuple[str, ...] = option((), "which of elimination_rate and hill are fitted")
+    time_unit: str | None = option(None, "of times whose header has none")
+    model: Any = None
+    progress: Callable[[str], None] = field(default=lambda _: None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateSettings(FitSettings):
     """Fit parameters with their uncertainty to a table of measurements."""
 
     kind: Kind = option(..., "what the table holds")
     out: Path = option(..., "directory for the fit")
-    method: Method = option(Method.DIRECT, "how to fit rates")
-    bayes: bool = option(False, "sample the posterior by NUTS")
-    against: str | None = option(None, "preset to score on the data")
-    starts: int = option(200, "starting points of the fit", min=1)
-    seed: int = option(0, "of the starting points and draws", min=0)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import equinox as eqx
 import jax
@@ -15,61 +14,13 @@ from jaxtyping import Array, Bool, Float
 
 from optimizer.calibrate.problem import FitProblem
 from optimizer.calibrate.space import Parameter
+from optimizer.settings import FitSettings as Settings
 
 SAME_OPTIMUM = 1e-6
 SCREEN_ROWS = 4000
 POLISHED = 4
 MAX_STEPS = 256
 LEAST_LANES = 128
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to calibrate; each is an option of the command.
-
-    | setting | meaning |
-    |---|---|
-    | `method` | `direct`, or `two-stage` for rates |
-    | `starts`, `seed` | of the least squares; the seed is that of draws too |
-    | `level` | of every interval |
-    | `loss` | `linear`, or a robust one: `soft_l1`, `huber`, `cauchy` |
-    | `deviation` | `absolute`, `relative`, `relative_to_fit`, `log`; left out, what suits the kind of table |
-    | `bayes`, `draws`, `chains` | whether NUTS samples the posterior; draws [each chain] and chains |
-    | `hierarchical` | whether lines or patients are drawn from one population |
-    | `against` | published set that is scored on the data |
-    | `outliers` | odd wells of a plate: `drop`, `keep` (said only), `off`; `auto` drops from four replicates on |
-    | `weights` | rows of a plate: `equal`, or `variance` (by how replicates spread at each level of viability) |
-    | `reference` | condition of a plate that shifts are measured from and that the scenario holds |
-    | `assay_time`, `doubling_time` | of a plate [hour], which its table does not say; for the scenario alone |
-    | `growth`, `effect` | of time series: a growth law, and `log_kill` or `norton_simon` |
-    | `elimination_rate`, `hill`, `free` | of their drug [1/day, 1]; which of the two are fitted |
-    | `model` | a `TimeSeriesModel` of one's own (Python only) |
-    | `progress` | is told what is being done (Python only) |
-    """
-
-    method: str = "direct"
-    starts: int = 200
-    seed: int = 0
-    level: float = 0.9
-    loss: str = "linear"
-    deviation: str | None = None
-    bayes: bool = False
-    draws: int = 1000
-    chains: int = 4
-    hierarchical: bool = False
-    against: str | None = None
-    outliers: str = "auto"
-    weights: str = "equal"
-    reference: str | None = None
-    assay_time: float | None = None
-    doubling_time: float | None = None
-    growth: str = "exponential"
-    effect: str = "log_kill"
-    elimination_rate: float | None = None
-    hill: float | None = None
-    free: tuple[str, ...] = ()
-    model: Any = None
-    progress: Callable[[str], None] = field(default=lambda _: None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from optimizer.files.faults import DataError, Fault
 
 WELL = re.compile(r"([A-Pa-p])0*([1-9]\d?)")
 DEAD = 0.1
-OUTLIERS = ("auto", "drop", "keep", "off")
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,6 @@ def plate_wells(table: Table, outliers: str = "auto") -> Wells:
     Raises `DataError` for impossible or doubled wells, conditions without vehicle, and vehicle wells no brighter than
     the blanks.
     """
-    if outliers not in OUTLIERS:
-        raise DataError(f"outliers: wanted one of {', '.join(OUTLIERS)}; got {outliers!r}")
     flags: list[str] = []
     labels, content = _conditions(table), _content(table)
     if "viability" in table:

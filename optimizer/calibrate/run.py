@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from optimizer.calibrate.audit import FITTED, Consequence, audit_rates, audit_secretion
 from optimizer.calibrate.files import Draw, check_writable, write_report
 from optimizer.calibrate.fit import Settings
-from optimizer.calibrate.growth import EFFECTS, LAWS
 from optimizer.calibrate.ic50 import ic50_report
-from optimizer.calibrate.plate import OUTLIERS
 from optimizer.calibrate.plate_report import plate_report
 from optimizer.calibrate.rates_report import rates_report
 from optimizer.calibrate.report import FitReport, with_warnings
@@ -30,17 +28,6 @@ REPORTS: dict[str, Callable[[Table, Settings], FitReport]] = {
     "ic50": ic50_report,
     "timeseries": timeseries_report,
 }
-CHOICES = {
-    "method": ("direct", "two-stage"),
-    "loss": ("linear", "soft_l1", "huber", "cauchy"),
-    "deviation": (None, "absolute", "relative", "relative_to_fit", "log"),
-    "outliers": OUTLIERS,
-    "weights": ("equal", "variance"),
-    "growth": tuple(LAWS),
-    "effect": tuple(EFFECTS),
-    "against": (None, *FITTED),
-}
-"""What a setting may be."""
 
 
 def calibrate(
@@ -62,7 +49,7 @@ def calibrate(
         method: `direct`, or `two-stage` for rates.
         schedule_consequence: turns a parameter set into its best schedule and burden for the audit `against` a preset.
         draw: writes figures, called with the report and the directory.
-        settings: any other field of `Settings`.
+        settings: any other field of `FitSettings`.
 
     Raises:
         DataError: for whatever a user can mend: the table, a setting or `out`.
@@ -77,7 +64,7 @@ def calibrate(
     _check(chosen, kind)
     check_writable(Path(out))
     chosen.progress("read")
-    table = read_table(file, kind)
+    table = read_table(file, kind, chosen.time_unit)
     report = REPORTS[kind](table, chosen)
     if chosen.against is not None:
         report = _audited(report, table, chosen, schedule_consequence)
@@ -93,10 +80,13 @@ def calibrate(
 def _check(settings: Settings, kind: str) -> None:
     if kind not in REPORTS:
         raise DataError(f"kind: wanted one of {', '.join(REPORTS)}; got {kind!r}")
-    for name, known in CHOICES.items():
-        if getattr(settings, name) not in known:
-            words = " or ".join(known) if len(known) == 2 else f"one of {', '.join(str(w) for w in known if w)}"
+    for name, of in get_type_hints(Settings).items():
+        known = [w for part in (of, *get_args(of)) if get_origin(part) is Literal for w in get_args(part)]
+        if known and getattr(settings, name) not in (*known, *([None] if type(None) in get_args(of) else [])):
+            words = " or ".join(known) if len(known) == 2 else f"one of {', '.join(known)}"
             raise DataError(f"{name}: wanted {words}; got {getattr(settings, name)!r}")
+    if settings.against not in (None, *FITTED):
+        raise DataError(f"against: wanted one of {', '.join(FITTED)}; got {settings.against!r}")
     for name in ("starts", "draws", "chains"):
         if getattr(settings, name) < 1:
             raise DataError(f"{name}: wanted at least 1; got {getattr(settings, name)}")
@@ -133,5 +123,6 @@ def _provenance(path: Path, settings: Settings) -> dict[str, Any]:
     return {
         "table": {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
         "seed": settings.seed,
+        "settings": {f.name: getattr(settings, f.name) for f in fields(settings) if "doc" in f.metadata},
         "versions": {name: importlib.metadata.version(name) for name in packages},
     }
