@@ -100,13 +100,14 @@ def fit_shared(
 ) -> Fit:
     """All conditions at once with shared lower, upper and hill; an EC50 each where `shifted`, else one for all."""
     drug, mean, counts = (np.concatenate([getattr(d, name) for d in data]) for name in ("drug", "mean", "counts"))
-    weights = None if data[0].weights is None else np.concatenate([d.weights for d in data])
+    each = [d.weights for d in data if d.weights is not None]
+    weights = np.concatenate(each) if each else None
     group = np.repeat(np.arange(len(data)), [len(d.drug) for d in data])
     lower, upper, ec50, hill = parameters
     shifts = names if shifted else ("all",)
-    each = tuple(Parameter(f"ec50[{name}]", ec50.unit, ec50.low, ec50.high, log=True) for name in shifts)
+    shift = tuple(Parameter(f"ec50[{name}]", ec50.unit, ec50.low, ec50.high, log=True) for name in shifts)
     places = np.array([[0, 1, 3 + (i if shifted else 0), 2] for i in range(len(data))])
-    every = (lower, upper, hill, *each)
+    every = (lower, upper, hill, *shift)
     more = {"weights": weights, "counts": counts, "within": sum(d.within for d in data)}
     problem = make_problem(curves, (drug, group, places), mean, every, **more)
     return least_squares(problem, every, settings, "shifted curves" if shifted else "one curve for all")

@@ -34,15 +34,25 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from optimizer.mesh import Mesh
-from optimizer.models.growth import Exponential, Gompertz, Logistic, VonBertalanffy
+from optimizer.models.growth import AbstractGrowth, Exponential, Gompertz, Logistic, VonBertalanffy
 from optimizer.models.tumor import Tumor
 from optimizer.pharmacology.direct import Direct
 from optimizer.pharmacology.effects import Hill, HillInhibition, Linear, NortonSimon
 from optimizer.pharmacology.one_compartment import OneCompartment
 from optimizer.simulate.rollout import System, flow
 
-PARAMETERS = ("initial_burden", "growth_rate", "capacity", "drug_effect", "ec50", "elimination_rate", "hill")
-LAWS = {law.kind: law for law in (Exponential, Logistic, Gompertz, VonBertalanffy)}
+PARAMETERS: tuple[str, ...] = (
+    "initial_burden",
+    "growth_rate",
+    "capacity",
+    "drug_effect",
+    "ec50",
+    "elimination_rate",
+    "hill",
+)
+LAWS: dict[str, Callable[..., AbstractGrowth]] = {
+    law.kind: law for law in (Exponential, Logistic, Gompertz, VonBertalanffy)
+}
 EFFECTS = {"log_kill": (Hill, Linear), "norton_simon": (HillInhibition, NortonSimon)}
 """Effect -> that of a concentration, and that of a level which is on or off."""
 NODES = 12
@@ -87,7 +97,7 @@ def simulated(growth: str, effect: str, held: bool = False) -> Growth:
         time, gap, doses, seen = _knots(times, events)
         given = _level(time, events) if held else doses
 
-        def step(state: Any, inputs: Any) -> tuple[Any, Array]:
+        def step(state: Any, inputs: Any) -> tuple[Any, Any]:
             (kinetics, y), (at, length, level) = state, inputs
             now = system.give(kinetics, level[None])
             last, _ = flow(system, (now, y), system.rates(level[None]), at, length)

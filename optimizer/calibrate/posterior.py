@@ -209,7 +209,7 @@ def sample_fit(
         got = sample(fit, chains=shape[0], draws=shape[1], seed=settings.seed, pooled=pooled)
         thetas, sigma = got.thetas, got.sigma
         priors["sigma"] = got.sigma_prior
-        told = {"source": got.source, "diagnostics": got.diagnostics, "divergences": got.divergences}
+        told: dict[str, Any] = {"source": got.source, "diagnostics": got.diagnostics, "divergences": got.divergences}
     else:
         thetas = laplace(fit, shape[0] * shape[1], settings.seed).reshape(*shape, -1)
         sigma, told = np.full(shape, doubt.sigma), {"source": LAPLACE}

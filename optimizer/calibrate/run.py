@@ -60,7 +60,7 @@ def calibrate(
     >>> round(report.derived["fold_resistance"]["BT-474"], 1)
     78.6
     """
-    chosen = Settings(method=method, **settings)
+    chosen = Settings(**settings, method=method)  # type: ignore[arg-type]
     _check(chosen, kind)
     check_writable(Path(out))
     chosen.progress("read")

@@ -129,11 +129,11 @@ def _fragment(
     table: Table, series: tuple[Series, ...], fit: Fit, population: Population | None, drawn: Draws, settings: Settings
 ) -> Fragment:
     """The patient, or the median of the population, under the drug of the table."""
+    one, theta = series[0], fit.theta
     if settings.model is not None:
         return fragment.none("a model of one's own is a function, not a scenario's model")
     if len(series) > 1 and population is None:
         return fragment.none(f"a scenario holds one of {len(series)} patients, or their population (--hierarchical)")
-    one, theta = series[0], fit.theta
     if not (one.amounts > 0).any():
         return fragment.none("no dose is in the table, and a scenario is about doses")
     if population is not None:
