@@ -35,8 +35,8 @@ def ic50_report(table: Table, settings: Settings) -> FitReport:
         f"{names[i]} has no standard deviation: {ASSUMED_SD_OF_LOG:g} of the logarithm is assumed, not measured"
         for i in np.flatnonzero(assumed)
     ]
-    fold = _fold(table, ic50)
-    warnings += [f"{line} is resistant and has no sensitive partner in this table" for line in _unpaired(table)]
+    fold, unpaired = _fold(table, ic50)
+    warnings += [f"{line} is resistant and has no sensitive partner in this table" for line in unpaired]
     warnings += [
         f"{line}: resistant IC50 is below the sensitive one (fold {x:.3g})" for line, x in fold.items() if x < 1
     ]
@@ -81,16 +81,10 @@ def _spread(table: Table) -> tuple[np.ndarray, np.ndarray]:
     return np.where(assumed, ASSUMED_SD_OF_LOG, np.sqrt(np.log1p(relative**2))), assumed
 
 
-def _fold(table: Table, ic50: np.ndarray) -> dict[str, float]:
+def _fold(table: Table, ic50: np.ndarray) -> tuple[dict[str, float], list[str]]:
+    """IC50 resistant over IC50 sensitive of the lines that have both, and the lines without a sensitive one."""
     by = {(line, status): x for line, status, x in zip(table["line"], table["status"], ic50, strict=True)}
     lines = dict.fromkeys(table["line"].tolist())
-    return {
-        line: float(by[line, "resistant"] / by[line, "sensitive"])
-        for line in lines
-        if (line, "resistant") in by and (line, "sensitive") in by
-    }
-
-
-def _unpaired(table: Table) -> list[str]:
-    pairs = set(zip(table["line"].tolist(), table["status"].tolist(), strict=True))
-    return [line for line in dict.fromkeys(table["line"].tolist()) if (line, "sensitive") not in pairs]
+    both = [line for line in lines if (line, "resistant") in by and (line, "sensitive") in by]
+    unpaired = [line for line in lines if (line, "sensitive") not in by]
+    return {line: float(by[line, "resistant"] / by[line, "sensitive"]) for line in both}, unpaired

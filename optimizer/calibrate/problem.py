@@ -139,7 +139,7 @@ def make_problem(
     """
     observed = np.asarray(observed, dtype=float)
     if deviation == "relative" and np.any(observed == 0):
-        raise ValueError("relative residuals: wanted observed values other than 0, got 0")
+        raise ValueError("relative residuals: wanted observed values other than 0; got 0")
     if deviation == "log" and np.any(observed <= 0):
         raise ValueError(f"log residuals: wanted observed values > 0; got {observed.min():g}")
     size, ones = max(rows, len(observed)), np.ones(len(observed))
@@ -150,7 +150,7 @@ def make_problem(
         jnp.asarray(padded(observed, size)),
         jnp.asarray(weights),
         jnp.asarray(padded(ones if counts is None else counts, size)),
-        None if censored is None or not np.any(censored) else jnp.asarray(padded(1.0 * censored, size)),
+        None if censored is None else jnp.asarray(padded(1.0 * censored, size)),
         Space.of(parameters),
         jnp.asarray(float(within)),
         jnp.asarray(1.0),

@@ -33,7 +33,7 @@ class Series:
     """One patient: times [t] in days from the first record, values [t], and events [e].
 
     Events are boluses (times, amounts in mg), or where `held` levels from each time on, 1 while treated. `censored` is
-    -1 where a value is a limit that the patient was below, 1 where above, else 0.
+    -1 where a value is a limit that the patient was below, 1 where above, else 0; None where no value of the table is.
     """
 
     patient: str
@@ -83,7 +83,7 @@ def patient_series(table: Table) -> tuple[Series, ...]:
             raise DataError([table.fault(found[0][0], "treatment", "either doses or a column of treatment", "both")])
         if held:
             at, amounts = _treated(table, mine, days)
-        signs = table.censored["burden"][seen]
+        signs = table.censored["burden"][seen] if table.censored["burden"].any() else None
         out.append(Series(str(patient), days[seen] - zero, table["burden"][seen], at - zero, amounts, held, signs))
     return tuple(out)
 

@@ -132,7 +132,7 @@ def test_undefined_deviations_are_refused():
     box = curve_box(FERULIC, ROOT, "mmol/L")
     with pytest.raises(ValueError, match="wanted observed values other than 0"):
         make_problem(curves, (), np.zeros(3), box, deviation="relative")
-    with pytest.raises(ValueError, match="wanted observed values > 0, got -1"):
+    with pytest.raises(ValueError, match="wanted observed values > 0; got -1"):
         make_problem(curves, (), np.array([1.0, -1.0]), box, deviation="log")
 
 
