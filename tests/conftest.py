@@ -1,5 +1,6 @@
 """What all tests share: 64-bit numbers, and array shapes and types checked at every call of the package."""
 
+import signal
 from pathlib import Path
 
 import jax
@@ -23,6 +24,14 @@ def few_programs():
     yield
     if MAPPINGS.is_file() and MAPPINGS.read_bytes().count(b"\n") > 25_000:
         jax.clear_caches()
+
+
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as in a terminal's foreground: what a shell runs in its background ignores it, and so do its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -1,21 +1,23 @@
-"""The tables of measurements: a schema for each kind, and units as headers spell them."""
+"""The tables of measurements: a schema for each kind."""
 
 from __future__ import annotations
 
 from optimizer.files.dose_rows import DOSE_COLUMNS
-from optimizer.files.headers import KINDS as MEASURES
-from optimizer.files.headers import read_unit, units_like
 from optimizer.files.tables import Column, Schema
 
 KINDS = ("rates", "secretion", "plate", "ic50", "timeseries")
 _DOSED = "the doses as a column of concentrations with a unit, 0 where there is no drug"
-_GIVEN = "the doses as rows of their own with EVID 1 and AMT (and RATE or DUR, II, ADDL)"
+_GIVEN = (
+    "the doses as rows of their own with EVID 1 and AMT (and RATE or DUR, II, ADDL), or a column treatment that is 1 "
+    "while the patient is treated, else 0"
+)
 
 _FACTORS = ("egf", "growth_factor", "hgf", "fgf", "fgf2", "igf1", "nrg1", "tgfb")
 _LINES = ("caf_line", "cell_line", "line", "cell", "cellline")
 _LINE = Column("line", _LINES, "text")
 _DRUG = Column("drug", ("drug", "dose", "conc", "concentration", "*"), "concentration", high=1e5)
 _MARKERS = ("tumor_volume", "volume", "psa", "ctdna", "diameter", "sld", "variant_fraction", "vaf", "burden")
+_TREATED = ("treatment", "on_treatment", "treated", "is_treated", "therapy", "on")
 _SECOND = ("drug2", "drug_2", "dose2", "conc2", "concentration2", "drug2_conc", "conc_c", "second_drug")
 _FIRST = ("drug1", "drug_1", "dose1", "conc1", "concentration1", "drug1_conc", "conc_r")
 ROLES = {
@@ -123,37 +125,10 @@ SCHEMAS: dict[str, Schema] = {
             *DOSE_COLUMNS,
             Column("burden", _MARKERS, "burden", **_KEPT, censored=True),
             Column("value", ("dv", "cells"), "burden", **_KEPT, censored=True, unit="relative"),
-            Column("treatment", ("treatment", "on_treatment", "treated", "on", "therapy"), "text", **_KEPT),
             Column("mdv", ("mdv",), **_KEPT),
             Column("cens", ("cens", "blq"), **_KEPT, low=-1.0, high=1.0),
+            Column("treatment", _TREATED, "text", **_KEPT),
         ),
         _GIVEN,
     ),
 }
-
-
-def spelled(unit: str) -> str:
-    """A unit as a header spells it, in lower case.
-
-    >>> spelled("ug/mL"), spelled("1/h"), spelled("d")
-    ('ug_per_ml', 'per_hour', 'day')
-    """
-    words = {"h": "hour", "d": "day", "w": "week"}
-    above, _, below = ("/".join(words.get(part, part) for part in unit.split("/"))).partition("/")
-    above = f"{above}_per_" if above != "1" else "per_"
-    return f"{above}{below.replace('/', '_per_')}".lower() if below else above.removesuffix("_per_").lower()
-
-
-def written(unit: str) -> str:
-    """A header's unit as a scenario writes it.
-
-    >>> written("ug_per_ml"), written("per_hour")
-    ('ug/mL', '1/h')
-    """
-    return units_like(unit) or unit or "1"
-
-
-def factor(unit: str, dimension: str) -> float:
-    """From a header's unit to the dimension's base unit: x[base] = factor * x[unit]."""
-    found = read_unit(unit, dimension) if dimension in MEASURES else None
-    return found.scale * MEASURES[dimension][1] if found else 1.0

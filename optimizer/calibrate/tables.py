@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from optimizer.calibrate.columns import HELD, KINDS, ROLES, SCHEMAS, spelled
+from optimizer.calibrate.columns import HELD, KINDS, ROLES, SCHEMAS
 from optimizer.files.cells import ABOVE, BELOW, EXACT, MISSING
 from optimizer.files.faults import DataError, Fault, refuse, show
 from optimizer.files.sheets import Sheet, read_sheet
@@ -21,11 +21,11 @@ def read_table(path: str | Path, kind: str, time_unit: str | None = None) -> Tab
     """Read and check a table of one kind.
 
     Raises `DataError` with every fault it found. Reads `.csv` and `.parquet`; what is left out, understood or assumed
-    is in the table's notes. Units are spelled as headers spell them (`ug_per_ml`, `per_hour`).
+    is in the table's notes.
 
     >>> table = read_table("data/lapatinib_ic50.csv", "ic50")
     >>> len(table), table.units["ic50"]
-    (4, 'umol_per_l')
+    (4, 'umol/L')
     """
     if kind not in KINDS:
         raise DataError(f"kind: wanted one of {', '.join(KINDS)}; got {kind!r}")
@@ -36,7 +36,6 @@ def read_table(path: str | Path, kind: str, time_unit: str | None = None) -> Tab
         wanted = "one row a well, or grids of the wells' doses beside that of their signals"
         raise refuse(path, sheet.header_line, "", wanted, "a grid of signals alone, which says no doses")
     table = interpret(sheet, SCHEMAS[kind], time_unit)
-    table = replace(table, units={role: spelled(unit) if unit else "" for role, unit in table.units.items()})
     table = {"plate": _plate, "timeseries": _series}.get(kind, _as_it_is)(table)
     notes = [f"{path}: {note}" for note in _assumed(table)]
     return replace(table, notes=(*table.notes, *notes))

@@ -1,7 +1,8 @@
 """Time series of patients under recorded doses: event tables to series, and series to fits of any model.
 
 A model is a function `predict(parameters [P], times [t], events) -> observations [t]` in JAX, events being (times,
-amounts) of boluses; `growth.GROWTH` holds the built-in ones.
+amounts) of boluses, or (times, levels) where the table says only when a patient was treated; `growth` holds the
+simulator's own.
 """
 
 from __future__ import annotations
@@ -11,17 +12,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
-import jax.numpy as jnp
 import numpy as np
 
-from optimizer.calibrate.columns import written
-from optimizer.calibrate.growth import GROWTH, PARAMETERS
-from optimizer.calibrate.multistart import Fit, multistart, robust
-from optimizer.calibrate.problem import Deviation, FitProblem, make_problem
-from optimizer.calibrate.report import Options
+from optimizer.calibrate.fit import Fit, Settings, least_squares
+from optimizer.calibrate.growth import EFFECTS, LAWS, PARAMETERS, predictor
+from optimizer.calibrate.problem import Deviation, FitProblem, make_problem, padded
 from optimizer.calibrate.space import Parameter
 from optimizer.calibrate.tables import Table
-from optimizer.files.cells import ABOVE, BELOW
 from optimizer.files.dose_rows import dose_events
 from optimizer.files.events import DoseEvent, expand
 from optimizer.files.faults import DataError, Fault
@@ -33,9 +30,10 @@ MOST_EVENTS = 100_000
 
 @dataclass(frozen=True)
 class Series:
-    """One patient: times [t] in days from the first record, values [t], boluses (times, amounts in mg), censoring [t].
+    """One patient: times [t] in days from the first record, values [t], and events [e].
 
-    A value is a limit where `censored` is not 0: -1 below it, 1 above it.
+    Events are boluses (times, amounts in mg), or where `held` levels from each time on, 1 while treated. `censored` is
+    -1 where a value is a limit that the patient was below, 1 where above, else 0; None where no value of the table is.
     """
 
     patient: str
@@ -43,7 +41,8 @@ class Series:
     values: np.ndarray
     event_times: np.ndarray
     amounts: np.ndarray
-    censored: np.ndarray
+    held: bool = False
+    censored: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -79,9 +78,22 @@ def patient_series(table: Table) -> tuple[Series, ...]:
         seen = seen[np.argsort(days[seen], kind="stable")]
         zero = float(days[mine].min())
         at, amounts = _boluses([event for event in events if event.id == i])
-        signs = table.censored["burden"][seen]
-        out.append(Series(str(patient), days[seen] - zero, table["burden"][seen], at - zero, amounts, signs))
+        held = "treatment" in table
+        if held and found:
+            raise DataError([table.fault(found[0][0], "treatment", "either doses or a column of treatment", "both")])
+        if held:
+            at, amounts = _treated(table, mine, days)
+        signs = table.censored["burden"][seen] if table.censored["burden"].any() else None
+        out.append(Series(str(patient), days[seen] - zero, table["burden"][seen], at - zero, amounts, held, signs))
     return tuple(out)
+
+
+def _treated(table: Table, rows: np.ndarray, days: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Times and levels of one patient where each record says whether treatment is on from it to the next."""
+    rows = rows[np.argsort(days[rows], kind="stable")]
+    level = table["treatment"][rows]
+    known = ~np.isnan(level)
+    return days[rows][known], level[known]
 
 
 def _refuse_unsupported(table: Table, found: Sequence[tuple[int, DoseEvent]]) -> None:
@@ -108,21 +120,19 @@ def _boluses(events: Sequence[DoseEvent]) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(at, dtype=float), amounts
 
 
-def builtin(series: tuple[Series, ...], unit: str, settings: Mapping[str, Any]) -> TimeSeriesModel:
-    """One of the built-in models with bounds from the data.
-
-    `settings`: `growth` (`exponential`, `logistic`), `effect` (`log_kill`, `norton_simon`), `elimination_rate` [1/d],
-    `hill`, and `free` (names among elimination_rate and hill that are to be fitted).
-    """
-    growth, effect = settings.get("growth", "exponential"), settings.get("effect", "log_kill")
-    if (growth, effect) not in GROWTH:
+def builtin(series: tuple[Series, ...], unit: str, settings: Settings) -> TimeSeriesModel:
+    """One of the simulator's tumors with bounds from the data, as `growth`, `effect`, `elimination_rate`, `hill` and
+    `free` of the settings say."""
+    growth, effect = settings.growth, settings.effect
+    if growth not in LAWS or effect not in EFFECTS:
         raise DataError(
-            "model: wanted growth exponential or logistic and effect log_kill or norton_simon, "
-            f"got {growth} and {effect}"
+            f"model: wanted growth {' or '.join(LAWS)} and effect {' or '.join(EFFECTS)}; got {growth} and {effect}"
         )
     values = np.concatenate([s.values for s in series])
+    values = values[values > 0]
     span = max(float(s.times.max() - s.times.min()) for s in series)
     doses = np.concatenate([s.amounts for s in series])
+    held = series[0].held
     dose = float(np.median(doses[doses > 0])) if (doses > 0).any() else 1.0
     low, high = float(values.min()), float(values.max())
     strongest = 20.0 if effect == "norton_simon" else 5.0
@@ -135,19 +145,19 @@ def builtin(series: tuple[Series, ...], unit: str, settings: Mapping[str, Any]) 
         Parameter("elimination_rate", "1/d", 1e-3, 50.0, log=True),
         Parameter("hill", "1", 0.3, 6.0, log=True),
     )
-    fixed = {
-        "elimination_rate": float(settings.get("elimination_rate", np.log(2.0) / HALF_LIFE)),
-        "hill": float(settings.get("hill", 1.0)),
-        **({"capacity": high * 10.0} if growth == "exponential" else {}),
-    }
-    if not (doses > 0).any():
-        fixed |= {"drug_effect": 1e-3, "ec50": dose}
-    for name in settings.get("free", ()):
-        if name not in ("elimination_rate", "hill"):
-            raise DataError(f"free: wanted elimination_rate or hill, got {name!r}")
-        fixed.pop(name)
     assert tuple(p.name for p in box) == PARAMETERS
-    return TimeSeriesModel(f"{growth} growth, {effect}", GROWTH[growth, effect], box, fixed)
+    fixed = {
+        "elimination_rate": settings.elimination_rate or float(np.log(2.0) / HALF_LIFE),
+        "hill": settings.hill or 1.0,
+        **({"capacity": high * 10.0} if growth == "exponential" else {}),
+        **({"ec50": dose} if held or not (doses > 0).any() else {}),
+        **({} if (doses > 0).any() else {"drug_effect": 1e-3}),
+    }
+    for name in () if held else settings.free:
+        if name not in ("elimination_rate", "hill"):
+            raise DataError(f"free: wanted elimination_rate or hill; got {name!r}")
+        fixed.pop(name, None)
+    return TimeSeriesModel(f"{growth} growth, {effect}", predictor(growth, effect, held), box, fixed)
 
 
 @lru_cache(maxsize=64)
@@ -155,9 +165,8 @@ def adapted(predict: Callable[..., Any]) -> Callable[..., Any]:
     """`predict(parameters, times, events)` as a curve of least squares; one object a model, so one compilation."""
 
     def curve(theta: Any, design: Any) -> Any:
-        times, event_times, amounts, floor, ceiling = design
-        # Within what a censored value says there is no residual.
-        return jnp.clip(predict(theta, times, (event_times, amounts)), floor, ceiling)
+        times, event_times, amounts = design
+        return predict(theta, times, (event_times, amounts))
 
     return curve
 
@@ -167,36 +176,30 @@ def series_problem(
 ) -> FitProblem:
     """The least squares of one patient, padded to `shape` (observations, events): patients share a compilation."""
     rows, events = shape or (len(series.times), max(len(series.event_times), 1))
-    extra, more = rows - len(series.times), events - len(series.event_times)
+    more = events - len(series.event_times)
     last = float(series.event_times[-1]) if len(series.event_times) else 0.0
+    level = float(series.amounts[-1]) if series.held and len(series.amounts) else 0.0
     design = (
-        np.concatenate([series.times, np.full(extra, series.times[0])]),
+        padded(series.times, rows),
         np.concatenate([series.event_times, np.full(more, last)]),
-        np.concatenate([series.amounts, np.zeros(more)]),
-        np.concatenate([np.where(series.censored == BELOW, series.values, -np.inf), np.full(extra, -np.inf)]),
-        np.concatenate([np.where(series.censored == ABOVE, series.values, np.inf), np.full(extra, np.inf)]),
+        np.concatenate([series.amounts, np.full(more, level)]),
     )
-    observed = np.concatenate([series.values, np.full(extra, series.values[0])])
-    weights = np.concatenate([np.ones(len(series.times)), np.zeros(extra)])
-    return make_problem(
-        adapted(model.predict), design, observed, model.parameters, weights=weights, deviation=deviation
-    )
+    own = {"censored": series.censored, "deviation": deviation, "rows": rows}
+    return make_problem(adapted(model.predict), design, series.values, model.parameters, **own)
 
 
-def fit_series(series: tuple[Series, ...], model: TimeSeriesModel, options: Options) -> tuple[Fit, ...]:
-    """Each patient on its own, log residuals unless `options.deviation` says otherwise."""
-    deviation = cast(Deviation, options.deviation or "log")
+def fit_series(series: tuple[Series, ...], model: TimeSeriesModel, settings: Settings) -> tuple[Fit, ...]:
+    """Each patient on its own, log residuals unless `settings.deviation` says otherwise."""
+    deviation = cast(Deviation, settings.deviation or "log")
     shape = (max(len(s.times) for s in series), max(max(len(s.event_times), 1) for s in series))
-    out = []
-    for one in series:
-        problem = series_problem(one, model, deviation, shape)
-        fit = multistart(problem, model.parameters, starts=options.starts, seed=options.seed, fixed=model.fixed)
-        if options.loss != "linear":
-            fit = robust(fit, options.loss, starts=options.starts, seed=options.seed)
-        out.append(fit)
-    return tuple(out)
+    problems = [series_problem(one, model, deviation, shape) for one in series]
+    told = [f"{model.name}, patient {i + 1} of {len(series)}" for i in range(len(series))]
+    return tuple(
+        least_squares(problem, model.parameters, settings, what, model.fixed)
+        for problem, what in zip(problems, told, strict=True)
+    )
 
 
 def burden_unit(table: Table) -> str:
     """Unit of the observed burden as a scenario writes it."""
-    return written(table.units["burden"])
+    return table.units["burden"]

@@ -1,8 +1,7 @@
-"""What the commands for one patient do once their options are read."""
+"""`optimize`, `simulate` and `compare`: the schedules of one patient."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,33 +24,28 @@ from optimizer.report.document import (
     total_units,
     write_run,
 )
-from optimizer.report.terminal import USAGE, number, progress, regimen_table, say, table
+from optimizer.report.terminal import USAGE, number, progress, put, regimen_table, say, table
 from optimizer.scenario import Scenario
-from optimizer.search.audit import audit
+from optimizer.search.audit import Audit, audit
 from optimizer.search.multistart import Progress
 from optimizer.search.optimize import optimize
 from optimizer.search.result import Result
 from optimizer.search.tune import tune
+from optimizer.settings import Command, OptimizeSettings, SimulateSettings, of_file
 from optimizer.status import DISCLAIMER, Status
 
 # Outcomes without a schedule that could be handed on.
 _NOTHING_TO_WRITE = (Status.INFEASIBLE, Status.SIMULATION_FAILED)
 
 
-def run_optimize(
-    file: Path, out: Path | None, restarts: int | None, seed: int | None, json: bool, plot: bool, allow_code: bool
-) -> int:
+def run_optimize(run: Command, asked: OptimizeSettings) -> int:
     """Search, audit, compare, write and print."""
-    scenario = Scenario.load(file, allow_code)
-    place = Path("runs") / scenario.name if out is None else out
+    scenario = Scenario.load(run.file, run.allow_code)
+    place = run.place(scenario.name)
     check_place(place, MARKER)
     problem = scenario.problem()
     rule = scenario.rule()
-    how: dict[str, Any] = {
-        "seed": scenario.seed if seed is None else seed,
-        "restarts": scenario.restarts if restarts is None else restarts,
-        "tolerance": scenario.tolerance,
-    }
+    how: dict[str, Any] = {**vars(of_file(asked, scenario)), "tolerance": scenario.tolerance}
     with progress() as tell:
         if rule is None:
             result, written_rule = optimize(problem, **how, progress=tell), []
@@ -64,11 +58,8 @@ def run_optimize(
         if result.status in _NOTHING_TO_WRITE:
             document = run_document(scenario, result, entries)
         else:
-            document = write_run(scenario, result, entries, place, plot)
-    if json:
-        typer.echo(to_text(document), nl=False)
-    else:
-        _print_result(scenario, result, entries, document["bound"])
+            document = write_run(scenario, result, entries, place, not run.no_plot)
+    put(run.json, to_text(document), lambda: _print_result(scenario, result, entries, document["bound"]))
     written = "" if result.status in _NOTHING_TO_WRITE else f" Written to {place}."
     say(f"{result.status.sentence}{written}\n{result.reason}\n{DISCLAIMER}")
     return result.status.exit_code
@@ -108,59 +99,53 @@ def _print_report(title: str, report: Report) -> None:
     table("Constraints", ["name", "value", "limit", "violation"], checks)
 
 
-def run_simulate(
-    file: Path,
-    schedule: Path | None,
-    regimen: str | None,
-    time_unit: str | None,
-    out: Path | None,
-    json: bool,
-    plot: bool,
-    allow_code: bool,
-) -> int:
+def run_simulate(run: Command, asked: SimulateSettings) -> int:
     """Simulate one way of dosing, print it, and write its time course where a place is given."""
-    scenario = Scenario.load(file, allow_code)
-    if out is not None:
-        check_place(out, MARKER)
+    if (asked.schedule is None) == (asked.regimen is None):
+        raise typer.BadParameter("wanted either --schedule or --regimen", param_hint="--schedule")
+    scenario = Scenario.load(run.file, run.allow_code)
+    if run.out is not None:
+        check_place(run.out, MARKER)
     problem = scenario.problem()
-    if schedule is not None:
-        problem, chosen = from_table(scenario, problem, schedule, time_unit)
+    if asked.schedule is not None:
+        problem, chosen = from_table(scenario, problem, asked.schedule, asked.time_unit)
     else:
         known = {r.name: r for r in scenario.regimens()}
-        if regimen not in known:
+        if asked.regimen not in known:
             names = ", ".join(f'"{name}"' for name in known) or "none, as the scenario has no regimen"
-            say(f'--regimen: wanted one of {names}; got "{regimen}"')
+            say(f'--regimen: wanted one of {names}; got "{asked.regimen}"')
             return USAGE
-        chosen = known[regimen]
+        chosen = known[asked.regimen]
     trajectory, report = problem.simulate(problem.delivered(chosen.policy), chosen.grid)
     checked = audit(problem, np.asarray(trajectory.doses), report, 0.0, directions=0, grid=chosen.grid)
     entry = audited_entry(problem, chosen.name, chosen.grid, checked, scenario.progression_factor, (trajectory, report))
     wrong = simulated_status(report, checked)
     text = to_text(simulated_document(scenario, entry, checked))
-    if out is not None:
-        write_course(scenario, problem, entry, text, out, plot)
-    if json:
-        typer.echo(text, nl=False)
-    else:
-        _print_report(scenario.title, checked.report)
-        regimen_table([entry], total_units(scenario))
+    if run.out is not None:
+        write_course(scenario, problem, entry, text, run.out, not run.no_plot)
+    put(run.json, text, lambda: _print_simulated(scenario, entry, checked))
     agrees = "The independent audit agrees." if wrong is None else wrong.sentence
     reason, by = simulated_reason(checked), checked.objective_difference
     say(agrees if np.isnan(by) else f"{agrees} The objective differs by {by:.1e} (relative).")
-    written = "" if out is None else f" Written to {out}."
+    written = "" if run.out is None else f" Written to {run.out}."
     say(f"{reason[:1].upper()}{reason[1:]}.\n{DISCLAIMER}{written}" if reason else f"{DISCLAIMER}{written}")
     return 0 if wrong is None else wrong.exit_code
 
 
-def run_compare(file: Path, out: Path | None, json: bool, plot: bool, allow_code: bool) -> int:
+def _print_simulated(scenario: Scenario, entry: Entry, checked: Audit) -> None:
+    _print_report(scenario.title, checked.report)
+    regimen_table([entry], total_units(scenario))
+
+
+def run_compare(run: Command) -> int:
     """Compare regimens, print them, and write figures."""
-    scenario = Scenario.load(file, allow_code)
-    place = Path("runs") / f"{scenario.name}-compare" if out is None else out
+    scenario = Scenario.load(run.file, run.allow_code)
+    place = run.place(f"{scenario.name}-compare")
     check_place(place, MARKER)
     problem = scenario.problem()
     entries = compare(problem, scenario.regimens(), None, scenario.progression_factor)
     text = to_text(compared_document(scenario, entries))
-    if plot:
+    if not run.no_plot:
         from optimizer.report.plots import comparison, save
 
         with whole(place, MARKER) as work:
@@ -168,25 +153,6 @@ def run_compare(file: Path, out: Path | None, json: bool, plot: bool, allow_code
             (work / "trajectory.csv").write_bytes(course_csv(scenario, problem, entries))
             for name, figure in comparison(problem, entries, scenario).items():
                 save(figure, work / f"{name}.png")
-    if json:
-        typer.echo(text, nl=False)
-    else:
-        regimen_table(entries, total_units(scenario))
-    say(DISCLAIMER + (f" Written to {place}." if plot else ""))
+    put(run.json, text, lambda: regimen_table(entries, total_units(scenario)))
+    say(DISCLAIMER + ("" if run.no_plot else f" Written to {place}."))
     return 0 if all(entry.report.finite for entry in entries) else Status.SIMULATION_FAILED.exit_code
-
-
-def catalog() -> dict[str, dict[str, str]]:
-    """All words of a scenario by family, with their meaning."""
-    from optimizer.models.stromal import PRESETS
-    from optimizer.scenario.model_schema import model_branches
-    from optimizer.scenario.schema import FAMILIES, classes, first_line
-    from optimizer.units import UNITS
-
-    models = {kind: (spec.__doc__ or kind).strip().splitlines()[0] for kind, spec in model_branches().items()}
-    found = {"model": models, "preset": {name: f"{p.meaning} (doi {p.doi})" for name, p in PRESETS.items()}}
-    for family, entry in FAMILIES.items():
-        if family != "model":
-            found[entry.word] = {kind: first_line(cls) for kind, cls in classes(family).items()}
-    found["unit"] = {unit.name: ", ".join((unit.meaning, *unit.aliases)) for unit in UNITS}
-    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import equinox as eqx
@@ -27,6 +27,8 @@ from optimizer.search.audit import Audit, audit
 from optimizer.search.exact import satisfies
 from optimizer.search.multistart import Progress
 from optimizer.search.optimize import LIMIT_TOLERANCE, difference
+from optimizer.settings import ReplanSettings as Settings
+from optimizer.settings import of_file
 from optimizer.status import Status
 
 # Visits after which the plan is made anew, to say what each of them changed.
@@ -35,27 +37,6 @@ MOST_VISITS = 12
 _COOL = 0.05
 _NEAR = 1e-9
 FOLLOWED, UNINFORMED = "the schedule being followed", "the plan without the measurements"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is asked besides the scenario and what happened.
-
-    Attributes:
-        today: day from which doses are planned; the last measurement's when None.
-        time_unit: of times in tables whose header has no unit.
-        posterior: file of draws in place of what [cohort] says.
-        particles: of the belief.
-        seed: of the particles.
-        effort: how hard a plan is searched.
-    """
-
-    today: float | None = None
-    time_unit: str | None = None
-    posterior: Path | None = None
-    particles: int = 512
-    seed: int = 0
-    effort: Effort = field(default_factory=Effort)
 
 
 @dataclass(frozen=True)
@@ -84,6 +65,7 @@ class Replanned:
     Attributes:
         scenario: what was asked.
         settings: how.
+        effort: how hard plans were searched.
         inference: the particles' model.
         measurements: what was measured.
         index: decisions that were made already; the next one is the first that is planned.
@@ -104,6 +86,7 @@ class Replanned:
 
     scenario: Scenario
     settings: Settings
+    effort: Effort
     inference: Inference
     measurements: Measurements
     index: int
@@ -122,10 +105,19 @@ class Replanned:
     reason: str
 
 
+def _effort(settings: Settings, tolerance: float) -> Effort:
+    return Effort(
+        risk=settings.risk,
+        alpha=settings.alpha,
+        particles=settings.plan_particles,
+        restarts=settings.restarts,
+        tolerance=tolerance,
+        coldest=settings.plan_temperature,
+    )
+
+
 def replan(
     scenario: Scenario,
-    given: Path | None,
-    observations: Path | None,
     settings: Settings,
     tell: Callable[[Progress], None] = lambda event: None,
 ) -> Replanned:
@@ -133,15 +125,16 @@ def replan(
 
     Args:
         scenario: with [[observation]], and with [cohort] unless a posterior is given.
-        given: event table of the doses; those before today were given, the rest is the schedule being followed.
-        observations: CSV table of what was measured; nothing was when None.
-        settings: what else is asked.
+        settings: what is asked. Doses of its event table before today were given, the rest is what is being followed.
         tell: hears how it goes.
 
     Raises:
         ScenarioError: files or numbers that do not fit; one sentence each.
         DataError: a table of doses that cannot be read.
     """
+    settings = of_file(settings, scenario)
+    effort = _effort(settings, scenario.tolerance)
+    given, observations = settings.given, settings.observations
     prior, channels = load_prior(scenario, settings.posterior, settings.seed), scenario.channels()
     seen = none_measured(channels)
     if observations is not None:
@@ -150,8 +143,8 @@ def replan(
     tell(Progress("prior", 0, 1, None))
     inference = Inference(scenario, prior, channels, settings.particles)
     so_far = np.where(np.arange(len(listed))[:, None] < index, listed, 0.0)
-    controller = RecedingHorizonController(inference, replace(settings.effort, restarts=1), max(len(seen.days), 1))
-    search = PlanSearch(controller, so_far, index, settings.effort.restarts, tell)
+    controller = RecedingHorizonController(inference, replace(effort, restarts=1), max(len(seen.days), 1))
+    search = PlanSearch(controller, so_far, index, effort.restarts, tell)
     before = inference.begin(settings.seed)
     uninformed = search.best(before, [])
     belief, visits = _taught(inference, search, before, uninformed, seen, settings.seed, tell)
@@ -165,10 +158,11 @@ def replan(
     fitting = fit(inference, belief, jnp.asarray(so_far), seen.record(channels))
     tell(Progress("audit", 0, 1, None))
     checked = _audited(inference, search.problem, belief, doses)
-    status, reason = _verdict(search, found, doses, ahead[0], checked, no_levels, settings.effort)
+    status, reason = _verdict(search, found, doses, ahead[0], checked, no_levels, effort)
     return Replanned(
         scenario=scenario,
         settings=settings,
+        effort=effort,
         inference=inference,
         measurements=seen,
         index=index,

@@ -125,7 +125,7 @@ def run_sweep(
         place = out / "-".join(f"{name}_{value:g}" for name, value in combination.items())
         result = run_trial(one, place, versions, tell)
         write(result, place)
-        rows += [_row(result, combination, name) for name in trial.settings.rows]
+        rows += [_row(result, combination, name) for name in trial.rows]
     worth = _worth(rows, axes)
     # Who sees nothing gains nothing.
     sentences = [_sentence(found) for found in worth if found["mean_day"] != 0.0 or found["median_day"]]
@@ -141,7 +141,7 @@ def run_sweep(
     }
     write_whole(out / "sweep.json", to_bytes(document))
     write_whole(out / "sweep.csv", _csv(rows))
-    return Sweep(trial.scenario.title, axes, trial.settings.rows, rows, worth, sentences, document)
+    return Sweep(trial.scenario.title, axes, trial.rows, rows, worth, sentences, document)
 
 
 def _row(result: TrialResult, combination: dict[str, float], name: str) -> dict[str, Any]:

@@ -162,7 +162,7 @@ class Runner:
         if trial.settings.restarts:
             found[CLAIRVOYANT], copied = self._best(system, who, found)
         bound = ideal_containment(system, trial.scenario.progression_factor)
-        found = {name: found[name] for name in trial.settings.rows}
+        found = {name: found[name] for name in trial.rows}
         return Seen(found, diagnostics, copied, np.nan if bound is None else bound.value)
 
     def _best(self, system: Any, who: Any, found: dict[str, PatientOutcome]) -> tuple[PatientOutcome, bool]:

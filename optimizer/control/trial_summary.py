@@ -100,7 +100,7 @@ def held(result: TrialResult, name: str) -> np.ndarray:
 
 def summary(result: TrialResult) -> dict[str, Any]:
     """The report's body: JSON-able."""
-    table, names = result.table, result.trial.settings.rows
+    table, names = result.table, result.trial.rows
     status = np.array(table["status"])[np.array(table["policy"]) == names[0]]
     used = int(counted(table).sum()) // len(names)
     return {
@@ -180,12 +180,12 @@ def _compared(result: TrialResult, one: str, other: str) -> dict[str, Any]:
 
 def _bound(result: TrialResult) -> dict[str, Any] | None:
     """How the policies stand to the longest possible time to progression, where theory knows one."""
-    first = result.trial.settings.rows[0]
+    first = result.trial.rows[0]
     bounds = of_policy(result, first, "ideal_bound_day")
     if not np.isfinite(bounds).any():
         return None
     share, above = {}, {}
-    for name in result.trial.settings.rows:
+    for name in result.trial.rows:
         days = of_policy(result, name, "progression_day")
         reached = np.isfinite(days) & np.isfinite(bounds)
         share[name] = float(np.median(days[reached] / bounds[reached])) if reached.any() else None
@@ -215,4 +215,4 @@ def _replan(result: TrialResult) -> dict[str, Any] | None:
 
 def clairvoyant_is_there(result: TrialResult) -> bool:
     """Whether regret is known."""
-    return CLAIRVOYANT in result.trial.settings.rows
+    return CLAIRVOYANT in result.trial.rows

@@ -26,7 +26,6 @@ from optimizer.ensemble.files import (
 )
 from optimizer.ensemble.patients import Patients, file_of, load_patients
 from optimizer.ensemble.population import build_population, search
-from optimizer.ensemble.risk import Risk
 from optimizer.ensemble.solve import Outcomes, Solver
 from optimizer.files.run_directory import DirectoryError, write_whole
 from optimizer.scenario import Scenario, ScenarioError
@@ -34,6 +33,8 @@ from optimizer.search.exact import make_feasible
 from optimizer.search.interior_point import State
 from optimizer.search.multistart import Progress, run
 from optimizer.search.starts import center, starts
+from optimizer.settings import CohortSettings as Settings
+from optimizer.settings import of_file
 
 # What a patient is given: the best for him or her, the best for all, the best for the typical patient.
 SCHEDULES = ("personalised", "population", "typical")
@@ -41,31 +42,6 @@ _SHARED = "shared.json"
 # Restarts begin this far towards the middle, where there is room to every limit.
 _INWARD = 0.1
 _SAME = 0.02
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a run is asked besides the scenario.
-
-    Attributes:
-        patients: how many, P; None for all of a table.
-        seed: of the patients' numbers and the starting points.
-        risk: how the patients' objectives are made one.
-        alpha: of cvar.
-        restarts: starting points of each patient, the typical patient's and the population's optima first.
-        chunk: patients to a file.
-        posterior: file of draws in place of what [cohort] says.
-        together: whether patients are stepped together; on everything but a CPU when None.
-    """
-
-    patients: int | None = None
-    seed: int = 0
-    risk: Risk = Risk.MEAN
-    alpha: float = 0.9
-    restarts: int = 3
-    chunk: int = 128
-    posterior: Path | None = None
-    together: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +105,7 @@ def run_chunks(
         DirectoryError: the directory holds something else, or a run of which a field differs.
     """
     tell, versions = tell or (lambda _: None), versions or {}
+    settings = of_file(settings, scenario)
     _check(scenario, settings)
     patients = load_patients(scenario, settings.patients, settings.seed, settings.posterior)
     ensemble = build_ensemble(scenario, patients)

@@ -12,9 +12,23 @@ from optimizer.files.faults import DataError, Fault, show
 from optimizer.files.headers import Unit, is_like_unit, measure, read_unit, split_bracket, split_header
 from optimizer.files.sheets import Sheet
 
-_TREATMENT = re.compile(
-    r"(on_|is_)?(treatment|treated|therapy|trt|tx|medication|medicated|arm|on|drug|dose|dosing|regimen)_?\d*"
-)
+_TREATMENT = [
+    "treatment",
+    "treated",
+    "therapy",
+    "trt",
+    "tx",
+    "medication",
+    "medicated",
+    "arm",
+    "on",
+    "drug",
+    "dose",
+    "dosing",
+    "regimen",
+]
+# What may stand beside such a word and change nothing of it.
+_BESIDE = ["is", "on", "group", "status", "code", "name", "level", "actual", "planned", "mg"]
 _EXAMPLES = {"time": "h or day", "concentration": "ug/mL or nM", "growth_factor": "pg/mL", "rate": "1/h or 1/day"}
 _EXAMPLES |= {"amount": "mg", "burden": "mm3, ug/L or mm", "signal": "od or rlu", "amount_rate": "mg/h"}
 
@@ -175,7 +189,7 @@ def left_out(sheet: Sheet, schema: Schema, found: Sequence[Found]) -> list[str]:
     """The columns that are not read, by name in one line; refuses one that looks like treatment where doses decide."""
     taken = {one.index for one in found}
     extra = [i for i, name in enumerate(sheet.header) if name and i not in taken and (i or name != "C")]
-    treated = [sheet.header[i] for i in extra if _TREATMENT.fullmatch(plain(_stem(sheet.header[i])))]
+    treated = [sheet.header[i] for i in extra if _is_treatment(plain(_stem(sheet.header[i])))]
     if treated and schema.treatment:
         got = f"{show(treated[0])}, which looks like treatment and has no meaning in {schema.what}"
         raise DataError([Fault(str(sheet.path), sheet.header_line, treated[0], schema.treatment, got)])
@@ -187,6 +201,12 @@ def left_out(sheet: Sheet, schema: Schema, found: Sequence[Found]) -> list[str]:
     named = ", ".join(sheet.header[i] for i in extra)
     looks = f" ({', '.join(treated)}: looks like treatment)" if treated else ""
     return [f"columns that are not read: {named}{looks}"] if extra else []
+
+
+def _is_treatment(name: str) -> bool:
+    """Whether a name is made of words for treatment: `arm`, `drug2`, `treatment_group`."""
+    words = [word.rstrip("0123456789") for word in name.split("_")]
+    return any(word in _TREATMENT for word in words) and all(word in (*_TREATMENT, *_BESIDE, "") for word in words)
 
 
 def _stem(header: str) -> str:

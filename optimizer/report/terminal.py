@@ -84,6 +84,14 @@ def say(text: str = "") -> None:
     typer.echo(text, err=True)
 
 
+def put(json: bool, text: str, show: Callable[[], None]) -> None:
+    """The result on stdout: one JSON document and nothing else, or what a person reads."""
+    if json:
+        typer.echo(text, nl=False)
+    else:
+        show()
+
+
 @contextmanager
 def session(device: str | None = None, precision: str = "float64") -> Iterator[None]:
     """Turn a user's mistake into sentences on stderr and an exit code; compute on "cpu", "gpu" or what there is."""

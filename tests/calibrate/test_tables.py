@@ -111,10 +111,10 @@ def test_parquet_reads_as_csv():
     table = read_table("data/crc_birth_death_rates.csv", "rates")
     assert len(table) == 48
     assert table.units == {
-        "growth_factor": "pg_per_ml",
-        "birth": "per_hour",
-        "death": "per_hour",
-        "drug": "ug_per_ml",
+        "growth_factor": "pg/mL",
+        "birth": "1/h",
+        "death": "1/h",
+        "drug": "ug/mL",
     }
 
 
@@ -156,10 +156,10 @@ def test_swapped_units_are_flagged(tmp_path):
     daily = RATES.replace("hour", "day")
     body = "".join(f"{g},{d},{0.015 / (1 + d)},0.001\n" for g in (0, 300, 600) for d in (0, 0.1, 1, 10))
     flags = rate_data(read_table(rates(tmp_path, body, daily), "rates")).flags
-    assert any("are the rates really per_day?" in flag for flag in flags)
+    assert any("are the rates really 1/d?" in flag for flag in flags)
     fast = "".join(f"{g},{d},{0.36 / (1 + d)},0.001\n" for g in (0, 300, 600) for d in (0, 0.1, 1, 10))
     flags = rate_data(read_table(rates(tmp_path, fast), "rates")).flags
-    assert any("are the rates really per_hour?" in flag for flag in flags)
+    assert any("are the rates really 1/h?" in flag for flag in flags)
     swapped = "".join(f"{g},{d},0.01,0.001\n" for d in (0, 300, 600, 700) for g in (0, 0.1, 10))
     flags = rate_data(read_table(rates(tmp_path, swapped), "rates")).flags
     assert any("swapped" in flag for flag in flags)
@@ -179,7 +179,7 @@ def test_swapped_units_are_flagged(tmp_path):
         ),
         (lambda r: r[-1].update(drug_ug_per_ml=""), r"wanted a dose in a sample well; got an empty cell"),
         (lambda r: r[-1].update(role="smaple"), r"wanted one of sample, vehicle, blank, time_zero; got \"smaple\""),
-        (lambda r: [x.update(role="vehicle") for x in r[:6]], r"wanted a blank well on plate 1"),
+        (lambda r: [x.update(plate="2") for x in r[:6]], r"wanted a blank well on plate 1"),
         (lambda r: [x.update(role="time_zero") for x in r[6:12]], r"wanted a vehicle well of alone on plate 1"),
         (lambda r: [x.update(absorbance_od=0.05) for x in r], r"wanted vehicle wells brighter than the blanks"),
     ],
@@ -196,7 +196,9 @@ def test_missing_and_outlying_wells_are_flagged_and_left_out(tmp_path):
     samples = [row for row in rows if row["role"] == "sample"]
     samples[0]["absorbance_od"] = ""
     samples[4]["absorbance_od"] = 3.0
-    wells = plate_wells(read_table(write_csv(tmp_path / "plate.csv", rows), "plate"))
+    table = read_table(write_csv(tmp_path / "plate.csv", rows), "plate")
+    assert (~plate_wells(table).kept).nonzero()[0].tolist() == [0]
+    wells = plate_wells(table, outliers="drop")
     assert (~wells.kept).nonzero()[0].tolist() == [0, 4]
     assert any(f"well {samples[0]['well']} has no signal: left out" in flag for flag in wells.flags)
     assert any(f"well {samples[4]['well']} is far from its replicates" in flag for flag in wells.flags)
@@ -249,7 +251,7 @@ def test_treatment_that_is_on_or_off_is_read(tmp_path, cells):
         read_table(write_csv(tmp_path / "psa.csv", rows), "timeseries")
 
 
-@pytest.mark.parametrize("name", ["ARM", "drug", "Regimen", "dose2", "trt"])
+@pytest.mark.parametrize("name", ["treatment_arm", "ARM", "drug", "medication", "Regimen", "dose2", "trt"])
 def test_treatment_is_never_dropped(tmp_path, name):
     rows = [{"id": "a", "time_day": t, "psa_ng_per_ml": 1.0, name: t % 2} for t in range(8)]
     with pytest.raises(DataError, match=rf"column {name}: wanted the doses as rows .* looks like treatment"):
@@ -263,6 +265,6 @@ def test_censored_values_keep_limits_of_their_own(tmp_path):
     assert one.values.tolist() == [14.0, 1.5, 50.0, 2.0]
     assert one.censored.tolist() == [0, -1, 1, 0]
     assert [note.partition(": ")[2] for note in table.notes] == [
-        "column TIME has no unit: day is assumed",
+        "column TIME has no unit: d is assumed",
         "column DV has no unit: relative is assumed",
     ]

@@ -221,13 +221,13 @@ VALUES = ("14.1", "5.5", "<1.0", ".", "NA", "", "1.17")
 @pytest.mark.parametrize(
     ("old", "new", "unit"),
     [
-        ("", "", "ng_per_ml"),
-        ("psa_ng_per_ml", "psa_ug_per_l", "ug_per_l"),
-        ("psa_ng_per_ml", "PSA [ug/L]", "ug_per_l"),
+        ("", "", "ng/mL"),
+        ("psa_ng_per_ml", "psa_ug_per_l", "ug/L"),
+        ("psa_ng_per_ml", "PSA [ug/L]", "ug/L"),
         ("psa_ng_per_ml", "diameter_mm", "mm"),
         ("psa_ng_per_ml", "vaf [%]", "percent"),
         ("patient,time_day,evid,amt_mg,ii_day,addl,psa_ng_per_ml", "ID,TIME,EVID,AMT,II,ADDL,DV", "relative"),
-        ("patient,time_day,evid,amt_mg,ii_day,addl", "PATIENT,TIME_DAY,EVID,AMT_MG,II_DAY,ADDL", "ng_per_ml"),
+        ("patient,time_day,evid,amt_mg,ii_day,addl", "PATIENT,TIME_DAY,EVID,AMT_MG,II_DAY,ADDL", "ng/mL"),
     ],
 )
 def test_one_convention_of_missing_and_censored_values(tmp_path, old, new, unit):

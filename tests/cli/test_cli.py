@@ -285,7 +285,7 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     assert process.stderr == ""
 
 
-def test_ctrl_c_during_imports_ends_at_once(folder):
+def test_ctrl_c_during_imports_ends_at_once(folder, ctrl_c):
     command = [sys.executable, "-m", "optimizer", "optimize", "small.toml"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONPROFILEIMPORTTIME": "1"}
     with subprocess.Popen(
@@ -303,7 +303,7 @@ def test_ctrl_c_during_imports_ends_at_once(folder):
     assert not (folder / "runs").exists()
 
 
-def test_ctrl_c_that_gets_lost_is_raised_again(capsys):
+def test_ctrl_c_that_gets_lost_is_raised_again(capsys, ctrl_c):
     class Swallows:
         def __del__(self):
             signal.raise_signal(signal.SIGINT)
@@ -342,7 +342,7 @@ def test_help_imports_nothing_heavy():
         assert "Usage" in adose(*arguments).stdout
 
 
-def test_ctrl_c_keeps_the_best_schedule_so_far(folder):
+def test_ctrl_c_keeps_the_best_schedule_so_far(folder, ctrl_c):
     scenario = ROOT / "scenarios" / "crc_caf_cetuximab.toml"
     command = [
         sys.executable,
