@@ -12,23 +12,10 @@ from optimizer.files.faults import DataError, Fault, show
 from optimizer.files.headers import Unit, is_like_unit, measure, read_unit, split_bracket, split_header
 from optimizer.files.sheets import Sheet
 
-_TREATMENT = [
-    "treatment",
-    "treated",
-    "therapy",
-    "trt",
-    "tx",
-    "medication",
-    "medicated",
-    "arm",
-    "on",
-    "drug",
-    "dose",
-    "dosing",
-    "regimen",
-]
+_TREATMENT = ("treatment", "treated", "therapy", "trt", "tx", "medication", "medicated", "arm", "on", "drug", "dose")
+_TREATMENT += ("dosing", "regimen")
 # What may stand beside such a word and change nothing of it.
-_BESIDE = ["is", "on", "group", "status", "code", "name", "level", "actual", "planned", "mg"]
+_BESIDE = ("is", "group", "status", "code", "name", "level", "actual", "planned", "mg", "")
 _EXAMPLES = {"time": "h or day", "concentration": "ug/mL or nM", "growth_factor": "pg/mL", "rate": "1/h or 1/day"}
 _EXAMPLES |= {"amount": "mg", "burden": "mm3, ug/L or mm", "signal": "od or rlu", "amount_rate": "mg/h"}
 
@@ -206,7 +193,7 @@ def left_out(sheet: Sheet, schema: Schema, found: Sequence[Found]) -> list[str]:
 def _is_treatment(name: str) -> bool:
     """Whether a name is made of words for treatment: `arm`, `drug2`, `treatment_group`."""
     words = [word.rstrip("0123456789") for word in name.split("_")]
-    return any(word in _TREATMENT for word in words) and all(word in (*_TREATMENT, *_BESIDE, "") for word in words)
+    return any(word in _TREATMENT for word in words) and all(word in (*_TREATMENT, *_BESIDE) for word in words)
 
 
 def _stem(header: str) -> str:

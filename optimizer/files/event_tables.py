@@ -137,7 +137,7 @@ def _read(
     units: Mapping[str, str] | None = None,
     body: tuple[float | None, float | None] = (None, None),
 ) -> tuple[Table, list[tuple[int, DoseEvent]]]:
-    table = read(path, _SCHEMA, time_unit)
+    table = read(Path(path), _SCHEMA, time_unit)
     found = dose_events(table, drug_of(table, drugs), patients_of(table), units, body)
     for note in (*table.notes, *added_up(table, found)):
         warnings.warn(note, TableWarning, stacklevel=3)

@@ -307,6 +307,33 @@ def test_a_grid_of_signals_says_no_doses(tmp_path):
         read_table(path, "plate")
 
 
+GRID = "<>,1,2,3\nA,315,20549,8743\nB,322,21488,9054\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GRID + "drug [uM]\n<>,1,2,3\nA,blank,DMSO,1\nB,blank,DMSO,3\n",
+        "signal_rlu,,,\n" + GRID + ",,,\ndrug_nM,1,2,3\nA,Blank,0,1000\nB,Blank,0,3000\n",
+        GRID
+        + "role\n<>,1,2,3\nA,blank,vehicle,sample\nB,blank,vehicle,sample\ndrug_umol_per_l\n<>,1,2,3\nA,,,1\nB,,,3\n",
+        GRID.replace(",", ";") + "drug [uM]\n<>;1;2;3\nA;blank;DMSO;1,0\nB;blank;DMSO;3,0\n",
+    ],
+)
+def test_grids_of_signals_and_doses_are_one_row_a_well(tmp_path, text):
+    path = tmp_path / "wide.csv"
+    path.write_text(text)
+    table = read_table(path, "plate")
+    dosed = table["drug"] > 0
+    scale = 1e-3 if "nM" in text else 1.0
+    assert table["well"].tolist() == ["A1", "A2", "A3", "B1", "B2", "B3"]
+    assert table["signal"].tolist() == [315.0, 20549.0, 8743.0, 322.0, 21488.0, 9054.0]
+    assert (scale * table["drug"][dosed]).tolist() == [1.0, 3.0]
+    assert table["well"][dosed].tolist() == ["A3", "B3"]
+    assert [table["content"][i] for i in (0, 3)] == ["blank", "blank"]
+    assert [table["content"][i] for i in (2, 5)] == ["sample", "sample"]
+
+
 # --- case 18: a time course from simulate ---------------------------------------------------------------------
 
 
