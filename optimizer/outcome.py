@@ -123,6 +123,6 @@ def _treated(doses: np.ndarray, edges: np.ndarray, routes: Sequence[str], decisi
     given = (doses[:, ~rates] > 0.0).any(axis=1)
     first = np.searchsorted(edges, decisions - 1e-9)
     if (np.abs(edges[np.minimum(first, len(edges) - 1)] - decisions) > 1e-9).any():
-        return infused | given
+        return np.asarray(infused | given)
     owner = np.searchsorted(decisions, edges[:-1] + 1e-9, side="right") - 1
-    return infused | np.isin(owner, owner[given])
+    return np.asarray(infused | np.isin(owner, owner[given]))

@@ -277,8 +277,8 @@ class Problem:
         _, total, terms, worst = _judge_trajectory(self.task, trajectory, grid)
         if is_exact and bool(trajectory.ok):
             scene = self.task.scene(trajectory)
-            read = {term.kind: term.exact(scene) for term in self.task.objective.terms}
-            terms = {kind: value if read[kind] is None else read[kind] for kind, value in terms.items()}
+            exact = {term.kind: term.exact(scene) for term in self.task.objective.terms}
+            terms = dict(terms) | {kind: value for kind, value in exact.items() if value is not None}
             total = sum(float(w) * float(terms[t.kind]) for w, t in zip(*self._weighted(), strict=True))
         return self._report(trajectory, grid, total, terms, worst)
 

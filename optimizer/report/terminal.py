@@ -275,6 +275,10 @@ def regimen_table(entries: Sequence[Entry], units: Mapping[str, str]) -> None:
     table("Regimens" + " (scaled: to the cumulative dose of the optimized schedule)" * scaled, header, rows)
     for note in notes:
         typer.echo(f" * {note}")
+    typer.echo(
+        "Numbers by the adaptive solver of the audit"
+        + ("." if all(e.is_audited for e in entries) else ", unless noted.")
+    )
 
 
 def _objective(entry: Entry) -> str:

@@ -6,7 +6,6 @@ closed-form kinetics, no exactly relaxed factors, no quadrature rule, and a queu
 
 from typing import Any
 
-import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -96,6 +95,8 @@ def _interval(
     system: System, carry: Any, inputs: tuple[Array, ...], shares: Array, rtol: float, stiff: bool
 ) -> tuple[Any, Any]:
     """One interval: what is there at its end; and whether it was solved, concentrations and states at its nodes."""
+    import diffrax  # 0.4 s, and nothing where the program is kept
+
     model, pks = system.model, system.pharmacokinetics
     (pk, y), (start, length, amount, rate) = carry, inputs
     pk = tuple(p.bolus(s, u) for p, s, u in zip(pks, pk, amount, strict=True))

@@ -1,6 +1,7 @@
 """Crossings and peaks of what was simulated, read between the saved times by root finding."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -82,9 +83,8 @@ def _polynomial(times: np.ndarray, values: np.ndarray, low: int, high: int) -> B
 
 def _highest(curve: BarycentricInterpolator, times: np.ndarray, low: int, high: int) -> tuple[float, float]:
     """Where between two saved times a curve is highest, and how high."""
-    span = float(times[high] - times[low])
-    ends, how = (times[low], times[high]), {"xatol": 1e-9 * span}
-    found = minimize_scalar(lambda t: -float(curve(t)), bounds=ends, method="bounded", options=how)
+    ends, how = (times[low], times[high]), {"xatol": 1e-9 * float(times[high] - times[low])}
+    found: Any = minimize_scalar(lambda t: -float(curve(t)), bounds=ends, method="bounded", options=how)
     return float(found.x), -float(found.fun)
 
 
@@ -93,4 +93,5 @@ def _root(curve: BarycentricInterpolator, level: float, low: float, high: float)
     ends = float(curve(low)) - level, float(curve(high)) - level
     if not ends[0] < 0.0 < ends[1]:
         return float(low if ends[0] >= 0.0 else high)
-    return float(brentq(lambda t: float(curve(t)) - level, low, high, xtol=1e-12, rtol=1e-14))
+    found: Any = brentq(lambda t: float(curve(t)) - level, low, high, xtol=1e-12)
+    return float(found)

@@ -7,6 +7,8 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.integrate import quad
+from scipy.optimize import brentq
 
 from optimizer.analysis.comparison import compare
 from optimizer.outcome import outcome, remark
@@ -190,6 +192,23 @@ def test_progression_is_read_by_root_finding():
     assert entry.outcome.time_to_progression_day == pytest.approx(exact, rel=1e-7)
     assert entry.report.terms["progression"] == pytest.approx(-exact / 2800.0, rel=1e-7)
     assert entry.to_json()["solver"] == "adaptive (audit)"
+
+
+def test_progression_under_continuous_dosing_is_exact():
+    """451.605 days. With s the integral of r (1 - N), S = S0 exp(-s / 2) and R = R0 exp(s) under the full dose of drug
+    of strength 1.5, and dt = ds / (r (1 - N))."""
+    first, last = 0.74925, 0.00075
+
+    def cells(s: float) -> float:
+        return first * math.exp(-0.5 * s) + last * math.exp(s)
+
+    crossed = brentq(lambda s: cells(s) - 0.9, 3.0, 10.0, xtol=1e-14)
+    exact, _ = quad(lambda s: 1.0 / (0.027 * (1.0 - cells(s))), 0.0, crossed, epsrel=1e-12)
+    assert exact == pytest.approx(451.605, abs=5e-4)
+    problem = Scenario.load(SCENARIOS / "competing_clones.toml").problem()
+    trajectory, _ = dense(problem, np.ones((50, 1)))
+    found = outcome(trajectory, problem.task.grid, ("drug",), ("infusion",), 1.2)
+    assert found.time_to_progression_day == pytest.approx(exact, rel=1e-8)
 
 
 def test_crossings_and_peaks_between_saved_times():

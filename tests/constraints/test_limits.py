@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from optimizer.constraints.base import AbstractDoseLimit, ConstraintError, DoseFrame
@@ -14,6 +14,7 @@ from optimizer.constraints.cumulative_dose import CumulativeDose
 from optimizer.constraints.dose_bounds import DoseBounds
 from optimizer.constraints.dose_change import DoseChange
 from optimizer.constraints.dose_levels import DoseLevels
+from optimizer.constraints.given import Given
 from optimizer.constraints.rest_period import RestPeriod
 from optimizer.objectives.burden import Burden
 from optimizer.problem import Problem
@@ -151,6 +152,7 @@ def test_sums_off_the_grid_are_those_of_the_events():
     rates=st.lists(st.integers(0, 3), min_size=8, max_size=8),
 )
 def test_worst_window_against_brute_force(times, window, rates):
+    assume(max(times) > 0)
     edges = np.array([*sorted({0, *times}), 41.0])
     doses = np.zeros((len(edges) - 1, 2))
     doses[np.searchsorted(edges, times), 0] = 1.0
@@ -160,13 +162,20 @@ def test_worst_window_against_brute_force(times, window, rates):
     found = judged(limits, edges, doses, decisions=(0.0, 0.3, 41.0))
     begins = np.arange(-70, 90) * 0.5
     bolus = max(sum(b <= t < b + window + 0.5 for t in times) for b in begins)
-    if (doses[:, 0] > 0).any() and times != [0]:
-        assert found[f"cumulative_dose of a in {window + 0.5:g} day"].value == bolus
+    assert found[f"cumulative_dose of a in {window + 0.5:g} day"].value == bolus
     ends = begins + window + 0.5
     overlap = np.clip(np.minimum(ends[:, None], edges[1:]) - np.maximum(begins[:, None], edges[:-1]), 0.0, None)
     if doses[:, 1].any():
         worst = found[f"cumulative_dose of b in {window + 0.5:g} day"].value
         assert worst == pytest.approx(np.max(overlap @ doses[:, 1]), rel=1e-12)
+
+
+def test_a_window_holds_a_bolus_at_its_start_and_what_flows_after_it():
+    both = Given(np.array([0.0, 0.0]), np.array([0.0, 20.0]), np.array([5.0, 1.0]))
+    check = CumulativeDose("a", 20.0, window=10.0).judge(frame(), [both, both])
+    assert check.value == 15.0
+    assert both.until(np.array([0.0, 10.0]), closed=False).tolist() == [0.0, 15.0]
+    assert both.until(np.array([0.0, 10.0]), closed=True).tolist() == [5.0, 15.0]
 
 
 def test_doses_on_decisions_are_judged_as_the_search_has_them_whatever_grid_lists_them():
