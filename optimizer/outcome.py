@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from optimizer.simulate import Grid, System, Trajectory
+from optimizer.simulate.arrivals import by_route
 from optimizer.simulate.crossings import first_above, peak
 
 # Burdens beyond which the next number may be infinite, and from which on "less than one cell" is meant literally:
@@ -99,14 +100,17 @@ def outcome(
     # What grew out of the range of numbers has progressed before.
     known = slice(None) if np.isfinite(burden).all() else slice(int(np.argmin(np.isfinite(burden))))
     times, logs = np.asarray(trajectory.times)[known], np.log(np.maximum(burden[known], 1e-300))
-    on = _treated(doses, edges, routes, edges if decisions is None else np.asarray(decisions.edges))
+    parts = by_route(routes, doses, grid)
+    both, ways = np.hstack([part for part, _ in parts]), [route for _, own in parts for route in own]
+    on = _treated(both, edges, ways, edges if decisions is None else np.asarray(decisions.edges))
+    total = sum(cumulative_dose(part, edges, own) for part, own in parts)
     final = float(burden[-1])
     return Outcome(
         time_to_progression_day=first_above(times, logs, float(np.log(factor)) + float(logs[0])) if logs.size else None,
         final_burden=final,
         peak_burden=float(np.exp(peak(times, logs))) if known == slice(None) else float("inf"),
         resistant_fraction=float(np.asarray(trajectory.resistant)[-1]) / final if final > 0.0 else 0.0,
-        cumulative_dose=dict(zip(drugs, cumulative_dose(doses, edges, routes).tolist(), strict=True)),
+        cumulative_dose=dict(zip(drugs, np.asarray(total).tolist(), strict=True)),
         time_on_treatment_day=float(np.sum(np.diff(edges)[on])),
         switches=int(np.sum(on[1:] != on[:-1])),
     )

@@ -100,10 +100,14 @@ def _on_decisions(task: Task, doses: Doses, grid: Grid) -> Float[Array, "decisio
     first = jnp.maximum(grid.edges[:-1], edges[:-1, None])
     overlaps = jnp.maximum(jnp.minimum(grid.edges[1:], edges[1:, None]) - first, 0.0)
     inside = (grid.edges[:-1] >= edges[:-1, None] - SAME) & (grid.edges[:-1] < edges[1:, None] - SAME)
-    columns = [
-        (overlaps / task.grid.lengths[:, None] if route == "infusion" else inside.astype(doses.dtype)) @ doses[:, j]
-        for j, route in enumerate(task.system.routes)
-    ]
+    lengths, counted = task.grid.lengths[:, None], inside.astype(doses.dtype)
+    own = {"infusion": overlaps / lengths, "bolus": counted}
+    columns = [own[route] @ doses[:, j] for j, route in enumerate(task.system.routes)]
+    if grid.other is not None:
+        # An amount counts as its mean rate, a rate as the amount that it adds up to.
+        more = {"infusion": counted / lengths, "bolus": overlaps}
+        pairs = zip(columns, task.system.routes, grid.other.T, strict=True)
+        columns = [column + more[route] @ other for column, route, other in pairs]
     return jnp.stack(columns, -1) if columns else jnp.zeros((task.grid.count, 0))
 
 
@@ -259,8 +263,10 @@ class Problem:
         system = self.task.system
         if isinstance(policy, Schedule) and overtakes(system, policy.doses, grid):
             due = arrivals(system, policy.doses, grid)
-            given = Schedule(jnp.asarray(np.where(np.array(system.routes) == "infusion", due.rates, due.amounts)))
-            trajectory = _rolled(undelayed(system), given, Grid(jnp.asarray(due.edges)))
+            is_infused = np.array(system.routes) == "infusion"
+            given = Schedule(jnp.asarray(np.where(is_infused, due.rates, due.amounts)))
+            other = None if grid.other is None else jnp.asarray(np.where(is_infused, due.amounts, due.rates))
+            trajectory = _rolled(undelayed(system), given, Grid(jnp.asarray(due.edges), other))
             trajectory = eqx.tree_at(lambda t: t.doses, trajectory, policy.doses)
             return trajectory, self.report(trajectory, grid)
         trajectory, *judged = _judge(self.task, policy, grid)
@@ -282,7 +288,8 @@ class Problem:
 
     def _report(self, trajectory: Trajectory, grid: Grid, total: Any, terms: Any, worst: Any) -> Report:
         weights = {term.kind: weight for weight, term in zip(*self._weighted(), strict=True)}
-        checks = dose_checks(self.frame, self.limits, np.asarray(trajectory.doses), np.asarray(grid.edges))
+        other = None if grid.other is None else np.asarray(grid.other)
+        checks = dose_checks(self.frame, self.limits, np.asarray(trajectory.doses), np.asarray(grid.edges), other)
         for limit, (value, bound, excess) in zip(self.task.state_limits, worst, strict=True):
             checks.append(Check(limit.label(), float(value), float(bound), max(float(excess), 0.0)))
         values = {name: float(v) for name, v in terms.items()}

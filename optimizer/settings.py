@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 _MOST_SEED = 2**32 - 1
 _MOST_CHUNK = 100_000
@@ -48,13 +48,6 @@ class Kind(StrEnum):
     TIMESERIES = "timeseries"
 
 
-class Method(StrEnum):
-    """Ways to fit rates."""
-
-    DIRECT = "direct"
-    TWO_STAGE = "two-stage"
-
-
 def option(default: Any, doc: str, *, flag: str = "", min: float | None = None, max: float | None = None) -> Any:
     """A field that the command line has too.
 
@@ -71,6 +64,7 @@ def option(default: Any, doc: str, *, flag: str = "", min: float | None = None, 
 
 _ALPHA = "cvar is the mean of the worst share 1 - alpha"
 _POSTERIOR = "draws by adose calibrate (NetCDF), else [cohort]"
+_TIME_UNIT = "of times in tables whose header has none: h, day, week"
 _CHUNK = "patients to a file; a run goes on after the last whole one"
 
 
@@ -107,6 +101,7 @@ class SimulateSettings:
 
     schedule: Path | None = option(None, "event table (CSV, Parquet)")
     regimen: str | None = option(None, "name of a regimen of the scenario")
+    time_unit: str | None = option(None, _TIME_UNIT)
 
 
 @dataclass(frozen=True)
@@ -132,16 +127,45 @@ class ListSettings:
 
 
 @dataclass(frozen=True)
-class CalibrateSettings:
+class FitSettings:
+    """How parameters are fitted to a table; `model` (a function of one's own) and `progress` are for Python alone."""
+
+    method: Literal["direct", "two-stage"] = option("direct", "how to fit rates")
+    starts: int = option(200, "starting points of the fit", min=1, max=100_000)
+    seed: int = option(0, "of the starting points and draws", min=0)
+    level: float = option(0.9, "of every interval", min=0.0, max=1.0)
+    loss: Literal["linear", "soft_l1", "huber", "cauchy"] = option("linear", "of a residual; the others are robust")
+    deviation: Literal["absolute", "relative", "relative_to_fit", "log"] | None = option(
+        None, "how a residual is counted; else as the kind of table wants it"
+    )
+    bayes: bool = option(False, "sample the posterior by NUTS")
+    draws: int = option(1000, "of the parameters, to a chain", min=1)
+    chains: int = option(4, "of draws", min=1)
+    hierarchical: bool = option(False, "lines or patients are drawn from one population")
+    against: str | None = option(None, "preset to score on the data")
+    outliers: Literal["auto", "drop", "keep", "off"] = option(
+        "auto", "odd wells of a plate; auto drops them from four replicates on"
+    )
+    weights: Literal["equal", "variance"] = option("equal", "of a plate's wells: variance weighs by their spread")
+    reference: str | None = option(None, "condition of a plate for shifts and the scenario; else the first")
+    assay_time: float | None = option(None, "length in hours of a plate's assay, for the scenario alone")
+    doubling_time: float | None = option(None, "of vehicle wells in hours, for the scenario alone")
+    growth: str = option("exponential", "growth law of time series: exponential, logistic, gompertz, von_bertalanffy")
+    effect: Literal["log_kill", "norton_simon"] = option("log_kill", "of the drug of time series")
+    elimination_rate: float | None = option(None, "of that drug in 1/day; else ln 2, said")
+    hill: float | None = option(None, "slope of its effect; else 1")
+    free: tuple[str, ...] = option((), "which of elimination_rate and hill are fitted")
+    time_unit: str | None = option(None, _TIME_UNIT)
+    model: Any = None
+    progress: Callable[[str], None] = field(default=lambda _: None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateSettings(FitSettings):
     """Fit parameters with their uncertainty to a table of measurements."""
 
     kind: Kind = option(..., "what the table holds")
     out: Path = option(..., "directory for the fit")
-    method: Method = option(Method.DIRECT, "how to fit rates")
-    bayes: bool = option(False, "sample the posterior by NUTS")
-    against: str | None = option(None, "preset to score on the data")
-    starts: int = option(200, "starting points of the fit", min=1, max=100_000)
-    seed: int = option(0, "of the starting points and draws", min=0)
 
 
 @dataclass(frozen=True)
@@ -184,6 +208,7 @@ class ReplanSettings:
     given: Path | None = option(None, "event table: doses given, and the schedule being followed")
     observations: Path | None = option(None, "what was measured (CSV: day and quantities)")
     today: float | None = option(None, "day from which to plan; else the last measurement's")
+    time_unit: str | None = option(None, _TIME_UNIT)
     posterior: Path | None = option(None, _POSTERIOR)
     risk: Risk = option(Risk.MEAN, "what is made small over all that is believed")
     alpha: float = option(0.9, _ALPHA, min=0.0, max=0.999)
@@ -250,6 +275,7 @@ class WindowSettings:
     at: tuple[str, ...] = option((), 'level of another drug, "NAME=0.4 ug/mL"; none when left out')
     vary: tuple[str, ...] = option((), 'number to vary, "KEY=A,B,C": a key path or another drug; may be repeated')
     schedule: Path | None = option(None, "event table (CSV, Parquet)")
+    time_unit: str | None = option(None, _TIME_UNIT)
 
 
 @dataclass(frozen=True)
@@ -261,6 +287,7 @@ class MapSettings:
     at: tuple[str, ...] = option((), 'a further number to hold, "KEY=VALUE"; may be repeated')
     regimen: str | None = option(None, "what the other drugs follow; else they are not given")
     schedule: Path | None = option(None, "event table to mark")
+    time_unit: str | None = option(None, _TIME_UNIT)
     last: str = option("30 day", "days at the end of which mean and peak are taken")
     show: str = option("mean_last", "quantity that is drawn and printed")
 

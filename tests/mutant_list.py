@@ -31,6 +31,7 @@ GROWTH = ("tests/models/test_growth.py",)
 EXACT = ("tests/exact/test_exact.py",)
 PARTS = ("tests/search/test_parts.py",)
 EVENTS = ("tests/files/test_events.py",)
+MEASURED = ("tests/calibrate/test_tables.py",)
 UNITS = ("tests/test_units.py",)
 RUNS = ("tests/files/test_run_directory.py",)
 RISK = ("tests/ensemble/test_risk.py",)
@@ -83,9 +84,7 @@ MUTANTS = (
         CASES,
     ),
     Mutant("audit", "a loose audit", "RTOL = 1e-9", "RTOL = 1e-4", CASES),
-    Mutant(
-        "audit", "doses do not wait for their lag", "[here], table[here, j])", "[here], 0.5 * table[here, j])", CASES
-    ),
+    Mutant("audit", "doses do not wait for their lag", "[here], part[here, j])", "[here], 0.5 * part[here, j])", CASES),
     Mutant("audit", "infusions do not wait", "edges[:-1] - lag + _SAME", "edges[:-1] + _SAME", CASES),
     Mutant(
         "audit",
@@ -368,7 +367,7 @@ MUTANTS = (
         EXACT,
     ),
     # --- simulation ---------------------------------------------------------------------------------------------------
-    Mutant("simulate", "a bolus is an infusion", 'pk.bolus(s, u) if route == "bolus" else s', "s", FACTS),
+    Mutant("simulate", "a bolus is an infusion", "s if amount is None else pk.bolus(s, amount)", "s", FACTS),
     Mutant(
         "simulate", "not a number is a number", "ok=jnp.all(jnp.stack(leaves)) & solved", "ok=jnp.asarray(True)", FACTS
     ),
@@ -412,6 +411,34 @@ MUTANTS = (
         "not value <= sys.float_info.max",
         EVENTS,
     ),
+    Mutant("readers", "hours are days", "return values / inverse\n", "return values\n", EVENTS),
+    Mutant("readers", "a limit is a value", '{"<": BELOW, ">": ABOVE}', '{"<": EXACT, ">": EXACT}', MEASURED),
+    Mutant(
+        "readers",
+        "thousands are a decimal",
+        "if decimal:\n        return",
+        "if decimal or grouped:\n        return",
+        EVENTS,
+    ),
+    Mutant("readers", "a reset is nothing", "elif kind in (3, 4):", "elif kind > 4:", EVENTS),
+    Mutant("readers", "an observation is a dose", "return np.isin(evid, (1, 4))", "return evid >= 0", EVENTS),
+    Mutant("readers", "a duration gives no rate", "rate = amount / duration", "rate = 0.0", EVENTS),
+    Mutant("readers", "treatment is dropped", "if treated and schema.treatment:", "if False:", MEASURED),
+    Mutant(
+        "readers",
+        "routes are exchanged",
+        "np.where(infused, rate, at_once), np.where(infused, at_once, rate)",
+        "np.where(infused, at_once, rate), np.where(infused, rate, at_once)",
+        EVENTS,
+    ),
+    Mutant(
+        "readers",
+        "commented rows are read",
+        "kept = [i for i, out in enumerate(marked) if not out]",
+        "kept = [*range(len(rows))]",
+        EVENTS,
+    ),
+    Mutant("readers", "infusions outlast the horizon", "event.rate * (horizon - time)", "event.amount", EVENTS),
     # --- resume -------------------------------------------------------------------------------------------------------
     Mutant("resume", "a chunk of another hand is believed", "if known != _sha256(data):", "if known is None:", RUNS),
     Mutant(

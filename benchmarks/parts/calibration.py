@@ -20,8 +20,8 @@ from scipy.optimize import least_squares
 from benchmarks.parts import Options
 from benchmarks.rows import Row
 from optimizer.calibrate import read_table
-from optimizer.calibrate.bayes import SIGMA_SD, TARGET_ACCEPT, sample, sigma_median
-from optimizer.calibrate.multistart import multistart
+from optimizer.calibrate.fit import multistart
+from optimizer.calibrate.posterior import SIGMA_SD, TARGET_ACCEPT, sample, sigma_median
 from optimizer.calibrate.rates import direct_problem, rate_data, stromal_box
 
 STARTS = 200

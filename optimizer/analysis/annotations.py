@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,7 @@ from optimizer.analysis.axes import AMOUNT, DELAY, EVERY, Axis, Number
 from optimizer.analysis.map import Map
 from optimizer.analysis.mean_dose import mean_concentration
 from optimizer.analysis.repeated import repeated_drugs
-from optimizer.files.event_tables import read_events
-from optimizer.files.events import to_grid
+from optimizer.files.event_tables import read_grid
 from optimizer.scenario import Scenario
 from optimizer.simulate import System
 
@@ -54,7 +53,7 @@ class _Given:
 
 
 def annotate(
-    scenario: Scenario, found: Map, numbers: list[Number], schedule: Path | None = None
+    scenario: Scenario, found: Map, numbers: list[Number], schedule: Path | None = None, time_unit: str | None = None
 ) -> tuple[Annotation, ...]:
     """The regimens and the event table that have a place on the axes, and lie on them.
 
@@ -67,9 +66,10 @@ def annotate(
         found: the map.
         numbers: of the map, by `Request.numbers`.
         schedule: event table.
+        time_unit: of its times, where the header has none.
 
     Raises:
-        EventError: the event table was refused.
+        DataError: the event table was refused.
     """
     system = scenario.system()
     own = tuple(repeated_drugs(numbers))
@@ -78,8 +78,7 @@ def annotate(
     else:
         listed = [(name, given, False) for name, given in _regimens(scenario, own)]
     if schedule is not None:
-        routes = dict(zip(system.drugs, system.routes, strict=True))
-        table = to_grid(read_events(schedule, system.drugs), system.drugs, scenario.plan.horizon, routes)
+        table = read_grid(schedule, replace(scenario.target(), edges=()), time_unit)
         listed.append((schedule.name, _Given(*table, own), True))
     placed = []
     for name, given, is_schedule in listed:

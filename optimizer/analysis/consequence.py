@@ -7,23 +7,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from optimizer.calibrate.fragment import STROMAL_PROBLEM
 from optimizer.scenario import Scenario
 from optimizer.search.optimize import optimize
-
-_PROBLEM: dict[str, Any] = {
-    "drug": [
-        {
-            "name": "cetuximab",
-            "role": "inhibitor",
-            "route": "bolus",
-            "pk": {"kind": "first_order", "elimination": "0.006 / hour"},
-            "dose": {"min": "0 ug/mL", "max": "3 ug/mL"},
-        }
-    ],
-    "decision": {"every": "7 day", "horizon": "180 day"},
-    "objective": {"burden": 1.0},
-    "constraint": [{"kind": "cumulative_dose", "drug": "cetuximab", "limit": "26 ug/mL"}],
-}
 
 
 def best_schedule(quantities: Mapping[str, str | float]) -> dict[str, Any]:
@@ -36,7 +22,7 @@ def best_schedule(quantities: Mapping[str, str | float]) -> dict[str, Any]:
         The status of the search, the doses [ug/mL], the mean log10 burden under them and under weekly 1 ug/mL.
     """
     model = {"kind": "stromal", "preset": "kraut2025_caf", **quantities}
-    problem = Scenario.from_tables({"model": model, **_PROBLEM}, "consequence").problem()
+    problem = Scenario.from_tables({"model": model, **STROMAL_PROBLEM}, "consequence").problem()
     result = optimize(problem, restarts=8)
     weekly = float(problem.loss(jnp.ones_like(jnp.asarray(result.doses))))
     return {

@@ -5,15 +5,14 @@
 | calibrate a table and write its directory | `calibrate(file, kind, out)` |
 | read and check a table | `read_table(path, kind)` |
 | score a published parameter set | `audit_rates`, `audit_secretion`, or `calibrate(..., against=...)` |
-| fit a model of your own to time series | `TimeSeriesModel`, `calibrate(..., settings={"model": ...})` |
+| fit a model of your own to time series | `TimeSeriesModel`, `calibrate(..., model=...)` |
 """
 
 from optimizer.calibrate.audit import audit_rates as audit_rates
 from optimizer.calibrate.audit import audit_secretion as audit_secretion
 from optimizer.calibrate.columns import KINDS as KINDS
-from optimizer.calibrate.presets import PRESETS as PRESETS
+from optimizer.calibrate.fit import Settings as Settings
 from optimizer.calibrate.report import FitReport as FitReport
-from optimizer.calibrate.report import Options as Options
 from optimizer.calibrate.run import calibrate as calibrate
 from optimizer.calibrate.tables import Table as Table
 from optimizer.calibrate.tables import read_table as read_table

@@ -14,64 +14,81 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.calibrate.columns import factor
 from optimizer.calibrate.curves import zero_growth
-from optimizer.calibrate.multistart import Fit, multistart, outcome
-from optimizer.calibrate.presets import PUBLISHED_GROWTH_FACTOR_MAX, preset
+from optimizer.calibrate.fit import Fit, Settings, multistart, outcome
 from optimizer.calibrate.problem import FitProblem
-from optimizer.calibrate.rates import check_levels, direct_problem, fit_direct, fit_two_stage, rate_data, stromal_box
-from optimizer.calibrate.rates_report import _units
-from optimizer.calibrate.report import Options, quantity
+from optimizer.calibrate.rates import (
+    RateData,
+    direct_problem,
+    fit_direct,
+    fit_two_stage,
+    is_stromal,
+    rate_data,
+    stromal_box,
+)
+from optimizer.calibrate.report import quantity
 from optimizer.calibrate.secretion import fit_secretion
 from optimizer.calibrate.tables import Table
 from optimizer.files.faults import DataError
+from optimizer.models.stromal import PRESETS
+from optimizer.units import parse_quantity
 
+FITTED = ("kraut2025_caf",)
+"""Published sets that were fitted to such tables."""
+PUBLISHED_GROWTH_FACTOR_MAX = parse_quantity(PRESETS["kraut2025_caf"].values["growth_factor_max"], "pg/mL")
+"""pg/mL: where the critical concentration is reported; the mean of the fitted EGF maxima, of the same source."""
 Consequence = Callable[[Mapping[str, str | float]], Mapping[str, Any]]
 """From a parameter set in scenario quantities to what it leads to, such as the best schedule and its burden."""
 
 
-def published_in(table: Table, name: str, rate_unit: str = "per_hour") -> dict[str, float]:
+def has_mass(table: Table) -> bool:
+    """Whether doses are a mass in a volume, not an amount in mol."""
+    return "mol" not in table.units["drug"]
+
+
+def published(table: Table, name: str) -> dict[str, float]:
     """The published values in the units of a table's header.
 
     >>> from optimizer.calibrate.tables import read_table
     >>> table = read_table("data/crc_birth_death_rates.csv", "rates")
-    >>> published_in(table, "kraut2025_caf")["net_growth_max"]
+    >>> published(table, "kraut2025_caf")["net_growth_max"]
     0.0147
     """
-    units = {
-        "concentration": table.units.get("drug", "ug_per_ml"),
-        "growth_factor": table.units.get("growth_factor", "pg_per_ml"),
-        "rate": rate_unit,
-    }
-    if not units["concentration"].endswith(("g_per_ml", "g_per_l")):
-        raise DataError(f"against: wanted doses in mass by volume, as in {name}, got {units['concentration']}")
-    out = {}
-    for key, (value, unit, dimension) in preset(name).values.items():
-        inverse = dimension.startswith("1/")
-        dimension = dimension.removeprefix("1/")
-        scale = factor(unit, dimension) / factor(units[dimension], dimension) if dimension else 1.0
-        out[key] = value / scale if inverse else value * scale
-    return out
+    if name not in FITTED:
+        raise DataError(f"against: wanted one of {', '.join(FITTED)}; got {name!r}")
+    if not has_mass(table):
+        raise DataError(f"against: wanted doses in mass by volume, as in {name}; got {table.units['drug']}")
+    rate = table.units.get("net", table.units.get("birth", "1/h"))
+    drug, factor = table.units["drug"], table.units.get("growth_factor", "pg/mL")
+    units = {"ec50_max": drug, "secretion_midpoint": drug, "secretion_slope": _inverse(drug)}
+    units |= {"shift_midpoint": factor, "growth_factor_max": factor, "shift_slope": _inverse(factor), "hill": "1"}
+    units |= dict.fromkeys(("net_growth_max", "net_growth_min"), rate)
+    return {key: parse_quantity(PRESETS[name].values[key], unit) for key, unit in units.items()}
+
+
+def _inverse(unit: str) -> str:
+    above, _, below = unit.partition("/")
+    return f"{below}/{above}"
 
 
 def audit_rates(
-    table: Table, name: str, options: Options, schedule_consequence: Consequence | None = None
+    table: Table, name: str, settings: Settings, schedule_consequence: Consequence | None = None
 ) -> dict[str, Any]:
     """Published, two-stage and direct parameters of a rates table side by side."""
     data = rate_data(table)
-    if not check_levels(data):
+    if not is_stromal(data):
         raise DataError([table.fault(0, "growth_factor", f"several growth-factor levels, as in {name}", "one")])
-    box = stromal_box(data, *_units(table))
-    direct = fit_direct(data, box, options)
-    stages = fit_two_stage(data, box, options)
-    given = published_in(table, name, table.units.get("net", table.units.get("birth", "")))
+    box = stromal_box(data, *data.units)
+    direct = fit_direct(data, box, settings)
+    stages = fit_two_stage(data, box, settings)
+    given = published(table, name)
     sets = {
         "published": np.array([given[parameter.name] for parameter in box]),
         "two_stage": stages.theta,
         "direct": direct.theta,
     }
     problem = direct_problem(data, box)
-    out: dict[str, Any] = {"preset": name, "source": preset(name).source, "sse_unit": box[3].unit}
+    out: dict[str, Any] = {"preset": name, "source": f"doi {PRESETS[name].doi}", "sse_unit": box[3].unit}
     out["sets"] = {
         label: _scored(problem, theta, direct, table)
         | {"parameters": dict(zip(direct.names, theta.tolist(), strict=True))}
@@ -111,28 +128,28 @@ def _scored(problem: FitProblem, theta: np.ndarray, best: Fit, table: Table) -> 
     }
 
 
-def _stage_one_of(problem: FitProblem, data: Any, published: np.ndarray) -> float:
+def _stage_one_of(problem: FitProblem, data: RateData, theta: np.ndarray) -> float:
     """Sum of squares of stage one at the published shared parameters and the D50s their logistic gives."""
-    ec50_max, midpoint, slope, high, low, hill = published
+    ec50_max, midpoint, slope, high, low, hill = theta
     d50 = ec50_max / (1 + np.exp(-slope * (data.levels - midpoint)))
     return outcome(problem, np.array([low, high, hill, *d50])).sse
 
 
-def audit_secretion(table: Table, name: str, options: Options) -> dict[str, Any]:
+def audit_secretion(table: Table, name: str, settings: Settings) -> dict[str, Any]:
     """The published slope and midpoint on a secretion table, each group's maximum at its best for them."""
-    fit, _ = fit_secretion(table, replace(options, loss="linear"))
-    given = published_in(table, name)
+    fit, _ = fit_secretion(table, replace(settings, loss="linear"))
+    given = published(table, name)
     held = {key: given[key] for key in ("secretion_slope", "secretion_midpoint")}
-    there = _refit(fit, held, options)
+    there = multistart(fit.problem, fit.parameters, starts=settings.starts, seed=settings.seed, fixed=held)
     best = fit.objective
-    published = {**held, "growth_factor_max": given["growth_factor_max"]}
+    scored = {**held, "growth_factor_max": given["growth_factor_max"]}
     found = {p: fit.value(p) for p in held} | {"growth_factor_max": float(fit.theta[2:].mean())}
     gap = 0.5 * float(fit.problem.n) * float(np.log(there.objective / best))
     out = {
         "preset": name,
-        "source": preset(name).source,
+        "source": f"doi {PRESETS[name].doi}",
         "sets": {
-            "published": {"parameters": published, "objective": there.objective, "sse": there.sse},
+            "published": {"parameters": scored, "objective": there.objective, "sse": there.sse},
             "direct": {"parameters": found, "objective": best, "sse": fit.sse},
         },
         "objective_over_optimum": there.objective / best,
@@ -145,24 +162,20 @@ def audit_secretion(table: Table, name: str, options: Options) -> dict[str, Any]
     return out
 
 
-def _refit(fit: Fit, held: dict[str, float], options: Options) -> Fit:
-    return multistart(fit.problem, fit.parameters, starts=options.starts, seed=options.seed, fixed=held)
-
-
 def _sentences(audit: dict[str, Any], name: str) -> list[str]:
     sets = audit["sets"]
     key = f"{PUBLISHED_GROWTH_FACTOR_MAX:g}"
-    published = sets["published"]
+    scored = sets["published"]
     crossings = ", ".join(
         f"{label.replace('_', '-')} {entry['critical_concentration_ug_per_ml'][key]:.4g}"
         for label, entry in sets.items()
     )
     out = [f"critical concentration at {key} pg/mL, in ug/mL: {crossings}"]
-    if published["sse_over_optimum"] > 1.001:
+    if scored["sse_over_optimum"] > 1.001:
         out.append(
             f"{name} is not the optimum of the direct objective: its sum of squares is "
-            f"{published['sse_over_optimum']:.3g} times the optimum (log-likelihood lower by "
-            f"{published['log_likelihood_below_optimum']:.3g})"
+            f"{scored['sse_over_optimum']:.3g} times the optimum (log-likelihood lower by "
+            f"{scored['log_likelihood_below_optimum']:.3g})"
         )
     one = audit["stage_one_sse"]
     if one["published"] > 1.001 * one["two_stage"]:

@@ -1,6 +1,7 @@
-"""The equations that are fitted, as plain functions of a parameter vector theta [P] and a design.
+"""Closed forms of what the simulator's models show in an experiment, as functions of a vector theta [P] and a design.
 
-All of them stay finite at zero dose and far from the optimum: powers are written as logistic functions of logarithms.
+A law test compares each with the model itself. They stay finite at zero dose and far from the optimum, where a search
+from hundreds of starts comes by: powers are written as logistic functions of logarithms.
 
 | symbol | here | unit | meaning | source |
 |---|---|---|---|---|
@@ -96,6 +97,14 @@ def gr_curve(theta: Float[Array, " 3"], design: Float[Array, " n"]) -> Float[Arr
     Source: Hafner et al. 2016, doi 10.1038/nmeth.3853.
     """
     return theta[0] + (1.0 - theta[0]) * remaining(design, jnp.log(theta[1]), theta[2])
+
+
+def kill_curve(theta: Float[Array, " 4"], design: Float[Array, " n"]) -> Float[Array, " n"]:
+    """What a Hill kill rate leaves after an assay of length T: upper exp(-Emax T (1 - 1 / (1 + (D / EC50)^hill))).
+
+    theta is (upper, Emax T, EC50, hill).
+    """
+    return theta[0] * jnp.exp(-theta[1] * (1.0 - remaining(design, jnp.log(theta[2]), theta[3])))
 
 
 def critical_concentration(

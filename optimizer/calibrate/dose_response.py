@@ -1,44 +1,59 @@
-"""Four-parameter log-logistic curves of several conditions: apart, with shifted EC50s, or one for all.
+"""Four-parameter log-logistic curves of several conditions: apart, with shifted EC50s, or one for all; and GR metrics.
 
     viability = lower + (upper - lower) / (1 + (D / EC50)^hill)
 
 `lower` is what is left at endless dose (Emax of the effect is upper - lower); the shift of a condition is the ratio of
-its EC50 to the reference's where lower, upper and hill are shared.
+its EC50 to the reference's where lower, upper and hill are shared. Growth-rate inhibition does not depend on how fast a
+line divides (Hafner, Niepel, Chung, Sorger 2016, doi 10.1038/nmeth.3853):
+
+    GR(D) = 2^(log2(x(D) / x0) / log2(x_vehicle / x0)) - 1
+    GR = GRinf + (1 - GRinf) / (1 + (D / GEC50)^h)          GR50 = GEC50 ((1 - GRinf) / (0.5 - GRinf) - 1)^(1/h)
+
+What the simulator itself would show after an assay of length T is another curve, `fit_kill`: the share that a Hill
+kill rate leaves, upper exp(-Emax T (1 - 1 / (1 + (D / EC50)^hill))).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from optimizer.calibrate.curves import curves
-from optimizer.calibrate.multistart import Fit, multistart, robust
-from optimizer.calibrate.problem import collapse, make_problem, with_replicates
-from optimizer.calibrate.report import Options
+from optimizer.calibrate.curves import curves, gr_curve, kill_curve
+from optimizer.calibrate.fit import Fit, Settings, least_squares
+from optimizer.calibrate.problem import collapse, make_problem, padded
+from optimizer.calibrate.report import Entry, quantiles
 from optimizer.calibrate.space import Parameter
+from optimizer.calibrate.uncertainty import draws, uncertainty
 
-SHAPE = ("lower", "upper", "hill")
 DOCS = {
     "lower": "what is left at endless dose, as a part of vehicle",
     "upper": "level without drug, as a part of vehicle",
     "ec50": "dose of half the effect",
     "hill": "slope",
 }
+DIMMEST = 1e-3
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The data of one condition, replicates collapsed: doses and means [d], counts [d], sum of squares inside."""
+    """The data of one condition, replicates collapsed: doses and means [d], counts [d], sum of squares inside.
+
+    Where wells are weighted, each is a row of its own.
+    """
 
     drug: np.ndarray
     mean: np.ndarray
     counts: np.ndarray
     within: float
+    weights: np.ndarray | None = None
 
 
-def curve_data(drug: np.ndarray, response: np.ndarray) -> Curve:
-    """Replicates of each dose become their mean."""
+def curve_data(drug: np.ndarray, response: np.ndarray, weights: np.ndarray | None = None) -> Curve:
+    """Replicates of each dose become their mean, where no well has a weight of its own."""
+    if weights is not None:
+        return Curve(drug, response, np.ones_like(response), 0.0, weights)
     first, means, counts, within = collapse((drug,), response)
     return Curve(drug[first], means, counts, within)
 
@@ -60,42 +75,51 @@ def box(drug: np.ndarray, response: np.ndarray, unit: str) -> tuple[Parameter, .
     )
 
 
-def fit_curve(data: Curve, parameters: tuple[Parameter, ...], options: Options, rows: int | None = None) -> Fit:
+def fit_curve(data: Curve, parameters: tuple[Parameter, ...], settings: Settings, rows: int = 0) -> Fit:
     """One curve; `rows` pads with weightless rows, so that conditions with fewer doses share a compilation.
 
     >>> x = np.array([0.0, 0.1, 0.3, 1.0, 3.0, 10.0])
     >>> y = 0.1 + 0.9 / (1 + x**1.5)
-    >>> fit = fit_curve(curve_data(x, y), box(x, y, "ug/mL"), Options(starts=16))
+    >>> fit = fit_curve(curve_data(x, y), box(x, y, "ug/mL"), Settings(starts=16))
     >>> fit.theta.round(4).tolist()
     [0.1, 1.0, 1.0, 1.5]
     """
-    extra = max((rows or 0) - len(data.drug), 0)
-    drug = np.concatenate([data.drug, np.ones(extra)])
-    mean = np.concatenate([data.mean, np.ones(extra)])
-    weights = np.concatenate([np.ones(len(data.drug)), np.zeros(extra)])
-    counts = np.concatenate([data.counts, np.ones(extra)])
-    design = (drug, np.zeros(len(drug), int), np.array([[0, 1, 2, 3]]))
-    problem = make_problem(curves, design, mean, parameters, weights=weights)
-    problem = with_replicates(problem, counts, data.within)
-    fit = multistart(problem, parameters, starts=options.starts, seed=options.seed)
-    return robust(fit, options.loss, starts=options.starts, seed=options.seed) if options.loss != "linear" else fit
+    size = max(rows, len(data.drug))
+    design = (padded(data.drug, size), np.zeros(size, int), np.array([[0, 1, 2, 3]]))
+    more = {"weights": data.weights, "counts": data.counts, "within": data.within}
+    problem = make_problem(curves, design, data.mean, parameters, **more, rows=size)
+    return least_squares(problem, parameters, settings, "curves")
 
 
 def fit_shared(
-    data: tuple[Curve, ...], names: tuple[str, ...], parameters: tuple[Parameter, ...], options: Options, shifted: bool
+    data: tuple[Curve, ...],
+    names: tuple[str, ...],
+    parameters: tuple[Parameter, ...],
+    settings: Settings,
+    shifted: bool,
 ) -> Fit:
     """All conditions at once with shared lower, upper and hill; an EC50 each where `shifted`, else one for all."""
-    drug = np.concatenate([d.drug for d in data])
+    drug, mean, counts = (np.concatenate([getattr(d, name) for d in data]) for name in ("drug", "mean", "counts"))
+    each = [d.weights for d in data if d.weights is not None]
+    weights = np.concatenate(each) if each else None
     group = np.repeat(np.arange(len(data)), [len(d.drug) for d in data])
     lower, upper, ec50, hill = parameters
     shifts = names if shifted else ("all",)
-    each = tuple(Parameter(f"ec50[{name}]", ec50.unit, ec50.low, ec50.high, log=True) for name in shifts)
+    shift = tuple(Parameter(f"ec50[{name}]", ec50.unit, ec50.low, ec50.high, log=True) for name in shifts)
     places = np.array([[0, 1, 3 + (i if shifted else 0), 2] for i in range(len(data))])
-    every = (lower, upper, hill, *each)
-    problem = make_problem(curves, (drug, group, places), np.concatenate([d.mean for d in data]), every)
-    counts = np.concatenate([d.counts for d in data])
-    problem = with_replicates(problem, counts, sum(d.within for d in data))
-    return multistart(problem, every, starts=options.starts, seed=options.seed)
+    every = (lower, upper, hill, *shift)
+    more = {"weights": weights, "counts": counts, "within": sum(d.within for d in data)}
+    problem = make_problem(curves, (drug, group, places), mean, every, **more)
+    return least_squares(problem, every, settings, "shifted curves" if shifted else "one curve for all")
+
+
+def fit_kill(data: Curve, parameters: tuple[Parameter, ...], settings: Settings) -> Fit:
+    """The simulator's own dose response: theta is (upper, emax_by_assay, ec50, hill), emax_by_assay = Emax T."""
+    _, upper, ec50, hill = parameters
+    every = (upper, Parameter("emax_by_assay", "1", 1e-3, 50.0, log=True), ec50, hill)
+    more = {"weights": data.weights, "counts": data.counts, "within": data.within}
+    problem = make_problem(kill_curve, data.drug, data.mean, every, **more)
+    return least_squares(problem, every, settings, "the simulator's curve")
 
 
 def absolute_ic50(lower: np.ndarray, upper: np.ndarray, ec50: np.ndarray, hill: np.ndarray) -> np.ndarray:
@@ -108,3 +132,68 @@ def absolute_ic50(lower: np.ndarray, upper: np.ndarray, ec50: np.ndarray, hill: 
     inside = (lower < 0.5) & (upper > 0.5)
     ratio = np.where(inside, (upper - 0.5) / np.where(inside, 0.5 - lower, 1.0), 1.0)
     return np.where(inside, ec50 * ratio ** (1 / hill), np.where(upper <= 0.5, 0.0, np.inf))
+
+
+def gr_values(viability: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """GR of viabilities (parts of vehicle) whose signal at time zero was `start` (a part of vehicle) [wells].
+
+    Viabilities are floored at 0.001, as GR is not defined at or below the blank.
+
+    >>> gr_values(np.array([1.0, 0.25, 0.125]), np.array([0.25, 0.25, 0.25])).round(4).tolist()
+    [1.0, 0.0, -0.2929]
+    """
+    level = np.maximum(viability, DIMMEST)
+    return 2.0 ** (np.log2(level / start) / np.log2(1.0 / start)) - 1.0
+
+
+def gr_metrics(
+    drug: np.ndarray, viability: np.ndarray, start: np.ndarray, unit: str, settings: Settings
+) -> tuple[dict[str, Any], list[str]]:
+    """GR50, GRmax, GRinf, GEC50, slope and area over the curve of one condition, with warnings.
+
+    GRmax is the mean GR at the highest dose; the area over the curve is the mean of 1 - GR over log dose.
+    """
+    if not np.all((start > 0) & (start < 1)):
+        return {}, ["GR metrics need vehicle wells brighter than those at time zero: left out"]
+    gr = gr_values(viability, start)
+    first, means, counts, within = collapse((drug,), gr)
+    doses = drug[first]
+    positive = doses[doses > 0]
+    bounds = (
+        Parameter("gr_inf", "1", -1.0, 1.0),
+        Parameter("gec50", unit, float(positive.min()) / 100, float(positive.max()) * 100, log=True),
+        Parameter("gr_hill", "1", 0.1, 15.0, log=True),
+    )
+    problem = make_problem(gr_curve, doses, means, bounds, counts=counts, within=within)
+    fit = least_squares(problem, bounds, settings, "growth-rate inhibition")
+    doubt = uncertainty(fit, settings.level)
+    flat = draws(fit, settings.chains * settings.draws, settings.seed)
+    out: dict[str, Any] = {
+        p.name: Entry(p.name, float(v), doubt.interval(p.name), p.unit) for p, v in zip(bounds, fit.theta, strict=True)
+    }
+    spread = gr50(*flat.T)
+    finite = np.isfinite(spread).mean() > (1 + settings.level) / 2
+    interval = quantiles(spread[np.isfinite(spread)], settings.level) if finite else (None, None)
+    out["gr50"] = Entry("gr50", float(gr50(*fit.theta)), interval, unit)
+    out["gr_max"] = float(means[np.argmax(doses)])
+    out["gr_aoc"] = _area_over(doses[doses > 0], means[doses > 0])
+    return out, [f"GR: {sentence}" for sentence in doubt.warnings]
+
+
+def gr50(gr_inf: np.ndarray | float, gec50: np.ndarray | float, hill: np.ndarray | float) -> np.ndarray:
+    """The dose of GR = 0.5; infinite where GRinf >= 0.5.
+
+    >>> float(gr50(0.0, 3.0, 2.0))
+    3.0
+    """
+    low = np.asarray(gr_inf, dtype=float)
+    reached = low < 0.5
+    ratio = np.where(reached, (1 - low) / np.where(reached, 0.5 - low, 1.0) - 1.0, 1.0)
+    return np.where(reached, np.asarray(gec50) * ratio ** (1.0 / np.asarray(hill)), np.inf)
+
+
+def _area_over(dose: np.ndarray, gr: np.ndarray) -> float:
+    if len(dose) < 2:
+        return float("nan")
+    x = np.log10(dose)
+    return float(np.trapezoid(1.0 - gr, x) / (x[-1] - x[0]))

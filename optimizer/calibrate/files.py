@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from optimizer.calibrate.fragment import fragment_text
 from optimizer.calibrate.report import DISCLAIMER, FORMAT, FitReport
 from optimizer.files.faults import DataError
 from optimizer.files.run_directory import DirectoryError, check_place, whole
@@ -28,7 +29,8 @@ def write_report(report: FitReport, out: str | Path, draw: Draw | None = None) -
             text = json.dumps(report.to_json(), indent=1, allow_nan=False) + "\n"
             (work / MARKER).write_text(text, encoding="utf-8")
             write_posterior(report, work / "posterior.nc")
-            (work / "scenario_fragment.toml").write_text(fragment_text(report), encoding="utf-8")
+            if report.fragment.tables:
+                (work / "scenario_fragment.toml").write_text(fragment_text(report), encoding="utf-8")
             for name, rows in report.tables.items():
                 _write_csv(work / f"{name}.csv", rows)
             if draw is not None:
@@ -50,7 +52,8 @@ def write_posterior(report: FitReport, path: Path) -> None:
     """NetCDF in ArviZ's groups: posterior, and posterior_predictive, log_likelihood and observed_data where they exist.
 
     Variables are [chain, draw] (or [chain, draw, group]) and carry `units`; the attribute `source` says whether the
-    draws are NUTS or the Laplace approximation at the optimum.
+    draws are NUTS or the Laplace approximation at the optimum. What the fragment calls otherwise than the fit is there
+    a second time, by its key path.
     """
     import xarray as xr
 
@@ -68,6 +71,8 @@ def write_posterior(report: FitReport, path: Path) -> None:
         if name in draws.priors:
             meta["prior"] = draws.priors[name]
         variables[name] = xr.Variable(dims, np.asarray(values, dtype=float), meta)
+    for key, (values, unit) in report.fragment.draws.items():
+        variables[key] = xr.Variable(["chain", "draw"], np.asarray(values, dtype=float), {"units": unit})
     chains, count = next(iter(draws.values.values())).shape[:2]
     index = {"chain": np.arange(chains), "draw": np.arange(count)}
     groups = {"posterior": xr.Dataset(variables, {**index, **coordinates}, attributes)}
@@ -79,20 +84,6 @@ def write_posterior(report: FitReport, path: Path) -> None:
     groups["observed_data"] = xr.Dataset({"observed": observed})
     # By way of memory: the HDF5 library crashes when it runs into a full disk itself.
     path.write_bytes(xr.DataTree.from_dict(groups).to_netcdf(engine="h5netcdf"))
-
-
-def fragment_text(report: FitReport) -> str:
-    """A scenario fragment: a `[model]` table of the fitted values and `[cohort]` pointing at the draws."""
-    lines = [
-        f"# Fitted by adose calibrate --kind {report.kind} (method {report.method}).",
-        f"# {DISCLAIMER}",
-        "",
-        "[model]",
-    ]
-    for name, value in report.fragment.items():
-        lines.append(f"{name} = {json.dumps(value) if isinstance(value, str) else repr(float(value))}")
-    lines += ["", "[cohort]", 'posterior = "posterior.nc"', ""]
-    return "\n".join(lines)
 
 
 def _write_csv(path: Path, rows: list[dict]) -> None:

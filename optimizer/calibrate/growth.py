@@ -13,121 +13,221 @@
 | EC50 | `ec50` | mg | amount of drug in the body at half effect |
 | ke, h | `elimination_rate`, `hill` | 1/d, 1 | held at given values unless asked for |
 
-The exposure integral of E has a closed form between doses, so three of the four models are exact; logistic
-log-kill adds one Gauss-Legendre rule on every interval between doses and observations.
+These are models of the simulator: a tumor of one clone, a drug in one compartment of 1 L, the effects `hill` and
+`hill_inhibition`. `simulated` runs them as they are, for every growth law with one capacity. The exposure integral of E
+has a closed form between doses, so three of the four above are exact here; logistic log-kill adds one Gauss-Legendre
+rule on every interval between doses and observations. These closed forms are what is fitted where there is one; a law
+test holds them against the simulator.
+
+Where a record says only whether the patient was treated, E is the level itself, 0 or 1, held until the next record.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-PARAMETERS = ("initial_burden", "growth_rate", "capacity", "drug_effect", "ec50", "elimination_rate", "hill")
+from optimizer.mesh import Mesh
+from optimizer.models.growth import AbstractGrowth, Exponential, Gompertz, Logistic, VonBertalanffy
+from optimizer.models.tumor import Tumor
+from optimizer.pharmacology.direct import Direct
+from optimizer.pharmacology.effects import Hill, HillInhibition, Linear, NortonSimon
+from optimizer.pharmacology.one_compartment import OneCompartment
+from optimizer.simulate.rollout import System, flow
+
+PARAMETERS: tuple[str, ...] = (
+    "initial_burden",
+    "growth_rate",
+    "capacity",
+    "drug_effect",
+    "ec50",
+    "elimination_rate",
+    "hill",
+)
+LAWS: dict[str, Callable[..., AbstractGrowth]] = {
+    law.kind: law for law in (Exponential, Logistic, Gompertz, VonBertalanffy)
+}
+EFFECTS = {"log_kill": (Hill, Linear), "norton_simon": (HillInhibition, NortonSimon)}
+"""Effect -> that of a concentration, and that of a level which is on or off."""
 NODES = 12
 NOTHING = -1e30
+PANELS = 16
 _X, _W = np.polynomial.legendre.leggauss(NODES)
 _POINTS, _WEIGHTS = tuple(((_X + 1) / 2).tolist()), tuple((_W / 2).tolist())
 
 Events = tuple[Float[Array, " e"], Float[Array, " e"]]
-"""Times [e] in order and amounts [e] of boluses; an amount of 0 is no dose."""
+"""Times [e] in order and amounts [e] of boluses (0 is no dose), or levels [e] from each time on."""
+Growth = Callable[[Float[Array, " 7"], Float[Array, " t"], Events], Float[Array, " t"]]
+"""predict(parameters, times, events) -> burden; times in days from 0."""
+
+
+# --- the simulator's own ----------------------------------------------------------------------------------------------
+
+
+def tumor(theta: Float[Array, " 7"], growth: str, effect: str, held: bool) -> System:
+    """The simulator's system for theta in the order of `PARAMETERS`; a cell is a unit of burden."""
+    start, rate, capacity, strength, ec50, elimination, hill = theta
+    law = LAWS[growth]() if growth == "exponential" else LAWS[growth](capacity)
+    act = EFFECTS[effect][held](strength) if held else EFFECTS[effect][held](strength, ec50, hill)
+    model = Tumor(
+        names=("tumor",),
+        is_resistant=(False,),
+        initial_cells=start[None],
+        growth_rate=rate[None],
+        death_rate=jnp.zeros(1),
+        effects=((act,),),
+        growth=law,
+    )
+    kinetics = Direct() if held else OneCompartment(volume=1.0, clearance=elimination)
+    return System(model, (kinetics,), ("drug",), ("infusion" if held else "bolus",), Mesh(PANELS))
+
+
+@lru_cache(maxsize=64)
+def simulated(growth: str, effect: str, held: bool = False) -> Growth:
+    """The burden that the simulator shows at each time: its own flow from one dose or observation to the next."""
+
+    def predict(theta: Float[Array, " 7"], times: Float[Array, " t"], events: Events) -> Float[Array, " t"]:
+        system = tumor(theta, growth, effect, held)
+        time, gap, doses, seen = _knots(times, events)
+        given = _level(time, events) if held else doses
+
+        def step(state: Any, inputs: Any) -> tuple[Any, Any]:
+            (kinetics, y), (at, length, level) = state, inputs
+            now = system.give(kinetics, level[None])
+            last, _ = flow(system, (now, y), system.rates(level[None]), at, length)
+            return last, system.model.burden(y)
+
+        _, burden = jax.lax.scan(step, system.start(), (time, gap, given))
+        return burden[seen]
+
+    return predict
+
+
+def _knots(times: Float[Array, " t"], events: Events) -> tuple[Array, Array, Array, Array]:
+    """Doses and observations in one order: times [k], gaps to the next [k], doses [k], knot of each observation [t]."""
+    at = jnp.concatenate([jnp.zeros(1), times, events[0]])
+    doses = jnp.concatenate([jnp.zeros(1 + times.shape[0]), events[1]])
+    order = jnp.argsort(at, stable=True)
+    time = at[order]
+    return time, jnp.diff(time, append=time[-1:]), doses[order], jnp.argsort(order)[1 : 1 + times.shape[0]]
+
+
+def _level(time: Float[Array, " k"], events: Events) -> Float[Array, " k"]:
+    """The level in force from each time on; 0 before the first event."""
+    last = jnp.searchsorted(events[0], time, side="right") - 1
+    return jnp.where(last >= 0, events[1][last], 0.0)
+
+
+# --- closed forms -----------------------------------------------------------------------------------------------------
 
 
 class Timeline(NamedTuple):
     """Doses and observations in one order [knots]; `seen` [t] is the knot of each observation.
 
-    `height` is log((C / EC50)^h) just after the knot (-inf is kept finite), `gap` the time to the next knot, `spent`
-    the integral of E up to the knot.
+    `gap` is the time to the next knot, `spent` the integral of E up to the knot, `exposure` that of E over a wait
+    [knots, ...] after it.
     """
 
     time: Float[Array, " k"]
     gap: Float[Array, " k"]
-    height: Float[Array, " k"]
     spent: Float[Array, " k"]
     seen: Int[Array, " t"]
+    exposure: Callable[[Array], Array]
 
 
-def timeline(
-    times: Float[Array, " t"],
-    events: Events,
-    ec50: Float[Array, ""],
-    elimination: Float[Array, ""],
-    hill: Float[Array, ""],
-) -> Timeline:
-    """The exposure integral of E at every dose and observation, exact: between doses it is
-    log((C0^h + EC50^h) / (C^h + EC50^h)) / (h ke)."""
-    at = jnp.concatenate([jnp.zeros(1), times, events[0]])
-    doses = jnp.concatenate([jnp.zeros(1 + times.shape[0]), events[1]])
-    order = jnp.argsort(at, stable=True)
-    time = at[order]
-    gap = jnp.diff(time, append=time[-1:])
+def _timeline(theta: Float[Array, " 7"], times: Float[Array, " t"], events: Events, held: bool) -> Timeline:
+    """Exact: after a dose the integral of E is log((C0^h + EC50^h) / (C^h + EC50^h)) / (h ke)."""
+    ec50, elimination, hill = theta[4:]
+    time, gap, doses, seen = _knots(times, events)
 
     def step(left: Float[Array, ""], event: tuple[Array, Array]) -> tuple[Array, Array]:
         amount, wait = event
         peak = left + amount
         return peak * jnp.exp(-elimination * wait), peak
 
-    _, peaks = jax.lax.scan(step, jnp.zeros((), doses.dtype), (doses[order], gap))
-    some = peaks > 0
-    height = jnp.where(some, hill * (jnp.log(jnp.where(some, peaks, 1.0)) - jnp.log(ec50)), NOTHING)
-    each = _exposure(height, gap, elimination, hill)
-    spent = jnp.cumsum(each) - each
-    return Timeline(time, gap, height, spent, jnp.argsort(order)[1 : 1 + times.shape[0]])
+    if held:
+        level = _level(time, events)
+
+        def exposure(wait: Array) -> Array:
+            return level.reshape(-1, *[1] * (wait.ndim - 1)) * wait
+    else:
+        _, peaks = jax.lax.scan(step, jnp.zeros((), doses.dtype), (doses, gap))
+        some = peaks > 0
+        # log((C / EC50)^h) just after the knot, kept finite.
+        height = jnp.where(some, hill * (jnp.log(jnp.where(some, peaks, 1.0)) - jnp.log(ec50)), NOTHING)
+
+        def exposure(wait: Array) -> Array:
+            top = height.reshape(-1, *[1] * (wait.ndim - 1))
+            fall = jax.nn.softplus(top) - jax.nn.softplus(top - hill * elimination * wait)
+            return fall / (hill * elimination)
+
+    each = exposure(gap)
+    return Timeline(time, gap, jnp.cumsum(each) - each, seen, exposure)
 
 
-def _exposure(
-    height: Float[Array, "..."], wait: Float[Array, "..."], elimination: Float[Array, ""], hill: Float[Array, ""]
-) -> Float[Array, "..."]:
-    """The integral of E over `wait` from a height."""
-    fall = jax.nn.softplus(height) - jax.nn.softplus(height - hill * elimination * wait)
-    return fall / (hill * elimination)
-
-
-def _exponential_log_kill(theta: Float[Array, " 7"], times: Float[Array, " t"], events: Events) -> Float[Array, " t"]:
-    start, rate, _, effect, ec50, elimination, hill = theta
-    line = timeline(times, events, ec50, elimination, hill)
+def _exponential_log_kill(theta: Float[Array, " 7"], times: Float[Array, " t"], line: Timeline) -> Float[Array, " t"]:
+    start, rate, _, effect = theta[:4]
     return jnp.exp(jnp.log(start) + rate * times - effect * line.spent[line.seen])
 
 
 def _exponential_norton_simon(
-    theta: Float[Array, " 7"], times: Float[Array, " t"], events: Events
+    theta: Float[Array, " 7"], times: Float[Array, " t"], line: Timeline
 ) -> Float[Array, " t"]:
-    start, rate, _, effect, ec50, elimination, hill = theta
-    line = timeline(times, events, ec50, elimination, hill)
+    start, rate, _, effect = theta[:4]
     return jnp.exp(jnp.log(start) + rate * (times - effect * line.spent[line.seen]))
 
 
-def _logistic_norton_simon(theta: Float[Array, " 7"], times: Float[Array, " t"], events: Events) -> Float[Array, " t"]:
-    start, rate, capacity, effect, ec50, elimination, hill = theta
-    line = timeline(times, events, ec50, elimination, hill)
+def _logistic_norton_simon(theta: Float[Array, " 7"], times: Float[Array, " t"], line: Timeline) -> Float[Array, " t"]:
+    start, rate, capacity, effect = theta[:4]
     grown = jnp.exp(-rate * (times - effect * line.spent[line.seen]))
     return capacity / (1.0 + (capacity / start - 1.0) * grown)
 
 
-def _logistic_log_kill(theta: Float[Array, " 7"], times: Float[Array, " t"], events: Events) -> Float[Array, " t"]:
+def _logistic_log_kill(theta: Float[Array, " 7"], times: Float[Array, " t"], line: Timeline) -> Float[Array, " t"]:
     """Bernoulli's equation: V = V0 e^A / (1 + (r / K) V0 integral of e^A), A = r t - k integral of E."""
-    start, rate, capacity, effect, ec50, elimination, hill = theta
-    line = timeline(times, events, ec50, elimination, hill)
+    start, rate, capacity, effect = theta[:4]
     wait = line.gap[:, None] * jnp.asarray(_POINTS)
-    spent = line.spent[:, None] + _exposure(line.height[:, None], wait, elimination, hill)
+    spent = line.spent[:, None] + line.exposure(wait)
     rise = rate * (line.time[:, None] + wait) - effect * spent
     part = jax.nn.logsumexp(rise, axis=1, b=jnp.asarray(_WEIGHTS))
     real = line.gap > 0
     part = jnp.where(real, part + jnp.log(jnp.where(real, line.gap, 1.0)), NOTHING)
     before = jnp.concatenate([jnp.full(1, NOTHING), jax.lax.cumlogsumexp(part)[:-1]])[line.seen]
-    crowd = jax.nn.softplus(jnp.log(rate) - jnp.log(capacity) + jnp.log(start) + before)
-    return jnp.exp(jnp.log(start) + rate * times - effect * line.spent[line.seen] - crowd)
+    crowding = jax.nn.softplus(jnp.log(rate) - jnp.log(capacity) + jnp.log(start) + before)
+    return jnp.exp(jnp.log(start) + rate * times - effect * line.spent[line.seen] - crowding)
 
 
-Growth = Callable[[Float[Array, " 7"], Float[Array, " t"], Events], Float[Array, " t"]]
-GROWTH: dict[tuple[str, str], Growth] = {
+_CLOSED = {
     ("exponential", "log_kill"): _exponential_log_kill,
     ("exponential", "norton_simon"): _exponential_norton_simon,
     ("logistic", "log_kill"): _logistic_log_kill,
     ("logistic", "norton_simon"): _logistic_norton_simon,
 }
-"""(growth, effect) -> predict(parameters, times, events) -> burden; times in days from 0."""
+CLOSED = tuple(_CLOSED)
+"""(growth, effect) for which there is a closed form."""
+
+
+@lru_cache(maxsize=64)
+def closed_form(growth: str, effect: str, held: bool = False) -> Growth:
+    """The burden at each time in closed form.
+
+    Raises:
+        KeyError: there is none.
+    """
+    law = _CLOSED[growth, effect]
+
+    def predict(theta: Float[Array, " 7"], times: Float[Array, " t"], events: Events) -> Float[Array, " t"]:
+        return law(theta, times, _timeline(theta, times, events, held))
+
+    return predict
+
+
+def predictor(growth: str, effect: str, held: bool = False) -> Growth:
+    """What is fitted: the closed form where there is one, else the simulator itself."""
+    return (closed_form if (growth, effect) in _CLOSED else simulated)(growth, effect, held)

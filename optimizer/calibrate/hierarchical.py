@@ -19,7 +19,7 @@ import optimistix as optx
 from jaxtyping import Array, Float
 from scipy.stats import t as student
 
-from optimizer.calibrate.multistart import Fit
+from optimizer.calibrate.fit import Fit
 from optimizer.calibrate.problem import FitProblem
 from optimizer.calibrate.report import Entry
 
@@ -90,7 +90,7 @@ def pool(fits: tuple[Fit, ...], tolerance: float = 5e-3) -> Population:
     fewer than three individuals, whose spread cannot be estimated.
     """
     if len(fits) < 3:
-        raise ValueError(f"hierarchical: wanted at least 3 lines or patients, got {len(fits)}")
+        raise ValueError(f"hierarchical: wanted at least 3 lines or patients; got {len(fits)}")
     problems = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[fit.problem for fit in fits])
     space = fits[0].problem.space
     w = np.array([space.scaled(fit.theta) for fit in fits])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from optimizer.calibrate.columns import written
-from optimizer.calibrate.report import Draws, Entry, FitReport, Options, quantiles, quantity
+from optimizer.calibrate import fragment
+from optimizer.calibrate.fit import Settings
+from optimizer.calibrate.posterior import Draws
+from optimizer.calibrate.report import Entry, FitReport, quantiles, quantity
 from optimizer.calibrate.tables import Table
 from optimizer.files.faults import DataError
 
@@ -13,28 +15,28 @@ ASSUMED_SD_OF_LOG = 0.3
 """Spread of the logarithm where the table gives no standard deviation (about 30 %); such rows are flagged."""
 
 
-def ic50_report(table: Table, options: Options) -> FitReport:
+def ic50_report(table: Table, settings: Settings) -> FitReport:
     """Each row is a clone; nothing is fitted, so there is no sum of squares.
 
     Draws are log-normal: median IC50, sd of the logarithm sqrt(log(1 + (sd / IC50)^2)). The fold of resistance of a
     line is IC50 resistant / IC50 sensitive where the table has both.
     """
-    if options.bayes or options.method != "direct":
-        raise DataError("ic50: wanted method direct without bayes (nothing is fitted), got another")
+    if settings.bayes or settings.method != "direct":
+        raise DataError("ic50: wanted method direct without bayes (nothing is fitted); got another")
     names = [f"{line} {status}" for line, status in zip(table["line"], table["status"], strict=True)]
     for row, name in enumerate(names):
         if name in names[:row]:
             raise DataError([table.fault(row, "line", "each line and status once", repr(name))])
-    ic50, unit = table["ic50"], written(table.units["ic50"])
+    ic50, unit = table["ic50"], table.units["ic50"]
     spread, assumed = _spread(table)
-    normal = np.random.default_rng(options.seed).standard_normal((options.chains, options.draws, len(names)))
+    normal = np.random.default_rng(settings.seed).standard_normal((settings.chains, settings.draws, len(names)))
     values = ic50 * np.exp(spread * normal)
     warnings = [
         f"{names[i]} has no standard deviation: {ASSUMED_SD_OF_LOG:g} of the logarithm is assumed, not measured"
         for i in np.flatnonzero(assumed)
     ]
-    fold = _fold(table, ic50)
-    warnings += [f"{line} is resistant and has no sensitive partner in this table" for line in _unpaired(table)]
+    fold, unpaired = _fold(table, ic50)
+    warnings += [f"{line} is resistant and has no sensitive partner in this table" for line in unpaired]
     warnings += [
         f"{line}: resistant IC50 is below the sensitive one (fold {x:.3g})" for line, x in fold.items() if x < 1
     ]
@@ -47,7 +49,7 @@ def ic50_report(table: Table, options: Options) -> FitReport:
         objective="none: the table's values are taken as they are",
         parameters=tuple(
             Entry(
-                f"ec50[{name}]", float(x), quantiles(values[..., i], options.level), unit, "half-effect concentration"
+                f"ec50[{name}]", float(x), quantiles(values[..., i], settings.level), unit, "half-effect concentration"
             )
             for i, (name, x) in enumerate(zip(names, ic50, strict=True))
         ),
@@ -55,14 +57,14 @@ def ic50_report(table: Table, options: Options) -> FitReport:
         starts=0,
         starts_at_optimum=0,
         warnings=tuple(warnings),
-        level=options.level,
+        level=settings.level,
         draws=Draws(
             {"ec50": values},
             {"ec50": unit},
             "log-normal around the table's values; no fit and no MCMC was run",
             groups={"ec50": ("clone", tuple(names))},
         ),
-        fragment={},
+        fragment=fragment.none("half-maximal concentrations tell neither a growth rate nor a largest effect"),
         observed=ic50,
         fitted=ic50,
         extra={"clones": [{"name": n, "ec50": quantity(x, unit)} for n, x in zip(names, ic50, strict=True)]},
@@ -79,16 +81,10 @@ def _spread(table: Table) -> tuple[np.ndarray, np.ndarray]:
     return np.where(assumed, ASSUMED_SD_OF_LOG, np.sqrt(np.log1p(relative**2))), assumed
 
 
-def _fold(table: Table, ic50: np.ndarray) -> dict[str, float]:
+def _fold(table: Table, ic50: np.ndarray) -> tuple[dict[str, float], list[str]]:
+    """IC50 resistant over IC50 sensitive of the lines that have both, and the lines without a sensitive one."""
     by = {(line, status): x for line, status, x in zip(table["line"], table["status"], ic50, strict=True)}
     lines = dict.fromkeys(table["line"].tolist())
-    return {
-        line: float(by[line, "resistant"] / by[line, "sensitive"])
-        for line in lines
-        if (line, "resistant") in by and (line, "sensitive") in by
-    }
-
-
-def _unpaired(table: Table) -> list[str]:
-    pairs = set(zip(table["line"].tolist(), table["status"].tolist(), strict=True))
-    return [line for line in dict.fromkeys(table["line"].tolist()) if (line, "sensitive") not in pairs]
+    both = [line for line in lines if (line, "resistant") in by and (line, "sensitive") in by]
+    unpaired = [line for line in lines if (line, "sensitive") not in by]
+    return {line: float(by[line, "resistant"] / by[line, "sensitive"]) for line in both}, unpaired

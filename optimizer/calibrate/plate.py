@@ -2,24 +2,24 @@
 
     viability = (signal - median blank) / (median vehicle - median blank)        for each plate and condition
 
-A condition is a cell line, culture, growth factor and antibody; its vehicle wells stand on the same plate.
+A condition is a cell line, culture, growth factor, antibody and dose of a second drug; its vehicle wells stand on the
+same plate, or are its sample wells of dose 0 where it has no others. Viabilities that are already normalized, and
+counts beside those of the control (and at time zero), are taken as they are.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from optimizer.calibrate.columns import written
+from optimizer.calibrate.replicates import outlying, unequal
 from optimizer.calibrate.tables import Table
 from optimizer.files.faults import DataError, Fault
 
 WELL = re.compile(r"([A-Pa-p])0*([1-9]\d?)")
-OUTLIER = 5.0
 DEAD = 0.1
-LEAST_SPREAD = 0.01
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Wells:
     | `drug`, `viability` | dose in the table's unit, part of vehicle [wells] |
     | `start` | signal at time zero as a part of vehicle [wells]; NaN where there is none |
     | `kept` | wells that are fitted: neither missing nor outlying [wells] |
-    | `row` | row of the table each well came from [wells] |
+    | `row`, `names` | row of the table each well came from, and how it is called [wells] |
     """
 
     conditions: tuple[str, ...]
@@ -42,31 +42,76 @@ class Wells:
     start: np.ndarray
     kept: np.ndarray
     row: np.ndarray
+    names: np.ndarray
     flags: tuple[str, ...]
 
+    @property
+    def group(self) -> np.ndarray:
+        """Number of the condition and dose of each well [wells]; wells of one group are replicates."""
+        return np.unique(np.rec.fromarrays((self.condition, self.drug)), return_inverse=True)[1]
 
-def plate_wells(table: Table, outliers: str = "drop") -> Wells:
-    """Check a plate table and normalize it; `outliers` is `drop` (flagged and left out) or `keep` (flagged only).
 
-    Raises `DataError` for impossible or doubled wells, plates without blanks, conditions without vehicle, and vehicle
-    wells no brighter than the blanks.
+def plate_wells(table: Table, outliers: str = "auto") -> Wells:
+    """Check a plate table and normalize it.
+
+    `outliers`: `drop` (flagged and left out), `keep` (flagged only), `off`; `auto` drops among at least four replicates
+    and looks at no others.
+
+    Raises `DataError` for impossible or doubled wells, conditions without vehicle, and vehicle wells no brighter than
+    the blanks.
     """
-    if outliers not in ("drop", "keep"):
-        raise DataError(f"outliers: wanted drop or keep, got {outliers!r}")
-    plates = table["plate"] if "plate" in table else np.full(len(table), "1")
-    flags = _check_wells(table, plates)
-    labels = _conditions(table)
-    content, signal = table["content"], table["signal"].copy()
+    flags: list[str] = []
+    labels, content = _conditions(table), _content(table)
+    if "viability" in table:
+        viability, start = table["viability"], np.full(len(table), np.nan)
+    elif "control" in table:
+        zero = table["time_zero"] if "time_zero" in table else np.full(len(table), np.nan)
+        viability, start = table["signal"] / table["control"], zero / table["control"]
+    else:
+        viability, start = _normalized(table, labels, content, flags)
+    missing = np.isnan(table.columns.get("signal", viability))
+    places = np.array([_place(table, i) for i in range(len(table))], dtype=object)
+    flags += [f"{places[i]} has no signal: left out" for i in np.flatnonzero(missing)]
+    sample = np.flatnonzero(content == "sample")
+    names, condition = np.unique(labels[sample], return_inverse=True)
+    parts = table["drug"][sample], viability[sample], start[sample], ~missing[sample], sample, places[sample]
+    return _flagged(Wells(tuple(map(str, names)), condition, *parts, tuple(flags)), outliers)
+
+
+def _content(table: Table) -> np.ndarray:
+    """What each row holds; where no vehicle of a condition is named, its samples of dose 0 are it."""
+    content = table["content"].copy() if "content" in table else np.full(len(table), "sample", dtype="<U9")
+    faults = [
+        table.fault(i, "drug", "a dose in a sample well", "an empty cell")
+        for i in np.flatnonzero((content == "sample") & np.isnan(table["drug"]))
+    ]
+    if faults:
+        raise DataError(faults)
+    return content
+
+
+def _normalized(
+    table: Table, labels: np.ndarray, content: np.ndarray, flags: list[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Viability and level at time zero of each row; adds what is to be said to `flags`, marks vehicle in `content`."""
+    plates = _plates(table)
+    _check_wells(table, plates)
+    signal = table["signal"]
     missing = np.isnan(signal)
-    flags += [f"{_place(table, plates, i)} has no signal: left out" for i in np.flatnonzero(missing)]
-    _check_doses(table)
     viability, start = np.full(len(table), np.nan), np.full(len(table), np.nan)
+    if not (content == "blank").any():
+        flags.append("no well is blank: signals are taken as they are")
     for plate in np.unique(plates):
         here = (plates == plate) & ~missing
-        blank = _level(table, here & (content == "blank"), f"a blank well on plate {plate}", plates == plate)
-        noise = _spread(signal[here & (content == "blank")])
+        dark = here & (content == "blank")
+        blank = 0.0
+        if (content == "blank").any():
+            blank = _level(table, dark, f"a blank well on plate {plate}", plates == plate)
+        noise = _spread(signal[dark])
         for label in np.unique(labels[here & (content == "sample")]):
             mine = here & (labels == label)
+            if not (mine & (content == "vehicle")).any():
+                content[mine & (content == "sample") & (table["drug"] == 0)] = "vehicle"
             wanted = f"a vehicle well of {label or 'the condition'} on plate {plate}"
             vehicle = _level(table, mine & (content == "vehicle"), wanted, mine)
             if vehicle - blank <= 3 * noise or vehicle <= blank:
@@ -76,26 +121,18 @@ def plate_wells(table: Table, outliers: str = "drop") -> Wells:
             viability[mine] = (signal[mine] - blank) / (vehicle - blank)
             zero = here & (content == "time_zero") & ((labels == label) | (labels == ""))
             start[mine] = (np.median(signal[zero]) - blank) / (vehicle - blank) if zero.any() else np.nan
-    sample = np.flatnonzero(content == "sample")
-    names, condition = np.unique(labels[sample], return_inverse=True)
-    wells = Wells(
-        tuple(map(str, names)),
-        condition,
-        table["drug"][sample],
-        viability[sample],
-        start[sample],
-        ~missing[sample],
-        sample,
-        (),
-    )
-    return _flagged(table, plates, wells, flags, outliers)
+    return viability, start
 
 
-def _check_wells(table: Table, plates: np.ndarray) -> list[str]:
-    """Names of wells are possible and used once; returns nothing to flag."""
+def _plates(table: Table) -> np.ndarray:
+    return table["plate"] if "plate" in table else np.full(len(table), "1")
+
+
+def _check_wells(table: Table, plates: np.ndarray) -> None:
+    """Names of wells, where there are any, are possible and used once."""
     faults: list[Fault] = []
     seen: dict[tuple[str, str, int], int] = {}
-    for i, (plate, well) in enumerate(zip(plates, table["well"], strict=True)):
+    for i, (plate, well) in enumerate(zip(plates, table.columns.get("well", ()), strict="well" in table)):
         match = WELL.fullmatch(well)
         if match is None or int(match[2]) > 24:
             faults.append(table.fault(i, "well", "a well of a 96- or 384-well plate, A1 to P24", repr(str(well))))
@@ -107,17 +144,6 @@ def _check_wells(table: Table, plates: np.ndarray) -> list[str]:
         seen.setdefault(key, i)
     if faults:
         raise DataError(faults)
-    return []
-
-
-def _check_doses(table: Table) -> None:
-    """Sample wells need a dose; others may leave it empty."""
-    faults = [
-        table.fault(i, "drug", "a dose in a sample well", "an empty cell")
-        for i in np.flatnonzero((table["content"] == "sample") & np.isnan(table["drug"]))
-    ]
-    if faults:
-        raise DataError(faults)
 
 
 def _conditions(table: Table) -> np.ndarray:
@@ -126,9 +152,9 @@ def _conditions(table: Table) -> np.ndarray:
     for role in ("line", "culture"):
         if role in table:
             parts.append(table[role])
-    for role in ("growth_factor", "antibody"):
+    for role in ("growth_factor", "antibody", "second_drug"):
         if role in table:
-            unit = written(table.units[role])
+            unit = table.units[role]
             name = role.replace("_", " ")
             parts.append(np.array([f"{name} {x:g} {unit}" if x > 0 else "" for x in np.nan_to_num(table[role])]))
     labels = (
@@ -136,7 +162,9 @@ def _conditions(table: Table) -> np.ndarray:
         if parts
         else [""] * len(table)
     )
-    return np.where(table["content"] == "blank", "", np.array(labels, dtype=object)).astype(str)
+    return np.where(
+        table["content"] == "blank" if "content" in table else False, "", np.array(labels, dtype=object)
+    ).astype(str)
 
 
 def _level(table: Table, chosen: np.ndarray, wanted: str, near: np.ndarray) -> float:
@@ -150,47 +178,30 @@ def _spread(values: np.ndarray) -> float:
     return 1.4826 * float(np.median(np.abs(values - np.median(values)))) if len(values) else 0.0
 
 
-def _place(table: Table, plates: np.ndarray, row: int | np.integer) -> str:
-    return f"plate {plates[row]} well {table['well'][row]}"
+def _place(table: Table, row: int | np.integer) -> str:
+    return f"plate {_plates(table)[row]} well {table['well'][row]}" if "well" in table else f"line {table.lines[row]}"
 
 
-def _flagged(table: Table, plates: np.ndarray, wells: Wells, flags: list[str], outliers: str) -> Wells:
-    """Outlying replicates, negative and all-dead viabilities, each with its sentence."""
-    off = _outlying(wells)
-    out = [*flags]
-    for i in np.flatnonzero(off):
-        end = "left out" if outliers == "drop" else "kept"
-        out.append(
-            f"{_place(table, plates, wells.row[i])} is far from its replicates "
-            f"(viability {wells.viability[i]:.3g}): {end}"
-        )
+def _flagged(wells: Wells, outliers: str) -> Wells:
+    """Outlying replicates, unequal spread, negative and all-dead viabilities, each with its sentence."""
+    off, out = np.zeros(len(wells.drug), bool), [*wells.flags]
+    if outliers != "off":
+        off[wells.kept] = outlying(wells.viability[wells.kept], wells.group[wells.kept], 4 if outliers == "auto" else 3)
+    end = "kept" if outliers == "keep" else "left out"
+    out += [
+        f"{wells.names[i]} is far from its replicates (viability {wells.viability[i]:.3g}): {end}"
+        for i in np.flatnonzero(off)
+    ]
+    kept = wells.kept if outliers == "keep" else wells.kept & ~off
+    if unequal(wells.viability[kept], wells.group[kept]):
+        out.append("replicates spread more at some doses than at others: weights by their variance suit such wells")
     below = wells.kept & (wells.viability < 0)
     if below.any():
-        out.append(
-            f"{int(below.sum())} wells are darker than the blanks (lowest viability {wells.viability[below].min():.3g})"
-        )
+        least = wells.viability[below].min()
+        out.append(f"{int(below.sum())} wells are darker than the blanks (lowest viability {least:.3g})")
     for i, name in enumerate(wells.conditions):
         here = wells.viability[wells.kept & (wells.condition == i)]
         if len(here) and np.max(here) < DEAD:
-            out.append(
-                f"{name or 'the plate'}: all wells are dead at every dose; only an upper limit of the IC50 exists"
-            )
-    kept = wells.kept & ~off if outliers == "drop" else wells.kept
-    return Wells(
-        wells.conditions, wells.condition, wells.drug, wells.viability, wells.start, kept, wells.row, tuple(out)
-    )
-
-
-def _outlying(wells: Wells) -> np.ndarray:
-    """Wells more than five pooled deviations from the median of at least three replicates [wells]."""
-    off, residual = np.zeros(len(wells.drug), bool), np.full(len(wells.drug), np.nan)
-    for c in range(len(wells.conditions)):
-        for dose in np.unique(wells.drug[wells.condition == c]):
-            here = np.flatnonzero((wells.condition == c) & (wells.drug == dose) & wells.kept)
-            if len(here) >= 3:
-                residual[here] = wells.viability[here] - np.median(wells.viability[here])
-    known = ~np.isnan(residual)
-    if known.sum() >= 6:
-        spread = max(1.4826 * float(np.median(np.abs(residual[known]))), LEAST_SPREAD)
-        off[known] = np.abs(residual[known]) > OUTLIER * spread
-    return off
+            what = "all wells are dead at every dose; only an upper limit of the IC50 exists"
+            out.append(f"{name or 'the plate'}: {what}")
+    return replace(wells, kept=kept, flags=tuple(out))

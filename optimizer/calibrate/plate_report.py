@@ -1,12 +1,13 @@
-"""The report of plates: a curve a condition, shifts between conditions, GR metrics, and every flagged well."""
+"""The report of plates: a curve a condition, shifts between conditions, GR metrics, the scenario, flagged wells."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from optimizer.calibrate.columns import written
+from optimizer.calibrate import fragment
 from optimizer.calibrate.dose_response import (
     DOCS,
     Curve,
@@ -14,124 +15,102 @@ from optimizer.calibrate.dose_response import (
     box,
     curve_data,
     fit_curve,
+    fit_kill,
     fit_shared,
+    gr_metrics,
 )
-from optimizer.calibrate.growth_rate import gr_metrics
+from optimizer.calibrate.fit import Fit, Settings
 from optimizer.calibrate.hierarchical import pool, population_entries, population_json
-from optimizer.calibrate.multistart import Fit
 from optimizer.calibrate.plate import Wells, plate_wells
-from optimizer.calibrate.predictive import band, curve, sample_fit
-from optimizer.calibrate.report import (
-    Draws,
-    Entry,
-    FitReport,
-    Options,
-    Panel,
-    entries,
-    loss_in_words,
-    quantiles,
-    quantity,
-    sampling_warnings,
-)
+from optimizer.calibrate.rates_report import dose_grid
+from optimizer.calibrate.replicates import weights
+from optimizer.calibrate.report import Entry, FitReport, Fragment, Part, along, compose, part, quantiles
 from optimizer.calibrate.space import Parameter
 from optimizer.calibrate.tables import Table
-from optimizer.calibrate.uncertainty import draws, gaussian_criteria, uncertainty
+from optimizer.calibrate.uncertainty import draws, gaussian_criteria
 from optimizer.files.faults import DataError
 
-NAMES = ("lower", "upper", "ec50", "hill")
+ASSAY_TIME, DOUBLING_TIME = 72.0, 24.0
+"""Hours: assumed for the scenario alone where nobody says how long an assay was and how fast vehicle wells doubled."""
 
 
-def plate_report(table: Table, options: Options) -> FitReport:
-    """Viability curves of every condition on the plates; conditions with an unresponsive line are flagged.
-
-    `options.settings`: `outliers` (`drop` or `keep`), `reference` (label of the condition shifts are measured from).
-    """
-    wells = plate_wells(table, options.settings.get("outliers", "drop"))
-    unit = written(table.units["drug"])
-    if options.hierarchical and len(wells.conditions) < 3:
-        raise DataError(f"hierarchical: wanted at least 3 conditions, got {len(wells.conditions)}")
-    data = tuple(_condition(table, wells, i) for i in range(len(wells.conditions)))
+def plate_report(table: Table, settings: Settings) -> FitReport:
+    """Viability curves of every condition on the plates; conditions with an unresponsive line are flagged."""
+    wells = plate_wells(table, settings.outliers)
+    unit, names = table.units["drug"], wells.conditions
+    if settings.hierarchical and len(names) < 3:
+        raise DataError(f"hierarchical: wanted at least 3 conditions; got {len(names)}")
+    if settings.reference is not None and settings.reference not in names:
+        raise DataError(f"reference: wanted one of {'; '.join(names)}; got {settings.reference!r}")
+    data = _data(table, wells, settings)
     bounds = box(wells.drug[wells.kept], wells.viability[wells.kept], unit)
     rows = max(len(d.drug) for d in data)
-    fits = [fit_curve(d, bounds, options, rows) for d in data]
-    parts = [_one(fit, d, name, options, unit) for fit, d, name in zip(fits, data, wells.conditions, strict=True)]
-    comparisons, shifts, flat_warnings = _shifts(data, wells.conditions, bounds, fits, options)
-    metrics, gr_warnings = _growth(wells, unit, options)
-    warnings = [*wells.flags, *(w for part in parts for w in part["warnings"]), *flat_warnings, *gr_warnings]
-    sse = sum(fit.sse for fit in fits)
-    population = pool(tuple(fits)) if options.hierarchical else None
-    front = population_entries(population, fits[0], options.level, DOCS) if population else []
-    return FitReport(
-        kind="plate",
-        method="direct",
-        rows=len(table),
-        sse=sse,
+    fits = tuple(fit_curve(d, bounds, settings, rows) for d in data)
+    parts = [_condition(fit, d, name, settings, unit) for fit, d, name in zip(fits, data, names, strict=True)]
+    comparisons, shifts, best = _shifts(data, names, bounds, fits, settings)
+    metrics, gr_warnings = _growth(wells, unit, settings)
+    population = pool(fits) if settings.hierarchical else None
+    front = population_entries(population, fits[0], settings.level, DOCS) if population else ()
+    known = [p.label or "all" for p in parts]
+    return compose(
+        "plate",
+        table,
+        parts,
+        settings,
         sse_unit="1",
-        objective="absolute residuals of viability, a curve a condition" + loss_in_words(options),
-        parameters=(*front, *(entry for part in parts for entry in part["entries"])),
-        derived={"ic50_absolute": {part["label"]: part["ic50"] for part in parts}, "ec50_shift": shifts},
-        starts=options.starts,
-        starts_at_optimum=min(fit.starts_at_optimum for fit in fits),
-        warnings=tuple(dict.fromkeys(warnings)),
-        level=options.level,
-        draws=_stacked([part["draws"] for part in parts], wells.conditions, unit),
-        fragment={"ec50": quantity(fits[0].value("ec50"), unit), "hill": fits[0].value("hill")}
-        if len(fits) == 1
-        else {},
-        observed=np.concatenate([d.mean for d in data]),
-        fitted=np.concatenate([fit.predicted()[: len(d.mean)] for fit, d in zip(fits, data, strict=True)]),
+        objective="absolute residuals of viability, a curve a condition",
+        parameters=(*front, *(entry for p in parts for entry in p.entries)),
+        derived={"ic50_absolute": {name: _ic50(p, unit) for name, p in zip(known, parts, strict=True)}}
+        | {"ec50_shift": shifts},
+        warnings=(*wells.flags, *(warning for p in parts for warning in p.warnings), *best, *gr_warnings),
+        draws=along(parts, "condition", known),
+        fragment=_fragment(table, wells, data, bounds, settings),
         criteria=comparisons["a curve a condition"],
         comparisons=comparisons,
-        profiles=tuple(p for part in parts for p in part["profiles"]),
-        panels=tuple(part["panel"] for part in parts),
+        correlation=None,
         extra={
             "growth_rate_inhibition": metrics,
-            "correlation_by_condition": {part["label"]: part["correlation"] for part in parts},
+            "correlation_by_condition": {name: p.doubt.correlation for name, p in zip(known, parts, strict=True)},
         }
         | population_json(population),
         tables={"wells": _well_rows(table, wells)},
     )
 
 
-def _condition(table: Table, wells: Wells, i: int) -> Curve:
-    here = wells.kept & (wells.condition == i)
-    doses = np.unique(wells.drug[here])
-    if len(doses) < 5:
-        row = int(wells.row[np.flatnonzero(wells.condition == i)[0]])
-        name = wells.conditions[i] or "the plate"
-        wanted = f"at least 5 different doses of {name} for a four-parameter curve"
-        got = f"{len(doses)} ({', '.join(f'{d:g}' for d in doses)})"
-        raise DataError([table.fault(row, "drug", wanted, got)])
-    return curve_data(wells.drug[here], wells.viability[here])
+def _data(table: Table, wells: Wells, settings: Settings) -> tuple[Curve, ...]:
+    """The wells that are fitted, by condition."""
+    share = np.ones(len(wells.drug))
+    if settings.weights == "variance":
+        share[wells.kept] = weights(wells.viability[wells.kept], wells.group[wells.kept])
+    out = []
+    for i, name in enumerate(wells.conditions):
+        here = wells.kept & (wells.condition == i)
+        doses = np.unique(wells.drug[here])
+        if len(doses) < 5:
+            row = int(wells.row[np.flatnonzero(wells.condition == i)[0]])
+            wanted = f"at least 5 different doses of {name or 'the plate'} for a four-parameter curve"
+            got = f"{len(doses)} ({', '.join(f'{d:g}' for d in doses)})"
+            raise DataError([table.fault(row, "drug", wanted, got)])
+        own = share[here] if settings.weights == "variance" else None
+        out.append(curve_data(wells.drug[here], wells.viability[here], own))
+    return tuple(out)
 
 
-def _one(fit: Fit, data: Curve, label: str, options: Options, unit: str) -> dict[str, Any]:
-    """Everything about one condition."""
-    doubt = uncertainty(fit, options.level)
-    sampled, flat, sigma = sample_fit(fit, doubt, options)
-    lower, upper, ec50, hill = flat.T
-    spread = absolute_ic50(lower, upper, ec50, hill)
-    low, high = np.quantile(spread, [(1 - options.level) / 2, (1 + options.level) / 2], method="nearest")
-    ends = tuple(float(x) if np.isfinite(x) and x > 0 else None for x in (low, high))
-    ic50 = Entry("ic50", float(absolute_ic50(*fit.theta)), (ends[0], ends[1]), unit)
-    notes = [*doubt.warnings, *sampling_warnings(sampled), *_response(fit, data, doubt.criteria)]
-    positive = data.drug[data.drug > 0]
-    grid = np.geomspace(positive.min() / 10, positive.max() * 3, 120)
-    design = (grid, np.zeros(120, int), np.array([[0, 1, 2, 3]]))
-    limits = band(fit, flat, sigma, design, options.level)
-    panel = Panel(label, f"drug, {unit}", "viability", data.drug, data.mean, grid, curve(fit, design), limits)
-    suffix = f"[{label}]" if label else ""
-    named = [Entry(f"{e.name}{suffix}", e.value, e.interval, e.unit, e.doc) for e in entries(fit, doubt, DOCS)]
-    return {
-        "label": label or "all",
-        "entries": named,
-        "ic50": ic50,
-        "warnings": [f"{label}: {note}" if label else note for note in notes],
-        "draws": sampled,
-        "profiles": doubt.profiles,
-        "panel": panel,
-        "correlation": doubt.correlation,
-    }
+def _condition(fit: Fit, data: Curve, label: str, settings: Settings, unit: str) -> Part:
+    """One condition with its figure."""
+    one = part(fit, settings, DOCS, label=label, who=label, size=len(data.drug))
+    grid = dose_grid(data.drug)
+    design = (grid, np.zeros(len(grid), int), np.array([[0, 1, 2, 3]]))
+    panel = one.panel(label, (f"drug, {unit}", "viability"), (data.drug, data.mean), design)
+    notes = [f"{label}: {note}" if label else note for note in _response(fit, data, one.doubt.criteria)]
+    return replace(one, panels=(panel,), warnings=(*one.warnings, *notes))
+
+
+def _ic50(one: Part, unit: str) -> Entry:
+    """The dose of half the vehicle's level; an end is None where a draw never gets there."""
+    low, high = quantiles(absolute_ic50(*one.theta.T), one.doubt.level, nearest=True)
+    ends = [x if np.isfinite(x) and x > 0 else None for x in (low, high)]
+    return Entry("ic50", float(absolute_ic50(*one.fit.theta)), (ends[0], ends[1]), unit)
 
 
 def _response(fit: Fit, data: Curve, full: dict[str, float]) -> list[str]:
@@ -151,38 +130,35 @@ def _response(fit: Fit, data: Curve, full: dict[str, float]) -> list[str]:
 
 
 def _shifts(
-    data: tuple[Curve, ...], names: tuple[str, ...], bounds: tuple[Parameter, ...], fits: list[Fit], options: Options
-) -> tuple[dict[str, dict[str, float]], dict[str, Entry], list[str]]:
+    data: tuple[Curve, ...],
+    names: tuple[str, ...],
+    bounds: tuple[Parameter, ...],
+    fits: tuple[Fit, ...],
+    settings: Settings,
+) -> tuple[dict[str, dict[str, float]], dict[str, Entry], tuple[str, ...]]:
     """Nested models over all conditions, and the ratio of each EC50 to the reference's."""
     n = float(sum(d.counts.sum() for d in data))
-    sse = sum(fit.sse for fit in fits)
-    comparisons = {"a curve a condition": gaussian_criteria(n, 4 * len(fits) + 1, sse)}
+    comparisons = {"a curve a condition": gaussian_criteria(n, 4 * len(fits) + 1, sum(fit.sse for fit in fits))}
     if len(fits) == 1:
-        return comparisons, {}, []
-    shifted = fit_shared(data, names, bounds, options, shifted=True)
-    same = fit_shared(data, names, bounds, options, shifted=False)
+        return comparisons, {}, ()
+    shifted = fit_shared(data, names, bounds, settings, shifted=True)
+    same = fit_shared(data, names, bounds, settings, shifted=False)
     comparisons["shared shape, an EC50 a condition"] = gaussian_criteria(n, 4 + len(fits), shifted.sse)
     comparisons["one curve for all"] = gaussian_criteria(n, 5, same.sse)
-    reference = options.settings.get("reference", names[0])
-    if reference not in names:
-        raise DataError(f"reference: wanted one of {'; '.join(names)}, got {reference!r}")
+    reference = settings.reference or names[0]
     place = 3 + names.index(reference)
-    flat = draws(shifted, options.chains * options.draws, options.seed)
-    out = {
-        f"{name} / {reference}": Entry(
-            "ec50_shift",
-            float(shifted.theta[3 + i] / shifted.theta[place]),
-            quantiles(flat[:, 3 + i] / flat[:, place], options.level),
-            "1",
-        )
-        for i, name in enumerate(names)
-        if name != reference
-    }
+    flat = draws(shifted, settings.chains * settings.draws, settings.seed)
+    out = {}
+    for i, name in enumerate(names):
+        if name != reference:
+            ratio = float(shifted.theta[3 + i] / shifted.theta[place])
+            spread = quantiles(flat[:, 3 + i] / flat[:, place], settings.level)
+            out[f"{name} / {reference}"] = Entry("ec50_shift", ratio, spread, "1")
     best = min(comparisons, key=lambda key: comparisons[key]["bic"])
-    return comparisons, out, [f"by BIC the best of the nested models is: {best}"]
+    return comparisons, out, (f"by BIC the best of the nested models is: {best}",)
 
 
-def _growth(wells: Wells, unit: str, options: Options) -> tuple[dict[str, Any], list[str]]:
+def _growth(wells: Wells, unit: str, settings: Settings) -> tuple[dict[str, Any], list[str]]:
     """GR metrics of the conditions that have a time zero."""
     metrics: dict[str, Any] = {}
     warnings: list[str] = []
@@ -190,30 +166,47 @@ def _growth(wells: Wells, unit: str, options: Options) -> tuple[dict[str, Any], 
         here = wells.kept & (wells.condition == i)
         if np.isnan(wells.start[here]).any():
             continue
-        metrics[name or "all"], notes = gr_metrics(
-            wells.drug[here], wells.viability[here], wells.start[here], unit, options
-        )
+        parts = wells.drug[here], wells.viability[here], wells.start[here]
+        metrics[name or "all"], notes = gr_metrics(*parts, unit, settings)
         warnings += [f"{name}: {note}" if name else note for note in notes]
     return metrics, warnings
 
 
-def _stacked(parts: list[Draws], labels: tuple[str, ...], unit: str) -> Draws:
-    """Draws of all conditions along one dimension `condition`."""
-    values = {name: np.stack([part.values[name] for part in parts], axis=-1) for name in NAMES}
-    units = dict.fromkeys(NAMES, "1") | {"ec50": unit}
-    diagnostics = {
-        f"{name}[{label}]": d for part, label in zip(parts, labels, strict=True) for name, d in part.diagnostics.items()
-    }
-    groups = {name: ("condition", tuple(label or "all" for label in labels)) for name in NAMES}
-    divergent = sum(part.divergences for part in parts)
-    return Draws(values, units, parts[0].source, parts[0].priors, groups, None, None, diagnostics, divergent)
+def _fragment(
+    table: Table, wells: Wells, data: tuple[Curve, ...], bounds: tuple[Parameter, ...], settings: Settings
+) -> Fragment:
+    """One condition as cells in culture, fitted once more as the simulator itself shows an assay."""
+    if len(data) > 1 and settings.reference is None:
+        return fragment.none(f"a scenario holds one of {len(data)} conditions: --reference says which")
+    i = wells.conditions.index(settings.reference or wells.conditions[0])
+    fit = fit_kill(data[i], bounds, settings)
+    hours, notes = settings.assay_time or ASSAY_TIME, []
+    if settings.assay_time is None:
+        notes.append(f"The table does not say how long the assay was: {hours:g} h are assumed (--assay-time).")
+    start = wells.start[wells.kept & (wells.condition == i)]
+    known = np.nanmedian(start) if np.isfinite(start).any() else np.nan
+    growth = np.log(2.0) / (settings.doubling_time or DOUBLING_TIME)
+    if settings.doubling_time is None and 0.0 < known < 1.0:
+        growth = -np.log(known) / hours
+    elif settings.doubling_time is None:
+        notes.append(
+            f"The table does not say how fast vehicle wells grew: a doubling in {DOUBLING_TIME:g} h is assumed "
+            "(--doubling-time)."
+        )
+    unit, most = table.units["drug"], float(data[i].drug.max())
+    emax, ec50, hill = fit.value("emax_by_assay") / hours, fit.value("ec50"), fit.value("hill")
+    effect = {"emax": (emax, "1/h"), "ec50": (ec50, unit), "hill": (hill, "1")}
+    found = fragment.cultured((fragment.drug_of(table), most, unit), (float(growth), "1/h"), effect, *notes)
+    _, by_assay, *own = draws(fit, settings.chains * settings.draws, settings.seed).T
+    named = {"emax": (by_assay / hours, "1/h"), "ec50": (own[0], "1"), "hill": (own[1], "1")}
+    return found._replace(draws=fragment.effect_draws(named, settings))
 
 
 def _well_rows(table: Table, wells: Wells) -> list[dict[str, Any]]:
     return [
         {
             "line": int(table.lines[row]),
-            "well": str(table["well"][row]),
+            "well": str(table["well"][row]) if "well" in table else "",
             "condition": wells.conditions[wells.condition[k]],
             "dose": float(wells.drug[k]),
             "viability": float(wells.viability[k]),

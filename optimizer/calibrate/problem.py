@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.special import log_ndtr
 from jaxtyping import Array, Float, PyTree
 
 from optimizer.calibrate.space import Parameter, Space
@@ -29,7 +31,9 @@ class FitProblem(eqx.Module):
 
     The objective is the sum of rho(e): e^2, or with c = `loss_scale` c^2 rho(e^2 / c^2) for a robust loss. `within` is
     the sum of squares inside groups of replicates that `collapse` replaced by their mean; it is part of every SSE.
-    `counts` are the rows behind each mean, `n` their sum. A weight of 0 leaves a row out.
+    `counts` are the rows behind each mean, `n` their sum. A weight of 0 leaves a row out. `censored` is -1 where y is
+    a limit that the value lies below ("<y"), 1 where it lies above (">y"), else 0; None where all are 0. Such a row
+    counts by how far the fit is on the wrong side of its limit, in a likelihood by the probability of the right side.
     """
 
     predict: Predict = eqx.field(static=True)
@@ -37,6 +41,7 @@ class FitProblem(eqx.Module):
     observed: Float[Array, " n"]
     weights: Float[Array, " n"]
     counts: Float[Array, " n"]
+    censored: Float[Array, " n"] | None
     space: Space
     within: Float[Array, ""]
     loss_scale: Float[Array, ""]
@@ -45,11 +50,16 @@ class FitProblem(eqx.Module):
 
     @property
     def n(self) -> Float[Array, ""]:
-        """Number of rows of data, those behind a mean counted each, those of weight 0 not."""
-        return jnp.sum(jnp.where(self.weights > 0, self.counts, 0.0))
+        """Number of rows of data, those behind a mean counted each, those of weight 0 or censored not."""
+        used = self.weights > 0 if self.censored is None else (self.weights > 0) & (self.censored == 0)
+        return jnp.sum(jnp.where(used, self.counts, 0.0))
 
     def deviations(self, theta: Float[Array, " p"]) -> Float[Array, " n"]:
-        """e of each row, before the loss."""
+        """e of each row, before the loss; 0 where a censored row is on the right side of its limit."""
+        e = self._differences(theta)
+        return e if self.censored is None else jnp.where(self.censored * e > 0, 0.0, e)
+
+    def _differences(self, theta: Float[Array, " p"]) -> Float[Array, " n"]:
         fitted = self.predict(theta, self.design)
         difference = fitted - self.observed
         if self.deviation == "relative":
@@ -72,6 +82,8 @@ class FitProblem(eqx.Module):
         """Plain sum of squares in the data's own units, whatever the deviation and the loss."""
         difference = self.predict(theta, self.design) - self.observed
         used = jnp.where(self.weights > 0, self.counts, 0.0)
+        if self.censored is not None:
+            used = jnp.where(self.censored * difference > 0, 0.0, used)
         return jnp.sum(jnp.where(used > 0, used * difference**2, 0.0)) + self.within
 
     def scale(self) -> Float[Array, ""]:
@@ -84,9 +96,10 @@ class FitProblem(eqx.Module):
     def log_likelihood(self, theta: Float[Array, " p"], sigma: Float[Array, ""]) -> Float[Array, " n"]:
         """Gaussian log-likelihood of each row at noise sigma; replicates behind a mean are counted in full.
 
-        log N(e; 0, sigma) + log of the Jacobian from y to e, which depends on theta for `relative_to_fit`.
+        log N(e; 0, sigma) + log of the Jacobian from y to e, which depends on theta for `relative_to_fit`; of a
+        censored row log Phi(-+e / sigma), the probability of its side of the limit.
         """
-        e, used = self.deviations(theta), self.weights > 0
+        e, used = self._differences(theta), self.weights > 0
         fitted = self.predict(theta, self.design)
         jacobian = 0.5 * jnp.log(jnp.where(used, self.weights, 1.0))
         if self.deviation in ("relative", "log"):
@@ -94,6 +107,8 @@ class FitProblem(eqx.Module):
         elif self.deviation == "relative_to_fit":
             jacobian = jacobian - jnp.log(jnp.maximum(jnp.abs(fitted), 1e-300))
         row = self.counts * (jacobian - jnp.log(sigma) - 0.5 * jnp.log(2 * jnp.pi)) - 0.5 * (e / sigma) ** 2
+        if self.censored is not None:
+            row = jnp.where(self.censored == 0, row, self.counts * log_ndtr(self.censored * e / sigma))
         return jnp.where(used, row - 0.5 * self.within / sigma**2 / jnp.sum(used), 0.0)
 
 
@@ -104,11 +119,16 @@ def make_problem(
     parameters: tuple[Parameter, ...],
     *,
     weights: np.ndarray | None = None,
+    counts: np.ndarray | None = None,
+    within: float = 0.0,
+    censored: np.ndarray | None = None,
     deviation: Deviation = "absolute",
-    loss: Loss = "linear",
-    loss_scale: float = 1.0,
+    rows: int = 0,
 ) -> FitProblem:
-    """A problem from NumPy arrays; `weights` multiply squared residuals.
+    """A problem from NumPy arrays; `weights` multiply squared residuals, `counts` and `within` are of `collapse`.
+
+    Up to `rows` it is filled with weightless copies of the first row, where the design is that long (`padded`), so
+    that problems of unlike length share a compilation.
 
     Raises `ValueError` where a relative or logarithmic deviation meets values it is not defined for.
 
@@ -119,22 +139,29 @@ def make_problem(
     """
     observed = np.asarray(observed, dtype=float)
     if deviation == "relative" and np.any(observed == 0):
-        raise ValueError("relative residuals: wanted observed values other than 0, got 0")
+        raise ValueError("relative residuals: wanted observed values other than 0; got 0")
     if deviation == "log" and np.any(observed <= 0):
-        raise ValueError(f"log residuals: wanted observed values > 0, got {observed.min():g}")
-    ones = np.ones_like(observed)
+        raise ValueError(f"log residuals: wanted observed values > 0; got {observed.min():g}")
+    size, ones = max(rows, len(observed)), np.ones(len(observed))
+    weights = np.concatenate([ones if weights is None else weights, np.zeros(size - len(observed))])
     return FitProblem(
         predict,
-        _arrays(design),
-        jnp.asarray(observed),
-        jnp.asarray(ones if weights is None else weights),
-        jnp.asarray(ones),
+        jax.tree.map(jnp.asarray, design),
+        jnp.asarray(padded(observed, size)),
+        jnp.asarray(weights),
+        jnp.asarray(padded(ones if counts is None else counts, size)),
+        None if censored is None else jnp.asarray(padded(1.0 * censored, size)),
         Space.of(parameters),
-        jnp.asarray(0.0),
-        jnp.asarray(float(loss_scale)),
+        jnp.asarray(float(within)),
+        jnp.asarray(1.0),
         deviation,
-        loss,
+        "linear",
     )
+
+
+def padded(values: np.ndarray, size: int) -> np.ndarray:
+    """Values followed by copies of the first, up to `size`."""
+    return np.concatenate([values, np.full(max(size - len(values), 0), values[0])])
 
 
 def collapse(keys: tuple[np.ndarray, ...], observed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
@@ -153,11 +180,6 @@ def collapse(keys: tuple[np.ndarray, ...], observed: np.ndarray) -> tuple[np.nda
     return first, means, counts.astype(float), inside
 
 
-def with_replicates(problem: FitProblem, counts: np.ndarray, within: float) -> FitProblem:
-    """The problem whose rows are means of `counts` replicates with `within` as the sum of squares inside them."""
-    return eqx.tree_at(lambda p: (p.counts, p.within), problem, (jnp.asarray(counts), jnp.asarray(within)))
-
-
 def _robust(e: Float[Array, " n"], loss: Loss, c: Float[Array, ""]) -> Float[Array, " n"]:
     """sign(e) c sqrt(rho((e / c)^2)), smooth at e = 0."""
     u = e / c
@@ -171,9 +193,3 @@ def _robust(e: Float[Array, " n"], loss: Loss, c: Float[Array, ""]) -> Float[Arr
         far = jnp.abs(u) > 1.0
         return jnp.where(far, jnp.sign(e) * c * jnp.sqrt(jnp.where(far, 2.0 * jnp.abs(u), 2.0) - 1.0), e)
     return e
-
-
-def _arrays(design: Any) -> Any:
-    if isinstance(design, tuple):
-        return tuple(_arrays(part) for part in design)
-    return jnp.asarray(design) if isinstance(design, np.ndarray) else design

@@ -10,29 +10,20 @@ Source of the model: doi 10.1038/s41540-025-00495-0. A table without growth fact
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 import numpy as np
 
 from optimizer.calibrate.curves import curves, logistic_d50, stromal_rate
-from optimizer.calibrate.multistart import Fit, descend_observations, multistart, robust
-from optimizer.calibrate.problem import FitProblem, collapse, make_problem, with_replicates
-from optimizer.calibrate.report import Options
+from optimizer.calibrate.fit import Fit, Settings, descend_observations, least_squares
+from optimizer.calibrate.problem import FitProblem, collapse, make_problem
 from optimizer.calibrate.space import Parameter
 from optimizer.calibrate.tables import Table
 from optimizer.calibrate.uncertainty import draws
 from optimizer.files.faults import DataError
 
-DOCS = {
-    "ec50_max": "largest half-effect concentration of the drug, at endless growth factor",
-    "shift_midpoint": "growth factor at which the half-effect concentration is half its largest",
-    "shift_slope": "steepness of that shift",
-    "net_growth_max": "net growth rate without drug",
-    "net_growth_min": "net growth rate at endless drug",
-    "hill": "slope of the drug effect",
-    "ec50": "half-effect concentration of the drug",
-}
 FASTEST_DOUBLING = 5.0
 SLOWEST_DOUBLING = 20.0
 LARGE_DOSE = 50.0
@@ -41,7 +32,10 @@ MOST_LEVELS = 50
 
 @dataclass(frozen=True)
 class RateData:
-    """A rates table reduced to what is fitted: net rates at distinct points of the design."""
+    """A rates table reduced to what is fitted: net rates at distinct points of the design [n], in `units`.
+
+    `units` are of the rate, the drug and the growth factor, as a scenario writes them.
+    """
 
     table: Table
     net: np.ndarray
@@ -57,6 +51,17 @@ class RateData:
         """Distinct growth-factor concentrations."""
         return np.unique(self.growth_factor)
 
+    @property
+    def units(self) -> tuple[str, str, str]:
+        """Units of rate, drug and growth factor."""
+        given = self.table.units
+        return given.get("net", given.get("birth", "1")), given["drug"], given.get("growth_factor", "1")
+
+    def problem(self, predict, design, parameters: tuple[Parameter, ...]) -> FitProblem:
+        """The least squares of these rates under a curve."""
+        more = {"weights": self.weights, "counts": self.counts, "within": self.within}
+        return make_problem(predict, design, self.net, parameters, **more)
+
 
 def rate_data(table: Table) -> RateData:
     """Net rates (birth - death, or the net column), replicates collapsed; refuses what no curve can be fitted to."""
@@ -69,7 +74,7 @@ def rate_data(table: Table) -> RateData:
     else:
         got = ", ".join(sorted(table.names.values()))
         raise DataError(
-            f"{table.path.name}:1: column birth_rate: wanted birth and death rates, or net rates, got {got}"
+            f"{table.path.name}:1: column birth_rate: wanted birth and death rates, or net rates; got {got}"
         )
     drug = table["drug"]
     _need_doses(table, drug, 4)
@@ -91,8 +96,9 @@ def _need_doses(table: Table, drug: np.ndarray, count: int) -> None:
 def _plausible(table: Table, net: np.ndarray, factor: np.ndarray, drug: np.ndarray) -> tuple[str, ...]:
     """Flags for units that look swapped."""
     out = []
-    unit = table.units.get("net", table.units.get("birth", ""))
-    hours = 24.0 * np.log(2.0) / max(float(np.abs(net).max()) * (24.0 if unit == "per_hour" else 1.0), 1e-300)
+    role = "net" if "net" in table else "birth"
+    fastest = float(np.abs(net).max()) * table.factor(role, "rate") / 24.0
+    hours, unit = np.log(2.0) / max(fastest, 1e-300), table.units[role]
     if hours < FASTEST_DOUBLING:
         out.append(f"the fastest rate means a doubling or halving in {hours:.3g} h: are the rates really {unit}?")
     if hours / 24.0 > SLOWEST_DOUBLING:
@@ -106,37 +112,31 @@ def stromal_box(data: RateData, rate_unit: str, drug_unit: str, factor_unit: str
     """Bounds of the six parameters, wide around what the table spans."""
     positive = data.drug[data.drug > 0]
     low, high, span = float(data.net.min()), float(data.net.max()), max(float(np.ptp(data.net)), 1e-9)
-    middle, top = (low + high) / 2, float(data.growth_factor.max())
+    middle, top = (low + high) / 2, float(data.growth_factor.max()) or 1.0
+    above, _, below = factor_unit.partition("/")
     return (
         Parameter("ec50_max", drug_unit, float(positive.min()) * 1e-2, float(positive.max()) * 1e2, log=True),
         Parameter("shift_midpoint", factor_unit, -top, 2.5 * top),
-        Parameter("shift_slope", _per(factor_unit), 0.05 / top, 100.0 / top, log=True),
+        Parameter("shift_slope", f"{below or 1}/{above}", 0.05 / top, 100.0 / top, log=True),
         Parameter("net_growth_max", rate_unit, middle, high + 2 * span),
         Parameter("net_growth_min", rate_unit, low - 5 * span, middle),
         Parameter("hill", "1", 0.1, 10.0, log=True),
     )
 
 
-def _per(unit: str) -> str:
-    above, _, below = unit.partition("/")
-    return f"{below}/{above}" if below else f"1/{above}"
-
-
 def direct_problem(data: RateData, box: tuple[Parameter, ...]) -> FitProblem:
     """The direct least squares over all rows."""
-    problem = make_problem(stromal_rate, (data.drug, data.growth_factor), data.net, box, weights=data.weights)
-    return with_replicates(problem, data.counts, data.within)
+    return data.problem(stromal_rate, (data.drug, data.growth_factor), box)
 
 
-def fit_direct(data: RateData, box: tuple[Parameter, ...], options: Options, **fixed: float) -> Fit:
+def fit_direct(
+    data: RateData, box: tuple[Parameter, ...], settings: Settings, fixed: Mapping[str, float] | None = None
+) -> Fit:
     """The direct fit; `fixed` parameters are held."""
-    fit = multistart(direct_problem(data, box), box, starts=options.starts, seed=options.seed, fixed=fixed)
-    if options.loss != "linear":
-        fit = robust(fit, options.loss, starts=options.starts, seed=options.seed)
-    return fit
+    return least_squares(direct_problem(data, box), box, settings, "rates", fixed)
 
 
-def shared_curves(data: RateData, box: tuple[Parameter, ...], options: Options, split: bool) -> Fit:
+def shared_curves(data: RateData, box: tuple[Parameter, ...], settings: Settings, split: bool) -> Fit:
     """One D50 for each growth-factor level (`split`) or one for all, with shared Rmin, Rmax and k."""
     levels = data.levels if split else np.zeros(1)
     level = np.searchsorted(levels, data.growth_factor) if split else np.zeros(len(data.net), int)
@@ -146,12 +146,8 @@ def shared_curves(data: RateData, box: tuple[Parameter, ...], options: Options, 
     )
     parameters = (box[4], box[3], box[5], *d50)
     places = np.array([[0, 1, 3 + i, 2] for i in range(len(levels))])
-    problem = make_problem(curves, (data.drug, level, places), data.net, parameters, weights=data.weights)
-    problem = with_replicates(problem, data.counts, data.within)
-    fit = multistart(problem, parameters, starts=options.starts, seed=options.seed)
-    if options.loss != "linear":
-        fit = robust(fit, options.loss, starts=options.starts, seed=options.seed)
-    return fit
+    problem = data.problem(curves, (data.drug, level, places), parameters)
+    return least_squares(problem, parameters, settings, "one curve a level" if split else "one curve")
 
 
 @dataclass(frozen=True)
@@ -162,32 +158,29 @@ class TwoStage:
     second: Fit
     theta: np.ndarray
 
+    def draws(self, count: int, seed: int) -> np.ndarray:
+        """Draws [count, 6]: Laplace draws of the first stage, each carried through the second by least squares."""
+        first = draws(self.first, count, seed)
+        space = self.second.problem.space
+        start = space.to_free(space.scaled(self.second.theta))
+        ends, _ = descend_observations(self.second.problem, jnp.asarray(first[:, 3:]), jnp.asarray(start)[None])
+        second = space.natural(space.from_free(np.asarray(ends)))
+        return np.column_stack([second, first[:, 1], first[:, 0], first[:, 2]])
 
-def fit_two_stage(data: RateData, box: tuple[Parameter, ...], options: Options) -> TwoStage:
+
+def fit_two_stage(data: RateData, box: tuple[Parameter, ...], settings: Settings) -> TwoStage:
     """The paper's objective: one D50 for each level, then the logistic through those D50s."""
     if len(data.levels) > MOST_LEVELS:
         wanted = f"at most {MOST_LEVELS} growth-factor levels for method two-stage"
         raise DataError([data.table.fault(0, "growth_factor", wanted, str(len(data.levels)))])
-    first = shared_curves(data, box, options, split=True)
-    d50 = first.theta[3:]
-    parameters = box[:3]
-    problem = make_problem(logistic_d50, data.levels, d50, parameters)
-    second = multistart(problem, parameters, starts=options.starts, seed=options.seed)
+    first = shared_curves(data, box, settings, split=True)
+    problem = make_problem(logistic_d50, data.levels, first.theta[3:], box[:3])
+    second = least_squares(problem, box[:3], replace(settings, loss="linear"), "the logistic of stage two")
     low, high, hill = first.theta[:3]
     return TwoStage(first, second, np.array([*second.theta, high, low, hill]))
 
 
-def two_stage_draws(stages: TwoStage, count: int, seed: int) -> np.ndarray:
-    """Draws [count, 6]: Laplace draws of the first stage, each carried through the second by least squares."""
-    first = draws(stages.first, count, seed)
-    space = stages.second.problem.space
-    start = space.to_free(space.scaled(stages.second.theta))
-    ends, _ = descend_observations(stages.second.problem, jnp.asarray(first[:, 3:]), jnp.asarray(start)[None])
-    second = space.natural(space.from_free(np.asarray(ends)))
-    return np.column_stack([second, first[:, 1], first[:, 0], first[:, 2]])
-
-
-def check_levels(data: RateData) -> bool:
+def is_stromal(data: RateData) -> bool:
     """True where the stromal model can be fitted, False for one level; two cannot place a logistic and are refused."""
     count = len(data.levels)
     if count == 2:

@@ -1,4 +1,4 @@
-"""The report of a rates table: parameters, critical concentrations, nested models, draws, figures' curves, fragment."""
+"""The report of a rates table: parameters, critical concentrations, nested models, draws, curves, the scenario."""
 
 from __future__ import annotations
 
@@ -7,251 +7,196 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.calibrate.columns import written
+from optimizer.calibrate import fragment
+from optimizer.calibrate.audit import PUBLISHED_GROWTH_FACTOR_MAX, has_mass
 from optimizer.calibrate.curves import zero_growth
-from optimizer.calibrate.multistart import Fit, outcome
-from optimizer.calibrate.predictive import LAPLACE, band, curve, sample_fit
-from optimizer.calibrate.presets import PUBLISHED_GROWTH_FACTOR_MAX
+from optimizer.calibrate.fit import Fit, Settings, outcome
+from optimizer.calibrate.posterior import LAPLACE, Draws
 from optimizer.calibrate.rates import (
-    DOCS,
     MOST_LEVELS,
     RateData,
-    check_levels,
     direct_problem,
     fit_direct,
     fit_two_stage,
+    is_stromal,
     rate_data,
     shared_curves,
     stromal_box,
-    two_stage_draws,
 )
-from optimizer.calibrate.report import (
-    Draws,
-    Entry,
-    FitReport,
-    Options,
-    Panel,
-    entries,
-    loss_in_words,
-    quantiles,
-    quantity,
-    sampling_warnings,
-)
+from optimizer.calibrate.report import Entry, FitReport, Fragment, Part, compose, part, quantiles
+from optimizer.calibrate.space import Parameter
 from optimizer.calibrate.tables import Table
-from optimizer.calibrate.uncertainty import criteria, uncertainty
+from optimizer.calibrate.uncertainty import criteria, information_criteria
 from optimizer.files.faults import DataError
 
+DOCS = {
+    "ec50_max": "largest half-effect concentration of the drug, at endless growth factor",
+    "shift_midpoint": "growth factor at which the half-effect concentration is half its largest",
+    "shift_slope": "steepness of that shift",
+    "net_growth_max": "net growth rate without drug",
+    "net_growth_min": "net growth rate at endless drug",
+    "hill": "slope of the drug effect",
+    "ec50": "half-effect concentration of the drug",
+}
+OBJECTIVE = "absolute residuals of the net growth rate"
 
-def rates_report(table: Table, options: Options) -> FitReport:
-    """Fit a rates table by `options.method`; one growth-factor level gives a single Hill curve.
+
+def rates_report(table: Table, settings: Settings) -> FitReport:
+    """Fit a rates table by `settings.method`; one growth-factor level gives a single Hill curve.
 
     Raises `DataError` for tables with too few doses or levels.
     """
     data = rate_data(table)
-    units = _units(table)
-    if not check_levels(data):
-        return _hill_report(data, options, units)
-    box = stromal_box(data, *units)
-    if options.method == "two-stage":
-        return _two_stage_report(data, box, options)
-    if options.method != "direct":
-        raise DataError(f"method: wanted direct or two-stage, got {options.method!r}")
-    return _direct_report(data, box, options)
-
-
-def _units(table: Table) -> tuple[str, str, str]:
-    rate = table.units.get("net", table.units.get("birth", ""))
-    return written(rate), written(table.units["drug"]), written(table.units.get("growth_factor", ""))
-
-
-def _direct_report(data: RateData, box: tuple, options: Options) -> FitReport:
-    fit = fit_direct(data, box, options)
-    doubt = uncertainty(fit, options.level)
-    sampled, flat, sigma = sample_fit(fit, doubt, options)
-    derived = critical(data.table, fit.theta, flat, options.level)
-    warnings = [*data.flags, *doubt.warnings, *_useless(data, fit), *sampling_warnings(sampled)]
-    return FitReport(
-        kind="rates",
-        method="direct",
-        rows=len(data.table),
-        sse=fit.sse,
+    if not is_stromal(data):
+        return _hill_report(data, settings)
+    box = stromal_box(data, *data.units)
+    if settings.method == "two-stage":
+        return _two_stage_report(data, box, settings)
+    fit = fit_direct(data, box, settings)
+    whole = part(fit, settings, DOCS)
+    return compose(
+        "rates",
+        table,
+        [whole],
+        settings,
         sse_unit=box[3].unit,
-        objective="absolute residuals of the net growth rate" + loss_in_words(options),
-        parameters=entries(fit, doubt, DOCS),
-        derived=derived,
-        starts=fit.starts,
-        starts_at_optimum=fit.starts_at_optimum,
-        warnings=tuple(warnings),
-        level=options.level,
-        draws=sampled,
-        fragment={p.name: quantity(v, p.unit) for p, v in zip(box, fit.theta, strict=True)},
-        observed=data.net,
-        fitted=fit.predicted(),
-        criteria=doubt.criteria,
-        comparisons=nested(data, box, fit, options),
-        correlation=doubt.correlation,
-        profiles=doubt.profiles,
-        panels=_panels(data, fit, flat, sigma, options.level),
+        objective=OBJECTIVE,
+        derived=critical(table, fit.theta, whole.theta, settings.level),
+        warnings=(*data.flags, *whole.warnings, *_useless(data, fit)),
+        fragment=_fragment(table, box, fit.theta),
+        comparisons=nested(data, box, fit, settings),
+        panels=_panels(data, whole),
     )
 
 
-def _two_stage_report(data: RateData, box: tuple, options: Options) -> FitReport:
-    if options.bayes:
-        raise DataError("bayes: wanted method direct (the two-stage objective is no likelihood), got two-stage")
-    stages = fit_two_stage(data, box, options)
-    doubt = uncertainty(stages.first, options.level)
-    flat = two_stage_draws(stages, options.chains * options.draws, options.seed)
-    problem = direct_problem(data, box)
-    sse = outcome(problem, stages.theta).sse
-    named = [
-        Entry(p.name, float(v), quantiles(flat[:, i], options.level), p.unit, DOCS[p.name])
-        for i, (p, v) in enumerate(zip(box, stages.theta, strict=True))
-    ]
-    shape = (options.chains, options.draws)
-    source = f"{LAPLACE}; stage one, each draw carried through stage two"
-    values = {p.name: flat[:, i].reshape(shape) for i, p in enumerate(box)}
-    sampled = Draws(values, {p.name: p.unit for p in box}, source)
-    composed = Fit(problem, box, stages.theta, sse, sse, stages.second.objectives, stages.second.thetas)
-    sigma = np.full(len(flat), doubt.sigma)
+def _fragment(table: Table, box: tuple[Parameter, ...], theta: np.ndarray) -> Fragment:
+    return fragment.stromal(table, {p.name: (float(v), p.unit) for p, v in zip(box, theta, strict=True)})
+
+
+def _two_stage_report(data: RateData, box: tuple[Parameter, ...], settings: Settings) -> FitReport:
+    if settings.bayes:
+        raise DataError("bayes: wanted method direct (the two-stage objective is no likelihood); got two-stage")
+    stages = fit_two_stage(data, box, settings)
+    first = part(stages.first, settings, {})
+    flat = stages.draws(settings.chains * settings.draws, settings.seed)
+    problem, theta = direct_problem(data, box), stages.theta
+    sse = outcome(problem, theta).sse
+    composed = Fit(problem, box, theta, sse, sse, stages.second.objectives, stages.second.thetas)
+    values = {p.name: flat[:, i].reshape(settings.chains, settings.draws) for i, p in enumerate(box)}
+    sampled = Draws(values, {p.name: p.unit for p in box}, f"{LAPLACE}; stage one, each draw carried through stage two")
+    named = tuple(
+        Entry(p.name, float(v), quantiles(flat[:, i], settings.level), p.unit, DOCS[p.name])
+        for i, (p, v) in enumerate(zip(box, theta, strict=True))
+    )
+    whole = replace(
+        first, fit=composed, draws=sampled, theta=flat, entries=named, sigma=np.full(len(flat), first.doubt.sigma)
+    )
+    by_level = {f"{g:g}": i for i, g in enumerate(data.levels)}
     stage_one = {
         "sse": stages.first.sse,
-        "ec50_by_level": {f"{g:g}": float(v) for g, v in zip(data.levels, stages.first.theta[3:], strict=True)},
-        "ec50_interval_by_level": {f"{g:g}": doubt.interval(f"ec50[{g:g}]") for g in data.levels},
+        "ec50_by_level": {g: float(stages.first.theta[3 + i]) for g, i in by_level.items()},
+        "ec50_interval_by_level": {g: first.doubt.interval(f"ec50[{g}]") for g in by_level},
         "stage_two_sse": stages.second.sse,
     }
     note = "two-stage intervals carry the error of stage one only, not the misfit of the logistic in stage two"
-    return FitReport(
-        kind="rates",
-        method="two-stage",
-        rows=len(data.table),
-        sse=sse,
+    return compose(
+        "rates",
+        data.table,
+        [whole],
+        settings,
         sse_unit=box[3].unit,
-        objective="one D50 for each growth-factor level, then the logistic through those D50s" + loss_in_words(options),
-        parameters=tuple(named),
-        derived=critical(data.table, stages.theta, flat, options.level),
-        starts=stages.first.starts,
+        objective="one D50 for each growth-factor level, then the logistic through those D50s",
+        derived=critical(data.table, theta, flat, settings.level),
         starts_at_optimum=min(stages.first.starts_at_optimum, stages.second.starts_at_optimum),
-        warnings=(*data.flags, *doubt.warnings, note),
-        level=options.level,
-        draws=sampled,
-        fragment={p.name: quantity(v, p.unit) for p, v in zip(box, stages.theta, strict=True)},
-        observed=data.net,
-        fitted=composed.predicted(),
-        criteria=doubt.criteria,
-        correlation=doubt.correlation,
-        profiles=doubt.profiles,
-        panels=_panels(data, composed, flat, sigma, options.level),
+        warnings=(*data.flags, *whole.warnings, note),
+        fragment=_fragment(data.table, box, theta),
+        panels=_panels(data, whole),
         extra={"stage_one": stage_one},
     )
 
 
-def _hill_report(data: RateData, options: Options, units: tuple[str, str, str]) -> FitReport:
+def _hill_report(data: RateData, settings: Settings) -> FitReport:
     """One curve: net_growth_max, net_growth_min, hill, ec50."""
-    box = stromal_box(replace(data, growth_factor=np.ones_like(data.net)), units[0], units[1], "1")
-    fit = shared_curves(data, box, options, split=False)
-    doubt = uncertainty(fit, options.level)
-    sampled, flat, sigma = sample_fit(fit, doubt, options)
-    low, high, hill, ec50 = flat.T
+    rate, drug, _ = data.units
+    box = stromal_box(replace(data, growth_factor=np.ones_like(data.net)), rate, drug, "1")
+    fit = shared_curves(data, box, settings, split=False)
+    whole = part(fit, settings, DOCS)
+    low, high, hill, ec50 = whole.theta.T
     crossing = zero_growth((2 * ec50, 0 * ec50, 0 * ec50, high, low, hill), 0.0)
-    grid = _dose_grid(data.drug)
+    spread = quantiles(crossing, settings.level)
+    grid = dose_grid(data.drug)
     design = (grid, np.zeros(len(grid), int), np.array([[0, 1, 3, 2]]))
-    line = curve(fit, design)
-    limits = band(fit, flat, sigma, design, options.level)
-    panel = Panel(
-        "net growth rate", f"drug, {units[1]}", f"net growth, {units[0]}", data.drug, data.net, grid, line, limits
-    )
-    return FitReport(
-        kind="rates",
-        method=options.method,
-        rows=len(data.table),
-        sse=fit.sse,
-        sse_unit=units[0],
-        objective="absolute residuals of the net growth rate" + loss_in_words(options),
-        parameters=entries(fit, doubt, DOCS),
-        derived={
-            "zero_growth_concentration": Entry(
-                "", float(np.median(crossing)), quantiles(crossing, options.level), units[1]
-            )
-        },
-        starts=fit.starts,
-        starts_at_optimum=fit.starts_at_optimum,
-        warnings=(*data.flags, *doubt.warnings, *_useless(data, fit), *sampling_warnings(sampled)),
-        level=options.level,
-        draws=sampled,
-        fragment={p.name: quantity(v, p.unit) for p, v in zip(fit.parameters, fit.theta, strict=True)},
-        observed=data.net,
-        fitted=fit.predicted(),
-        criteria=doubt.criteria,
-        correlation=doubt.correlation,
-        profiles=doubt.profiles,
-        panels=(panel,),
+    labels = f"drug, {drug}", f"net growth, {rate}"
+    values = {name: fit.value(name) for name in fit.names}
+    span = values["net_growth_max"] - values["net_growth_min"]
+    effect = {"emax": (span, rate), "ec50": (values["ec50"], drug), "hill": (values["hill"], "1")}
+    level = fragment.drug_of(data.table), float(data.drug.max()), drug
+    found = fragment.cultured(level, (values["net_growth_max"], rate), effect)
+    own = {"emax": (high - low, rate), "ec50": (ec50, "1"), "hill": (hill, "1")}
+    shape = settings.chains, settings.draws
+    growth = {"model.growth_rate": (high.reshape(shape), rate)}
+    found = found._replace(draws=growth | fragment.effect_draws(own, settings))
+    return compose(
+        "rates",
+        data.table,
+        [whole],
+        settings,
+        sse_unit=rate,
+        objective=OBJECTIVE,
+        derived={"zero_growth_concentration": Entry("", float(np.median(crossing)), spread, drug)},
+        warnings=(*data.flags, *whole.warnings, *_useless(data, fit)),
+        fragment=found,
+        panels=(whole.panel("net growth rate", labels, (data.drug, data.net), design),),
     )
 
 
-def nested(data: RateData, box: tuple, fit: Fit, options: Options) -> dict[str, dict[str, float]]:
+def nested(data: RateData, box: tuple[Parameter, ...], fit: Fit, settings: Settings) -> dict[str, dict[str, float]]:
     """Criteria of the stromal model and of simpler ones: hill = 1, no effect of the growth factor, no effect at all."""
     if len(data.levels) > MOST_LEVELS:
         return {"stromal": criteria(fit) | {"sse": fit.sse}}
-    quick = replace(options, starts=min(options.starts, 64))
+    quick = replace(settings, starts=min(settings.starts, 64))
     constant = float(np.average(data.net, weights=data.counts * (1.0 if data.weights is None else data.weights)))
     models = {
         "stromal": fit,
-        "stromal, hill = 1": fit_direct(data, box, options, hill=1.0),
+        "stromal, hill = 1": fit_direct(data, box, settings, {"hill": 1.0}),
         "no effect of the growth factor": shared_curves(data, box, quick, split=False),
         "one half-effect concentration a level": shared_curves(data, box, quick, split=True),
     }
     out = {name: criteria(model) | {"sse": model.sse} for name, model in models.items()}
-    flat = fit_constant(fit, constant)
-    return out | {"no effect": flat}
+    return out | {"no effect": fit_constant(fit, constant)}
 
 
 def fit_constant(fit: Fit, value: float) -> dict[str, float]:
     """Criteria of a constant rate on the same rows."""
     problem = fit.problem
-    weight = np.asarray(problem.weights * problem.counts)
-    n = float(problem.n)
+    counts, weights = np.asarray(problem.counts), np.asarray(problem.weights)
+    n, within = float(problem.n), float(problem.within)
     difference = np.asarray(problem.observed) - value
-    q = float(np.sum(weight * difference**2) + float(problem.within))
-    jacobian = 0.5 * float(np.sum(np.asarray(problem.counts) * np.log(np.asarray(problem.weights))))
+    q = float(np.sum(weights * counts * difference**2) + within)
+    jacobian = 0.5 * float(np.sum(counts * np.log(weights)))
     log_likelihood = -0.5 * n * (np.log(2 * np.pi * max(q, 1e-300) / n) + 1) + jacobian
-    return {
-        "n": n,
-        "k": 2,
-        "log_likelihood": log_likelihood,
-        "aic": 4 - 2 * log_likelihood,
-        "bic": 2 * np.log(n) - 2 * log_likelihood,
-        "sse": float(np.sum(np.asarray(problem.counts) * difference**2) + float(problem.within)),
-    }
+    return information_criteria(n, 2, log_likelihood) | {"sse": float(np.sum(counts * difference**2) + within)}
 
 
 def critical(table: Table, theta: np.ndarray, flat: np.ndarray, level: float) -> dict[str, Any]:
     """Critical concentrations in ug/mL without growth factor and at the published EGF maximum; None for molar doses."""
-    if not table.units["drug"].endswith(("g_per_ml", "g_per_l")):
+    if not has_mass(table):
         return {"critical_concentration_ug_per_ml": None}
     drug = table.factor("drug", "concentration")
     maximum = PUBLISHED_GROWTH_FACTOR_MAX / table.factor("growth_factor", "growth_factor")
     out: dict[str, Any] = {}
     for key, g in (("critical_concentration", maximum), ("critical_concentration_without_growth_factor", 0.0)):
-        point = drug * float(zero_growth(tuple(theta), g))
-        spread = drug * zero_growth(tuple(flat.T), g)
-        low, high = (end if np.isfinite(end) else None for end in quantiles_finite(spread, level))
-        out[f"{key}_ug_per_ml"] = point
-        out[f"{key}_interval_ug_per_ml"] = [low, high]
+        spread = quantiles(drug * zero_growth(tuple(flat.T), g), level, nearest=True)
+        out[f"{key}_ug_per_ml"] = drug * float(zero_growth(tuple(theta), g))
+        out[f"{key}_interval_ug_per_ml"] = [end if np.isfinite(end) else None for end in spread]
     out["growth_factor_pg_per_ml"] = PUBLISHED_GROWTH_FACTOR_MAX
     return out
-
-
-def quantiles_finite(values: np.ndarray, level: float) -> tuple[float, float]:
-    """Quantiles that may be infinite, without interpolation between a number and infinity."""
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], method="nearest")
-    return float(low), float(high)
 
 
 def _useless(data: RateData, fit: Fit) -> list[str]:
     """A flag where the curve is no better than a constant: an unresponsive line or an all-dead plate."""
     flat = fit_constant(fit, float(np.average(data.net, weights=data.counts)))
-    full = criteria(fit)
-    if flat["bic"] <= full["bic"]:
+    if flat["bic"] <= criteria(fit)["bic"]:
         return ["no response: a constant rate describes these data as well (lower BIC); the parameters mean nothing"]
     explained = 1.0 - fit.sse / flat["sse"]
     if explained < 0.5:
@@ -259,23 +204,18 @@ def _useless(data: RateData, fit: Fit) -> list[str]:
     return []
 
 
-def _dose_grid(drug: np.ndarray, points: int = 120) -> np.ndarray:
+def dose_grid(drug: np.ndarray, points: int = 120) -> np.ndarray:
+    """Doses at which a curve is drawn, from a tenth of the smallest to three times the largest."""
     positive = drug[drug > 0]
     return np.geomspace(positive.min() / 10, positive.max() * 3, points)
 
 
-def _panels(data: RateData, fit: Fit, flat: np.ndarray, sigma: np.ndarray, level: float) -> tuple[Panel, ...]:
+def _panels(data: RateData, whole: Part) -> tuple:
     """One panel a growth-factor level."""
-    rate, drug, factor = _units(data.table)
-    grid = _dose_grid(data.drug)
-    out = []
+    rate, drug, factor = data.units
+    labels, grid, out = (f"drug, {drug}", f"net growth, {rate}"), dose_grid(data.drug), []
     for g in data.levels if len(data.levels) <= MOST_LEVELS else ():
-        design = (grid, np.full(len(grid), g))
-        line = curve(fit, design)
         here = data.growth_factor == g
-        limits = band(fit, flat, sigma, design, level)
-        title = f"growth factor {g:g} {factor}"
-        out.append(
-            Panel(title, f"drug, {drug}", f"net growth, {rate}", data.drug[here], data.net[here], grid, line, limits)
-        )
+        seen = data.drug[here], data.net[here]
+        out.append(whole.panel(f"growth factor {g:g} {factor}", labels, seen, (grid, np.full(len(grid), g))))
     return tuple(out)

@@ -1,41 +1,24 @@
-"""What a calibration hands back: numbers with intervals, draws, warnings, and everything the figures need."""
+"""What a calibration hands back: numbers with intervals, draws, warnings, and everything the figures need.
+
+Each kind of table makes a `Part` of every fit (a condition, a patient, or the whole table) and lets `compose` report
+them all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from optimizer.calibrate.multistart import Fit
-from optimizer.calibrate.uncertainty import Profile, Uncertainty
+from optimizer.calibrate.fit import Fit, Settings
+from optimizer.calibrate.posterior import Draws, band, curve, sample_fit, sampling_warnings
+from optimizer.calibrate.tables import Table
+from optimizer.calibrate.uncertainty import Profile, Uncertainty, uncertainty
 
 FORMAT = 1
-GOOD_RHAT = 1.01
-ENOUGH_DRAWS = 400
 DISCLAIMER = "Research use only. Not for clinical decisions."
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to fit, the same for every kind of table.
-
-    `level` is that of all intervals; `loss` is `linear` or a robust one (`soft_l1`, `huber`, `cauchy`);
-    `deviation` overrides how a kind of table counts residuals; `hierarchical` pools lines or patients.
-    """
-
-    method: str = "direct"
-    starts: int = 200
-    seed: int = 0
-    level: float = 0.9
-    loss: str = "linear"
-    deviation: str | None = None
-    bayes: bool = False
-    hierarchical: bool = False
-    draws: int = 1000
-    chains: int = 4
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,19 +37,21 @@ class Entry:
         return {"value": _number(self.value), "interval": ends, "unit": self.unit, "meaning": self.doc}
 
 
-@dataclass(frozen=True)
-class Draws:
-    """Draws in natural units: name -> [chain, draw] or [chain, draw, group], and where they come from."""
+class Fragment(NamedTuple):
+    """A scenario that holds the fit.
 
-    values: dict[str, np.ndarray]
-    units: dict[str, str]
-    source: str
-    priors: dict[str, str] = field(default_factory=dict)
-    groups: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
-    predictive: np.ndarray | None = None
-    log_likelihood: np.ndarray | None = None
-    diagnostics: dict[str, dict[str, float]] = field(default_factory=dict)
-    divergences: int = 0
+    Attributes:
+        tables: as a scenario file has them; empty where the fit cannot be a scenario.
+        notes: what the data did not say and is taken from elsewhere; where there are no tables, why.
+        draws: key path in the scenario -> (draws [chain, draw], unit) of what the fit names otherwise.
+    """
+
+    tables: Mapping[str, Any] = {}
+    notes: tuple[str, ...] = ()
+    draws: Mapping[str, tuple[np.ndarray, str]] = {}
+
+
+NO_FRAGMENT = Fragment()
 
 
 @dataclass(frozen=True)
@@ -104,12 +89,12 @@ class FitReport:
     warnings: tuple[str, ...]
     level: float
     draws: Draws
-    fragment: dict[str, str | float]
     observed: np.ndarray
     fitted: np.ndarray
     criteria: dict[str, float] = field(default_factory=dict)
     comparisons: dict[str, dict[str, float]] = field(default_factory=dict)
     correlation: np.ndarray | None = None
+    fragment: Fragment = NO_FRAGMENT
     profiles: tuple[Profile, ...] = ()
     panels: tuple[Panel, ...] = ()
     against: dict[str, Any] | None = None
@@ -125,31 +110,115 @@ class FitReport:
         """fit.json as a dictionary of plain numbers; what is not finite is null."""
         names = [profile.name for profile in self.profiles]
         body = {
-            "format": FORMAT,
-            "disclaimer": DISCLAIMER,
-            "kind": self.kind,
-            "method": self.method,
-            "rows": self.rows,
-            "objective": self.objective,
-            "sse": self.sse,
-            "sse_unit": self.sse_unit,
+            **{"format": FORMAT, "disclaimer": DISCLAIMER},
+            **{name: getattr(self, name) for name in ("kind", "method", "rows", "objective", "sse", "sse_unit")},
             "interval_level": self.level,
-            "parameters": {entry.name: entry.to_json() for entry in self.parameters},
-            "derived": self.derived,
-            "starts": self.starts,
-            "starts_at_optimum": self.starts_at_optimum,
-            "warnings": list(self.warnings),
-            "criteria": self.criteria,
-            "comparisons": self.comparisons,
+            "parameters": {entry.name: entry for entry in self.parameters},
+            **{name: getattr(self, name) for name in ("derived", "starts", "starts_at_optimum", "warnings")},
+            **{name: getattr(self, name) for name in ("criteria", "comparisons")},
             "correlation": {"names": names, "matrix": self.correlation},
             "residuals": np.asarray(self.observed - self.fitted) if len(self.observed) <= 10_000 else None,
             "profiles": {p.name: {"values": p.values, "tau": p.tau} for p in self.profiles},
-            "draws": {"source": self.draws.source, "priors": self.draws.priors} | _diagnostics(self.draws),
+            "draws": {"source": self.draws.source, "priors": self.draws.priors}
+            | ({"diagnostics": self.draws.diagnostics} if self.draws.diagnostics else {}),
             "against": self.against,
             **self.extra,
             **self.provenance,
         }
         return _plain(body)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One fit as it is reported.
+
+    | field | meaning |
+    |---|---|
+    | `label` | condition or patient, in brackets behind each parameter; empty where there is one alone |
+    | `doubt`, `draws`, `theta`, `sigma` | its uncertainty; draws, the same flat [m, P] and [m] |
+    | `size` | rows of the problem that are data, not padding |
+    | `entries`, `warnings`, `panels` | what is printed and drawn |
+    """
+
+    label: str
+    fit: Fit
+    doubt: Uncertainty
+    draws: Draws
+    theta: np.ndarray
+    sigma: np.ndarray
+    size: int
+    entries: tuple[Entry, ...]
+    warnings: tuple[str, ...]
+    panels: tuple[Panel, ...] = ()
+
+    def panel(
+        self, title: str, labels: tuple[str, str], data: tuple[np.ndarray, np.ndarray], design: Any, **how
+    ) -> Panel:
+        """The fitted curve and its predictive band over the grid design[0], against data (x, y)."""
+        level = self.doubt.level
+        grid = design[0]
+        limits = band(self.fit, self.theta, self.sigma, design, level)
+        return Panel(title, *labels, *data, grid, curve(self.fit, design), limits, **how)
+
+
+def part(
+    fit: Fit,
+    settings: Settings,
+    docs: Mapping[str, str],
+    *,
+    label: str = "",
+    who: str = "",
+    size: int | None = None,
+    pooled: np.ndarray | None = None,
+) -> Part:
+    """A fit with its uncertainty and draws; `who` stands before each warning."""
+    settings.progress("intervals")
+    doubt = uncertainty(fit, settings.level)
+    sampled, theta, sigma = sample_fit(fit, doubt, settings, pooled)
+    suffix = f"[{label}]" if label else ""
+    named = tuple(replace(entry, name=f"{entry.name}{suffix}") for entry in entries(fit, doubt, docs))
+    notes = [*doubt.warnings, *sampling_warnings(sampled)]
+    said = tuple(f"{who}: {note}" if who else note for note in notes)
+    return Part(label, fit, doubt, sampled, theta, sigma, size or len(fit.problem.observed), named, said)
+
+
+def compose(kind: str, table: Table, parts: Sequence[Part], settings: Settings, **own: Any) -> FitReport:
+    """The report of a table from its parts; `own` are the fields that are the kind's own, or replace what is usual."""
+    fits = [p.fit for p in parts]
+    alone = parts[0] if len(parts) == 1 else None
+    usual = {
+        "kind": kind,
+        "method": settings.method,
+        "rows": len(table),
+        "sse": sum(fit.sse for fit in fits),
+        "parameters": tuple(entry for p in parts for entry in p.entries),
+        "derived": {},
+        "starts": fits[0].starts,
+        "starts_at_optimum": min(fit.starts_at_optimum for fit in fits),
+        "warnings": tuple(warning for p in parts for warning in p.warnings),
+        "level": settings.level,
+        "draws": parts[0].draws,
+        "observed": np.concatenate([np.asarray(p.fit.problem.observed)[: p.size] for p in parts]),
+        "fitted": np.concatenate([p.fit.predicted()[: p.size] for p in parts]),
+        "criteria": parts[0].doubt.criteria,
+        "correlation": alone.doubt.correlation if alone else None,
+        "profiles": tuple(profile for p in parts for profile in p.doubt.profiles),
+        "panels": tuple(panel for p in parts for panel in p.panels),
+    }
+    fields = usual | own
+    fields["warnings"] = tuple(dict.fromkeys(fields["warnings"]))
+    fields["objective"] += "" if settings.loss == "linear" else f", {settings.loss} loss"
+    return FitReport(**fields)
+
+
+def along(parts: Sequence[Part], dimension: str, names: Sequence[str] | None = None) -> Draws:
+    """Draws of all parts along one more dimension, labeled with `names` or the parts' own labels."""
+    first, labels = parts[0].draws, tuple(names or (p.label for p in parts))
+    values = {name: np.stack([p.draws.values[name] for p in parts], axis=-1) for name in first.values}
+    told = {f"{n}[{p.label}]": d for p in parts for n, d in p.draws.diagnostics.items()}
+    groups = dict.fromkeys(values, (dimension, labels))
+    divergences = sum(p.draws.divergences for p in parts)
+    return Draws(values, first.units, first.source, first.priors, groups, None, None, told, divergences)
 
 
 def entries(fit: Fit, doubt: Uncertainty, docs: Mapping[str, str] | None = None) -> tuple[Entry, ...]:
@@ -167,9 +236,10 @@ def with_warnings(report: FitReport, *sentences: str) -> FitReport:
     return replace(report, warnings=tuple(dict.fromkeys((*report.warnings, *sentences))))
 
 
-def quantiles(values: np.ndarray, level: float) -> tuple[float, float]:
-    """The central interval of draws at a level."""
-    low, high = np.quantile(np.asarray(values, dtype=float), [(1 - level) / 2, (1 + level) / 2])
+def quantiles(values: np.ndarray, level: float, nearest: bool = False) -> tuple[float, float]:
+    """The central interval of draws at a level; `nearest` where some are infinite, so that none is between."""
+    how: Any = "nearest" if nearest else "linear"
+    low, high = np.quantile(np.asarray(values, dtype=float), [(1 - level) / 2, (1 + level) / 2], method=how)
     return float(low), float(high)
 
 
@@ -180,28 +250,6 @@ def quantity(value: float, unit: str) -> str | float:
     ('7.34 ug/mL', '0.0147 / h', 0.93)
     """
     return float(value) if unit == "1" else f"{float(value)!r} {unit}".replace(" 1/", " / ")
-
-
-def loss_in_words(options: Options) -> str:
-    """What to add to the name of an objective under a robust loss."""
-    return "" if options.loss == "linear" else f", {options.loss} loss"
-
-
-def sampling_warnings(draws: Draws) -> list[str]:
-    """Plain sentences where chains disagree, effective draws are few or trajectories diverged."""
-    out = []
-    for name, d in draws.diagnostics.items():
-        if not d["r_hat"] <= GOOD_RHAT:
-            out.append(f"chains disagree on {name} (R-hat {d['r_hat']:.3f}, wanted at most {GOOD_RHAT})")
-        if not d["ess"] >= ENOUGH_DRAWS:
-            out.append(f"only {d['ess']:.0f} effective draws of {name} (wanted at least {ENOUGH_DRAWS})")
-    if draws.divergences:
-        out.append(f"{draws.divergences} divergent transitions: the posterior may be biased")
-    return out
-
-
-def _diagnostics(draws: Draws) -> dict[str, Any]:
-    return {"diagnostics": draws.diagnostics} if draws.diagnostics else {}
 
 
 def _number(value: float) -> float | None:

@@ -17,26 +17,15 @@ from typing import Any, cast
 
 import numpy as np
 
-from optimizer.calibrate.columns import written
+from optimizer.calibrate import fragment
 from optimizer.calibrate.curves import plateau, secretion
-from optimizer.calibrate.multistart import Fit, multistart, outcome, robust
-from optimizer.calibrate.predictive import band, curve, sample_fit
+from optimizer.calibrate.fit import Fit, Settings, least_squares, outcome
+from optimizer.calibrate.posterior import Draws
 from optimizer.calibrate.problem import Deviation, make_problem
-from optimizer.calibrate.report import (
-    Draws,
-    Entry,
-    FitReport,
-    Options,
-    Panel,
-    entries,
-    loss_in_words,
-    quantiles,
-    quantity,
-    sampling_warnings,
-)
+from optimizer.calibrate.report import Entry, FitReport, Panel, Part, compose, part, quantiles
 from optimizer.calibrate.space import Parameter
 from optimizer.calibrate.tables import Table
-from optimizer.calibrate.uncertainty import Uncertainty, uncertainty
+from optimizer.calibrate.uncertainty import Uncertainty
 from optimizer.files.faults import DataError
 
 DOCS = {
@@ -59,7 +48,7 @@ def _days(table: Table) -> np.ndarray:
     return table["day"] if "day" in table else np.full(len(table), "")
 
 
-def fit_secretion(table: Table, options: Options) -> tuple[Fit, tuple[str, ...]]:
+def fit_secretion(table: Table, settings: Settings) -> tuple[Fit, tuple[str, ...]]:
     """The fit against drug; theta is (slope, midpoint, maximum of each group)."""
     names, group = groups_of(table)
     drug, y = table["drug"], table["growth_factor"]
@@ -67,82 +56,69 @@ def fit_secretion(table: Table, options: Options) -> tuple[Fit, tuple[str, ...]]
         raise DataError([table.fault(0, "drug", "at least 3 different doses", str(len(np.unique(drug))))])
     if np.all(y <= 0):
         raise DataError([table.fault(0, "growth_factor", "some growth factor above 0", "0 in every row")])
-    unit, span = written(table.units["drug"]), float(drug.max())
+    unit, span = table.units["drug"], float(drug.max())
     small = float(drug[drug > 0].min())
     box = (
         Parameter("secretion_slope", f"{unit.split('/')[1]}/{unit.split('/')[0]}", 0.5 / span, 50.0 / small, log=True),
         Parameter("secretion_midpoint", unit, -span / 5, span / 5),
         *_maxima("growth_factor_max", table, names, group),
     )
-    deviation = cast(Deviation, options.deviation or "relative_to_fit")
+    deviation = cast(Deviation, settings.deviation or "relative_to_fit")
     problem = make_problem(secretion, (drug, group), y, box, deviation=deviation)
-    fit = multistart(problem, box, starts=options.starts, seed=options.seed)
-    if options.loss != "linear":
-        fit = robust(fit, options.loss, starts=options.starts, seed=options.seed)
-    return fit, names
+    return least_squares(problem, box, settings, "secretion"), names
 
 
-def fit_plateau(table: Table, options: Options) -> tuple[Fit, tuple[str, ...]]:
+def fit_plateau(table: Table, settings: Settings) -> tuple[Fit, tuple[str, ...]]:
     """The fit against time; theta is (turnover, plateau of each group)."""
     names, group = groups_of(table)
     time, y = table["time"], table["growth_factor"]
     if len(np.unique(time)) < 3:
         raise DataError([table.fault(0, "time", "at least 3 different times", str(len(np.unique(time))))])
     first = float(time[time > 0].min())
-    unit = f"1/{written(table.units['time'])}"
+    unit = f"1/{table.units['time']}"
     box = (
         Parameter("growth_factor_turnover", unit, 0.01 / float(time.max()), 10.0 / first, log=True),
         *_maxima("growth_factor_plateau", table, names, group),
     )
-    deviation = cast(Deviation, options.deviation or "absolute")
+    deviation = cast(Deviation, settings.deviation or "absolute")
     problem = make_problem(plateau, (time, group), y, box, deviation=deviation)
-    return multistart(problem, box, starts=options.starts, seed=options.seed), names
+    return least_squares(problem, box, settings, "the rise to a plateau"), names
 
 
 def _maxima(stem: str, table: Table, names: tuple[str, ...], group: np.ndarray) -> tuple[Parameter, ...]:
-    unit = written(table.units["growth_factor"])
+    unit = table.units["growth_factor"]
     top = max(float(table["growth_factor"].max()), 1e-9)
     return tuple(Parameter(f"{stem}[{name}]", unit, top * 1e-3, top * 20, log=True) for name in names)
 
 
-def secretion_report(table: Table, options: Options) -> FitReport:
+def secretion_report(table: Table, settings: Settings) -> FitReport:
     """Fit a secretion table: against drug if it has doses, otherwise against time."""
-    if options.method != "direct":
-        raise DataError(f"method: wanted direct for a secretion table, got {options.method!r}")
     against_drug = "drug" in table
     if not against_drug and "time" not in table:
-        raise DataError(f"{table.path.name}:1: column drug: wanted doses or times, got neither")
-    fit, names = (fit_secretion if against_drug else fit_plateau)(table, options)
-    doubt = uncertainty(fit, options.level)
+        raise DataError(f"{table.path.name}:1: column drug: wanted doses or times; got neither")
+    fit, names = (fit_secretion if against_drug else fit_plateau)(table, settings)
     shared = 2 if against_drug else 1
-    pooled = np.arange(shared, len(fit.theta))[None] if options.hierarchical else None
-    sampled, flat, sigma = sample_fit(fit, doubt, options, pooled)
-    mean = _mean_entry(
-        fit, flat, shared, options.level, "growth_factor_max" if against_drug else "growth_factor_plateau"
-    )
-    panels = _panels(table, fit, flat, sigma, names, options.level, "drug" if against_drug else "time")
-    mean_line = {**{p.name: quantity(v, p.unit) for p, v in zip(fit.parameters[:shared], fit.theta, strict=False)}}
-    return FitReport(
-        kind="secretion",
-        method="direct",
-        rows=len(table),
-        sse=fit.sse,
-        sse_unit=written(table.units["growth_factor"]),
-        objective=f"residuals {fit.problem.deviation}" + loss_in_words(options),
-        parameters=(*entries(fit, doubt, DOCS)[:shared], mean, *entries(fit, doubt, DOCS)[shared:]),
+    pooled = np.arange(shared, len(fit.theta))[None] if settings.hierarchical else None
+    whole = part(fit, settings, DOCS, pooled=pooled)
+    name = "growth_factor_max" if against_drug else "growth_factor_plateau"
+    mean = _mean_entry(fit, whole.theta, shared, settings.level, name)
+    values = {p.name: (float(v), p.unit) for p, v in zip(fit.parameters[:shared], fit.theta, strict=False)}
+    found = fragment.none("growth_factor_turnover is decay and secretion together, which a scenario wants apart")
+    if against_drug:
+        found = fragment.stromal(table, values | {mean.name: (mean.value, mean.unit)})
+    return compose(
+        "secretion",
+        table,
+        [whole],
+        settings,
+        sse_unit=table.units["growth_factor"],
+        objective=f"residuals {fit.problem.deviation}",
+        parameters=(*whole.entries[:shared], mean, *whole.entries[shared:]),
         derived={"objective_at_optimum": fit.objective},
-        starts=fit.starts,
-        starts_at_optimum=fit.starts_at_optimum,
-        warnings=(*doubt.warnings, *_unlike(doubt, fit), *sampling_warnings(sampled)),
-        level=options.level,
-        draws=_grouped(sampled, flat, names, shared, mean),
-        fragment=mean_line | {mean.name: quantity(mean.value, mean.unit)},
-        observed=table["growth_factor"],
-        fitted=fit.predicted(),
-        criteria=doubt.criteria,
-        correlation=doubt.correlation,
-        profiles=doubt.profiles,
-        panels=panels,
+        warnings=(*whole.warnings, *_unlike(whole.doubt, fit)),
+        draws=_grouped(whole.draws, whole.theta, names, shared, mean),
+        fragment=found,
+        panels=_panels(table, whole, names, "drug" if against_drug else "time"),
         extra=_cells(table),
     )
 
@@ -188,20 +164,15 @@ def _cells(table: Table) -> dict[str, Any]:
     }
 
 
-def _panels(
-    table: Table, fit: Fit, flat: np.ndarray, sigma: np.ndarray, names: tuple[str, ...], level: float, role: str
-) -> tuple[Panel, ...]:
+def _panels(table: Table, whole: Part, names: tuple[str, ...], role: str) -> tuple[Panel, ...]:
     """One panel a cell line and day."""
-    x, (_, group) = table[role], groups_of(table)
-    grid = (
-        np.geomspace(x[x > 0].min() / 10, x.max() * 1.2, 120) if role == "drug" else np.linspace(0, x.max() * 1.05, 120)
+    x, y, (_, group) = table[role], table["growth_factor"], groups_of(table)
+    grid = np.linspace(0, x.max() * 1.05, 120)
+    if role == "drug":
+        grid = np.geomspace(x[x > 0].min() / 10, x.max() * 1.2, 120)
+    labels = f"{role}, {table.units[role]}", f"growth factor, {table.units['growth_factor']}"
+    seen = [(x[group == i], y[group == i]) for i in range(len(names))]
+    designs = [(grid, np.full(len(grid), i)) for i in range(len(names))]
+    return tuple(
+        whole.panel(name, labels, s, d, log_x=role == "drug") for name, s, d in zip(names, seen, designs, strict=True)
     )
-    labels = f"{role}, {written(table.units[role])}", f"growth factor, {written(table.units['growth_factor'])}"
-    out = []
-    for i, name in enumerate(names):
-        design = (grid, np.full(len(grid), i))
-        line = curve(fit, design)
-        limits = band(fit, flat, sigma, design, level)
-        here = group == i
-        out.append(Panel(name, *labels, x[here], table["growth_factor"][here], grid, line, limits, role == "drug"))
-    return tuple(out)

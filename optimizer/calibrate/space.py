@@ -43,9 +43,9 @@ class Parameter:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise ValueError(f"{self.name}: wanted finite bounds low < high, got {self.low} and {self.high}")
+            raise ValueError(f"{self.name}: wanted finite bounds low < high; got {self.low} and {self.high}")
         if self.log and self.low <= 0:
-            raise ValueError(f"{self.name}: wanted a positive lower bound on a log scale, got {self.low}")
+            raise ValueError(f"{self.name}: wanted a positive lower bound on a log scale; got {self.low}")
 
     def on_scale(self, value: float) -> float:
         """The value on the scale the fit moves it on."""

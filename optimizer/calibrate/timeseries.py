@@ -1,25 +1,26 @@
 """Time series of patients under recorded doses: event tables to series, and series to fits of any model.
 
 A model is a function `predict(parameters [P], times [t], events) -> observations [t]` in JAX, events being (times,
-amounts) of boluses; `growth.GROWTH` holds the built-in ones.
+amounts) of boluses, or (times, levels) where the table says only when a patient was treated; `growth` holds the
+simulator's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
 
-from optimizer.calibrate.columns import written
-from optimizer.calibrate.growth import GROWTH, PARAMETERS
-from optimizer.calibrate.multistart import Fit, multistart, robust
-from optimizer.calibrate.problem import Deviation, FitProblem, make_problem
-from optimizer.calibrate.report import Options
+from optimizer.calibrate.fit import Fit, Settings, least_squares
+from optimizer.calibrate.growth import EFFECTS, LAWS, PARAMETERS, predictor
+from optimizer.calibrate.problem import Deviation, FitProblem, make_problem, padded
 from optimizer.calibrate.space import Parameter
 from optimizer.calibrate.tables import Table
+from optimizer.files.dose_rows import dose_events
+from optimizer.files.events import DoseEvent, expand
 from optimizer.files.faults import DataError, Fault
 
 HALF_LIFE = 1.0
@@ -29,13 +30,19 @@ MOST_EVENTS = 100_000
 
 @dataclass(frozen=True)
 class Series:
-    """One patient: times [t] in days from the first record, values [t], and boluses (times, amounts in mg)."""
+    """One patient: times [t] in days from the first record, values [t], and events [e].
+
+    Events are boluses (times, amounts in mg), or where `held` levels from each time on, 1 while treated. `censored` is
+    -1 where a value is a limit that the patient was below, 1 where above, else 0; None where no value of the table is.
+    """
 
     patient: str
     times: np.ndarray
     values: np.ndarray
     event_times: np.ndarray
     amounts: np.ndarray
+    held: bool = False
+    censored: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -51,113 +58,81 @@ class TimeSeriesModel:
 def patient_series(table: Table) -> tuple[Series, ...]:
     """The series of an event table, patients in order of first appearance.
 
-    EVID 0 is an observation, 1 a dose; without that column a row with an amount is a dose. II and ADDL repeat it.
-    Refuses by name what it does not do: EVID 2 to 4, infusions (RATE), steady state (SS), a dose twice at one time.
+    Doses are read as in a dosing table (`event_tables`), two at one time add up. Refuses by name what is not fitted:
+    infusions and steady state.
     """
-    dose = _dose_rows(table)
-    _refuse_unsupported(table, dose)
-    days = table["time"] * table.factor("time", "time")
-    patients = table["patient"]
+    days, names = table.internal("time"), table["patient"].tolist()
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    ids = np.array([number[name] for name in names])
+    found = dose_events(table, lambda row: "drug", ids)
+    _refuse_unsupported(table, found)
+    events = expand([event for _, event in found])
+    dose = np.zeros(len(table), bool)
+    dose[[row for row, _ in found]] = True
     out = []
-    for patient in dict.fromkeys(patients.tolist()):
-        mine = np.flatnonzero(patients == patient)
+    for patient, i in number.items():
+        mine = np.flatnonzero(ids == i)
         seen = mine[~dose[mine] & ~np.isnan(table["burden"][mine])]
         if len(seen) == 0:
             raise DataError([table.fault(int(mine[0]), "burden", f"an observation of patient {patient}", "none")])
         seen = seen[np.argsort(days[seen], kind="stable")]
         zero = float(days[mine].min())
-        at, amounts = _expand(table, mine[dose[mine]], days)
-        out.append(Series(str(patient), days[seen] - zero, table["burden"][seen], at - zero, amounts))
+        at, amounts = _boluses([event for event in events if event.id == i])
+        held = "treatment" in table
+        if held and found:
+            raise DataError([table.fault(found[0][0], "treatment", "either doses or a column of treatment", "both")])
+        if held:
+            at, amounts = _treated(table, mine, days)
+        signs = table.censored["burden"][seen] if table.censored["burden"].any() else None
+        out.append(Series(str(patient), days[seen] - zero, table["burden"][seen], at - zero, amounts, held, signs))
     return tuple(out)
 
 
-def _dose_rows(table: Table) -> np.ndarray:
-    amount = np.nan_to_num(table["amount"]) if "amount" in table else np.zeros(len(table))
-    if "evid" not in table:
-        both = (amount > 0) & ~np.isnan(table["burden"])
-        if both.any():
-            row = int(np.flatnonzero(both)[0])
-            raise DataError(
-                [table.fault(row, "burden", "a dose or an observation in one row (or an evid column)", "both")]
-            )
-        return amount > 0
-    faults = [
-        table.fault(i, "evid", "0 (observation) or 1 (dose)", f"{table['evid'][i]:g}")
-        for i in np.flatnonzero((table["evid"] != 0) & (table["evid"] != 1))
-    ]
-    faults += [
-        table.fault(i, "amount", "an amount above 0 in a dose row", f"{amount[i]:g}")
-        for i in np.flatnonzero((table["evid"] == 1) & (amount <= 0))
-    ]
-    faults += [
-        table.fault(i, "burden", "a value in an observation row", "an empty cell")
-        for i in np.flatnonzero((table["evid"] == 0) & np.isnan(table["burden"]))
-    ]
-    if faults:
-        raise DataError(faults)
-    return table["evid"] == 1
+def _treated(table: Table, rows: np.ndarray, days: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Times and levels of one patient where each record says whether treatment is on from it to the next."""
+    rows = rows[np.argsort(days[rows], kind="stable")]
+    level = table["treatment"][rows]
+    known = ~np.isnan(level)
+    return days[rows][known], level[known]
 
 
-def _refuse_unsupported(table: Table, dose: np.ndarray) -> None:
+def _refuse_unsupported(table: Table, found: Sequence[tuple[int, DoseEvent]]) -> None:
     faults: list[Fault] = []
-    for role, wanted in (("rate", "0 or empty (boluses; infusions are not fitted)"), ("steady", "0 or empty (no SS)")):
-        if role in table:
-            values = np.nan_to_num(table[role])
-            faults += [table.fault(i, role, wanted, f"{values[i]:g}") for i in np.flatnonzero(dose & (values != 0))]
-    if "additional" in table:
-        extra = np.nan_to_num(table["additional"])
-        gap = np.nan_to_num(table["interval"]) if "interval" in table else np.zeros(len(table))
-        faults += [
-            table.fault(
-                i,
-                "additional",
-                "an interval II above 0 with additional doses, and a whole number of them",
-                f"{extra[i]:g}",
-            )
-            for i in np.flatnonzero(dose & ((extra != np.floor(extra)) | ((extra > 0) & (gap <= 0))))
-        ]
+    for row, event in found:
+        if event.rate:
+            role = "rate" if "rate" in table else "duration"
+            faults.append(table.fault(row, role, "0 or nothing (boluses; infusions are not fitted)", f"{event.rate:g}"))
+        if event.steady:
+            faults.append(table.fault(row, "steady", "0 or nothing (no SS)", "1"))
+        if event.amount <= 0.0:
+            faults.append(table.fault(row, "amount", "an amount above 0 in a dose row", f"{event.amount:g}"))
+        if event.additional > MOST_EVENTS:
+            faults.append(table.fault(row, "additional", f"at most {MOST_EVENTS} doses a patient", event.additional))
     if faults:
         raise DataError(faults)
 
 
-def _expand(table: Table, rows: np.ndarray, days: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All boluses of some dose rows in order; a time that occurs twice within 1e-10 d is refused."""
-    at: list[float] = []
-    amounts: list[float] = []
-    source: list[int] = []
-    milligrams = table.factor("amount", "amount") if "amount" in table else 1.0
-    for i in rows:
-        extra = int(np.nan_to_num(table["additional"][i])) if "additional" in table else 0
-        gap = float(table["interval"][i]) * table.factor("interval", "time") if extra else 0.0
-        if len(at) + extra > MOST_EVENTS:
-            raise DataError([table.fault(int(i), "additional", f"at most {MOST_EVENTS} doses a patient", str(extra))])
-        at += [float(days[i]) + k * gap for k in range(extra + 1)]
-        amounts += [float(table["amount"][i]) * milligrams] * (extra + 1)
-        source += [int(i)] * (extra + 1)
-    order = np.argsort(at, kind="stable")
-    times = np.asarray(at, dtype=float)[order]
-    twice = np.flatnonzero(np.diff(times) < 1e-10)
-    if len(twice):
-        row = source[int(order[twice[0] + 1])]
-        raise DataError([table.fault(row, "time", "each dose time once for a patient", f"{times[twice[0]]:g} d twice")])
-    return times, np.asarray(amounts, dtype=float)[order]
+def _boluses(events: Sequence[DoseEvent]) -> tuple[np.ndarray, np.ndarray]:
+    """Times and amounts of a patient's doses, those at one time added up."""
+    at, place = np.unique([event.time for event in events], return_inverse=True)
+    amounts = np.zeros(len(at))
+    np.add.at(amounts, place, [event.amount for event in events])
+    return np.asarray(at, dtype=float), amounts
 
 
-def builtin(series: tuple[Series, ...], unit: str, settings: Mapping[str, Any]) -> TimeSeriesModel:
-    """One of the built-in models with bounds from the data.
-
-    `settings`: `growth` (`exponential`, `logistic`), `effect` (`log_kill`, `norton_simon`), `elimination_rate` [1/d],
-    `hill`, and `free` (names among elimination_rate and hill that are to be fitted).
-    """
-    growth, effect = settings.get("growth", "exponential"), settings.get("effect", "log_kill")
-    if (growth, effect) not in GROWTH:
+def builtin(series: tuple[Series, ...], unit: str, settings: Settings) -> TimeSeriesModel:
+    """One of the simulator's tumors with bounds from the data, as `growth`, `effect`, `elimination_rate`, `hill` and
+    `free` of the settings say."""
+    growth, effect = settings.growth, settings.effect
+    if growth not in LAWS or effect not in EFFECTS:
         raise DataError(
-            "model: wanted growth exponential or logistic and effect log_kill or norton_simon, "
-            f"got {growth} and {effect}"
+            f"model: wanted growth {' or '.join(LAWS)} and effect {' or '.join(EFFECTS)}; got {growth} and {effect}"
         )
     values = np.concatenate([s.values for s in series])
+    values = values[values > 0]
     span = max(float(s.times.max() - s.times.min()) for s in series)
     doses = np.concatenate([s.amounts for s in series])
+    held = series[0].held
     dose = float(np.median(doses[doses > 0])) if (doses > 0).any() else 1.0
     low, high = float(values.min()), float(values.max())
     strongest = 20.0 if effect == "norton_simon" else 5.0
@@ -170,19 +145,19 @@ def builtin(series: tuple[Series, ...], unit: str, settings: Mapping[str, Any]) 
         Parameter("elimination_rate", "1/d", 1e-3, 50.0, log=True),
         Parameter("hill", "1", 0.3, 6.0, log=True),
     )
-    fixed = {
-        "elimination_rate": float(settings.get("elimination_rate", np.log(2.0) / HALF_LIFE)),
-        "hill": float(settings.get("hill", 1.0)),
-        **({"capacity": high * 10.0} if growth == "exponential" else {}),
-    }
-    if not (doses > 0).any():
-        fixed |= {"drug_effect": 1e-3, "ec50": dose}
-    for name in settings.get("free", ()):
-        if name not in ("elimination_rate", "hill"):
-            raise DataError(f"free: wanted elimination_rate or hill, got {name!r}")
-        fixed.pop(name)
     assert tuple(p.name for p in box) == PARAMETERS
-    return TimeSeriesModel(f"{growth} growth, {effect}", GROWTH[growth, effect], box, fixed)
+    fixed = {
+        "elimination_rate": settings.elimination_rate or float(np.log(2.0) / HALF_LIFE),
+        "hill": settings.hill or 1.0,
+        **({"capacity": high * 10.0} if growth == "exponential" else {}),
+        **({"ec50": dose} if held or not (doses > 0).any() else {}),
+        **({} if (doses > 0).any() else {"drug_effect": 1e-3}),
+    }
+    for name in () if held else settings.free:
+        if name not in ("elimination_rate", "hill"):
+            raise DataError(f"free: wanted elimination_rate or hill; got {name!r}")
+        fixed.pop(name, None)
+    return TimeSeriesModel(f"{growth} growth, {effect}", predictor(growth, effect, held), box, fixed)
 
 
 @lru_cache(maxsize=64)
@@ -201,34 +176,30 @@ def series_problem(
 ) -> FitProblem:
     """The least squares of one patient, padded to `shape` (observations, events): patients share a compilation."""
     rows, events = shape or (len(series.times), max(len(series.event_times), 1))
-    extra, more = rows - len(series.times), events - len(series.event_times)
+    more = events - len(series.event_times)
     last = float(series.event_times[-1]) if len(series.event_times) else 0.0
+    level = float(series.amounts[-1]) if series.held and len(series.amounts) else 0.0
     design = (
-        np.concatenate([series.times, np.full(extra, series.times[0])]),
+        padded(series.times, rows),
         np.concatenate([series.event_times, np.full(more, last)]),
-        np.concatenate([series.amounts, np.zeros(more)]),
+        np.concatenate([series.amounts, np.full(more, level)]),
     )
-    observed = np.concatenate([series.values, np.full(extra, series.values[0])])
-    weights = np.concatenate([np.ones(len(series.times)), np.zeros(extra)])
-    return make_problem(
-        adapted(model.predict), design, observed, model.parameters, weights=weights, deviation=deviation
-    )
+    own = {"censored": series.censored, "deviation": deviation, "rows": rows}
+    return make_problem(adapted(model.predict), design, series.values, model.parameters, **own)
 
 
-def fit_series(series: tuple[Series, ...], model: TimeSeriesModel, options: Options) -> tuple[Fit, ...]:
-    """Each patient on its own, log residuals unless `options.deviation` says otherwise."""
-    deviation = cast(Deviation, options.deviation or "log")
+def fit_series(series: tuple[Series, ...], model: TimeSeriesModel, settings: Settings) -> tuple[Fit, ...]:
+    """Each patient on its own, log residuals unless `settings.deviation` says otherwise."""
+    deviation = cast(Deviation, settings.deviation or "log")
     shape = (max(len(s.times) for s in series), max(max(len(s.event_times), 1) for s in series))
-    out = []
-    for one in series:
-        problem = series_problem(one, model, deviation, shape)
-        fit = multistart(problem, model.parameters, starts=options.starts, seed=options.seed, fixed=model.fixed)
-        if options.loss != "linear":
-            fit = robust(fit, options.loss, starts=options.starts, seed=options.seed)
-        out.append(fit)
-    return tuple(out)
+    problems = [series_problem(one, model, deviation, shape) for one in series]
+    told = [f"{model.name}, patient {i + 1} of {len(series)}" for i in range(len(series))]
+    return tuple(
+        least_squares(problem, model.parameters, settings, what, model.fixed)
+        for problem, what in zip(problems, told, strict=True)
+    )
 
 
 def burden_unit(table: Table) -> str:
     """Unit of the observed burden as a scenario writes it."""
-    return written(table.units["burden"])
+    return table.units["burden"]

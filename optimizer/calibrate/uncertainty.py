@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 from scipy.interpolate import PchipInterpolator
 from scipy.stats import t as student
 
-from optimizer.calibrate.multistart import Fit, descend
+from optimizer.calibrate.fit import Fit, descend
 from optimizer.calibrate.problem import FitProblem
 
 STEPS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0)
@@ -79,20 +79,9 @@ def criteria(fit: Fit) -> dict[str, float]:
 
     Only models of the same rows and the same deviation may be compared.
     """
-    n = round(float(fit.problem.n))
-    k = int(fit.free.sum()) + 1
+    n, k = round(float(fit.problem.n)), int(fit.free.sum()) + 1
     sigma = np.sqrt(max(fit.objective, 1e-300) / n)
-    log_likelihood = float(_log_likelihood(fit.problem, jnp.asarray(fit.theta), jnp.asarray(sigma)))
-    aic = 2 * k - 2 * log_likelihood
-    small = 2 * k * (k + 1) / (n - k - 1) if n > k + 1 else float("inf")
-    return {
-        "n": n,
-        "k": k,
-        "log_likelihood": log_likelihood,
-        "aic": aic,
-        "aicc": aic + small,
-        "bic": k * float(np.log(n)) - 2 * log_likelihood,
-    }
+    return information_criteria(n, k, float(_log_likelihood(fit.problem, jnp.asarray(fit.theta), jnp.asarray(sigma))))
 
 
 def gaussian_criteria(n: float, k: int, sse: float) -> dict[str, float]:
@@ -102,23 +91,22 @@ def gaussian_criteria(n: float, k: int, sse: float) -> dict[str, float]:
     32.3788
     """
     log_likelihood = -0.5 * n * (float(np.log(2 * np.pi * max(sse, 1e-300) / n)) + 1.0)
+    return information_criteria(n, k, log_likelihood) | {"sse": sse}
+
+
+def information_criteria(n: float, k: int, log_likelihood: float) -> dict[str, float]:
+    """AIC, AICc and BIC of n rows, k parameters (sigma included) and a log-likelihood."""
     aic = 2 * k - 2 * log_likelihood
-    return {
-        "n": n,
-        "k": k,
-        "log_likelihood": log_likelihood,
-        "aic": aic,
-        "aicc": aic + 2 * k * (k + 1) / (n - k - 1) if n > k + 1 else float("inf"),
-        "bic": k * float(np.log(n)) - 2 * log_likelihood,
-        "sse": sse,
-    }
+    small = 2 * k * (k + 1) / (n - k - 1) if n > k + 1 else float("inf")
+    bic = k * float(np.log(n)) - 2 * log_likelihood
+    return {"n": n, "k": k, "log_likelihood": log_likelihood, "aic": aic, "aicc": aic + small, "bic": bic}
 
 
 def uncertainty(fit: Fit, level: float = 0.9) -> Uncertainty:
     """Covariance, profile intervals at `level`, criteria and plain warnings of a fit.
 
     >>> from optimizer.calibrate.curves import gr_curve
-    >>> from optimizer.calibrate.multistart import multistart
+    >>> from optimizer.calibrate.fit import multistart
     >>> from optimizer.calibrate.problem import make_problem
     >>> from optimizer.calibrate.space import Parameter
     >>> positive = (Parameter("ec50", "1", 0.1, 9.0, True), Parameter("hill", "1", 0.1, 9.0, True))

@@ -113,7 +113,7 @@ def run_map(run: Command, asked: MapSettings) -> int:
     except OptionError as error:
         say(str(error))
         return USAGE
-    placed = annotate(scenario, found, wanted.numbers, asked.schedule)
+    placed = annotate(scenario, found, wanted.numbers, asked.schedule, asked.time_unit)
     body = found.to_json() | {"marks": [annotation.to_json() for annotation in placed]}
     text = to_text(window_document(scenario, body))
     shown = then_put(run.json, text, lambda: _print_map(scenario.title, found, placed, show))

@@ -16,8 +16,15 @@ def dose_checks(
     limits: Sequence[AbstractDoseLimit],
     doses: Float[np.ndarray, "K N"],
     edges: Float[np.ndarray, "edges"],
+    other: Float[np.ndarray, "K N"] | None = None,
 ) -> list[Check]:
-    """Every limit on doses [K, N] that are decided at any edges [K + 1, day]."""
+    """Every limit on doses [K, N] that are decided at any edges [K + 1, day].
+
+    `other` are doses by the route that is not a drug's own: limits on sums and rests count them, others on that drug
+    are not checked.
+    """
+    if other is not None and np.any(other):
+        return _mixed_checks(frame, limits, doses, edges, other)
     given = [given_on(edges, doses[:, j], route) for j, route in enumerate(frame.routes)]
     same = doses.shape == frame.lower.shape and np.array_equal(edges, frame.edges)
     moved = list(doses.T) if same else [on_grid(own, frame.edges) for own in given]
@@ -30,6 +37,27 @@ def dose_checks(
         found = [check for j in range(len(moved)) for check in _bounds_in_time(frame, limits, j, given[j])]
         leveled = [limit.judge(frame, given) for limit in limits]
     return [*found, *(check for check in leveled if check is not None)]
+
+
+def _mixed_checks(
+    frame: DoseFrame, limits: Sequence[AbstractDoseLimit], doses: np.ndarray, edges: np.ndarray, other: np.ndarray
+) -> list[Check]:
+    """Every limit on drugs of which some are given by both routes."""
+    swapped = {"bolus": "infusion", "infusion": "bolus"}
+    own = [given_on(edges, doses[:, j], route) for j, route in enumerate(frame.routes)]
+    more = [given_on(edges, other[:, j], swapped[route]) for j, route in enumerate(frame.routes)]
+    both = [one.joined(two) for one, two in zip(own, more, strict=True)]
+    mixed = {drug for drug, part in zip(frame.drugs, more, strict=True) if part.doses.size}
+    found = []
+    for j, drug in enumerate(frame.drugs):
+        bounds = list(_bounds_in_time(frame, limits, j, own[j]))
+        found += [Check.unsaid(c.name, c.limit) for c in bounds] if drug in mixed else bounds
+    for limit in limits:
+        check = limit.judge(frame, both)
+        if check is not None:
+            is_summed = limit.kind in ("cumulative_dose", "rest_period") or getattr(limit, "drug", None) not in mixed
+            found.append(check if is_summed else Check.unsaid(check.name, check.limit))
+    return found
 
 
 def _names(drug: str) -> tuple[str, str]:

@@ -42,6 +42,12 @@ class Given(NamedTuple):
         """Whether any of it is an infusion."""
         return bool((self.stops > self.starts).any())
 
+    def joined(self, other: "Given") -> "Given":
+        """These events and others, by their starts."""
+        starts, stops, doses = (np.concatenate(pair) for pair in zip(self, other, strict=True))
+        order = np.argsort(starts, kind="stable")
+        return Given(starts[order], stops[order], doses[order])
+
     def rate(self, times: Float[np.ndarray, "X"]) -> Float[np.ndarray, "X"]:
         """Rate just after each time [X]; boluses do not count."""
         out = np.zeros(len(times))

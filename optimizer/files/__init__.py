@@ -1,1 +1,1 @@
-"""Tables and directories: what is read is refused in one form, what is written is whole or not there."""
+"""Files in and out: one strict reader of tables, whatever they hold."""

@@ -1,241 +1,188 @@
 """Dosing tables: events read from and written to CSV and Parquet with the columns of NONMEM.
 
-A table has the columns of NONMEM, in any case and order, with TIME and II in days:
+A table has the columns of NONMEM, in any case and order; a unit may stand in the header of any, as in `TIME [h]`:
 
-====== ============ ==================================================================== =========
-column field        meaning                                                              if absent
-====== ============ ==================================================================== =========
-ID     `id`         number of the patient                                                1
-TIME   `time`       time of the first dose [day]                                         refused
-EVID                1 a dose, 0 an observation, which is skipped                         1
-CMT                 number of the drug in the list of drugs, read when there is no DRUG  1
-AMT    `amount`     amount of one dose [unit of the drug's dose]                         refused
-RATE   `rate`       rate of an infusion [that unit per day], 0 for a bolus               0
-II     `interval`   time between repeated doses [day]                                    0
-ADDL   `additional` how many doses follow the first at that interval                     0
-DRUG   `drug`       name of the drug                                                     see CMT
-====== ============ ==================================================================== =========
+====== ============ ======================================================================= =========
+column field        meaning                                                                 if absent
+====== ============ ======================================================================= =========
+ID     `id`         number of the patient                                                   1
+TIME   `time`       time of the first dose [day]                                            refused
+EVID                0 an observation, 1 a dose, 2 neither, 3 a reset, 4 a reset and a dose  1
+CMT                 number of the drug in the list of drugs, read when there is no DRUG     1
+AMT    `amount`     amount of one dose [unit of the drug's dose]                            refused
+RATE   `rate`       rate of an infusion [that unit per time], 0 a bolus, -2 see DUR         0
+DUR               . duration of an infusion, also called TINF; RATE follows from it         none
+II     `interval`   time between repeated doses [day]                                       0
+ADDL   `additional` how many doses follow the first at that interval                        0
+SS     `steady`     1 for a first dose that finds a steady state of the same, at II         0
+DRUG   `drug`       name of the drug                                                        see CMT
+====== ============ ======================================================================= =========
 
-An empty cell and "." are missing values. Rows may come in any order and are sorted on reading. Other columns
-are ignored. Steady state (SS), modeled rates (RATE -1, -2) and EVID 2, 3 and 4 are refused.
+Rows may come in any order and are sorted on reading. Two doses at one time add up, which is said. RATE and II without
+a unit count in that of TIME. A reset (EVID 3, 4) stands before a patient's first dose or is refused.
 """
 
 from __future__ import annotations
 
 import csv
-import difflib
 import io
-import math
 import os
-import re
-import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from optimizer.files.events import MAX_DOSES, DoseEvent, EventError, order_of, refusal, shown, unroll
+import numpy as np
+
+from optimizer.files.cells import protected
+from optimizer.files.dose_rows import ANY, DOSE_COLUMNS, KEPT, added_up, dose_events, drug_of, patients_of
+from optimizer.files.events import DoseEvent, order_of, to_mixed_grid, unroll, within
+from optimizer.files.faults import DataError, TableWarning
+from optimizer.files.run_directory import DirectoryError, write_whole
+from optimizer.files.tables import Column, Schema, Table, looks_like_hours, read
 
 COLUMNS = ("ID", "TIME", "EVID", "CMT", "AMT", "RATE", "II", "ADDL", "DRUG")
-MAX_BYTES = 16 * 2**20
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_SCHEMA = Schema(
+    "a dosing table",
+    (
+        Column("id", ("id",), **KEPT, low=ANY),
+        *(Column(**{**vars(c), "required": True}) if c.role == "amount" else c for c in DOSE_COLUMNS),
+        Column("cmt", ("cmt",), **KEPT, low=ANY),
+        Column("drug", ("drug",), "text", **KEPT),
+        Column("value", ("dv",), "text", **KEPT),
+        Column("mdv", ("mdv",), **KEPT, low=ANY),
+    ),
+)
 
 
-def read_events(path: str | os.PathLike[str], drugs: Sequence[str] | None = None) -> list[DoseEvent]:
+@dataclass(frozen=True)
+class Target:
+    """What a table of doses is read for.
+
+    Attributes:
+        drugs: names of the drugs [N].
+        routes: "bolus" or "infusion" by drug.
+        horizon: end of the simulation [day].
+        edges: of the decisions [day].
+        units: of an amount, by drug, such as "mg"; "1" where the dose is the level itself.
+        body: weight [kg] and surface [m^2] of the patient, None where unknown.
+    """
+
+    drugs: Sequence[str]
+    routes: Mapping[str, str]
+    horizon: float
+    edges: Sequence[float] | np.ndarray = ()
+    units: Mapping[str, str] | None = None
+    body: tuple[float | None, float | None] = (None, None)
+
+
+def read_schedule(
+    path: str | os.PathLike[str], target: Target, time_unit: str | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[DoseEvent]]:
+    """A dosing table as edges, doses by each drug's own route and by the other (`to_mixed_grid`), and its events.
+
+    What was left out, added up, cut at the horizon or looks like another unit is a `TableWarning`.
+    Raises DataError as `read_events` and `to_mixed_grid` do.
+    """
+    table, found = _read(path, target.drugs, time_unit, target.units, target.body)
+    events = sorted((event for _, event in found), key=order_of)
+    given = np.array([[e.time, e.interval] for e in events]).reshape(-1, 2)
+    hours = "; where the table counts hours, --time-unit h or the header TIME [h] says so"
+    is_doubtful = "time" in table.assumed and looks_like_hours(given[:, 0], given[:, 1])
+    if is_doubtful:
+        warnings.warn(f"{path}: times are read as days and look like hours{hours}", TableWarning, stacklevel=2)
+    late = next((event for event in events if event.time >= target.horizon), None)
+    if late is not None:
+        hint = hours if "time" in table.assumed else ""
+        wanted = f"doses before the horizon, day {target.horizon:g}"
+        raise DataError(f"{path}: column {table.names['time']}: wanted {wanted}; got day {late.time:g}{hint}")
+    events, cut = within(events, target.horizon)
+    if cut:
+        said = f"{path}: {cut} doses are cut or left out, as they reach beyond the horizon, day {target.horizon:g}"
+        warnings.warn(said, TableWarning, stacklevel=2)
+    return *to_mixed_grid(events, target.drugs, target.horizon, target.routes, target.edges), events
+
+
+def read_grid(
+    path: str | os.PathLike[str], target: Target, time_unit: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `read_schedule`, edges and doses, for what knows each drug by its own route alone.
+
+    Raises DataError for a dose by the other route, too.
+    """
+    edges, doses, other, _ = read_schedule(path, target, time_unit)
+    if np.any(other):
+        drug = target.drugs[int(np.argmax(np.any(other != 0.0, axis=0)))]
+        wanted = f"doses of {drug} by its route, {target.routes[drug]}, alone (simulate takes both)"
+        raise DataError(f"{path}: wanted {wanted}; got some by the other one")
+    return edges, doses
+
+
+def read_events(
+    path: str | os.PathLike[str], drugs: Sequence[str] | None = None, time_unit: str | None = None
+) -> list[DoseEvent]:
     """Read a dosing table (.csv or .parquet), sorted by ID, TIME and DRUG; `drugs` are the names allowed.
 
-    Raises EventError, as "FILE:LINE: column X: wanted ..., got ...", for anything that is not such a table,
-    for two doses of a drug at one time, and for more than `MAX_BYTES` or `MAX_DOSES`. In Parquet, LINE is the
-    number of the row.
+    Raises DataError, as "FILE:LINE: column X: wanted ...; got ...", for anything that is not such a table. In Parquet,
+    LINE is the number of the row. Warns (`TableWarning`) of what is left out or added up.
     """
-    rows = (_parquet_rows if _suffix(path) == ".parquet" else _csv_rows)(Path(path))
-    line, names = next(rows, (1, []))
-    columns = _header(f"{path}:{line}", names)
-    found: list[tuple[DoseEvent, str]] = []
-    for count, (line, cells) in enumerate(rows, start=1):
-        place = f"{path}:{line}"
-        values = [_cell(cell) for cell in cells]
-        if all(value is None for value in values):
-            continue
-        if len(values) != len(columns):
-            raise EventError(f"{place}: wanted {len(columns)} cells as in the header, got {len(values)}")
-        if count > MAX_DOSES:
-            raise EventError(f"{place}: wanted at most {MAX_DOSES} rows, got more")
-        try:
-            event = _event(dict(zip(columns, values, strict=True)), drugs)
-        except EventError as error:
-            raise EventError(f"{place}: {error}") from None
-        if event is not None:
-            found.append((event, place))
-    events = [event for event, _ in found]
-    unroll(events, [place for _, place in found])
-    return sorted(events, key=order_of)
+    return sorted((event for _, event in _read(path, drugs, time_unit)[1]), key=order_of)
+
+
+def _read(
+    path: str | os.PathLike[str],
+    drugs: Sequence[str] | None,
+    time_unit: str | None,
+    units: Mapping[str, str] | None = None,
+    body: tuple[float | None, float | None] = (None, None),
+) -> tuple[Table, list[tuple[int, DoseEvent]]]:
+    table = read(Path(path), _SCHEMA, time_unit)
+    found = dose_events(table, drug_of(table, drugs), patients_of(table), units, body)
+    for note in (*table.notes, *added_up(table, found)):
+        warnings.warn(note, TableWarning, stacklevel=3)
+    return table, found
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
 
 
 def write_events(path: str | os.PathLike[str], events: Iterable[DoseEvent], drugs: Sequence[str] | None = None) -> None:
     """Write a dosing table that `read_events` reads back to the same events, whole or not at all.
 
-    CMT numbers the drugs as in `drugs`, else by first appearance. Raises EventError where reading would.
+    CMT numbers the drugs as in `drugs`, else by first appearance. Raises DataError for another kind of file, for too
+    many doses, and where the place cannot be written.
     """
-    kind = _suffix(path)
-    rows = sorted(events, key=order_of)
+    target, rows = Path(path), sorted(events, key=order_of)
+    if target.suffix.lower() not in (".csv", ".parquet"):
+        raise DataError(f'{path}: wanted a .csv or .parquet file; got "{target.suffix}"')
     unroll(rows)
     number = {name: i for i, name in enumerate(dict.fromkeys([*(drugs or ()), *(e.drug for e in rows)]), 1)}
     table = [(e.id, e.time, 1, number[e.drug], e.amount, e.rate, e.interval, e.additional, e.drug) for e in rows]
-    target = Path(path)
-    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    if any(event.steady for event in rows):
+        raise DataError(f"{path}: wanted doses without a steady state before them; got SS 1")
     try:
-        with open(temporary, "xb") as handle:
-            (_write_parquet if kind == ".parquet" else _write_csv)(handle, table)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise EventError(f"{path}: wanted a place for a dosing table, got {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+        write_whole(target, (_parquet_of if target.suffix.lower() == ".parquet" else csv_of)(COLUMNS, table))
+    except DirectoryError as error:
+        raise DataError(str(error)) from None
 
 
-def _suffix(path: str | os.PathLike[str]) -> str:
-    suffix = Path(path).suffix.lower()
-    if suffix not in (".csv", ".parquet"):
-        raise EventError(f"{path}: wanted a .csv or .parquet file, got {shown(suffix)}")
-    return suffix
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        if not path.is_file():
-            raise EventError(f"{path}: wanted a file, got {'a folder' if path.is_dir() else 'nothing there'}")
-        with open(path, "rb") as handle:
-            data = handle.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise EventError(f"{path}: wanted a readable file, got {error.strerror}") from None
-    if len(data) > MAX_BYTES:
-        raise EventError(f"{path}: wanted at most {MAX_BYTES} bytes, got more")
-    return data
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[int, list[Any]]]:
-    data = _bytes(path)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise EventError(f"{path}:{line}: wanted UTF-8 text, got the byte {data[error.start]:#04x}") from None
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
-    try:
-        for cells in reader:
-            yield reader.line_num, list(cells)
-    except csv.Error as error:
-        raise EventError(f"{path}:{reader.line_num}: wanted comma-separated cells, got {error}") from None
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[int, list[Any]]]:
-    import pyarrow.parquet as pq
-
-    data = io.BytesIO(_bytes(path))
-    try:
-        file = pq.ParquetFile(data)
-        meta = file.metadata
-        size = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
-        if meta.num_rows > MAX_DOSES or size > 16 * MAX_BYTES:
-            raise EventError(f"{path}: wanted at most {MAX_DOSES} rows, got {meta.num_rows} rows, {size} bytes")
-        yield 0, list(file.schema_arrow.names)
-        line = 0
-        for batch in file.iter_batches():
-            for cells in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                line += 1
-                yield line, list(cells)
-    except EventError:
-        raise
-    except Exception as error:  # whatever a damaged file makes the library raise
-        raise EventError(f"{path}: wanted a Parquet table, got {type(error).__name__} on reading it") from None
-
-
-def _header(place: str, names: Sequence[Any]) -> list[str]:
-    columns = [str(name).strip().upper() for name in names]
-    for column in (*COLUMNS, "SS"):
-        if columns.count(column) > 1:
-            raise EventError(f"{place}: column {column}: wanted it once, got it {columns.count(column)} times")
-    for column in ("TIME", "AMT"):
-        if column not in columns:
-            raise EventError(f"{place}: column {column}: wanted a comma-separated header with it, got none")
-    absent = [column for column in COLUMNS if len(column) > 2 and column not in columns]
-    for name in columns:
-        if name not in COLUMNS and (close := difflib.get_close_matches(name, absent, n=1, cutoff=0.75)):
-            raise EventError(f"{place}: column {close[0]}: wanted this name, or another column, got {shown(name)}")
-    return columns
-
-
-def _cell(cell: Any) -> Any:
-    """The cell as a number, a text, or None where it is missing."""
-    if not isinstance(cell, str):
-        return cell
-    text = cell.strip()
-    return None if text in ("", ".") else text
-
-
-def _number(row: Mapping[str, Any], column: str, default: float | None) -> float | int:
-    """The number in a cell; its range is checked by DoseEvent."""
-    cell = row.get(column)
-    value = default if cell is None else cell
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
-        value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise refusal(column, cell)
-    return value
-
-
-def _whole(row: Mapping[str, Any], column: str, default: int | None) -> Any:
-    value = _number(row, column, default)
-    return int(value) if math.isfinite(value) and value == int(value) else value
-
-
-def _event(row: Mapping[str, Any], drugs: Sequence[str] | None) -> DoseEvent | None:
-    """The dose of a row, None for an observation."""
-    kind = _number(row, "EVID", None if "EVID" in row else 1)
-    if kind not in (0, 1):
-        raise refusal("EVID", row["EVID"])
-    if _number(row, "SS", 0) != 0:
-        raise refusal("SS", row["SS"])
-    if kind == 0:
-        if _number(row, "AMT", 0) != 0:
-            raise refusal("AMT", row["AMT"], '0 or "." in an observation (EVID 0)')
-        return None
-    return DoseEvent(
-        time=_number(row, "TIME", None),
-        drug=_drug(row, drugs),
-        amount=_number(row, "AMT", None),
-        rate=_number(row, "RATE", 0.0),
-        interval=_number(row, "II", 0.0),
-        additional=_whole(row, "ADDL", 0),
-        id=_whole(row, "ID", 1),
-    )
-
-
-def _drug(row: Mapping[str, Any], drugs: Sequence[str] | None) -> Any:
-    if "DRUG" in row:
-        if drugs is not None and row["DRUG"] not in drugs:
-            raise refusal("DRUG", row["DRUG"], f"one of {', '.join(drugs)}")
-        return row["DRUG"]
-    if not drugs:
-        raise EventError("column DRUG: wanted the name of the drug, got no such column")
-    number = _whole(row, "CMT", 1 if len(drugs) == 1 else None)
-    if number not in range(1, len(drugs) + 1):
-        raise refusal("CMT", row.get("CMT"), f"the number of a drug from 1 to {len(drugs)}, as there is no DRUG")
-    return drugs[int(number) - 1]
-
-
-def _write_csv(handle: BinaryIO, rows: Sequence[tuple[Any, ...]]) -> None:
+def csv_of(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+    """A CSV table as bytes; text that a spreadsheet would take for a formula is protected."""
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
-    handle.write(text.getvalue().encode())
+    safe = ([protected(cell) for cell in row] for row in rows)
+    csv.writer(text, lineterminator="\n").writerows([[protected(name) for name in columns], *safe])
+    return text.getvalue().encode()
 
 
-def _write_parquet(handle: BinaryIO, rows: Sequence[tuple[Any, ...]]) -> None:
+def _parquet_of(columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     whole, real = pa.int64(), pa.float64()
     types = (whole, real, whole, whole, real, real, real, whole, pa.string())
     arrays = [pa.array([row[i] for row in rows], kind) for i, kind in enumerate(types)]
-    table = pa.Table.from_arrays(arrays, names=list(COLUMNS))
-    pq.write_table(table.replace_schema_metadata({"adose_events": "1", "time_unit": "day"}), handle)
+    table = pa.Table.from_arrays(arrays, names=list(columns))
+    out = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata({"adose_events": "1", "time_unit": "day"}), out)
+    return out.getvalue()

@@ -89,14 +89,14 @@ def session(device: str | None = None, precision: str = "float64") -> Iterator[N
         _placed(device)
         importlib.import_module("optimizer.scenario")
     from optimizer.constraints.base import ConstraintError
-    from optimizer.files.events import EventError
     from optimizer.files.faults import DataError
     from optimizer.files.run_directory import DirectoryError
     from optimizer.scenario import ScenarioError
 
     try:
-        yield
-    except (ScenarioError, DataError, EventError, ConstraintError) as error:
+        with _warnings_said():
+            yield
+    except (ScenarioError, DataError, ConstraintError) as error:
         say(str(error))
         raise typer.Exit(REFUSED) from None
     except DirectoryError as error:
@@ -112,6 +112,24 @@ def session(device: str | None = None, precision: str = "float64") -> Iterator[N
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         say(f"{error.filename or 'stdout'}: wanted a place that can be read and written; got: {error.strerror}")
         raise typer.Exit(USAGE) from None
+
+
+@contextmanager
+def _warnings_said() -> Iterator[None]:
+    """What readers of tables left out or assumed, one line each on stderr."""
+    from optimizer.files.faults import TableWarning
+
+    def shown(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, TableWarning):
+            say(f"warning: {message}")
+        else:
+            before(message, category, *place, **more)
+
+    with warnings.catch_warnings():
+        before = warnings.showwarning
+        warnings.simplefilter("always", TableWarning)
+        warnings.showwarning = shown
+        yield
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from optimizer.fields import FieldInfo
-from optimizer.files.events import TOLERANCE, DoseEvent, EventError, to_grid
+from optimizer.files.events import TOLERANCE, DoseEvent, to_grid
+from optimizer.files.faults import DataError
 from optimizer.scenario.check_parts import Context, unique
 from optimizer.scenario.faults import Faults
 from optimizer.scenario.fields import MAX_LIST as MOST_INTERVALS
@@ -123,7 +124,7 @@ def _regimen(context: Context, path: str, spec: Any, edges: np.ndarray) -> Regim
     routes = {drug.name: drug.route for drug in context.drugs}
     try:
         own, doses = to_grid(events, names, float(edges[-1]), routes, edges)
-    except EventError as error:
+    except DataError as error:
         context.faults.add(path, f"wanted doses that fit together; got a fault: {error}")
         return None
     return RegimenPlan(spec.name, own, doses, tuple(_dose_table(context, dose) for dose in spec.dose))

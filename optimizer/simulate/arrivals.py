@@ -1,5 +1,6 @@
 """When doses arrive that wait for a lag: a queue outside the kinetics, for doses that overtake each other's lag."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import equinox as eqx
@@ -39,15 +40,26 @@ def arrivals(system: System, doses: Doses, grid: Grid) -> Arrivals:
     times = np.sort(np.concatenate([given, *(t[t < given[-1] - _SAME] for t in late)]))
     edges = times[np.r_[True, np.diff(times) > _SAME]]
     amounts, rates = (np.zeros((len(edges) - 1, len(lags))) for _ in range(2))
-    for j, (lag, route) in enumerate(zip(lags, system.routes, strict=True)):
-        at = np.searchsorted(edges, given[:-1] + lag - _SAME)
-        here = at < len(edges) - 1
-        if route == "bolus":
-            np.add.at(amounts[:, j], at[here], table[here, j])
-        else:
-            own = np.searchsorted(given, edges[:-1] - lag + _SAME, side="right") - 1
-            rates[:, j] = np.where(own >= 0, table[np.maximum(own, 0), j], 0.0)
+    for part, routes in by_route(system.routes, table, grid):
+        for j, (lag, route) in enumerate(zip(lags, routes, strict=True)):
+            at = np.searchsorted(edges, given[:-1] + lag - _SAME)
+            here = at < len(edges) - 1
+            if route == "bolus":
+                np.add.at(amounts[:, j], at[here], part[here, j])
+            else:
+                own = np.searchsorted(given, edges[:-1] - lag + _SAME, side="right") - 1
+                rates[:, j] += np.where(own >= 0, part[np.maximum(own, 0), j], 0.0)
     return Arrivals(edges, amounts, rates)
+
+
+def by_route(
+    routes: Sequence[str], doses: Float[np.ndarray, "K N"], grid: Grid
+) -> list[tuple[Float[np.ndarray, "K N"], tuple[str, ...]]]:
+    """Doses [K, N] by each drug's own route; and by the other, where the grid has any; each with those routes."""
+    out = [(np.asarray(doses), tuple(routes))]
+    if grid.other is not None:
+        out.append((np.asarray(grid.other), tuple("bolus" if r == "infusion" else "infusion" for r in routes)))
+    return out
 
 
 def _lag(kinetics: AbstractPK) -> float:
@@ -61,7 +73,12 @@ def undelayed(system: System) -> System:
 
 
 def overtakes(system: System, doses: Doses, grid: Grid) -> bool:
-    """Whether the kinetics themselves cannot keep what waits: a dose comes within the lag of another, or is infused."""
+    """Whether the kinetics themselves cannot keep what waits: a dose comes within the lag of another, or is infused.
+
+    Doses by another route than the drug's own count as such.
+    """
+    if grid.other is not None and any(_lag(pk) > 0.0 for pk in system.pharmacokinetics):
+        return True
     starts, table = np.asarray(grid.edges)[:-1], np.asarray(doses)
     for j, (pk, route) in enumerate(zip(system.pharmacokinetics, system.routes, strict=True)):
         given, lag = starts[table[:, j] > 0.0], _lag(pk)

@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 import pytest
 
-from optimizer.calibrate import Options, calibrate, read_table
-from optimizer.calibrate.report import Draws, sampling_warnings
+from optimizer.calibrate import Settings, calibrate, read_table
+from optimizer.calibrate.posterior import Draws, sampling_warnings
 
 pytest.importorskip("numpyro")
 
@@ -46,10 +46,10 @@ def test_arviz_reads_the_draws(run):
 
 @pytest.mark.slow
 def test_pooled_maxima_share_a_population():
-    from optimizer.calibrate.bayes import sample
+    from optimizer.calibrate.posterior import sample
     from optimizer.calibrate.secretion import fit_secretion
 
-    fit, _ = fit_secretion(read_table("data/caf_egf_secretion.csv", "secretion"), Options(starts=64))
+    fit, _ = fit_secretion(read_table("data/caf_egf_secretion.csv", "secretion"), Settings(starts=64))
     got = sample(fit, chains=1, draws=200, warmup=200, pooled=np.arange(2, 6)[None])
     assert got.thetas.shape == (1, 200, 6)
     assert got.population["mu"].shape == (1, 200, 1)

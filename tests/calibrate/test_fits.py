@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import curve_fit, least_squares
 
+from optimizer.calibrate import fit as fitting
 from optimizer.calibrate.curves import curves, remaining, stromal_rate
 from optimizer.calibrate.dose_response import box as curve_box
 from optimizer.calibrate.dose_response import curve_data, fit_curve
-from optimizer.calibrate.multistart import multistart, replace_loss, robust
-from optimizer.calibrate.problem import collapse, make_problem, with_replicates
-from optimizer.calibrate.report import Options
+from optimizer.calibrate.fit import Settings, multistart
+from optimizer.calibrate.problem import collapse, make_problem
 from optimizer.calibrate.space import Parameter, Space
 from optimizer.calibrate.uncertainty import draws, uncertainty
 
@@ -35,7 +37,7 @@ def four(x, lower, upper, ec50, hill):
 
 @pytest.fixture(scope="module")
 def ryegrass():
-    return fit_curve(curve_data(FERULIC, ROOT), curve_box(FERULIC, ROOT, "mmol/L"), Options(starts=32))
+    return fit_curve(curve_data(FERULIC, ROOT), curve_box(FERULIC, ROOT, "mmol/L"), Settings(starts=32))
 
 
 def test_ryegrass_is_what_drc_prints(ryegrass):
@@ -84,7 +86,7 @@ def test_a_robust_loss_withstands_an_outlier(ryegrass):
     design = (FERULIC, np.zeros(24, int), np.array([[0, 1, 2, 3]]))
     box = curve_box(FERULIC, ROOT, "mmol/L")
     plain = multistart(make_problem(curves, design, spoiled, box), box, starts=32)
-    fit = robust(plain, "soft_l1", starts=32, seed=0)
+    fit = fitting.least_squares(plain.problem, box, Settings(starts=32, loss="soft_l1"))
     scale = float(fit.problem.loss_scale)
     reference = least_squares(
         lambda p: four(FERULIC, *p) - spoiled, fit.theta, loss="soft_l1", f_scale=scale, xtol=1e-12
@@ -99,7 +101,8 @@ def test_a_robust_loss_withstands_an_outlier(ryegrass):
 def test_losses_are_scipys(loss):
     """The squares that are summed equal rho of scipy.optimize.least_squares."""
     design = (FERULIC, np.zeros(24, int), np.array([[0, 1, 2, 3]]))
-    problem = replace_loss(make_problem(curves, design, ROOT, curve_box(FERULIC, ROOT, "mmol/L")), loss, 0.3)
+    plain = make_problem(curves, design, ROOT, curve_box(FERULIC, ROOT, "mmol/L"))
+    problem = replace(plain, loss=loss, loss_scale=jnp.asarray(0.3))
     theta = np.array([0.0, 6.0, 2.0, 1.0])
     e = four(FERULIC, *theta) - ROOT
     scipys = 2 * least_squares(lambda p: e, [0.0], loss=loss, f_scale=0.3, max_nfev=1).cost
@@ -129,7 +132,7 @@ def test_undefined_deviations_are_refused():
     box = curve_box(FERULIC, ROOT, "mmol/L")
     with pytest.raises(ValueError, match="wanted observed values other than 0"):
         make_problem(curves, (), np.zeros(3), box, deviation="relative")
-    with pytest.raises(ValueError, match="wanted observed values > 0, got -1"):
+    with pytest.raises(ValueError, match="wanted observed values > 0; got -1"):
         make_problem(curves, (), np.array([1.0, -1.0]), box, deviation="log")
 
 
@@ -148,7 +151,7 @@ def test_what_the_data_cannot_tell_is_said():
     random = np.random.default_rng(7)
     doses = np.array([0.0, 0.0005, 0.001, 0.0015, 0.002, 0.003] * 3)
     y = four(doses, 0.0, 1.0, 1.0, 1.0) + 0.01 * random.standard_normal(18)
-    fit = fit_curve(curve_data(doses, y), curve_box(doses, y, "ug/mL"), Options(starts=32), rows=24)
+    fit = fit_curve(curve_data(doses, y), curve_box(doses, y, "ug/mL"), Settings(starts=32), rows=24)
     doubt = uncertainty(fit)
     assert doubt.interval("ec50")[1] is None
     assert "ec50 is not bounded above by these data" in doubt.warnings
@@ -157,7 +160,7 @@ def test_what_the_data_cannot_tell_is_said():
 
 def test_no_degrees_of_freedom_give_no_intervals():
     doses, y = np.array([0.0, 1.0, 2.0, 4.0]), np.array([1.0, 0.8, 0.4, 0.1])
-    fit = fit_curve(curve_data(doses, y), curve_box(doses, y, "ug/mL"), Options(starts=16), rows=24)
+    fit = fit_curve(curve_data(doses, y), curve_box(doses, y, "ug/mL"), Settings(starts=16), rows=24)
     doubt = uncertainty(fit)
     assert doubt.profiles == ()
     assert doubt.interval("ec50") == (None, None)
@@ -188,8 +191,8 @@ def test_bounds_and_scales_go_there_and_back():
 
 
 def test_weightless_rows_are_left_out(ryegrass):
-    padded = fit_curve(curve_data(FERULIC, ROOT), curve_box(FERULIC, ROOT, "mmol/L"), Options(starts=32), rows=24)
+    padded = fit_curve(curve_data(FERULIC, ROOT), curve_box(FERULIC, ROOT, "mmol/L"), Settings(starts=32), rows=24)
     np.testing.assert_allclose(padded.theta, ryegrass.theta, rtol=1e-6)
     assert uncertainty(padded).criteria["bic"] == pytest.approx(uncertainty(ryegrass).criteria["bic"], rel=1e-9)
-    problem = with_replicates(padded.problem, np.asarray(padded.problem.counts), 0.0)
-    assert float(problem.n) == 24.0
+    assert len(padded.problem.observed) == 24
+    assert float(padded.problem.n) == 24.0

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optimizer.calibrate import DataError, Options, read_table
-from optimizer.calibrate.growth_rate import gr50, gr_values
+from optimizer.calibrate import DataError, Settings, read_table
+from optimizer.calibrate.dose_response import gr50, gr_values
 from optimizer.calibrate.plate import plate_wells
 from optimizer.calibrate.plate_report import plate_report
 
 from .synthetic import plate_rows, write_csv
 
-QUICK = Options(starts=16, draws=250)
+QUICK = Settings(starts=16, draws=250)
 
 
 @pytest.fixture(scope="module")
@@ -83,5 +83,5 @@ def test_vehicle_is_one_and_blank_is_zero(tmp_path):
 
 def test_an_unknown_reference_is_refused(tmp_path):
     path = write_csv(tmp_path / "plate.csv", plate_rows())
-    with pytest.raises(DataError, match="reference: wanted one of alone; with fibroblasts, got 'x'"):
-        plate_report(read_table(path, "plate"), Options(starts=16, draws=250, settings={"reference": "x"}))
+    with pytest.raises(DataError, match="reference: wanted one of alone; with fibroblasts; got 'x'"):
+        plate_report(read_table(path, "plate"), Settings(starts=16, draws=250, reference="x"))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
-from optimizer.calibrate import DataError, Options, audit_rates, read_table
-from optimizer.calibrate.audit import published_in
+from optimizer.calibrate import DataError, Settings, audit_rates, read_table
+from optimizer.calibrate.audit import published
 from optimizer.calibrate.curves import zero_growth
 from optimizer.calibrate.rates import fit_direct, fit_two_stage, rate_data, stromal_box
 from optimizer.calibrate.rates_report import rates_report
@@ -35,12 +35,12 @@ def table():
 
 @pytest.fixture(scope="module")
 def direct(table):
-    return rates_report(table, Options())
+    return rates_report(table, Settings())
 
 
 @pytest.fixture(scope="module")
 def audit(table):
-    return audit_rates(table, "kraut2025_caf", Options(starts=200))
+    return audit_rates(table, "kraut2025_caf", Settings(starts=200))
 
 
 def test_two_hundred_starts_agree_on_the_optimum(direct):
@@ -93,7 +93,7 @@ def test_the_published_set_is_the_optimum_of_neither_objective(audit):
 
 def test_stage_one_and_two_are_scipys(table):
     data = rate_data(table)
-    stages = fit_two_stage(data, stromal_box(data, "1/h", "ug/mL", "pg/mL"), Options(starts=64))
+    stages = fit_two_stage(data, stromal_box(data, "1/h", "ug/mL", "pg/mL"), Settings(starts=64))
     level = np.searchsorted(data.levels, data.growth_factor)
     low, high, hill = stages.first.theta[:3]
 
@@ -138,11 +138,11 @@ def test_published_values_follow_the_units_of_the_table(tmp_path):
         for row in rates_rows(PUBLISHED, 0.0)
     ]
     table = read_table(write_csv(tmp_path / "other.csv", rows), "rates")
-    given = published_in(table, "kraut2025_caf", "per_day")
+    given = published(table, "kraut2025_caf")
     assert given["ec50_max"] == pytest.approx(7340.0)
     assert given["shift_slope"] == pytest.approx(7.8)
     assert given["net_growth_max"] == pytest.approx(0.0147 * 24)
-    report = rates_report(table, Options(starts=32))
+    report = rates_report(table, Settings(starts=32))
     assert report.derived["critical_concentration_ug_per_ml"] == pytest.approx(0.8615974, rel=1e-5)
     assert [entry.unit for entry in report.parameters][:4] == ["ng/mL", "ng/mL", "mL/ng", "1/d"]
 
@@ -153,17 +153,17 @@ def test_one_level_is_a_single_curve_and_two_are_refused(tmp_path):
         for row in rates_rows(PUBLISHED, 2e-4)
         if row["egf_pg_per_ml"] == 300
     ]
-    report = rates_report(read_table(write_csv(tmp_path / "one.csv", rows), "rates"), Options(starts=32))
+    report = rates_report(read_table(write_csv(tmp_path / "one.csv", rows), "rates"), Settings(starts=32))
     truth = 7.34 / (1 + np.exp(-0.0078 * (300 - 379.4)))
     assert report.value("ec50") == pytest.approx(truth, rel=0.5)
     two = [row for row in rates_rows(PUBLISHED, 0.0) if row["egf_pg_per_ml"] in (0, 300)]
     with pytest.raises(DataError, match="wanted one growth-factor level, or at least 3"):
-        rates_report(read_table(write_csv(tmp_path / "two.csv", two), "rates"), Options(starts=8))
+        rates_report(read_table(write_csv(tmp_path / "two.csv", two), "rates"), Settings(starts=8))
 
 
 def test_a_line_that_does_not_respond_is_flagged(tmp_path):
     rows = rates_rows((7.34, 379.4, 0.0078, 0.0147, 0.0147, 0.93), 1e-3)
-    report = rates_report(read_table(write_csv(tmp_path / "flat.csv", rows), "rates"), Options(starts=32))
+    report = rates_report(read_table(write_csv(tmp_path / "flat.csv", rows), "rates"), Settings(starts=32))
     assert any(warning.startswith("no response") for warning in report.warnings)
 
 
@@ -179,7 +179,7 @@ def test_the_schedule_hook_sees_every_set(table):
         seen.append(parameters["net_growth_max"])
         return {"burden": 1.0}
 
-    out = audit_rates(table, "kraut2025_caf", Options(starts=200), consequence)
+    out = audit_rates(table, "kraut2025_caf", Settings(starts=200), consequence)
     assert seen[0] == "0.0147 / h"
     assert [out["sets"][name]["schedule"] for name in out["sets"]] == [{"burden": 1.0}] * 3
 
@@ -191,14 +191,14 @@ def test_many_distinct_rows_are_screened_and_said():
     net = model(PUBLISHED, drug, factor) + 1e-3 * random.standard_normal(10_000)
     table = read_table(CSV, "rates")
     data = replace(rate_data(table), drug=drug, growth_factor=factor, net=net, counts=np.ones(10_000))
-    fit = fit_direct(data, stromal_box(data, "1/h", "ug/mL", "pg/mL"), Options(starts=8))
+    fit = fit_direct(data, stromal_box(data, "1/h", "ug/mL", "pg/mL"), Settings(starts=8))
     assert "screened on 4000 of 10000 rows" in fit.flags[0]
     np.testing.assert_allclose(fit.theta, PUBLISHED, rtol=0.05)
 
 
 @pytest.mark.slow
 def test_the_two_stage_report_scores_its_composed_parameters(table, audit):
-    report = rates_report(table, Options(method="two-stage"))
+    report = rates_report(table, Settings(method="two-stage"))
     assert report.sse == pytest.approx(audit["sets"]["two_stage"]["sse"], rel=1e-6)
     assert report.extra["stage_one"]["sse"] < BEST_SSE < report.sse
     assert report.derived["critical_concentration_ug_per_ml"] == pytest.approx(0.402285, rel=1e-4)

@@ -9,10 +9,9 @@ from scipy.stats import kstest
 from optimizer.calibrate.curves import STROMAL, stromal_rate
 from optimizer.calibrate.dose_response import box as curve_box
 from optimizer.calibrate.dose_response import curve_data, fit_curve
-from optimizer.calibrate.growth import GROWTH
-from optimizer.calibrate.multistart import multistart
+from optimizer.calibrate.fit import Settings, multistart
+from optimizer.calibrate.growth import closed_form
 from optimizer.calibrate.problem import make_problem
-from optimizer.calibrate.report import Options
 from optimizer.calibrate.space import Parameter
 from optimizer.calibrate.timeseries import adapted
 from optimizer.calibrate.uncertainty import Uncertainty, uncertainty
@@ -51,7 +50,7 @@ def test_intervals_of_hill_curves_cover():
         )
         clean = truth["lower"] + (truth["upper"] - truth["lower"]) / (1 + (doses / truth["ec50"]) ** truth["hill"])
         y = clean + 0.04 * random.standard_normal(len(doses))
-        fit = fit_curve(curve_data(doses, y), curve_box(doses, y, "ug/mL"), Options(starts=24))
+        fit = fit_curve(curve_data(doses, y), curve_box(doses, y, "ug/mL"), Settings(starts=24))
         hits.append(covered(uncertainty(fit, 0.9), truth))
     share = report("Hill", names, hits)
     assert np.all((share >= 0.85) & (share <= 0.95))
@@ -96,7 +95,7 @@ def test_intervals_of_a_time_series_model_cover():
     times = np.arange(0.0, 141.0, 7.0)
     events = np.concatenate([7.0 * np.arange(8), 84.0 + 7.0 * np.arange(4)])
     design = (times, events, np.full(12, 100.0))
-    predict = adapted(GROWTH["exponential", "log_kill"])
+    predict = adapted(closed_form("exponential", "log_kill"))
     box = (
         Parameter("initial_burden", "mm3", 10.0, 2e4, log=True),
         Parameter("growth_rate", "1/d", 1e-3, 1.0, log=True),
@@ -133,7 +132,7 @@ def test_intervals_of_a_time_series_model_cover():
 def test_nuts_ranks_are_uniform():
     """Simulation-based calibration (Talts et al. 2018): ranks of prior draws among 99 thinned posterior draws."""
     pytest.importorskip("numpyro")
-    from optimizer.calibrate.bayes import SIGMA_SD, sample, sigma_median
+    from optimizer.calibrate.posterior import SIGMA_SD, sample, sigma_median
 
     random = np.random.default_rng(4)
     doses = np.repeat([0.0, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0], 2)

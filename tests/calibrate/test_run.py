@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 from optimizer.calibrate import DataError, calibrate
+from optimizer.ensemble.patients import load_patients
 from optimizer.report.plots.calibration import save_figures
 from optimizer.scenario import Scenario
 from tests.small import tables
@@ -43,13 +44,15 @@ def test_the_fragment_is_read_back(crc):
     number, unit = fragment["model"]["ec50_max"].split(" ")
     assert (float(number), unit) == (report.value("ec50_max"), "ug/mL")
     assert set(fragment["model"]) == {
-        *("ec50_max", "shift_midpoint", "shift_slope"),
+        *("kind", "preset", "ec50_max", "shift_midpoint", "shift_slope"),
         *("net_growth_max", "net_growth_min", "hill"),
     }
-    model = {"kind": "stromal", "preset": "kraut2025_caf", **fragment["model"]}
-    resolved = Scenario.from_tables(tables() | {"model": model}, "fitted").resolved()
+    resolved = Scenario.from_tables(tables() | {"model": fragment["model"]}, "pasted").resolved()
     clone = resolved["scenario"]["model"]["clone"][0]
     assert float(clone["net_growth_max"].split()[0]) == pytest.approx(24.0 * report.value("net_growth_max"), rel=1e-12)
+    scenario = Scenario.load(out / "scenario_fragment.toml")
+    assert scenario.grid().count == 26
+    assert not load_patients(scenario, 5, 0).faults
 
 
 def test_the_draws_are_read_back(crc):
@@ -99,15 +102,15 @@ def test_what_is_not_a_calibration_is_left_alone(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "rate"}, "kind: wanted one of rates, secretion, plate, ic50, timeseries, got 'rate'"),
-        ({"method": "three"}, "method: wanted direct or two-stage, got 'three'"),
+        ({"kind": "rate"}, "kind: wanted one of rates, secretion, plate, ic50, timeseries; got 'rate'"),
+        ({"method": "three"}, "method: wanted direct or two-stage; got 'three'"),
         ({"kind": "ic50", "file": IC50, "method": "two-stage"}, "method: wanted direct for a table of kind ic50"),
-        ({"against": "nobody1999"}, "against: wanted one of kraut2025_caf, got 'nobody1999'"),
+        ({"against": "nobody1999"}, "against: wanted one of kraut2025_caf; got 'nobody1999'"),
         ({"kind": "ic50", "file": IC50, "against": "kraut2025_caf"}, "against: wanted kind rates or secretion"),
-        ({"starts": 0}, "starts: wanted at least 1, got 0"),
+        ({"starts": 0}, "starts: wanted at least 1; got 0"),
         ({"level": 1.5}, "level: wanted a number between 0 and 1"),
         ({"loss": "tukey"}, "loss: wanted one of linear"),
-        ({"loss": "huber", "bayes": True}, "bayes: wanted loss linear, got huber"),
+        ({"loss": "huber", "bayes": True}, "bayes: wanted loss linear; got huber"),
         ({"hierarchical": True}, "hierarchical: wanted kind plate or timeseries"),
         ({"method": "two-stage", "bayes": True}, "bayes: wanted method direct"),
         ({"file": "data/none.csv"}, "none.csv: wanted a file"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
-from optimizer.calibrate import DataError, Options, audit_secretion, read_table
+from optimizer.calibrate import DataError, Settings, audit_secretion, read_table
 from optimizer.calibrate.secretion import fit_secretion, groups_of, secretion_report
 
 from .synthetic import write_csv
@@ -21,7 +21,7 @@ def table():
 
 @pytest.fixture(scope="module")
 def report(table):
-    return secretion_report(table, Options())
+    return secretion_report(table, Settings())
 
 
 def test_the_published_values_are_the_optimum(report):
@@ -48,12 +48,12 @@ def test_scipy_finds_the_same(report, table):
 
 @pytest.mark.parametrize("deviation", ["relative"])
 def test_other_residuals_give_other_values(table, deviation):
-    fit, _ = fit_secretion(table, Options(starts=64, deviation=deviation))
+    fit, _ = fit_secretion(table, Settings(starts=64, deviation=deviation))
     assert abs(fit.value("secretion_slope") - 65.7) > 1.0
 
 
 def test_the_audit_says_that_it_is_the_optimum(table):
-    audit = audit_secretion(table, "kraut2025_caf", Options(starts=64))
+    audit = audit_secretion(table, "kraut2025_caf", Settings(starts=64))
     assert 1.0 <= audit["objective_over_optimum"] < 1.0001
     assert "it is the optimum to the digits printed" in audit["sentences"][0]
 
@@ -71,7 +71,7 @@ def test_draws_carry_the_scenarios_names(report):
 
 
 def test_a_plateau_reached_before_the_first_sample_is_not_timed():
-    report = secretion_report(read_table("data/caf_egf_timeseries.csv", "secretion"), Options(starts=64))
+    report = secretion_report(read_table("data/caf_egf_timeseries.csv", "secretion"), Settings(starts=64))
     assert any("growth_factor_turnover is not bounded above" in warning for warning in report.warnings)
     assert report.value("growth_factor_plateau") == pytest.approx(332.5, rel=0.01)
 
@@ -82,14 +82,14 @@ def test_a_known_rise_is_recovered(tmp_path):
         for line, top in (("a", 300.0), ("b", 200.0))
         for t in (0, 6, 12, 24, 48, 96)
     ]
-    report = secretion_report(read_table(write_csv(tmp_path / "s.csv", rows), "secretion"), Options(starts=32))
+    report = secretion_report(read_table(write_csv(tmp_path / "s.csv", rows), "secretion"), Settings(starts=32))
     assert report.value("growth_factor_turnover") == pytest.approx(0.05, rel=1e-5)
 
 
 def test_tables_without_doses_or_times_are_refused(tmp_path):
     rows = [{"cell_line": "a", "egf_pg_per_ml": 1.0}]
-    with pytest.raises(DataError, match="wanted doses or times, got neither"):
-        secretion_report(read_table(write_csv(tmp_path / "s.csv", rows), "secretion"), Options())
+    with pytest.raises(DataError, match="wanted doses or times; got neither"):
+        secretion_report(read_table(write_csv(tmp_path / "s.csv", rows), "secretion"), Settings())
     rows = [{"cell_line": "a", "drug_ug_per_ml": 1.0, "egf_pg_per_ml": 1.0}]
-    with pytest.raises(DataError, match="wanted at least 3 different doses, got 1"):
-        secretion_report(read_table(write_csv(tmp_path / "s.csv", rows), "secretion"), Options())
+    with pytest.raises(DataError, match="wanted at least 3 different doses; got 1"):
+        secretion_report(read_table(write_csv(tmp_path / "s.csv", rows), "secretion"), Settings())

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from optimizer.calibrate import DataError, Options, TimeSeriesModel, read_table
-from optimizer.calibrate.growth import GROWTH
+from optimizer.calibrate import DataError, Settings, TimeSeriesModel, read_table
+from optimizer.calibrate.growth import CLOSED, closed_form, simulated
 from optimizer.calibrate.hierarchical import pool
 from optimizer.calibrate.space import Parameter
 from optimizer.calibrate.timeseries import builtin, fit_series, patient_series
@@ -17,7 +17,7 @@ from optimizer.calibrate.timeseries_report import timeseries_report
 
 from .synthetic import patient_rows, write_csv
 
-RATE = {"elimination_rate": np.log(2) / 5}
+RATE = np.log(2) / 5
 THETA = np.array([500.0, 0.05, 2000.0, 0.2, 15.0, 0.2, 1.7])
 EVENTS = (np.array([0.0, 7, 14, 14.5, 60]), np.array([100.0, 50, 100, 20, 80]))
 TIMES = np.array([0.0, 3, 7, 20, 45, 90, 120])
@@ -30,7 +30,7 @@ def integrated(growth: str, effect: str) -> np.ndarray:
     def slope(t, y, left, since):
         amount = left * np.exp(-elimination * (t - since))
         hit = amount**hill / (amount**hill + ec50**hill)
-        crowd = 1 - y / capacity if growth == "logistic" else 1.0
+        crowd = {"logistic": 1 - y / capacity, "gompertz": np.log(capacity / y)}.get(growth, 1.0)
         return (
             rate * crowd * y * (1 - strength * hit) if effect == "norton_simon" else (rate * crowd - strength * hit) * y
         )
@@ -45,16 +45,21 @@ def integrated(growth: str, effect: str) -> np.ndarray:
     return np.array([out[t] for t in TIMES])
 
 
-@pytest.mark.parametrize(("growth", "effect"), GROWTH)
+@pytest.mark.parametrize(("growth", "effect"), CLOSED)
 def test_closed_forms_are_what_an_integrator_gives(growth, effect):
     events = tuple(map(jnp.asarray, EVENTS))
-    predict = jax.jit(GROWTH[growth, effect])
+    predict = jax.jit(closed_form(growth, effect))
     got = predict(jnp.asarray(THETA), jnp.asarray(TIMES), events)
     np.testing.assert_allclose(got, integrated(growth, effect), rtol=1e-9)
     jac = np.asarray(jax.jit(jax.jacfwd(predict))(jnp.asarray(THETA), jnp.asarray(TIMES), events))
     step = 1e-6 * THETA[3] * np.eye(7)[3]
     above, below = (predict(jnp.asarray(THETA + s * step), jnp.asarray(TIMES), events) for s in (1, -1))
     np.testing.assert_allclose(jac[:, 3], (above - below) / (2 * step[3]), rtol=1e-6, atol=1e-6)
+
+
+def test_growth_without_a_closed_form_is_the_simulators():
+    got = jax.jit(simulated("gompertz", "log_kill"))(*map(jnp.asarray, (THETA, TIMES)), tuple(map(jnp.asarray, EVENTS)))
+    np.testing.assert_allclose(got, integrated("gompertz", "log_kill"), rtol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +72,8 @@ def patients(tmp_path_factory):
 @pytest.fixture(scope="module")
 def fits(patients):
     series = patient_series(patients)
-    return fit_series(series, builtin(series, "mm3", RATE), Options(starts=16))
+    settings = Settings(starts=16, elimination_rate=RATE)
+    return fit_series(series, builtin(series, "mm3", settings), settings)
 
 
 def test_doses_are_expanded(patients):
@@ -94,7 +100,7 @@ def test_pooling_shrinks_towards_the_population(fits):
     free = fits[0].free
     assert np.all((low < population.mean) & (population.mean < high) == free)
     assert population.spread[place] > population.spread[fits[0].names.index("initial_burden")]
-    with pytest.raises(ValueError, match="wanted at least 3 lines or patients, got 2"):
+    with pytest.raises(ValueError, match="wanted at least 3 lines or patients; got 2"):
         pool(fits[:2])
 
 
@@ -106,7 +112,7 @@ def test_a_model_of_ones_own(tmp_path):
     table = read_table(write_csv(tmp_path / "psa.csv", rows), "timeseries")
     box = (Parameter("start", "ng/mL", 1.0, 1e3, log=True), Parameter("decline", "1/d", 1e-3, 10.0, log=True))
     model = TimeSeriesModel("decline", decay, box, {})
-    report = timeseries_report(table, Options(starts=16, draws=100, settings={"model": model}))
+    report = timeseries_report(table, Settings(starts=16, draws=100, model=model))
     assert report.value("decline") == pytest.approx(0.1, rel=1e-6)
     assert report.value("start") == pytest.approx(40.0, rel=1e-6)
 
@@ -114,13 +120,13 @@ def test_a_model_of_ones_own(tmp_path):
 def test_too_little_is_refused(tmp_path):
     rows = [{"id": "a", "time_day": t, "psa_ng_per_ml": 1.0} for t in (0, 1, 2)]
     table = read_table(write_csv(tmp_path / "a.csv", rows), "timeseries")
-    with pytest.raises(DataError, match="wanted at least 4 observation times of patient a, got 3"):
-        timeseries_report(table, Options())
+    with pytest.raises(DataError, match="wanted at least 4 observation times of patient a; got 3"):
+        timeseries_report(table, Settings())
     rows = [{"id": "a", "time_day": t, "psa_ng_per_ml": float(t)} for t in range(6)]
     table = read_table(write_csv(tmp_path / "b.csv", rows), "timeseries")
     with pytest.raises(DataError, match=r"b\.csv:2: column psa_ng_per_ml: wanted a value above 0"):
-        timeseries_report(table, Options())
-    with pytest.raises(DataError, match="hierarchical: wanted at least 3 patients, got 1"):
-        timeseries_report(table, Options(hierarchical=True, deviation="absolute"))
-    with pytest.raises(DataError, match="wanted growth exponential or logistic"):
-        builtin(patient_series(table), "ng/mL", {"growth": "gompertz"})
+        timeseries_report(table, Settings())
+    with pytest.raises(DataError, match="hierarchical: wanted at least 3 patients; got 1"):
+        timeseries_report(table, Settings(hierarchical=True, deviation="absolute"))
+    with pytest.raises(DataError, match="wanted growth exponential or logistic or gompertz or von_bertalanffy"):
+        builtin(patient_series(table), "ng/mL", Settings(growth="allee"))

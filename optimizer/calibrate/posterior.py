@@ -1,4 +1,4 @@
-"""Posterior draws by the No-U-Turn sampler of numpyro, with priors that are stated; the only file importing numpyro.
+"""Draws of a fit's parameters, by NUTS or Laplace's approximation, and what they predict; the only importer of numpyro.
 
 w_i ~ Normal(prior mean, prior sd)           on each parameter's own scale (logarithm or linear)
 w_i ~ Normal(mu, tau), mu ~ its prior, tau ~ HalfNormal(1)      for pooled ones (lines, patients)
@@ -9,22 +9,43 @@ y ~ the problem's Gaussian likelihood
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
-from optimizer.calibrate.multistart import Fit
+from optimizer.calibrate.fit import Fit, Settings
 from optimizer.calibrate.problem import FitProblem
+from optimizer.calibrate.uncertainty import Uncertainty
 from optimizer.calibrate.uncertainty import draws as laplace
 
 SIGMA_SD = 1.5
 TARGET_ACCEPT = 0.9
 LEAST_SPREAD = 0.05
+GOOD_RHAT = 1.01
+ENOUGH_DRAWS = 400
+LAPLACE = "Laplace approximation at the least-squares optimum (Gaussian on the scaled axes); no MCMC was run"
+MOST_NUMBERS = 20_000_000
+BAND_DRAWS = 400
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Draws in natural units: name -> [chain, draw] or [chain, draw, group], and where they come from."""
+
+    values: dict[str, np.ndarray]
+    units: dict[str, str]
+    source: str
+    priors: dict[str, str] = field(default_factory=dict)
+    groups: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+    predictive: np.ndarray | None = None
+    log_likelihood: np.ndarray | None = None
+    diagnostics: dict[str, dict[str, float]] = field(default_factory=dict)
+    divergences: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,7 +117,7 @@ def sample(
     """
     problem = fit.problem
     if problem.loss != "linear":
-        raise ValueError(f"bayes: wanted loss linear, got {problem.loss}")
+        raise ValueError(f"bayes: wanted loss linear; got {problem.loss}")
     median = sigma_median(problem) if sigma0 is None else sigma0
     places = None if pooled is None else jnp.asarray(pooled)
     runs = []
@@ -141,3 +162,84 @@ def _diagnose(values: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
         name: {"r_hat": float(split_gelman_rubin(x)), "ess": float(effective_sample_size(x))}
         for name, x in values.items()
     }
+
+
+@eqx.filter_jit
+def _predict_all(problem: FitProblem, thetas: Float[Array, "m p"], design: Any) -> Float[Array, "m n"]:
+    return jax.vmap(lambda theta: problem.predict(theta, design))(thetas)
+
+
+@eqx.filter_jit
+def _likelihoods(problem: FitProblem, thetas: Float[Array, "m p"], sigma: Float[Array, " m"]) -> Float[Array, "m n"]:
+    return jax.vmap(problem.log_likelihood)(thetas, sigma)
+
+
+def curve(fit: Fit, design: Any) -> np.ndarray:
+    """The fitted curve under another design."""
+    return np.asarray(_predict_all(fit.problem, jnp.asarray(fit.theta)[None], design))[0]
+
+
+def noisy(problem: FitProblem, fitted: np.ndarray, sigma: np.ndarray, seed: int) -> np.ndarray:
+    """New observations around fitted values [m, n] at noise sigma [m], as the problem's deviation says."""
+    e = np.random.default_rng(seed).standard_normal(fitted.shape) * np.asarray(sigma)[:, None]
+    if problem.deviation == "log":
+        return fitted * np.exp(e)
+    return fitted + e * (1.0 if problem.deviation == "absolute" else np.abs(fitted))
+
+
+def band(
+    fit: Fit, thetas: np.ndarray, sigma: np.ndarray, design: Any, level: float, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pointwise predictive interval of a new observation on a grid: (low [g], high [g])."""
+    pick = np.linspace(0, len(thetas) - 1, min(BAND_DRAWS, len(thetas))).astype(int)
+    fitted = np.asarray(_predict_all(fit.problem, jnp.asarray(thetas[pick]), design))
+    new = noisy(fit.problem, fitted, np.asarray(sigma)[pick], seed)
+    low, high = np.quantile(new, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return low, high
+
+
+def sample_fit(
+    fit: Fit, doubt: Uncertainty, settings: Settings, pooled: np.ndarray | None = None
+) -> tuple[Draws, np.ndarray, np.ndarray]:
+    """Draws by NUTS where `settings.bayes`, by the Laplace approximation otherwise; with theta [m, P] and sigma [m]."""
+    settings.progress("draws")
+    priors = {parameter.name: parameter.prior_in_words() for parameter in fit.parameters}
+    shape = settings.chains, settings.draws
+    if settings.bayes:
+        got = sample(fit, chains=shape[0], draws=shape[1], seed=settings.seed, pooled=pooled)
+        thetas, sigma = got.thetas, got.sigma
+        priors["sigma"] = got.sigma_prior
+        told: dict[str, Any] = {"source": got.source, "diagnostics": got.diagnostics, "divergences": got.divergences}
+    else:
+        thetas = laplace(fit, shape[0] * shape[1], settings.seed).reshape(*shape, -1)
+        sigma, told = np.full(shape, doubt.sigma), {"source": LAPLACE}
+    values = {name: thetas[:, :, i] for i, name in enumerate(fit.names)}
+    units = {parameter.name: parameter.unit for parameter in fit.parameters}
+    flat, scales = thetas.reshape(-1, thetas.shape[-1]), sigma.reshape(-1)
+    out = Draws(values, units, priors=priors, **told)
+    return _with_predictions(out, fit, shape, flat, scales, settings.seed), flat, scales
+
+
+def _with_predictions(
+    out: Draws, fit: Fit, shape: tuple[int, int], flat: np.ndarray, sigma: np.ndarray, seed: int
+) -> Draws:
+    rows = len(fit.problem.observed)
+    if rows * len(flat) > MOST_NUMBERS:
+        return out
+    fitted = np.asarray(_predict_all(fit.problem, jnp.asarray(flat), fit.problem.design))
+    new = noisy(fit.problem, fitted, sigma, seed + 1)
+    likelihood = np.asarray(_likelihoods(fit.problem, jnp.asarray(flat), jnp.asarray(sigma)))
+    return replace(out, predictive=new.reshape(*shape, rows), log_likelihood=likelihood.reshape(*shape, rows))
+
+
+def sampling_warnings(draws: Draws) -> list[str]:
+    """Plain sentences where chains disagree, effective draws are few or trajectories diverged."""
+    out = []
+    for name, d in draws.diagnostics.items():
+        if not d["r_hat"] <= GOOD_RHAT:
+            out.append(f"chains disagree on {name} (R-hat {d['r_hat']:.3f}, wanted at most {GOOD_RHAT})")
+        if not d["ess"] >= ENOUGH_DRAWS:
+            out.append(f"only {d['ess']:.0f} effective draws of {name} (wanted at least {ENOUGH_DRAWS})")
+    if draws.divergences:
+        out.append(f"{draws.divergences} divergent transitions: the posterior may be biased")
+    return out

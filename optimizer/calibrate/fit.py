@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from optimizer.calibrate.problem import FitProblem
 from optimizer.calibrate.space import Parameter
+from optimizer.settings import FitSettings as Settings
 
 SAME_OPTIMUM = 1e-6
 SCREEN_ROWS = 4000
@@ -203,7 +204,7 @@ def multistart(
         ends, costs = descend(problem, z, held)
     objectives = costs
     if not np.isfinite(objectives).any():
-        raise ValueError(f"least squares: wanted a finite objective from one of {starts} starts, got none")
+        raise ValueError(f"least squares: wanted a finite objective from one of {starts} starts; got none")
     thetas = problem.space.natural(problem.space.from_free(ends))
     theta = thetas[int(np.argmin(objectives))]
     sse = outcome(problem, theta).sse
@@ -211,17 +212,26 @@ def multistart(
     return Fit(problem, parameters, theta, float(objectives.min()), sse, objectives, thetas, names, flags)
 
 
-def robust(fit: Fit, loss: str, *, starts: int, seed: int) -> Fit:
-    """The fit again under a robust loss whose scale is 1.4826 times the median absolute deviation of the plain fit."""
-    e = outcome(fit.problem, fit.theta).deviations
-    scale = max(1.4826 * float(np.median(np.abs(e - np.median(e)))), 1e-12 * float(fit.problem.scale()))
-    problem = replace_loss(fit.problem, loss, scale)
-    return multistart(problem, fit.parameters, starts=starts, seed=seed, guess=fit.theta)
+def least_squares(
+    problem: FitProblem,
+    parameters: tuple[Parameter, ...],
+    settings: Settings,
+    what: str = "the fit",
+    fixed: Mapping[str, float] | None = None,
+) -> Fit:
+    """The least squares that the settings ask for; `what` is told to who watches.
 
-
-def replace_loss(problem: FitProblem, loss: str, scale: float) -> FitProblem:
-    """The same problem under another loss."""
-    return replace(problem, loss=loss, loss_scale=jnp.asarray(scale))
+    A robust loss has as its scale 1.4826 times the median absolute deviation of the plain fit.
+    """
+    settings.progress(what)
+    own = {"starts": settings.starts, "seed": settings.seed, "fixed": fixed}
+    plain = multistart(problem, parameters, **own)
+    if settings.loss == "linear":
+        return plain
+    e = outcome(problem, plain.theta).deviations
+    scale = max(1.4826 * float(np.median(np.abs(e - np.median(e)))), 1e-12 * float(problem.scale()))
+    robust = replace(problem, loss=settings.loss, loss_scale=jnp.asarray(scale))
+    return multistart(robust, parameters, guess=plain.theta, **own)
 
 
 def _subset(problem: FitProblem, rows: Array) -> FitProblem:
@@ -234,5 +244,6 @@ def _subset(problem: FitProblem, rows: Array) -> FitProblem:
         observed=problem.observed[rows],
         weights=problem.weights[rows],
         counts=problem.counts[rows],
+        censored=None if problem.censored is None else problem.censored[rows],
         within=jnp.asarray(0.0),
     )
