@@ -114,9 +114,9 @@ def run_trial(
 
         log, table = (out / name for name in names)
         kept = run.parts(names, make)
-        whose = {"patient": np.repeat(rows, len(trial.rows)), "policy": [*trial.rows] * len(rows)}
+        whose: dict[str, Any] = {"patient": np.repeat(rows, len(trial.rows)), "policy": [*trial.rows] * len(rows)}
         each = len(trial.rows) * (len(trial.programs.edges) - 1)
-        lived = {"patient": np.repeat([i for i in rows if trial.ensemble.healthy[i]], each)}
+        lived: dict[str, Any] = {"patient": np.repeat([i for i in rows if trial.ensemble.healthy[i]], each)}
         logs[log], tables[table] = columns_of(kept[0], log, lived), columns_of(kept[1], table, whose)
         tell(Progress("patients", rows.stop, total, None))
     return TrialResult(trial, joined(tables), joined(logs))

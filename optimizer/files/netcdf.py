@@ -121,10 +121,11 @@ def _read(data: io.BytesIO, name: str) -> tuple[Any, bytes]:
         if wrong is not None:
             return wrong, b""
         found, body = {}, []
-        for key, variable in file[name].items():
+        group: Any = file[name]
+        for key, variable in group.items():
             if not isinstance(variable, h5py.Dataset) or variable.is_scale:
                 continue
-            dims = [axis[0].name.rsplit("/", 1)[-1] if len(axis) else "" for axis in variable.dims]
+            dims = [str(axis[0].name).rsplit("/", 1)[-1] if len(axis) else "" for axis in variable.dims]
             unit = variable.attrs.get("units", "1")
             unit = unit.decode() if isinstance(unit, bytes) else str(unit)
             found[key] = dims, list(variable.shape), unit
