@@ -230,7 +230,9 @@ def step(
         damping=jnp.where(tighten, 1e-8, damping),
         prices=prices,
         penalty=jnp.where(slow, jnp.minimum(state.penalty * 4.0, 1e8), state.penalty),
-        temperature=jnp.where(tighten, jnp.maximum(state.temperature * _COOLING, _LEAST_TEMPERATURE), state.temperature),
+        temperature=jnp.where(
+            tighten, jnp.maximum(state.temperature * _COOLING, _LEAST_TEMPERATURE), state.temperature
+        ),
         violation=jnp.where(tighten, violation, state.violation),
         value=value,
         residual=residual / scale,

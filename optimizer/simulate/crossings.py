@@ -9,7 +9,7 @@ from scipy.interpolate import BarycentricInterpolator
 from scipy.optimize import brentq, minimize_scalar
 
 # Saved values that a polynomial goes through.
-_POINTS = 6
+_POINTS = 8
 
 
 def first_above(times: Float[np.ndarray, "T"], values: Float[np.ndarray, "T"], level: float) -> float | None:
