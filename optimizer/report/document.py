@@ -163,7 +163,8 @@ def _search(search: SearchRecord) -> dict[str, Any]:
     optima = [{"objective": o.objective, "restarts": o.restarts} for o in search.optima]
     names = ("method", "restarts", "converged", "distinct_optima", "iterations", "median_iterations", "kkt_residual")
     out: dict[str, Any] = {name: getattr(search, name) for name in names}
-    more = {"tolerance": search.tolerance, "level_cost": search.level_cost}
+    effort = ("starts", "hops", "tried", "last_improvement", "gap", "spread")
+    more = {name: getattr(search, name) for name in ("tolerance", "level_cost", *effort)}
     return {**out, "optima": optima, **more, "seconds": {k: round(v, 3) for k, v in search.seconds.items()}}
 
 

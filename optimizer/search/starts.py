@@ -9,6 +9,8 @@ from optimizer.problem import Task
 
 # Share of the way from a known schedule to the center.
 _INWARD = 0.1
+# Share of the way from the center to a limit.
+_ROOM = 0.97
 
 
 def center(task: Task) -> np.ndarray:
@@ -37,6 +39,34 @@ def center(task: Task) -> np.ndarray:
     return point
 
 
+def within(
+    task: Task, wished: Float[np.ndarray, "B n"], middle: Float[np.ndarray, "n"], filled: np.ndarray | bool = False
+) -> Float[np.ndarray, "B n"]:
+    """Schedules brought inside the dose limits: scaled towards the smallest doses, then moved towards the middle.
+
+    Args:
+        task: the numbers of the problem.
+        wished: schedules.
+        middle: a point inside all dose limits.
+        filled: which schedules are scaled up, too, until a limit on sums holds them.
+    """
+    lower, upper, matrix, bound = (np.asarray(a) for a in (task.lower, task.upper, task.matrix, task.bound))
+    down = np.clip(wished, lower, upper) - lower
+    for _ in range(3 if np.any(filled) else 1):
+        factor = _reach(down @ matrix.T, bound - matrix @ lower)
+        down = down * np.where(np.isfinite(factor), np.where(filled, factor, np.minimum(factor, 1.0)), 1.0)[:, None]
+        down = np.minimum(down, upper - lower)
+    way = lower + down - middle
+    reach = np.minimum(_reach(way @ matrix.T, bound - matrix @ middle), 1.0)
+    return np.clip(middle + way * reach[:, None], lower, upper)
+
+
+def _reach(rise: np.ndarray, room: np.ndarray) -> np.ndarray:
+    """Longest step [B] along rises [B, rows] that keeps inside the room [rows]."""
+    steps = np.where(rise > 0.0, room / np.where(rise > 0.0, rise, 1.0), np.inf)
+    return np.maximum(steps.min(axis=1, initial=np.inf), 0.0)
+
+
 def starts(task: Task, restarts: int, seed: int) -> Float[Array, "R n"]:
     """Strictly feasible starting points: even, loading, delayed, pulsed and random schedules.
 
@@ -46,16 +76,13 @@ def starts(task: Task, restarts: int, seed: int) -> Float[Array, "R n"]:
         seed: of the random ones; the same seed gives the same points, and the first ones do not depend on R.
     """
     lower, upper = np.asarray(task.lower), np.asarray(task.upper)
-    matrix, bound = np.asarray(task.matrix), np.asarray(task.bound)
-    middle = center(task)
-    count, drugs = task.grid.count, task.scale.size
-    points = []
+    middle, count, drugs = center(task), task.grid.count, task.scale.size
+    wished = []
     for r in range(restarts):
         rng = np.random.default_rng([seed, r])
-        shares = np.stack([_shape(r, count, rng) for _ in range(drugs)], -1).ravel()
-        wished = lower + shares * (upper - lower)
-        points.append(_inside(middle, wished, lower, upper, matrix, bound))
-    return jnp.asarray(np.array(points))
+        wished.append(np.stack([_shape(r, count, rng) for _ in range(drugs)], -1).ravel())
+    points = within(task, lower + np.array(wished) * (upper - lower), middle)
+    return jnp.asarray(middle + _ROOM * (points - middle))
 
 
 def inwards(task: Task, doses: np.ndarray) -> Float[Array, "R n"]:
@@ -89,19 +116,3 @@ def _shape(r: int, count: int, rng: np.random.Generator) -> np.ndarray:
     if kind == 6:
         return rng.beta(0.4, rng.uniform(0.4, 3.0), count)
     return rng.uniform(0.0, 1.0, count)
-
-
-def _inside(
-    middle: np.ndarray, wished: np.ndarray, lower: np.ndarray, upper: np.ndarray, matrix: np.ndarray, bound: np.ndarray
-) -> np.ndarray:
-    """The wished point: first scaled down towards the lower bounds, then towards the center until it has room."""
-    down = wished - lower
-    rise = matrix @ down
-    room = bound - matrix @ lower
-    ratio = np.where(rise > 0, room / np.where(rise > 0, rise, 1.0), np.inf)
-    wished = lower + down * np.clip(0.97 * ratio.min(initial=1.0 / 0.97), 0.0, 1.0)
-    way = wished - middle
-    outward = np.r_[matrix @ way, way, -way]
-    left = np.r_[bound - matrix @ middle, upper - middle, middle - lower]
-    reach = np.where(outward > 0, left / np.where(outward > 0, outward, 1.0), np.inf).min(initial=np.inf)
-    return middle + way * min(1.0, reach) * 0.97

@@ -151,7 +151,7 @@ def test_an_interrupted_search_keeps_the_best_so_far(small_problem):
     assert result.status is Status.INTERRUPTED
     assert satisfies(small_problem, result.doses)
     assert "of 4 restarts" in result.reason
-    assert [event.phase for event in seen][:2] == ["compile", "search"]
+    assert [event.phase for event in seen][:3] == ["starts", "compile", "search"]
 
 
 def test_a_search_without_steps_enough_is_not_called_solved(small_problem, monkeypatch):

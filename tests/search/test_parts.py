@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optimizer.search.distinct import distinct
 
 from optimizer.search import kkt
 from optimizer.search.audit import audit
-from optimizer.search.distinct import distinct
 from optimizer.search.exact import make_feasible, satisfies
 from optimizer.search.interior_point import start, step
 from optimizer.search.landscape import Landscape
