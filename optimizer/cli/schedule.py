@@ -33,6 +33,7 @@ from optimizer.search.audit import audit
 from optimizer.search.multistart import Progress
 from optimizer.search.optimize import optimize
 from optimizer.search.result import Result
+from optimizer.search.starts import on_decisions
 from optimizer.search.tune import tune
 from optimizer.simulate import Grid
 from optimizer.status import DISCLAIMER, Status
@@ -57,7 +58,8 @@ def run_optimize(
     }
     with progress() as tell:
         if rule is None:
-            result, written_rule = optimize(problem, **how, progress=tell), []
+            known = [on_decisions(problem, regimen) for regimen in scenario.regimens()]
+            result, written_rule = optimize(problem, **how, known=known, progress=tell), []
         else:
             result = tune(problem, rule, **how, progress=tell)
             named = f"{rule.policy.kind} as written"
@@ -73,7 +75,7 @@ def run_optimize(
     else:
         _print_result(scenario, result, entries, document["bound"])
     written = "" if result.status in _NOTHING_TO_WRITE else f" Written to {place}."
-    say(f"{result.status.sentence}{written}\n{result.reason}\n{DISCLAIMER}")
+    say(f"{result.status.sentence}{written}\n{document['reason']}\n{DISCLAIMER}")
     return result.status.exit_code
 
 

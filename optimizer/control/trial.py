@@ -21,7 +21,8 @@ from optimizer.ensemble.patients import DRAWN, Patients, file_of, load_patients
 from optimizer.ensemble.risk import Risk
 from optimizer.observations import Channel
 from optimizer.scenario import Scenario, ScenarioError
-from optimizer.search.starts import center, starts
+from optimizer.search.phase_one import center
+from optimizer.search.starts import starts
 
 POLICIES = (REPLAN, "AT50", "continuous")
 # Decisions that a plan of a trial has one by one; what is further ahead is planned in blocks that double in length.

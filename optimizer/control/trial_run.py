@@ -20,7 +20,7 @@ from optimizer.control.trial_table import decision_columns, patient_columns
 from optimizer.control.visits import Visits, plan_visits, without_visits
 from optimizer.ensemble.files import Columns, digest, joined, open_run, read_table, table_bytes
 from optimizer.files.run_directory import write_whole
-from optimizer.search.exact import make_feasible, satisfies
+from optimizer.search.feasible import make_feasible, satisfies
 from optimizer.search.multistart import Progress, cores
 
 FORMAT = "adose-trial-1"

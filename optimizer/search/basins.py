@@ -9,8 +9,8 @@ from jaxtyping import Float
 
 from optimizer.problem import Task
 from optimizer.search.multistart import Progress, Run, run
+from optimizer.search.phase_one import center, within
 from optimizer.search.screening import Screened, diverse, evaluate, inside
-from optimizer.search.starts import center, within
 
 # Schedules tried around each of so many of the best ends, in a round; rounds go on while one of them helps.
 _TRIED, _AROUND, _MOST_ROUNDS = 256, 3, 8

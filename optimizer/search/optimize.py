@@ -13,13 +13,13 @@ from optimizer.problem import Problem, Report, Task
 from optimizer.search import kkt
 from optimizer.search.audit import Audit, audit
 from optimizer.search.basins import SMALLER, hop
-from optimizer.search.exact import NoLevels, make_feasible, round_to_levels, satisfies
+from optimizer.search.feasible import NoLevels, make_feasible, round_to_levels, satisfies
 from optimizer.search.multistart import Progress, Run, run
+from optimizer.search.phase_one import center, inwards
 from optimizer.search.relaxation import relaxed
 from optimizer.search.result import Optimum, Result, SearchRecord
 from optimizer.search.screening import LIMIT_TOLERANCE, Screened, chosen, evaluate, screen
 from optimizer.search.solutions import Solutions
-from optimizer.search.starts import inwards
 from optimizer.status import Status
 
 METHOD = "scored starts, primal-dual interior point with exact Hessian, hops between basins"
@@ -79,7 +79,8 @@ def optimize(
     screened = screen(task, seed, known)
     points = chosen(task, screened, restarts, seed)
     if first is not None and len(first):
-        points = jnp.concatenate([inwards(task, first), points])
+        shares = (first / np.asarray(task.scale)).reshape(len(first), -1)
+        points = jnp.concatenate([jnp.asarray(inwards(shares, center(task))), points])
     clock["starts"] = time.perf_counter() - began
     strict = _STRICTER * tolerance
     found, tried = hop(task, screened, run(task, points, strict, tell), strict, seed, tell)
@@ -143,7 +144,7 @@ class _Choice:
 def _choose(
     problem: Problem, screened: Screened, found: Run, tolerance: float, seed: int, tell: Callable[[Progress], None]
 ) -> _Choice:
-    """The best end that meets the limits, on levels where there are any; where none does, the one that comes nearest."""
+    """The best end that meets the limits, on levels where there are any; else the one that comes nearest."""
     task = problem.task
     points = np.array([state.x for state in found.states])
     left = [kkt.Stationarity(0.0, 0.0) if bool(s.done) else kkt.stationarity(task, s) for s in found.states]

@@ -13,8 +13,8 @@ from jaxtyping import Array, Float
 from optimizer.problem import Task
 from optimizer.programs import program
 from optimizer.search.multistart import cores
-from optimizer.search.shapes import shapes
-from optimizer.search.starts import center, starts, within
+from optimizer.search.phase_one import INWARD, center, within
+from optimizer.search.starts import shapes, starts
 
 # Largest relative violation of a limit on states that is let pass.
 LIMIT_TOLERANCE = 1e-6
@@ -30,7 +30,7 @@ _COMMON = 0.95
 # A schedule that breaks a limit on states by a tenth is as bad as the worst that keeps it.
 _PENALTY = 10.0
 # Shares of the way to the center, where there is room to every limit; the first that can be simulated is taken.
-_INWARD = (0.1, 0.03, 0.01, 1e-3, 1e-4)
+_INWARD = (INWARD, 0.03, 0.01, 1e-3, 1e-4)
 
 
 @program

@@ -1,70 +1,27 @@
-"""Where restarts begin: strictly feasible schedules of very different shapes."""
+"""Where descents may begin: schedules of the shapes that the field knows, and schedules drawn unseen.
+
+Pieces of constant dose (a constant dose, strike then hold, hold then strike, up to six levels with any switch times),
+on and off between two times, and tapers; drugs switch together or each by itself. All are brought inside the dose
+limits, half of them up to the budget where there is one.
+"""
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.optimize import linprog
 
-from optimizer.problem import Task
+from optimizer.problem import Problem, Task
+from optimizer.regimens import Regimen
+from optimizer.search.phase_one import center, within
 
-# Share of the way from a known schedule to the center.
-_INWARD = 0.1
 # Share of the way from the center to a limit.
 _ROOM = 0.97
-
-
-def center(task: Task) -> np.ndarray:
-    """A point far from every dose limit [n]: the center of the largest ball inside them (fixed unknowns aside)."""
-    lower, upper, matrix, bound = (np.asarray(a) for a in (task.lower, task.upper, task.matrix, task.bound))
-    free = upper > lower
-    if not free.any():
-        return lower.copy()
-    norms = np.sqrt((matrix[:, free] ** 2).sum(axis=1))
-    count = int(free.sum())
-    left = bound - matrix[:, ~free] @ lower[~free]
-    answer = linprog(
-        np.r_[np.zeros(count), -1.0],
-        A_ub=np.block(
-            [
-                [matrix[:, free], norms[:, None]],
-                [-np.eye(count), np.ones((count, 1))],
-                [np.eye(count), np.ones((count, 1))],
-            ]
-        ),
-        b_ub=np.r_[left, -lower[free], upper[free]],
-        bounds=[(None, None)] * count + [(0.0, None)],
-    )
-    point = lower.copy()
-    point[free] = answer.x[:-1]
-    return point
-
-
-def within(
-    task: Task, wished: Float[np.ndarray, "B n"], middle: Float[np.ndarray, "n"], filled: np.ndarray | bool = False
-) -> Float[np.ndarray, "B n"]:
-    """Schedules brought inside the dose limits: scaled towards the smallest doses, then moved towards the middle.
-
-    Args:
-        task: the numbers of the problem.
-        wished: schedules.
-        middle: a point inside all dose limits.
-        filled: which schedules are scaled up, too, until a limit on sums holds them.
-    """
-    lower, upper, matrix, bound = (np.asarray(a) for a in (task.lower, task.upper, task.matrix, task.bound))
-    down = np.clip(wished, lower, upper) - lower
-    for _ in range(3 if np.any(filled) else 1):
-        factor = _reach(down @ matrix.T, bound - matrix @ lower)
-        down = down * np.where(np.isfinite(factor), np.where(filled, factor, np.minimum(factor, 1.0)), 1.0)[:, None]
-        down = np.minimum(down, upper - lower)
-    way = lower + down - middle
-    reach = np.minimum(_reach(way @ matrix.T, bound - matrix @ middle), 1.0)
-    return np.clip(middle + way * reach[:, None], lower, upper)
-
-
-def _reach(rise: np.ndarray, room: np.ndarray) -> np.ndarray:
-    """Longest step [B] along rises [B, rows] that keeps inside the room [rows]."""
-    steps = np.where(rise > 0.0, room / np.where(rise > 0.0, rise, 1.0), np.inf)
-    return np.maximum(steps.min(axis=1, initial=np.inf), 0.0)
+# How often a schedule has so many pieces.
+_PIECES = (1, 2, 3, 4, 5, 6)
+_HOW_OFTEN = (0.04, 0.34, 0.30, 0.14, 0.10, 0.08)
+# Smallest level that is not nothing, as a share of the largest dose: 10^-2.5.
+_DECADES = 2.5
+# Schedules of one random generator.
+_BLOCK = 512
 
 
 def starts(task: Task, restarts: int, seed: int) -> Float[Array, "R n"]:
@@ -85,13 +42,15 @@ def starts(task: Task, restarts: int, seed: int) -> Float[Array, "R n"]:
     return jnp.asarray(middle + _ROOM * (points - middle))
 
 
-def inwards(task: Task, doses: np.ndarray) -> Float[Array, "R n"]:
-    """Schedules [R, K, N] that keep the dose limits, moved a tenth of the way to the center: strictly feasible points.
-
-    A barrier method cannot begin on a limit, which is where optima lie.
-    """
-    shares = (doses / np.asarray(task.scale)).reshape(len(doses), -1)
-    return jnp.asarray(shares + _INWARD * (center(task) - shares))
+def on_decisions(problem: Problem, regimen: Regimen) -> Float[np.ndarray, "K N"]:
+    """What a regimen gives in each decision interval of a problem: amounts added up, rates averaged."""
+    trajectory, _ = problem.simulate(problem.delivered(regimen.policy), regimen.grid)
+    doses, own, edges = (np.asarray(a) for a in (trajectory.doses, regimen.grid.edges, problem.task.grid.edges))
+    begin, end = edges[:-1, None], edges[1:, None]
+    amounts = ((own[:-1] >= begin) & (own[:-1] < end)) @ doses
+    shared = np.maximum(np.minimum(own[1:], end) - np.maximum(own[:-1], begin), 0.0)
+    is_rate = np.array(problem.task.system.routes) == "infusion"
+    return np.where(is_rate, shared @ doses / (end - begin), amounts)
 
 
 def _shape(r: int, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -116,3 +75,69 @@ def _shape(r: int, count: int, rng: np.random.Generator) -> np.ndarray:
     if kind == 6:
         return rng.beta(0.4, rng.uniform(0.4, 3.0), count)
     return rng.uniform(0.0, 1.0, count)
+
+
+def shapes(task: Task, count: int, seed: int, middle: Float[np.ndarray, "n"]) -> Float[np.ndarray, "B n"]:
+    """Schedules inside the dose limits, as flattened shares of the largest doses.
+
+    Args:
+        task: the numbers of the problem.
+        count: how many, B; the first ones do not depend on it.
+        seed: the same seed gives the same schedules.
+        middle: a point inside all dose limits.
+    """
+    intervals, drugs = task.grid.count, task.scale.size
+    blocks = [_block(np.random.default_rng([seed, b]), intervals, drugs) for b in range(-(-count // _BLOCK))]
+    wished = np.concatenate(blocks)[:count].reshape(count, -1)
+    filled = np.arange(count) % 2 == 1
+    return within(task, np.asarray(task.lower) + wished * np.asarray(task.upper - task.lower), middle, filled)
+
+
+def _block(rng: np.random.Generator, intervals: int, drugs: int) -> Float[np.ndarray, "B K N"]:
+    """A block of schedules as shares of the largest doses."""
+    together = rng.uniform(size=_BLOCK) < 0.5
+    place = (np.arange(intervals) + 0.5) / intervals
+    columns, first = [], rng.uniform(size=(_BLOCK, max(_PIECES) + 3))
+    for j in range(drugs):
+        own = rng.uniform(size=first.shape)
+        times = first if j == 0 else np.where(together[:, None], first, own)
+        levels = _levels(rng, (_BLOCK, max(_PIECES)))
+        pieces = rng.choice(_PIECES, _BLOCK, p=_HOW_OFTEN)
+        kinds = [_stepped(place, times, levels, pieces), _pulsed(place, times, levels), _tapered(place, times, levels)]
+        kind = rng.choice(3, _BLOCK, p=(0.7, 0.15, 0.15))
+        columns.append(np.choose(kind[:, None], kinds))
+    return np.stack(columns, axis=-1)
+
+
+def _levels(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Shares of the largest dose: none, all, any, and small ones by their logarithm."""
+    any_, small = rng.uniform(size=shape), 10.0 ** -(_DECADES * rng.uniform(size=shape))
+    return np.choose(rng.choice(4, shape, p=(0.2, 0.2, 0.35, 0.25)), [np.zeros(shape), np.ones(shape), any_, small])
+
+
+def _stepped(place: np.ndarray, times: np.ndarray, levels: np.ndarray, pieces: np.ndarray) -> np.ndarray:
+    """Pieces of constant dose [B, K]."""
+    cuts = np.sort(np.where(np.arange(levels.shape[1] - 1) < pieces[:, None] - 1, times[:, : levels.shape[1] - 1], 2.0))
+    piece = np.sum(place[:, None] > cuts[:, None, :], axis=2)
+    return np.take_along_axis(levels, piece, axis=1)
+
+
+def _pulsed(place: np.ndarray, times: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """One level and another in turn between two times, a third before and after [B, K]."""
+    count = place.size
+    period = 2.0 + np.floor(times[:, 0] ** 2 * max(count - 2, 1))
+    on = np.mod(np.arange(count) + np.floor(times[:, 1] * period)[:, None], period[:, None])
+    pulses = np.where(on < np.maximum(1.0, np.round(times[:, 2] * period))[:, None], levels[:, :1], levels[:, 1:2])
+    begin, end = np.sort(times[:, 3:5] * 1.6 - 0.3).T
+    return np.where((place >= begin[:, None]) & (place <= end[:, None]), pulses, levels[:, 2:3])
+
+
+def _tapered(place: np.ndarray, times: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """From one level to another, evenly or by equal factors, after one time and before another [B, K]."""
+    begin, end = np.sort(times[:, :2] * 1.6 - 0.3).T
+    way = np.clip((place - begin[:, None]) / (end - begin)[:, None], 0.0, 1.0)
+    first, last = levels[:, :1], levels[:, 1:2]
+    even = first + (last - first) * way
+    least = 10.0**-_DECADES
+    factors = np.maximum(first, least) ** (1.0 - way) * np.maximum(last, least) ** way
+    return np.where(times[:, 2:3] < 0.5, even, factors)

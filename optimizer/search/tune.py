@@ -19,7 +19,7 @@ from optimizer.problem import Problem, Report, Task
 from optimizer.programs import program
 from optimizer.regimens import Rule
 from optimizer.search.audit import Audit, audit
-from optimizer.search.exact import satisfies
+from optimizer.search.feasible import satisfies
 from optimizer.search.multistart import Progress
 from optimizer.search.optimize import broken, difference
 from optimizer.search.result import Result, SearchRecord, Tuned
@@ -209,10 +209,11 @@ def _evolved(
 
 
 def _population(tuning: Tuning, first: np.ndarray, rng: np.random.Generator, values: list[float]) -> OptimizeResult:
+    init: Any = first
     return differential_evolution(
         lambda shares: _merits(tuning, np.atleast_2d(shares.T)),
         bounds=[(0.0, 1.0)] * first.shape[1],
-        init=first,
+        init=init,
         maxiter=_GENERATIONS,
         tol=_SAME,
         rng=rng,

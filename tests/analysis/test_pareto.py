@@ -16,7 +16,7 @@ from optimizer.cli import app
 from optimizer.report.plots.pareto import pareto_figure
 from optimizer.scenario import Scenario
 from optimizer.search import multistart
-from optimizer.search.exact import satisfies
+from optimizer.search.feasible import satisfies
 from optimizer.status import Status
 from tests.analysis.test_map import toml_of
 from tests.small import tables

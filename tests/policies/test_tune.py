@@ -10,7 +10,7 @@ import optimizer as opt
 from optimizer.policies.limited import Limited
 from optimizer.policies.threshold import Threshold
 from optimizer.scenario import Scenario
-from optimizer.search.exact import satisfies
+from optimizer.search.feasible import satisfies
 from optimizer.status import Status
 
 from .test_rules import tables

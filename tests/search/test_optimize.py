@@ -8,7 +8,7 @@ from scipy.optimize import LinearConstraint, minimize
 
 from optimizer.policies.schedule import Schedule
 from optimizer.scenario import Scenario
-from optimizer.search.exact import satisfies
+from optimizer.search.feasible import satisfies
 from optimizer.search.optimize import optimize
 from optimizer.status import Status
 from tests.small import BEST_KNOWN, small, tables

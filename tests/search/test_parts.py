@@ -13,7 +13,7 @@ from optimizer.search.distinct import distinct
 
 from optimizer.search import kkt
 from optimizer.search.audit import audit
-from optimizer.search.exact import make_feasible, satisfies
+from optimizer.search.feasible import make_feasible, satisfies
 from optimizer.search.interior_point import start, step
 from optimizer.search.landscape import Landscape
 from optimizer.search.starts import starts
