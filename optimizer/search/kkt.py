@@ -79,8 +79,8 @@ def gap(task: Task, shares: np.ndarray, gradient: np.ndarray) -> float:
     if not np.all(np.isfinite(gradient)):
         return np.inf
     size = max(float(np.max(np.abs(gradient), initial=0.0)), 1e-300)
-    limits = {"A_ub": matrix, "b_ub": np.maximum(bound, matrix @ shares)} if bound.size else {}
-    answer = linprog(gradient / size, bounds=np.stack([lower, upper], -1), **limits)
+    rows, most = (matrix, np.maximum(bound, matrix @ shares)) if bound.size else (None, None)
+    answer = linprog(gradient / size, A_ub=rows, b_ub=most, bounds=np.stack([lower, upper], -1))
     return max(float(gradient @ shares) - size * float(answer.fun), 0.0) if answer.success else np.inf
 
 

@@ -12,13 +12,12 @@ from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Report, Task
 from optimizer.search import kkt
 from optimizer.search.audit import Audit, audit
-from optimizer.search.basins import SMALLER, hop
+from optimizer.search.basins import SMALLER, search
 from optimizer.search.feasible import NoLevels, make_feasible, round_to_levels, satisfies
 from optimizer.search.multistart import Progress, Run, run
-from optimizer.search.phase_one import center, inwards
 from optimizer.search.relaxation import relaxed
 from optimizer.search.result import Optimum, Result, SearchRecord
-from optimizer.search.screening import LIMIT_TOLERANCE, Screened, chosen, evaluate, screen
+from optimizer.search.screening import LIMIT_TOLERANCE, Screened, chosen, evaluate, inside, screen
 from optimizer.search.solutions import Solutions
 from optimizer.status import Status
 
@@ -67,7 +66,7 @@ def optimize(
         >>> optimize(problem, restarts=1).status.ok
         True
     """
-    if not jax.config.jax_enable_x64:
+    if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
         wanted = 'wanted 64-bit numbers, jax.config.update("jax_enable_x64", True) before anything is built'
         raise ValueError(f"optimize: {wanted}; got 32-bit")
     if restarts < 1:
@@ -80,10 +79,10 @@ def optimize(
     points = chosen(task, screened, restarts, seed)
     if first is not None and len(first):
         shares = (first / np.asarray(task.scale)).reshape(len(first), -1)
-        points = jnp.concatenate([jnp.asarray(inwards(shares, center(task))), points])
+        points = jnp.concatenate([jnp.asarray(inside(task, screened, shares)), points])
     clock["starts"] = time.perf_counter() - began
     strict = _STRICTER * tolerance
-    found, tried = hop(task, screened, run(task, points, strict, tell), strict, seed, tell)
+    found, tried = search(task, screened, points, strict, seed, tell)
     clock |= {"compile": found.compile_seconds, "search": found.search_seconds}
     began = time.perf_counter()
     choice = _choose(problem, screened, found, tolerance, seed, tell)
@@ -95,25 +94,8 @@ def optimize(
     tell(Progress("audit", total, total, report.total))
     checked = audit(problem, choice.doses, report, float(state.scale), seed)
     clock["audit"] = time.perf_counter() - began
-    record = SearchRecord(
-        method=METHOD,
-        restarts=total,
-        converged=int(choice.solutions.converged.sum()),
-        distinct_optima=len(choice.optima),
-        optima=choice.optima,
-        iterations=int(state.iterations),
-        median_iterations=float(np.median([int(s.iterations) for s in found.states])),
-        kkt_residual=choice.left.residual,
-        tolerance=tolerance,
-        level_cost=choice.level_cost,
-        seconds=clock,
-        starts=len(screened.points),
-        hops=total - len(points),
-        tried=tried,
-        last_improvement=choice.solutions.last_improvement + 1,
-        gap=choice.left.gap,
-        spread=screened.spread,
-    )
+    hops = total - len(points)
+    record = _recorded(choice, found, screened, (hops, tried), tolerance, clock)
     status, reason = _verdict(problem, choice, found, checked, record, points, tell)
     return Result(problem, policy, trajectory, report, checked, record, status, reason, seed, found.history)
 
@@ -139,6 +121,32 @@ class _Choice:
     is_start: bool
     level_cost: float | None = None
     no_levels: str = ""
+
+
+def _recorded(
+    choice: _Choice, found: Run, screened: Screened, effort: tuple[int, int], tolerance: float, clock: dict[str, float]
+) -> SearchRecord:
+    """How the search went; the effort is hops and schedules tried."""
+    state = found.states[choice.solutions.best]
+    return SearchRecord(
+        method=METHOD,
+        restarts=len(found.states),
+        converged=int(choice.solutions.converged.sum()),
+        distinct_optima=len(choice.optima),
+        optima=choice.optima,
+        iterations=int(state.iterations),
+        median_iterations=float(np.median([int(s.iterations) for s in found.states])),
+        kkt_residual=choice.left.residual,
+        tolerance=tolerance,
+        level_cost=choice.level_cost,
+        seconds=clock,
+        starts=len(screened.points),
+        hops=effort[0],
+        tried=effort[1],
+        last_improvement=choice.solutions.last_improvement + 1,
+        gap=choice.left.gap,
+        spread=screened.spread,
+    )
 
 
 def _choose(

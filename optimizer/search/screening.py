@@ -24,13 +24,14 @@ _BLOCK = 32
 _SAVED_TIMES = 8e6
 _FEWEST, _MOST = 1_024, 20_480
 # Starts of a search differ by at least this share of what they give together, as long as there are enough of them.
-_APART = 0.3
+APART = 0.3
 # The worst of the starts say nothing of the objective.
 _COMMON = 0.95
 # A schedule that breaks a limit on states by a tenth is as bad as the worst that keeps it.
 _PENALTY = 10.0
-# Shares of the way to the center, where there is room to every limit; the first that can be simulated is taken.
-_INWARD = (INWARD, 0.03, 0.01, 1e-3, 1e-4)
+# Shares of the way to the center, where there is room to every limit; the first that costs no more than a share of the
+# spread is taken.
+_INWARD, _COSTS = (INWARD, 0.03, 0.01, 3e-3, 1e-3), 0.01
 
 
 @program
@@ -39,7 +40,7 @@ def _score(task: Task, shares: Array) -> tuple[Array, Array, Array]:
         scene = task.simulate(x)
         worst = [jnp.max(reading.excess) for reading in task.readings(scene)]
         excess = jnp.max(jnp.stack([jnp.zeros(()), *worst]))
-        return task.objective.evaluate(scene), excess, jnp.asarray(scene.trajectory.times.size)
+        return jnp.asarray(task.objective.evaluate(scene)), excess, jnp.asarray(scene.trajectory.times.size)
 
     return jax.vmap(one)(shares)
 
@@ -130,43 +131,43 @@ def screen(task: Task, seed: int, given: Sequence[np.ndarray] = ()) -> Screened:
 def chosen(task: Task, screened: Screened, restarts: int, seed: int) -> Float[Array, "R n"]:
     """Where descents begin, strictly inside the dose limits: in turn the best scored and schedules drawn unseen."""
     merits = screened.merits(screened.values, screened.excess)
-    best = diverse(screened.points, merits, restarts - restarts // 2)
-    drawn = np.asarray(starts(task, max(restarts // 2, 1), seed))
-    points = np.empty((restarts, screened.points.shape[1]))
-    points[::2], points[1::2] = inside(task, screened.points[best]), drawn[: restarts // 2]
+    good = np.flatnonzero(np.isfinite(merits)) if np.isfinite(merits).any() else np.arange(len(merits))
+    drawn = np.array(starts(task, max(restarts // 2, 1), seed))[: restarts // 2]
     # Where a drawn one cannot be simulated, the next of the scored ones takes its place.
-    failed = np.flatnonzero(~np.isfinite(evaluate(task, points)[0]))
-    if failed.size and np.isfinite(merits[best[0]]):
-        spare = diverse(screened.points, merits, len(best) + len(failed))[len(best) :]
-        points[failed] = inside(task, screened.points[spare])
+    failed = ~np.isfinite(evaluate(task, drawn)[0]) if len(drawn) else np.zeros(0, bool)
+    count = restarts - len(drawn)
+    best = screened.points[good[diverse(screened.points[good], merits[good], count + int(failed.sum()))]]
+    scored = inside(task, screened, best)
+    drawn[failed] = scored[count:]
+    points = np.empty((restarts, best.shape[1]))
+    points[::2], points[1::2] = scored[:count], drawn
     return jnp.asarray(points)
 
 
 def diverse(points: np.ndarray, merits: np.ndarray, count: int) -> np.ndarray:
     """Indices of the best points, best first, that differ from each other; by less and less until there are enough."""
-    order, apart = np.argsort(merits, kind="stable"), _APART
-    kept = [int(order[0])]
-    while len(kept) < count:
+    order, kept = np.argsort(merits, kind="stable"), []
+    for apart in (APART, 0.3 * APART, 0.1 * APART, 0.0):
         for i in order:
-            sums = points[kept].sum(axis=1) + points[i].sum()
-            far = np.abs(points[kept] - points[i]).sum(axis=1) > apart * np.maximum(sums, 1e-12)
-            if i not in kept and np.all(far):
+            if len(kept) < count and i not in kept and is_far(points[kept], points[i], apart):
                 kept.append(int(i))
-            if len(kept) == count or not np.isfinite(merits[i]):
-                break
-        apart = 0.5 * apart if apart > 1e-3 else -1.0
-        if apart < 0.0 and len(kept) < count:
-            kept += [kept[i % len(kept)] for i in range(count - len(kept))]
-    return np.array(kept[:count])
+    return np.resize(np.array(kept), count)
 
 
-def inside(task: Task, points: Float[np.ndarray, "B n"]) -> Float[np.ndarray, "B n"]:
-    """Points on the dose limits moved a tenth of the way to the center, or less where it cannot be simulated there.
+def is_far(others: Float[np.ndarray, "R n"], point: Float[np.ndarray, "n"], apart: float = APART) -> bool:
+    """Whether a schedule differs from each of others by a share of what both give together."""
+    return bool(np.all(np.abs(others - point).sum(axis=1) >= apart * (others.sum(axis=1) + point.sum())))
 
-    A barrier method cannot begin on a limit, which is where optima lie.
+
+def inside(task: Task, screened: Screened, points: Float[np.ndarray, "B n"]) -> Float[np.ndarray, "B n"]:
+    """Points on the dose limits moved to the center: by a tenth, or by less where that costs much.
+
+    A barrier method cannot begin on a limit, which is where optima lie; what it begins from has to stay in its basin.
     """
     middle = center(task)
-    moved = points + np.array(_INWARD)[:, None, None] * (middle - points)
-    values, _ = evaluate(task, moved.reshape(-1, points.shape[1]))
-    first = np.argmax(np.isfinite(values.reshape(len(_INWARD), -1)), axis=0)
-    return moved[first, np.arange(len(points))]
+    moved = points + np.array((0.0, *_INWARD))[:, None, None] * (middle - points)
+    values, excess = evaluate(task, moved.reshape(-1, points.shape[1]))
+    merits = screened.merits(values, excess).reshape(len(moved), -1)
+    good = merits[1:] <= merits[0] + _COSTS * screened.spread
+    first = np.where(good.any(axis=0), np.argmax(good, axis=0), len(_INWARD) - 1)
+    return moved[1 + first, np.arange(len(points))]

@@ -92,7 +92,8 @@ class _Place(tuple):
 
 @program
 def _judged(tuning: Tuning, shares: Array) -> tuple[Array, Array]:
-    return jax.vmap(tuning.judge)(shares)
+    values, excess = jax.vmap(tuning.judge)(shares)
+    return jnp.asarray(values), jnp.asarray(excess)
 
 
 def tune(

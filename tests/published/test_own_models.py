@@ -93,11 +93,14 @@ def pieces(count):
     return changed("antiangiogenic", change)
 
 
-@pytest.mark.parametrize(("count", "smallest"), [(1, 8544.1598), pytest.param(3, 8538.4640, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("count", "smallest"),
+    [(1, 8544.160), *(pytest.param(*case, marks=pytest.mark.slow) for case in [(3, 8535.206), (4, 8534.121)])],
+)
 def test_antiangiogenic_pieces(count, smallest):
-    result = solved(pieces(count), 4)
-    # Far closer than 0.1 %: the pieces differ from each other and from the arc by less than that.
-    assert float(result.trajectory.burden[-1]) == pytest.approx(smallest, rel=1e-6)
+    result = solved(pieces(count), 4 if count == 1 else 16)
+    # The best known, not proven the best: 8538.4640 with three and 8538.2417 with four are local optima.
+    assert float(result.trajectory.burden[-1]) <= smallest
     assert result.report.violation == 0.0
     if count == 1:
         amount, rest = np.asarray(result.policy.doses)[0]
