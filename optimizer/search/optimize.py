@@ -233,10 +233,8 @@ def _verdict(
 def effort(record: SearchRecord) -> str:
     """How the best schedule was found, and what is left to find by its slopes."""
     total, ways = record.restarts, len(record.optima)
-    times = record.optima[0].restarts if record.optima else 0
-    often = "only once" if times == 1 else f"{times} times"
     said = [
-        f"best of {total} descents from {record.starts:,} starts, found {often}",
+        f"best of {total} descents from {record.starts:,} starts, {record.often}",
         f"last improvement at descent {record.last_improvement}",
         f"{record.converged} of {total} converged, to {ways} distinct optim{'um' if ways == 1 else 'a'}",
         f"KKT residual {record.kkt_residual:.1e}",

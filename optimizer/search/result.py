@@ -64,6 +64,12 @@ class SearchRecord:
     gap: float
     spread: float
 
+    @property
+    def often(self) -> str:
+        """How often the best optimum was found, in words."""
+        times = self.optima[0].restarts if self.optima else 0
+        return {0: "found by none", 1: "found only once"}.get(times, f"found {times} times")
+
 
 @dataclass(frozen=True)
 class Tuned:

@@ -116,7 +116,7 @@ def tune(
         seed: of the numbers that are tried; the same seed gives the same bytes.
         restarts: populations R, which begin from the best of thousands of sets of numbers, the rule as it was written
             among them.
-        tolerance: not of use here; the search of a schedule has it.
+        tolerance: of the search of a schedule; not of use here.
         progress: is told how the search goes.
 
     Returns:
@@ -132,9 +132,8 @@ def tune(
         raise ValueError(f"restarts: wanted at least 1; got {restarts}")
     tell = progress or (lambda _: None)
     problem, clock = _refined(problem), {}
-    names = rule.names
     lowest, width = jnp.asarray(rule.lower), jnp.asarray(rule.upper - rule.lower)
-    tuning = Tuning(problem.task, problem.limited(rule.policy), _Place(names), lowest, width)
+    tuning = Tuning(problem.task, problem.limited(rule.policy), _Place(rule.names), lowest, width)
     began = time.perf_counter()
     tell(Progress("compile", 0, restarts, None))
     scored = _scored(tuning, rule, seed)
@@ -147,7 +146,7 @@ def tune(
     clock["audit"] = time.perf_counter() - began
     record = _record(tuning, solutions, ends, best, tolerance, clock)
     numbers = np.asarray(tuning.numbers(jnp.asarray(solutions.points[best])))
-    tuned = Tuned(rule.policy.kind, names, numbers, rule.written(), rule.lower, rule.upper)
+    tuned = Tuned(rule.policy.kind, rule.names, numbers, rule.written(), rule.lower, rule.upper)
     doses = np.asarray(trajectory.doses)
     status, reason = _verdict(problem, doses, checked, interrupted, bool(ends[best].success), record)
     policy = Schedule(jnp.asarray(doses))
@@ -295,9 +294,6 @@ def _verdict(
     if not converged:
         wanted = f"wanted a population whose objectives differ by at most {_SAME:g} of them"
         return Status.NOT_CONVERGED, f"{wanted}; got none in {_GENERATIONS} generations"
-    times = record.optima[0].restarts if record.optima else 0
-    return Status.SOLVED, (
-        f"best of {record.restarts} populations from {record.starts:,} sets of numbers, found "
-        f"{'only once' if times == 1 else f'{times} times'}; last improvement at population {record.last_improvement}; "
-        f"it stands with every number moved by {_NEAR[0]:g} of its range"
-    )
+    often = f"{record.often}; last improvement at population {record.last_improvement}"
+    stands = f"it stands with every number moved by {_NEAR[0]:g} of its range"
+    return Status.SOLVED, f"best of {record.restarts} populations from {record.starts:,} sets, {often}; {stands}"

@@ -14,10 +14,10 @@ from optimizer.policies.schedule import Schedule
 from optimizer.regimens import Regimen
 from optimizer.search import kkt, screening
 from optimizer.search.audit import audit
+from optimizer.search.basins import neighbors
 from optimizer.search.feasible import make_feasible, satisfies
 from optimizer.search.interior_point import start, step
 from optimizer.search.landscape import Landscape
-from optimizer.search.moves import neighbors
 from optimizer.search.phase_one import center
 from optimizer.search.solutions import Solutions
 from optimizer.search.starts import on_decisions, shapes, starts
