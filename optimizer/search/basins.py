@@ -14,6 +14,8 @@ from optimizer.search.screening import Screened, diverse, evaluate, inside, is_f
 
 # Schedules tried around each of so many of the best ends, in a round.
 _TRIED, _AROUND, _MOST_ROUNDS = 256, 3, 8
+# As many as that at most, and no more than this share of the starts, which are few where a simulation is dear.
+_SHARE = 16
 # Descents of a round, as a share of the first ones; at least two from schedules that are better than all ends.
 _MORE, _FEWEST = 4, 2
 # The best schedules that are looked through for new ones.
@@ -56,7 +58,8 @@ def search(
         least = float(merits.min())
         if found.interrupted or round_ == _MOST_ROUNDS or not is_better:
             break
-        near = neighbors(task, ends[diverse(ends, merits, min(_AROUND, len(ends)))], _TRIED, [seed, round_], middle)
+        around = ends[diverse(ends, merits, min(_AROUND, len(ends)))]
+        near = neighbors(task, around, min(_TRIED, len(screened.points) // _SHARE), [seed, round_], middle)
         tried += len(near)
         points = np.concatenate([known, near])
         values = np.concatenate([known_merits, screened.merits(*evaluate(task, near))])

@@ -22,7 +22,7 @@ LIMIT_TOLERANCE = 1e-6
 _BLOCK = 32
 # Saved times that are simulated to score starts, about a second of one core; and how many starts that may be.
 _SAVED_TIMES = 8e6
-_FEWEST, _MOST = 1_024, 20_480
+_FEWEST, _MOST = 512, 20_480
 # Starts of a search differ by at least this share of what they give together, as long as there are enough of them.
 APART = 0.3
 # The worst of the starts say nothing of the objective.
@@ -31,7 +31,7 @@ _COMMON = 0.95
 _PENALTY = 10.0
 # Shares of the way to the center, where there is room to every limit; the first that costs no more than a share of the
 # spread is taken.
-_INWARD, _COSTS = (INWARD, 0.03, 0.01, 3e-3, 1e-3), 0.01
+_INWARD, _COSTS = (INWARD, 0.03, 0.01, 3e-3, 1e-3, 1e-4, 1e-6), 0.01
 
 
 @program
@@ -169,5 +169,5 @@ def inside(task: Task, screened: Screened, points: Float[np.ndarray, "B n"]) -> 
     values, excess = evaluate(task, moved.reshape(-1, points.shape[1]))
     merits = screened.merits(values, excess).reshape(len(moved), -1)
     good = merits[1:] <= merits[0] + _COSTS * screened.spread
-    first = np.where(good.any(axis=0), np.argmax(good, axis=0), len(_INWARD) - 1)
+    first = np.where(good.any(axis=0), np.argmax(good, axis=0), np.argmin(merits[1:], axis=0))
     return moved[1 + first, np.arange(len(points))]
