@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
 
 from optimizer.calibrate.report import DISCLAIMER, FORMAT, FitReport
 from optimizer.files.faults import DataError
@@ -53,6 +52,8 @@ def write_posterior(report: FitReport, path: Path) -> None:
     Variables are [chain, draw] (or [chain, draw, group]) and carry `units`; the attribute `source` says whether the
     draws are NUTS or the Laplace approximation at the optimum.
     """
+    import xarray as xr
+
     draws = report.draws
     attributes = {"format": FORMAT, "source": draws.source, "kind": report.kind, "disclaimer": DISCLAIMER}
     variables = {}

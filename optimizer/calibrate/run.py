@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from optimizer.calibrate.secretion import secretion_report
 from optimizer.calibrate.tables import Table, read_table
 from optimizer.calibrate.timeseries_report import timeseries_report
 from optimizer.files.faults import DataError
+from optimizer.programs import check_64_bits
 
 REPORTS: dict[str, Callable[[Table, Options], FitReport]] = {
     "rates": rates_report,
@@ -74,6 +76,9 @@ def calibrate(
         hierarchical=hierarchical,
         settings=dict(settings or {}),
     )
+    check_64_bits("calibrate")
+    if bayes and find_spec("numpyro") is None:
+        raise DataError("bayes: wanted the package numpyro (pip install 'adose[bayes]'); got none")
     _check(options, kind, against)
     check_writable(Path(out))
     table = read_table(file, kind)

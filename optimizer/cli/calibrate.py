@@ -1,41 +1,40 @@
-"""What the command `calibrate` does once its options are read."""
+"""`calibrate`: parameters from measurements."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import typer
 
 from optimizer.report.document import to_text
-from optimizer.report.terminal import number, say, table
+from optimizer.report.terminal import number, put, say, table
+from optimizer.settings import CalibrateSettings, Command
 from optimizer.status import DISCLAIMER
 
 
-def run_calibrate(
-    file: Path, kind: str, out: Path, method: str, options: dict[str, Any], json: bool, plot: bool
-) -> int:
+def run_calibrate(run: Command, asked: CalibrateSettings) -> int:
     """Fit, write and print."""
     from optimizer.analysis.consequence import best_schedule
     from optimizer.calibrate import calibrate
 
     draw = None
-    if plot:
+    if not run.no_plot:
         from optimizer.report.plots.calibration import save_figures as draw
-    report = calibrate(file, kind, out, method, **options, schedule_consequence=best_schedule, draw=draw)
-    document = report.to_json()
-    if json:
-        typer.echo(to_text(document), nl=False)
-    else:
-        rows = []
-        for name, entry in document["parameters"].items():
-            low, high = entry["interval"]
-            rows.append([name, number(entry["value"]), _end(low), _end(high), entry["unit"]])
-        table(f"{file.name}: {kind}", ["parameter", "value", "from", "to", "unit"], rows)
-        for warning in document["warnings"]:
-            typer.echo(f"warning: {warning}")
-    say(f"Written to {out}. {DISCLAIMER}")
+    how = {name: getattr(value, "value", value) for name, value in vars(asked).items()}
+    document = calibrate(run.file, **how, schedule_consequence=best_schedule, draw=draw).to_json()
+    put(run.json, to_text(document), lambda: _print(f"{run.file.name}: {asked.kind.value}", document))
+    say(f"Written to {asked.out}. {DISCLAIMER}")
     return 0
+
+
+def _print(title: str, document: dict[str, Any]) -> None:
+    rows = []
+    for name, entry in document["parameters"].items():
+        low, high = entry["interval"]
+        rows.append([name, number(entry["value"]), _end(low), _end(high), entry["unit"]])
+    table(title, ["parameter", "value", "from", "to", "unit"], rows)
+    for warning in document["warnings"]:
+        typer.echo(f"warning: {warning}")
 
 
 def _end(value: float | None) -> str:

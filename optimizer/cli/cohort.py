@@ -1,4 +1,4 @@
-"""What the command `cohort` does once its options are read."""
+"""`cohort`: the best schedule of each virtual patient, and the best one for all."""
 
 from __future__ import annotations
 
@@ -6,49 +6,44 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import typer
 
 from optimizer.files.event_tables import write_events
 from optimizer.files.events import compress, from_grid
 from optimizer.files.run_directory import write_whole
 from optimizer.report.document import MARKER, cohort_document, to_text, versions
-from optimizer.report.terminal import number, progress, say, table
+from optimizer.report.terminal import number, progress, say, table, then_put
 from optimizer.scenario import Scenario
+from optimizer.settings import CohortSettings, Command
 from optimizer.status import DISCLAIMER, Status
 
 # Patients who are named one by one on stderr.
 _MOST_FAULTS = 10
 
 
-def run_cohort(file: Path, out: Path | None, options: dict[str, Any], json: bool, plot: bool, allow_code: bool) -> int:
+def run_cohort(run: Command, asked: CohortSettings) -> int:
     """Find the schedules of all patients, write and print."""
-    from optimizer.ensemble.files import table_bytes
-    from optimizer.ensemble.run import Settings, run_chunks
+    from optimizer.ensemble.run import run_chunks
     from optimizer.ensemble.summary import summary
+    from optimizer.files.run import table_bytes
 
-    scenario = Scenario.load(file, allow_code)
-    place = Path("runs") / f"{scenario.name}-cohort" if out is None else out
-    seed = scenario.seed if options["seed"] is None else options["seed"]
-    settings = Settings(**{**options, "seed": seed})
+    scenario = Scenario.load(run.file, run.allow_code)
+    place = run.place(f"{scenario.name}-cohort")
     try:
         with progress() as tell:
-            cohort = run_chunks(scenario, settings, place, versions(), tell)
+            cohort = run_chunks(scenario, asked, place, versions(), tell)
     except KeyboardInterrupt:
         say(f"Interrupted: what is finished is kept in {place}; the same command goes on from there.")
         return Status.INTERRUPTED.exit_code
-    body = cohort_document(scenario, summary(cohort), seed)
-    write_whole(place / "patients.parquet", table_bytes(cohort.table))
-    _write_shared_schedules(cohort, place)
-    if plot:
-        from optimizer.report.plots import cohort_figures, save
+    body = cohort_document(scenario, summary(cohort), cohort.settings.seed)
+    with then_put(run.json, to_text(body), lambda: _print_cohort(body, scenario.title)):
+        write_whole(place / "patients.parquet", table_bytes(cohort.table))
+        _write_shared_schedules(cohort, place)
+        if not run.no_plot:
+            from optimizer.report.plots import cohort_figures, save
 
-        for name, figure in cohort_figures(cohort).items():
-            save(figure, place / f"{name}.png")
-    write_whole(place / MARKER, to_text(body).encode())
-    if json:
-        typer.echo(to_text(body), nl=False)
-    else:
-        _print_cohort(body, scenario.title)
+            for name, figure in cohort_figures(cohort).items():
+                save(figure, place / f"{name}.png")
+        write_whole(place / MARKER, to_text(body).encode())
     for fault in body["faults"][:_MOST_FAULTS]:
         say(fault)
     say(f"Written to {place}. {DISCLAIMER}")

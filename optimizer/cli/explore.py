@@ -1,18 +1,17 @@
-"""What the commands `window`, `map`, `pareto` and `verify` do once their options are read."""
+"""`window`, `map`, `pareto` and `verify`: a scenario seen from further away."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import typer
 
+from optimizer.analysis.annotations import Annotation, annotate
 from optimizer.analysis.intervals import Response
 from optimizer.analysis.map import Map, compute, dataset, request
-from optimizer.analysis.marks import Mark, marks
 from optimizer.analysis.options import OptionError, numbers_of
 from optimizer.analysis.pareto import Front, trace, two_terms
 from optimizer.analysis.verify import Line, verify
@@ -22,10 +21,11 @@ from optimizer.files.event_tables import write_events
 from optimizer.files.events import compress, from_grid
 from optimizer.files.run_directory import check_place, whole
 from optimizer.report.document import to_text, verified_document, window_document
-from optimizer.report.terminal import USAGE, number, progress, say, table
+from optimizer.report.terminal import USAGE, number, progress, say, table, then_put
 from optimizer.scenario import Scenario
 from optimizer.scenario.faults import one_of
 from optimizer.search.multistart import Progress
+from optimizer.settings import Command, MapSettings, ParetoSettings, WindowSettings
 from optimizer.status import DISCLAIMER, Status
 
 MARKER = "window.json"
@@ -35,37 +35,25 @@ DIFFERS = 1
 _MOST_ROWS = 50
 
 
-def run_window(
-    file: Path,
-    drug: str | None,
-    at: Sequence[str],
-    vary: Sequence[str],
-    schedule: Path | None,
-    out: Path | None,
-    json: bool,
-    allow_code: bool,
-) -> int:
+def run_window(run: Command, asked: WindowSettings) -> int:
     """Find the windows, write and print."""
-    scenario = Scenario.load(file, allow_code)
-    if out is not None:
-        check_place(out, MARKER)
+    scenario = Scenario.load(run.file, run.allow_code)
+    if run.out is not None:
+        check_place(run.out, MARKER)
     try:
-        found = windows(scenario, drug, at, vary, schedule)
+        found = windows(scenario, **vars(asked))
     except OptionError as error:
         say(str(error))
         return USAGE
     text = to_text(window_document(scenario, found.to_json()))
-    if out is not None:
-        from optimizer.report.plots import save, window_figure
+    with then_put(run.json, text, lambda: _print_windows(scenario.title, found)):
+        if run.out is not None:
+            from optimizer.report.plots import save, window_figure
 
-        with whole(out, MARKER) as work:
-            (work / MARKER).write_text(text, encoding="utf-8")
-            save(window_figure(found, scenario.title), work / "window.png")
-    if json:
-        typer.echo(text, nl=False)
-    else:
-        _print_windows(scenario.title, found)
-    say(f"{f'Written to {out}. ' if out is not None else ''}{DISCLAIMER}")
+            with whole(run.out, MARKER) as work:
+                (work / MARKER).write_text(text, encoding="utf-8")
+                save(window_figure(found, scenario.title), work / "window.png")
+    say(f"{f'Written to {run.out}. ' if run.out is not None else ''}{DISCLAIMER}")
     return 0
 
 
@@ -109,89 +97,73 @@ def _spans(response: Response) -> str:
     return ", ".join(spans) or "no level"
 
 
-def run_map(
-    file: Path,
-    options: Mapping[str, Any],
-    schedule: Path | None,
-    show: str,
-    out: Path | None,
-    json: bool,
-    plot: bool,
-    allow_code: bool,
-) -> int:
+def run_map(run: Command, asked: MapSettings) -> int:
     """Evaluate the map, write and print."""
-    scenario = Scenario.load(file, allow_code)
-    place = Path("runs") / f"{scenario.name}-map" if out is None else out
+    scenario = Scenario.load(run.file, run.allow_code)
+    place, show = run.place(f"{scenario.name}-map"), asked.show
     check_place(place, MAP_MARKER)
     try:
-        (last,) = numbers_of("--last", [options["last"]], FieldInfo("day", "", positive=True), "day")
-        asked = request(scenario, options["x"], options["y"], options["at"], options["regimen"], last)
-        known = asked.quantities(scenario)
+        (last,) = numbers_of("--last", [asked.last], FieldInfo("day", "", positive=True), "day")
+        wanted = request(scenario, asked.x, asked.y, asked.at, asked.regimen, last)
+        known = wanted.quantities(scenario)
         if show not in known:
             raise OptionError(f"--show: {one_of(known, show)}")
         with progress() as tell:
-            found = compute(scenario, asked, lambda done, total: tell(Progress("map", done, total, None)))
+            found = compute(scenario, wanted, lambda done, total: tell(Progress("map", done, total, None)))
     except OptionError as error:
         say(str(error))
         return USAGE
-    placed = marks(scenario, found, asked.numbers, schedule)
-    body = found.to_json() | {"marks": [mark.to_json() for mark in placed]}
+    placed = annotate(scenario, found, wanted.numbers, asked.schedule)
+    body = found.to_json() | {"marks": [annotation.to_json() for annotation in placed]}
     text = to_text(window_document(scenario, body))
-    with whole(place, MAP_MARKER) as work:
+    shown = then_put(run.json, text, lambda: _print_map(scenario.title, found, placed, show))
+    with shown, whole(place, MAP_MARKER) as work:
         # By way of memory: the HDF5 library crashes when it runs into a full disk itself.
         (work / "map.nc").write_bytes(dataset(found).to_netcdf(engine="h5netcdf"))
-        if plot:
+        if not run.no_plot:
             from optimizer.report.plots import map_figure, save
 
             save(map_figure(found, placed, show, scenario.title), work / "map.png")
         (work / MAP_MARKER).write_text(text, encoding="utf-8")
-    if json:
-        typer.echo(text, nl=False)
-    else:
-        _print_map(scenario.title, found, placed, show)
     if found.failed:
         say(f"{found.failed} points: {Status.SIMULATION_FAILED.sentence}")
     say(f"Written to {place}. {DISCLAIMER}")
     return Status.SIMULATION_FAILED.exit_code if found.failed else 0
 
 
-def _print_map(title: str, found: Map, placed: Sequence[Mark], show: str) -> None:
+def _print_map(title: str, found: Map, placed: Sequence[Annotation], show: str) -> None:
     quantity, best = found.quantities[show], found.best(show)
     rows = [[number(b["x"]), *("none" if v is None else number(v) for v in (b["y"], b["value"]))] for b in best]
     step = -(-len(rows) // _MOST_ROWS)
     header = [f"{axis.number.key}\n[{axis.number.unit}]" for axis in (found.x, found.y)]
     table(f"{title}: best {found.y.number.key} for each {found.x.number.key}", [*header, show], rows[::step])
     typer.echo(f"{show}: {quantity.meaning}.")
-    for mark in placed:
-        typer.echo(f"{mark.name}: {number(mark.x)}, {number(mark.y)}")
+    for annotation in placed:
+        typer.echo(f"{annotation.name}: {number(annotation.x)}, {number(annotation.y)}")
 
 
-def run_pareto(
-    file: Path, terms: str, options: Mapping[str, Any], out: Path | None, json: bool, plot: bool, allow_code: bool
-) -> int:
+def run_pareto(run: Command, asked: ParetoSettings) -> int:
     """Trace the front, write and print."""
-    scenario = Scenario.load(file, allow_code)
-    place = Path("runs") / f"{scenario.name}-pareto" if out is None else out
+    scenario = Scenario.load(run.file, run.allow_code)
+    place = run.place(f"{scenario.name}-pareto")
     check_place(place, PARETO_MARKER)
+    how = dict(vars(asked))
     try:
-        chosen = two_terms(scenario, terms)
+        terms = two_terms(scenario, how.pop("terms"))
     except OptionError as error:
         say(str(error))
         return USAGE
     with progress() as tell:
-        front = trace(scenario, chosen, **options, progress=lambda d, n: tell(Progress("front", d, n, None)))
+        front = trace(scenario, terms, **how, progress=lambda d, n: tell(Progress("front", d, n, None)))
     text = to_text(window_document(scenario, front.to_json()))
-    with whole(place, PARETO_MARKER) as work:
+    shown = then_put(run.json, text, lambda: _print_front(scenario.title, front))
+    with shown, whole(place, PARETO_MARKER) as work:
         _write_schedules(front, work)
-        if plot:
+        if not run.no_plot:
             from optimizer.report.plots import pareto_figure, save
 
             save(pareto_figure(front, scenario.title), work / "pareto.png")
         (work / PARETO_MARKER).write_text(text, encoding="utf-8")
-    if json:
-        typer.echo(text, nl=False)
-    else:
-        _print_front(scenario.title, front)
     reasons = {p.result.reason for p in front.points if p.result is not None and not p.result.status.ok}
     said = "" if front.status.ok else "\n".join([front.status.sentence, *sorted(reasons), ""])
     say(f"{said}Written to {place}. {DISCLAIMER}")
@@ -220,10 +192,10 @@ def _print_front(title: str, front: Front) -> None:
     table(f"{title}: trade-off", ["schedule", *front.kinds, f"limit of\n{front.kinds[1]}", "note", "status"], rows)
 
 
-def run_verify(json: bool) -> int:
+def run_verify(run: Command) -> int:
     """Recompute the published numbers and print a line each."""
-    lines = verify((lambda _: None) if json else (lambda line: typer.echo(_sentence(line))))
-    if json:
+    lines = verify((lambda _: None) if run.json else (lambda line: typer.echo(_sentence(line))))
+    if run.json:
         typer.echo(to_text(verified_document([line.to_json() for line in lines])), nl=False)
     good = sum(line.passed for line in lines)
     say(f"{good} of {len(lines)} pass.\n{DISCLAIMER}")

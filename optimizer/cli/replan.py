@@ -1,4 +1,4 @@
-"""What the command `replan` does once its options are read."""
+"""`replan`: model predictive control of one patient, visit by visit."""
 
 from __future__ import annotations
 
@@ -9,55 +9,32 @@ import numpy as np
 import typer
 
 from optimizer.control.account import account, changed_most, fit_sentence
-from optimizer.control.receding_horizon import Effort
-from optimizer.control.replan import Replanned, Settings, replan
+from optimizer.control.replan import Replanned, replan
 from optimizer.files.event_tables import write_events
 from optimizer.files.events import compress, from_grid
 from optimizer.files.run_directory import check_place, whole
 from optimizer.report.document import to_text, window_document
-from optimizer.report.terminal import number, progress, say, table
+from optimizer.report.terminal import number, progress, say, table, then_put
 from optimizer.scenario import Scenario
+from optimizer.settings import Command, ReplanSettings
 from optimizer.status import DISCLAIMER, Status
 
 MARKER = "replan.json"
 
 
-def run_replan(
-    file: Path,
-    given: Path | None,
-    observations: Path | None,
-    out: Path | None,
-    options: dict[str, Any],
-    json: bool,
-    plot: bool,
-    allow_code: bool,
-) -> int:
+def run_replan(run: Command, asked: ReplanSettings) -> int:
     """Update the belief, plan, write and print."""
-    scenario = Scenario.load(file, allow_code)
-    place = Path("runs") / f"{scenario.name}-replan" if out is None else out
+    scenario = Scenario.load(run.file, run.allow_code)
+    place = run.place(f"{scenario.name}-replan")
     check_place(place, MARKER)
-    restarts = scenario.restarts if options["restarts"] is None else options["restarts"]
-    effort = Effort(
-        risk=options["risk"],
-        alpha=options["alpha"],
-        particles=options["plan_particles"],
-        restarts=restarts,
-        tolerance=scenario.tolerance,
-        coldest=options["plan_temperature"],
-    )
-    seed = scenario.seed if options["seed"] is None else options["seed"]
-    settings = Settings(options["today"], options["posterior"], options["particles"], seed, effort)
     with progress() as tell:
-        found = replan(scenario, given, observations, settings, tell)
-    document = window_document(scenario, {**account(found), "seed": seed})
+        found = replan(scenario, asked, tell)
+    document = window_document(scenario, {**account(found), "seed": found.settings.seed})
     text = to_text(document)
     writes = found.status not in (Status.INFEASIBLE, Status.SIMULATION_FAILED)
-    if writes:
-        _write(found, place, text, plot)
-    if json:
-        typer.echo(text, nl=False)
-    else:
-        _print(found, document)
+    with then_put(run.json, text, lambda: _print(found, document)):
+        if writes:
+            _write(found, place, text, not run.no_plot)
     say(f"{found.status.sentence}{f' Written to {place}.' if writes else ''}\n{found.reason}\n{DISCLAIMER}")
     return found.status.exit_code
 

@@ -1,20 +1,19 @@
-"""What the command `train` does once its options are read."""
+"""`train`: a network that doses, judged on patients it has not seen."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from optimizer.control.decisions import decide, to_csv
 from optimizer.control.train_report import body, document_of, sentence, visit
-from optimizer.control.train_run import Learned, Settings, learn
+from optimizer.control.train_run import Learned, learn
 from optimizer.files.run_directory import check_place, whole
 from optimizer.report.document import cohort_document, to_text
-from optimizer.report.terminal import number, progress, say, table
+from optimizer.report.terminal import number, progress, say, table, then_put
 from optimizer.scenario import Scenario
 from optimizer.scenario.networks import network_text
+from optimizer.settings import Command, TrainSettings
 from optimizer.status import DISCLAIMER, Status
 
 MARKER = "train.json"
@@ -24,23 +23,19 @@ _NOTHING_TO_WRITE = (Status.INFEASIBLE, Status.SIMULATION_FAILED)
 _MOST_FAULTS = 10
 
 
-def run_train(file: Path, out: Path | None, options: dict[str, Any], json: bool, plot: bool, allow_code: bool) -> int:
+def run_train(run: Command, asked: TrainSettings) -> int:
     """Train, judge, write and print."""
-    scenario = Scenario.load(file, allow_code)
-    place = Path("runs") / f"{scenario.name}-train" if out is None else out
+    scenario = Scenario.load(run.file, run.allow_code)
+    place = run.place(f"{scenario.name}-train")
     check_place(place, MARKER)
-    seed = scenario.seed if options["seed"] is None else options["seed"]
     with progress() as tell:
-        learned = learn(scenario, Settings(**{**options, "seed": seed}), tell)
-    document = cohort_document(scenario, body(learned), seed)
+        learned = learn(scenario, asked, tell)
+    document = cohort_document(scenario, body(learned), learned.settings.seed)
     text = to_text(document)
     written = learned.status not in _NOTHING_TO_WRITE
-    if written:
-        _write(learned, text, place, plot)
-    if json:
-        typer.echo(text, nl=False)
-    else:
-        _print(learned, document)
+    with then_put(run.json, text, lambda: _print(learned, document)):
+        if written:
+            _write(learned, text, place, not run.no_plot)
     for fault in document["faults"][:_MOST_FAULTS]:
         say(fault)
     kept = f" Written to {place}." if written else ""
@@ -58,8 +53,8 @@ def _write(learned: Learned, text: str, place: Path, plot: bool) -> None:
         rows = to_csv(decisions, learned.network, drugs, scenario.dose_units)
         (work / "decisions.csv").write_text(rows, encoding="utf-8")
         if plot:
-            from optimizer.report.plots.learn import training_figure
             from optimizer.report.plots.style import save
+            from optimizer.report.plots.train import training_figure
 
             save(training_figure(learned), work / "training.png")
         (work / MARKER).write_text(text, encoding="utf-8")

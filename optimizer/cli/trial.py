@@ -1,8 +1,7 @@
-"""What the command `trial` does once its options are read."""
+"""`trial`: policies in closed loop on virtual patients whose numbers nobody knows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,15 @@ import numpy as np
 import typer
 
 from optimizer.control.sweep import Sweep, options_of, run_sweep
-from optimizer.control.trial import Settings, prepare
+from optimizer.control.trial import prepare
 from optimizer.control.trial_run import TrialResult, run_trial
 from optimizer.control.trial_summary import summary
-from optimizer.ensemble.files import table_bytes
-from optimizer.files.run_directory import write_whole
+from optimizer.files.run import table_bytes
+from optimizer.files.run_directory import check_writable, write_whole
 from optimizer.report.document import cohort_document, to_text, versions
-from optimizer.report.terminal import number, progress, say, table
+from optimizer.report.terminal import number, progress, put, say, table
 from optimizer.scenario import Scenario
+from optimizer.settings import Command, TrialSettings
 from optimizer.status import DISCLAIMER, Status
 
 REPORT = "trial.json"
@@ -25,31 +25,23 @@ _MOST_FAULTS = 10
 _SWEPT = ("measurements", "median_progression_day", "mean_without_progression_day")
 
 
-def run_trial_command(
-    file: Path,
-    out: Path | None,
-    options: dict[str, Any],
-    sweep: Sequence[str],
-    json: bool,
-    plot: bool,
-    allow_code: bool,
-) -> int:
+def run_trial_command(run: Command, asked: TrialSettings) -> int:
     """Try the policies, write and print; a sweep does it for every combination of assays."""
-    scenario = Scenario.load(file, allow_code)
-    place = Path("runs") / f"{scenario.name}-trial" if out is None else out
-    seed = scenario.seed if options["seed"] is None else options["seed"]
-    axes = options_of(sweep)
-    trial = prepare(scenario, Settings(**{**options, "seed": seed}), allow_code)
+    scenario = Scenario.load(run.file, run.allow_code)
+    place, plot = run.place(f"{scenario.name}-trial"), not run.no_plot
+    check_writable(place)
+    axes = options_of(asked.sweep)
+    trial = prepare(scenario, asked, run.allow_code)
     try:
         with progress() as tell:
             if axes:
-                return _swept(run_sweep(trial, axes, place, _written(plot), versions(), tell), place, json, plot)
+                return _swept(run_sweep(trial, axes, place, _written(plot), versions(), tell), place, run.json, plot)
             result = run_trial(trial, place, versions(), tell)
     except KeyboardInterrupt:
         say(f"Interrupted: what is finished is kept in {place}; the same command goes on from there.")
         return Status.INTERRUPTED.exit_code
     body = write(result, place, plot)
-    typer.echo(to_text(body), nl=False) if json else show(body, scenario.title)
+    put(run.json, to_text(body), lambda: show(body, scenario.title))
     for fault in body["faults"][:_MOST_FAULTS]:
         say(fault)
     say(f"Written to {place}. {DISCLAIMER}")
@@ -127,17 +119,18 @@ def _swept(sweep: Sweep, place: Path, json: bool, plot: bool) -> int:
         figure = sweep_figure(sweep.rows, sweep.policies)
         footnote(figure, sweep.title)
         save(figure, place / "sweep.png")
-    if json:
-        typer.echo(to_text(sweep.document), nl=False)
-    else:
-        names = [name for name in ("visit_every", "noise", "delay", "missing") if name in sweep.axes]
-        header = [*names, "policy", "measurements", "median [day]", "mean [day]"]
-        rows = [
-            [*(f"{row[name]:g}" for name in names), row["policy"], *(number(row[key]) for key in _SWEPT)]
-            for row in sweep.rows
-        ]
-        table(sweep.title, header, rows)
-        for sentence in sweep.sentences:
-            typer.echo(sentence)
+    put(json, to_text(sweep.document), lambda: _print_sweep(sweep))
     say(f"Written to {place}. {DISCLAIMER}")
     return 0
+
+
+def _print_sweep(sweep: Sweep) -> None:
+    names = [name for name in ("visit_every", "noise", "delay", "missing") if name in sweep.axes]
+    header = [*names, "policy", "measurements", "median [day]", "mean [day]"]
+    rows = [
+        [*(f"{row[name]:g}" for name in names), row["policy"], *(number(row[key]) for key in _SWEPT)]
+        for row in sweep.rows
+    ]
+    table(sweep.title, header, rows)
+    for sentence in sweep.sentences:
+        typer.echo(sentence)

@@ -38,17 +38,17 @@ def account(found: Replanned) -> dict[str, Any]:
         "changed_most": changed_most(found),
         "prediction": {"plan": _outlook(found, found.ahead[0]), "course": _outlook(found, found.ahead[1])},
         "staying_the_course": _staying(found),
-        "risk": found.settings.effort.risk.value,
-        "alpha": found.settings.effort.alpha,
+        "risk": found.effort.risk.value,
+        "alpha": found.effort.alpha,
         "search": {
             "restarts": restarts,
             "converged": converged,
             "distinct_optima": optima,
             "iterations": int(found.plan.iterations),
             "kkt_residual": float(found.plan.residual),
-            "tolerance": found.settings.effort.tolerance,
-            "particles": found.settings.effort.particles,
-            "temperature": found.settings.effort.coldest,
+            "tolerance": found.effort.tolerance,
+            "particles": found.effort.particles,
+            "temperature": found.effort.coldest,
         },
         "audit": {
             "passed": found.audit.passed,
@@ -161,7 +161,7 @@ def changed_most(found: Replanned) -> dict[str, Any] | None:
 
 
 def _outlook(found: Replanned, ahead: Outlook) -> dict[str, Any]:
-    effort = found.settings.effort
+    effort = found.effort
     return {
         "day": ahead.days.tolist(),
         "burden": {f"{q:g}": ahead.burden[:, i].tolist() for i, q in enumerate(QUANTILES)},
@@ -176,7 +176,7 @@ def _outlook(found: Replanned, ahead: Outlook) -> dict[str, Any]:
 def _staying(found: Replanned) -> dict[str, Any]:
     """What it would cost to go on as before."""
     plan, course = found.ahead
-    effort = found.settings.effort
+    effort = found.effort
     ends = [float(ahead.probability()[-1]) for ahead in (plan, course)]
     return {
         "course": found.course[0],

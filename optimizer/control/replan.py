@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import equinox as eqx
@@ -28,6 +28,8 @@ from optimizer.search.audit import Audit, audit
 from optimizer.search.feasible import satisfies
 from optimizer.search.multistart import Progress
 from optimizer.search.optimize import LIMIT_TOLERANCE, difference
+from optimizer.settings import ReplanSettings as Settings
+from optimizer.settings import of_file
 from optimizer.status import Status
 
 # Visits after which the plan is made anew, to say what each of them changed.
@@ -36,25 +38,6 @@ MOST_VISITS = 12
 _COOL = 0.05
 _NEAR = 1e-9
 FOLLOWED, UNINFORMED = "the schedule being followed", "the plan without the measurements"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is asked besides the scenario and what happened.
-
-    Attributes:
-        today: day from which doses are planned; the last measurement's when None.
-        posterior: file of draws in place of what [cohort] says.
-        particles: of the belief.
-        seed: of the particles.
-        effort: how hard a plan is searched.
-    """
-
-    today: float | None = None
-    posterior: Path | None = None
-    particles: int = 512
-    seed: int = 0
-    effort: Effort = field(default_factory=Effort)
 
 
 @dataclass(frozen=True)
@@ -83,6 +66,7 @@ class Replanned:
     Attributes:
         scenario: what was asked.
         settings: how.
+        effort: how hard plans were searched.
         inference: the particles' model.
         measurements: what was measured.
         index: decisions that were made already; the next one is the first that is planned.
@@ -103,6 +87,7 @@ class Replanned:
 
     scenario: Scenario
     settings: Settings
+    effort: Effort
     inference: Inference
     measurements: Measurements
     index: int
@@ -121,10 +106,19 @@ class Replanned:
     reason: str
 
 
+def _effort(settings: Settings, tolerance: float) -> Effort:
+    return Effort(
+        risk=settings.risk,
+        alpha=settings.alpha,
+        particles=settings.plan_particles,
+        restarts=settings.restarts,
+        tolerance=tolerance,
+        coldest=settings.plan_temperature,
+    )
+
+
 def replan(
     scenario: Scenario,
-    given: Path | None,
-    observations: Path | None,
     settings: Settings,
     tell: Callable[[Progress], None] = lambda event: None,
 ) -> Replanned:
@@ -132,15 +126,16 @@ def replan(
 
     Args:
         scenario: with [[observation]], and with [cohort] unless a posterior is given.
-        given: event table of the doses; those before today were given, the rest is the schedule being followed.
-        observations: CSV table of what was measured; nothing was when None.
-        settings: what else is asked.
+        settings: what is asked. Doses of its event table before today were given, the rest is what is being followed.
         tell: hears how it goes.
 
     Raises:
         ScenarioError: files or numbers that do not fit; one sentence each.
         EventError: a table of doses that cannot be read.
     """
+    settings = of_file(settings, scenario)
+    effort = _effort(settings, scenario.tolerance)
+    given, observations = settings.given, settings.observations
     prior, channels = load_prior(scenario, settings.posterior, settings.seed), scenario.channels()
     seen = none_measured(channels) if observations is None else read_measurements(observations, channels)
     index = _decisions_made(scenario, seen, settings.today)
@@ -148,8 +143,8 @@ def replan(
     tell(Progress("prior", 0, 1, None))
     inference = Inference(scenario, prior, channels, settings.particles)
     so_far = np.where(np.arange(len(listed))[:, None] < index, listed, 0.0)
-    controller = RecedingHorizonController(inference, replace(settings.effort, restarts=1), max(len(seen.days), 1))
-    search = PlanSearch(controller, so_far, index, settings.effort.restarts, tell)
+    controller = RecedingHorizonController(inference, replace(effort, restarts=1), max(len(seen.days), 1))
+    search = PlanSearch(controller, so_far, index, effort.restarts, tell)
     before = inference.begin(settings.seed)
     uninformed = search.best(before, [])
     belief, visits = _taught(inference, search, before, uninformed, seen, settings.seed, tell)
@@ -163,10 +158,11 @@ def replan(
     fitting = fit(inference, belief, jnp.asarray(so_far), seen.record(channels))
     tell(Progress("audit", 0, 1, None))
     checked = _audited(inference, search.problem, belief, doses)
-    status, reason = _verdict(search, found, doses, ahead[0], checked, no_levels, settings.effort)
+    status, reason = _verdict(search, found, doses, ahead[0], checked, no_levels, effort)
     return Replanned(
         scenario=scenario,
         settings=settings,
+        effort=effort,
         inference=inference,
         measurements=seen,
         index=index,
@@ -250,7 +246,7 @@ def _audited(inference: Inference, problem: Problem, belief: Belief, doses: np.n
     """The adaptive solver's word on the plan in the particle with the largest weight."""
     heaviest = belief.z[int(jnp.argmax(belief.log_weights))]
     task = eqx.tree_at(lambda t: t.system, problem.task, inference.system(heaviest))
-    own = Problem(task, problem.rows, problem.levels)
+    own = replace(problem, task=task)
     _, report = own.simulate(Schedule(jnp.asarray(doses)))
     return audit(own, doses, report, 0.0, directions=0)
 

@@ -17,7 +17,7 @@ from optimizer.control.trial import Trial
 from optimizer.control.trial_run import TrialResult, manifest, run_trial
 from optimizer.control.trial_summary import curve, held, horizon_of, of_policy
 from optimizer.control.visits import Changes, plan_visits, watched
-from optimizer.ensemble.files import open_run, to_bytes
+from optimizer.files.run import Run, to_bytes
 from optimizer.files.run_directory import DirectoryError, write_whole
 from optimizer.scenario import ScenarioError
 from optimizer.scenario.faults import one_of
@@ -119,13 +119,13 @@ def run_sweep(
         plan_visits(trial.scenario.file, one.channels, edges)
     if (out / "sweep.json").is_dir():
         raise DirectoryError(f"{out}: wanted a directory for a sweep; got something else")
-    open_run(out, {**manifest(trial, versions or {}), "format": FORMAT, "sweep": axes})
+    Run(out, {**manifest(trial, versions or {}), "format": FORMAT, "sweep": axes})
     rows = []
     for combination, one in zip(combinations, trials, strict=True):
         place = out / "-".join(f"{name}_{value:g}" for name, value in combination.items())
         result = run_trial(one, place, versions, tell)
         write(result, place)
-        rows += [_row(result, combination, name) for name in trial.settings.rows]
+        rows += [_row(result, combination, name) for name in trial.rows]
     worth = _worth(rows, axes)
     # Who sees nothing gains nothing.
     sentences = [_sentence(found) for found in worth if found["mean_day"] != 0.0 or found["median_day"]]
@@ -141,7 +141,7 @@ def run_sweep(
     }
     write_whole(out / "sweep.json", to_bytes(document))
     write_whole(out / "sweep.csv", _csv(rows))
-    return Sweep(trial.scenario.title, axes, trial.settings.rows, rows, worth, sentences, document)
+    return Sweep(trial.scenario.title, axes, trial.rows, rows, worth, sentences, document)
 
 
 def _row(result: TrialResult, combination: dict[str, float], name: str) -> dict[str, Any]:

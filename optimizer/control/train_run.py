@@ -16,48 +16,23 @@ from optimizer.control.tuned_rule import at50, open_rule, tuned
 from optimizer.control.watched import Evaluation, Watched, evaluate_policy, watched
 from optimizer.ensemble.ensemble import Ensemble, build_ensemble
 from optimizer.ensemble.patients import Patients, load_patients
-from optimizer.ensemble.risk import Risk
 from optimizer.policies.base import AbstractPolicy
 from optimizer.policies.continuous import Continuous
 from optimizer.policies.network import Network, first_weights
 from optimizer.problem import Problem
+from optimizer.programs import check_64_bits
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.search.audit import Audit, audit
 from optimizer.search.multistart import Progress
 from optimizer.search.optimize import LIMIT_TOLERANCE, broken, difference
+from optimizer.settings import TrainSettings as Settings
+from optimizer.settings import of_file
 from optimizer.status import Status
 
 # Patients where nobody says how many, and how far the seed of those held out is from that of the others.
 PATIENTS = 64
 _HELD_OUT_SEED = 2**31
 NETWORK, TUNED, AT50, CONTINUOUS = "network", "tuned rule", "AT50", "continuous"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a training is asked besides the scenario.
-
-    Attributes:
-        patients: to train on; `PATIENTS`, or half of a table, when None.
-        held_out: patients to judge on; as many when None.
-        seed: of the patients' numbers, the noise and the first weights.
-        steps: of Adam.
-        hidden: neurons of each hidden layer.
-        risk: how the patients' objectives are made one.
-        alpha: of cvar.
-        noise: standard deviation of the logarithm of a measured burden.
-        delay: visits by which measurements are late.
-    """
-
-    patients: int | None = None
-    held_out: int | None = None
-    seed: int = 0
-    steps: int = 1000
-    hidden: int = 16
-    risk: Risk = Risk.MEAN
-    alpha: float = 0.9
-    noise: float = 0.0
-    delay: int = 0
 
 
 @dataclass(frozen=True)
@@ -122,6 +97,7 @@ def learn(scenario: Scenario, settings: Settings, tell: Callable[[Progress], Non
         ScenarioError: patients that cannot be made, or settings that are out of range.
     """
     tell = tell or (lambda _: None)
+    settings = of_file(settings, scenario)
     _check(scenario, settings)
     clock, began = {}, time.perf_counter()
     classes = _classes(scenario, settings)
@@ -163,8 +139,7 @@ def _check(scenario: Scenario, settings: Settings) -> None:
         raise ScenarioError([f"--alpha: wanted at least 0 and less than 1; got {settings.alpha:g}"])
     if not 0.0 <= settings.noise < 10.0:
         raise ScenarioError([f"--noise: wanted at least 0 and less than 10; got {settings.noise:g}"])
-    if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
-        raise ScenarioError([f"{scenario.file}: wanted 64-bit numbers to be switched on; got 32-bit"])
+    check_64_bits("train")
 
 
 def _classes(scenario: Scenario, settings: Settings) -> Classes:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from optimizer.control.arms import CLAIRVOYANT, REPLAN, arms
@@ -15,74 +14,35 @@ from optimizer.control.belief import Inference
 from optimizer.control.closed_loop import Programs
 from optimizer.control.prior import load_prior
 from optimizer.control.receding_horizon import Effort
-from optimizer.control.visits import Changes, changed
+from optimizer.control.visits import changed
 from optimizer.ensemble.ensemble import Ensemble, build_ensemble
 from optimizer.ensemble.patients import DRAWN, Patients, file_of, load_patients
-from optimizer.ensemble.risk import Risk
 from optimizer.observations import Channel
+from optimizer.programs import check_64_bits
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.search.phase_one import center
 from optimizer.search.starts import starts
+from optimizer.settings import Changes, of_file
+from optimizer.settings import TrialSettings as Settings
 
-POLICIES = (REPLAN, "AT50", "continuous")
 # Decisions that a plan of a trial has one by one; what is further ahead is planned in blocks that double in length.
 _SINGLY = 4
 _TOLERANCE = 1e-2
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What a trial is asked besides the scenario.
-
-    Attributes:
-        policies: by name.
-        patients: how many, P; None for all of a table.
-        truth: scenario of the hidden patients, where they are not those of the controller's.
-        seed: of patients, noise and beliefs.
-        risk: what `replan` makes small over the particles.
-        alpha: of cvar.
-        particles: of a belief.
-        plan_particles: of the belief that are planned for.
-        plan_iterations: most of a search.
-        plan_temperature: of terms that are not smooth, which a plan is searched at.
-        restarts: starting points of who knows the truth; the best policy's schedule comes on top. None with 0.
-        chunk: patients to a file.
-        changes: assays of a sweep.
-    """
-
-    policies: tuple[str, ...] = POLICIES
-    patients: int | None = None
-    truth: Path | None = None
-    seed: int = 0
-    risk: Risk = Risk.MEAN
-    alpha: float = 0.9
-    particles: int = 128
-    plan_particles: int = 16
-    plan_iterations: int = 15
-    plan_temperature: float = 0.15
-    restarts: int = 2
-    chunk: int = 16
-    changes: Changes = field(default_factory=Changes)
-
-    @property
-    def effort(self) -> Effort:
-        """How hard a plan is searched."""
-        return Effort(
-            risk=self.risk,
-            alpha=self.alpha,
-            particles=self.plan_particles,
-            restarts=1,
-            tolerance=_TOLERANCE,
-            iterations=self.plan_iterations,
-            singly=_SINGLY,
-            temperature=self.plan_temperature,
-            coldest=self.plan_temperature,
-        )
-
-    @property
-    def rows(self) -> tuple[str, ...]:
-        """The policies of the tables: who knows the truth comes last."""
-        return (*self.policies, CLAIRVOYANT) if self.restarts else self.policies
+def effort_of(settings: Settings) -> Effort:
+    """How hard a plan is searched."""
+    return Effort(
+        risk=settings.risk,
+        alpha=settings.alpha,
+        particles=settings.plan_particles,
+        restarts=1,
+        tolerance=_TOLERANCE,
+        iterations=settings.plan_iterations,
+        singly=_SINGLY,
+        temperature=settings.plan_temperature,
+        coldest=settings.plan_temperature,
+    )
 
 
 @dataclass(frozen=True)
@@ -114,6 +74,12 @@ class Trial:
         """What is measured."""
         return changed(self.scenario.channels(), self.settings.changes)
 
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The policies of the tables: who knows the truth comes last."""
+        own = self.settings.policies
+        return (*own, CLAIRVOYANT) if self.settings.restarts else own
+
     def with_changes(self, changes: Changes) -> Trial:
         """The same trial with other assays."""
         return dataclasses.replace(self, settings=dataclasses.replace(self.settings, changes=changes))
@@ -125,6 +91,7 @@ def prepare(scenario: Scenario, settings: Settings, allow_code: bool = False) ->
     Raises:
         ScenarioError: something of scenario, truth or settings that cannot be tried.
     """
+    settings = of_file(settings, scenario)
     _check(scenario, settings)
     truth = hidden(scenario, settings.truth, allow_code)
     patients = _patients(truth, settings)
@@ -143,7 +110,7 @@ def prepare(scenario: Scenario, settings: Settings, allow_code: bool = False) ->
         truth=ensemble.problem,
         arms={name: arm for name, arm in found.items() if arm is not None},
         inference=inference,
-        effort=settings.effort,
+        effort=effort_of(settings),
         rows=problem.task.grid.count * max(apart, 1),
         factor=scenario.progression_factor,
     )
@@ -162,8 +129,7 @@ def _check(scenario: Scenario, settings: Settings) -> None:
         raise ScenarioError([f"--plan-temperature: wanted 0.001 to 1; got {settings.plan_temperature:g}"])
     if not 0.0 <= settings.alpha < 1.0:
         raise ScenarioError([f"--alpha: wanted at least 0 and less than 1; got {settings.alpha:g}"])
-    if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
-        raise ScenarioError([f"{scenario.file}: wanted 64-bit numbers to be switched on; got 32-bit"])
+    check_64_bits("trial")
 
 
 def hidden(scenario: Scenario, path: Path | None, allow_code: bool = False) -> Scenario:

@@ -11,7 +11,7 @@ import numpy as np
 from optimizer.control.arms import CLAIRVOYANT, REPLAN
 from optimizer.control.closed_loop import PatientOutcome, PlanDiagnostics
 from optimizer.control.trial import Trial
-from optimizer.ensemble.files import Columns
+from optimizer.files.run import Columns
 from optimizer.observations import MISSING
 from optimizer.outcome import cumulative_dose
 
@@ -33,7 +33,7 @@ class Outcome(StrEnum):
 
 def patient_columns(trial: Trial, rows: Sequence[int], found: Sequence[Seen | None]) -> Columns:
     """A chunk as columns, one row for each patient and policy."""
-    faults, names = trial.patients.faults | trial.ensemble.failed, trial.settings.rows
+    faults, names = trial.patients.faults | trial.ensemble.failed, trial.rows
     pairs = [(i, seen, name) for i, seen in zip(rows, found, strict=True) for name in names]
     outcomes = [None if seen is None else seen.outcomes[name] for _, seen, name in pairs]
     out: Columns = {
@@ -87,7 +87,7 @@ def decision_columns(trial: Trial, rows: Sequence[int], found: Sequence[Seen | N
         (i, name, seen.outcomes[name], seen.diagnostics if name == REPLAN else None)
         for i, seen in zip(rows, found, strict=True)
         if seen is not None
-        for name in trial.settings.rows
+        for name in trial.rows
     ]
     count, each = len(days), [np.arange(len(days))] * len(blocks)
     out: Columns = {

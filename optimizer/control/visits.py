@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import equinox as eqx
@@ -17,6 +17,7 @@ from optimizer.observations import Channel
 from optimizer.observations.record import draw_errors, expectations, measure, visit_days
 from optimizer.policies.schedule import Schedule
 from optimizer.scenario import ScenarioError
+from optimizer.settings import Changes
 from optimizer.simulate import Grid, System, rollout
 
 # Days by which a visit may miss a decision, and a result its decision, through rounding.
@@ -61,23 +62,6 @@ class Results(NamedTuple):
 
     shown: Float[Array, "K C"]
     seen: Int[Array, "K C"]
-
-
-@dataclass(frozen=True)
-class Changes:
-    """Assays of a sweep: what is not None takes the place of the scenario's number.
-
-    Attributes:
-        visit_every: days between visits; other channels than the watched one are measured no more often than they are.
-        noise: of the channel that rules watch.
-        delay: of all channels [day].
-        missing: share of all channels' results.
-    """
-
-    visit_every: float | None = None
-    noise: float | None = None
-    delay: float | None = None
-    missing: float | None = None
 
 
 def changed(channels: tuple[Channel, ...], changes: Changes) -> tuple[Channel, ...]:

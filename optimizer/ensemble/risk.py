@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import NamedTuple
 
 import jax
@@ -11,16 +10,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from optimizer.axes import Scalar
+from optimizer.settings import Risk as Risk
 
 _HALVINGS = 60
-
-
-class Risk(StrEnum):
-    """How the objectives of many patients are made one."""
-
-    MEAN = "mean"
-    CVAR = "cvar"
-    WORST = "worst"
 
 
 class Smoothed(NamedTuple):

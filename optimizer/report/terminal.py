@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from optimizer.search.multistart import Progress
 
 USAGE, REFUSED = 2, 3
-_CACHE_BYTES = 512 * 2**20
 _WIDE = 1000
 # What is counted in each phase that counts.
 _COUNTED = {"search": "restarts", "patients": "patients", "map": "points", "front": "points", "train": "steps"}
@@ -43,18 +41,9 @@ def numerics(precision: str = "float64") -> None:
     if os.environ.get("ADOSE_CACHE") == "off":
         return
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = Path(os.environ.get("ADOSE_CACHE") or base / "adose")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return  # a cache is a convenience
-    if os.access(folder, os.W_OK):
-        _mend(folder)
-        # Two runs at once may take files from under each other: what is missing is compiled again.
-        warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache")
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_compilation_cache_max_size", _CACHE_BYTES)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    from optimizer.programs import keep_compiled
+
+    keep_compiled(Path(os.environ.get("ADOSE_CACHE") or base / "adose"))
 
 
 def _placed(device: str | None) -> None:
@@ -68,20 +57,28 @@ def _placed(device: str | None) -> None:
         raise typer.Exit(USAGE)
 
 
-def _mend(folder: Path) -> None:
-    """Drop compiled programs without a time of use, which a killed run leaves: nothing would be kept after them."""
-    try:
-        names = {path.name for path in folder.iterdir()}
-        for name in names:
-            if name.endswith("-cache") and f"{name.removesuffix('-cache')}-atime" not in names:
-                (folder / name).unlink(missing_ok=True)
-    except OSError:
-        return  # a cache is a convenience
-
-
 def say(text: str = "") -> None:
     """A line on stderr."""
     typer.echo(text, err=True)
+
+
+def put(json: bool, text: str, show: Callable[[], None]) -> None:
+    """The result on stdout: one JSON document and nothing else, or what a person reads."""
+    if json:
+        typer.echo(text, nl=False)
+    else:
+        show()
+
+
+@contextmanager
+def then_put(json: bool, text: str, show: Callable[[], None]) -> Iterator[None]:
+    """Write files, then put the result; where they cannot be written, it is put all the same."""
+    try:
+        yield
+    except Exception:  # a disk that is full says so in many ways
+        put(json, text, show)
+        raise
+    put(json, text, show)
 
 
 @contextmanager
@@ -90,7 +87,7 @@ def session(device: str | None = None, precision: str = "float64") -> Iterator[N
     with at_once():
         numerics(precision)
         _placed(device)
-        importlib.import_module("optimizer.cli.schedule")
+        importlib.import_module("optimizer.scenario")
     from optimizer.constraints.base import ConstraintError
     from optimizer.files.events import EventError
     from optimizer.files.faults import DataError
@@ -249,6 +246,10 @@ def regimen_table(entries: Sequence[Entry], units: Mapping[str, str]) -> None:
     table("Regimens" + " (scaled: to the cumulative dose of the optimized schedule)" * scaled, header, rows)
     for note in notes:
         typer.echo(f" * {note}")
+    typer.echo(
+        "Numbers by the adaptive solver of the audit"
+        + ("." if all(e.is_audited for e in entries) else ", unless noted.")
+    )
 
 
 def _objective(entry: Entry) -> str:
@@ -256,9 +257,14 @@ def _objective(entry: Entry) -> str:
 
 
 def _breaks(entry: Entry) -> list[str]:
-    """A note for each way of dosing that breaks constraints."""
+    """Notes on a way of dosing: what it breaks, which limits are not checked, what its numbers do not say."""
     worst = [f"{c.name} ({number(c.value)}, limit {number(c.limit)})" for c in entry.broken]
-    return [f"{entry.name} breaks {', '.join(worst)}"] if worst else []
+    notes = [f"breaks {', '.join(worst)}"] if worst else []
+    if entry.unchecked:
+        notes.append(f"is off the decision grid, so that some limits are not checked: {', '.join(entry.unchecked)}")
+    if not entry.is_audited:
+        notes.append("is simulated on fixed nodes alone, as the audit's solver did not succeed")
+    return [f"{entry.name} {note}" for note in notes] + [f"{entry.name}: {entry.remark}"] * bool(entry.remark)
 
 
 def tree(value: Any, depth: int = 0) -> Iterator[str]:

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.optimize import linprog, nnls
 
 from optimizer.axes import Scalar
 from optimizer.problem import Task
@@ -58,6 +57,8 @@ def residual(task: Task, shares: np.ndarray, gradient: np.ndarray, pulls: np.nda
     if not slope.size:
         return 0.0
     if active.shape[1]:
+        from scipy.optimize import nnls
+
         multipliers, _ = nnls(active, -slope)
         slope = slope + active @ multipliers
     return float(np.max(np.abs(slope)))
@@ -79,6 +80,8 @@ def gap(task: Task, shares: np.ndarray, gradient: np.ndarray) -> float:
     if not np.all(np.isfinite(gradient)):
         return np.inf
     size = max(float(np.max(np.abs(gradient), initial=0.0)), 1e-300)
+    from scipy.optimize import linprog
+
     rows, most = (matrix, np.maximum(bound, matrix @ shares)) if bound.size else (None, None)
     answer = linprog(gradient / size, A_ub=rows, b_ub=most, bounds=np.stack([lower, upper], -1))
     return max(float(gradient @ shares) - size * float(answer.fun), 0.0) if answer.success else np.inf

@@ -8,12 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optimizer.outcome import remark
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Report, Task
+from optimizer.programs import check_64_bits
 from optimizer.search import kkt
 from optimizer.search.audit import Audit, audit
 from optimizer.search.basins import SMALLER, search
-from optimizer.search.feasible import NoLevels, make_feasible, round_to_levels, satisfies
+from optimizer.search.feasible import NoLevels, make_feasible, round_to_levels, satisfies, without_traces
 from optimizer.search.multistart import Progress, Run, run
 from optimizer.search.relaxation import relaxed
 from optimizer.search.result import Optimum, Result, SearchRecord
@@ -66,9 +68,7 @@ def optimize(
         >>> optimize(problem, restarts=1).status.ok
         True
     """
-    if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
-        wanted = 'wanted 64-bit numbers, jax.config.update("jax_enable_x64", True) before anything is built'
-        raise ValueError(f"optimize: {wanted}; got 32-bit")
+    check_64_bits("optimize")
     if restarts < 1:
         raise ValueError(f"restarts: wanted at least 1; got {restarts}")
     tell = progress or (lambda _: None)
@@ -169,6 +169,7 @@ def _choose(
     if is_start:
         state = state._replace(x=jnp.asarray(screened.points[least]))
     doses = make_feasible(problem, np.asarray(task.doses(state.x)))
+    doses = without_traces(problem, doses, lambda batch: _merits(task, batch))
     choice = _Choice(solutions, doses, optima, kkt.stationarity(task, state), is_start)
     if not problem.levels or found.interrupted:
         return choice
@@ -216,7 +217,7 @@ def _verdict(
     if found.interrupted:
         return Status.INTERRUPTED, f"interrupted after {record.converged} of {record.restarts} restarts"
     if not checked.report.finite:
-        return Status.SIMULATION_FAILED, "the audit's solver ran out of steps or met a number that is not finite"
+        return Status.SIMULATION_FAILED, remark(checked.trajectory)
     if not satisfies(problem, choice.doses):
         reason = choice.no_levels or "no schedule was found that satisfies every dose limit exactly"
         return Status.INFEASIBLE, reason
@@ -227,7 +228,8 @@ def _verdict(
         return Status.AUDIT_FAILED, difference(checked)
     if not _is_close(choice.left, record.tolerance, record.spread):
         return Status.NOT_CONVERGED, _what_is_left(choice, record)
-    return Status.SOLVED, effort(record)
+    said = remark(checked.trajectory)
+    return Status.SOLVED, f"{effort(record)}{'; ' if said else ''}{said}"
 
 
 def effort(record: SearchRecord) -> str:
@@ -287,6 +289,5 @@ def difference(checked: Audit) -> str:
     name = max(checked.constraint_differences, key=lambda n: abs(checked.constraint_differences[n]), default="")
     if name and abs(checked.constraint_differences[name]) > 1e-5:
         return f"{name} differs by {checked.constraint_differences[name]:.1e} (relative to its limit)"
-    return (
-        f"the gradient differs by {checked.gradient_difference:.1e} from central differences of the audited objective"
-    )
+    wanted, error = "that of the audited objective", f"known to {checked.gradient_error:.1e}"
+    return f"the gradient differs by {checked.gradient_difference:.1e} (relative) from {wanted}, {error}"

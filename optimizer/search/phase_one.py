@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import linprog
 
 from optimizer.problem import Task
 
@@ -19,6 +18,8 @@ def center(task: Task) -> np.ndarray:
     norms = np.sqrt((matrix[:, free] ** 2).sum(axis=1))
     count = int(free.sum())
     left = bound - matrix[:, ~free] @ lower[~free]
+    from scipy.optimize import linprog
+
     answer = linprog(
         np.r_[np.zeros(count), -1.0],
         A_ub=np.block(

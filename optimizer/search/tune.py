@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -12,11 +13,10 @@ from jaxtyping import Array, Float
 from scipy.optimize import OptimizeResult, differential_evolution
 
 from optimizer.axes import Scalar
-from optimizer.mesh import Mesh
 from optimizer.policies.base import AbstractPolicy
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Report, Task
-from optimizer.programs import program
+from optimizer.programs import check_64_bits, program
 from optimizer.regimens import Rule
 from optimizer.search.audit import Audit, audit
 from optimizer.search.feasible import satisfies
@@ -125,9 +125,7 @@ def tune(
     Raises:
         ValueError: 64-bit numbers are switched off, or there is no restart.
     """
-    if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
-        wanted = 'wanted 64-bit numbers, jax.config.update("jax_enable_x64", True) before anything is built'
-        raise ValueError(f"tune: {wanted}; got 32-bit")
+    check_64_bits("tune")
     if restarts < 1:
         raise ValueError(f"restarts: wanted at least 1; got {restarts}")
     tell = progress or (lambda _: None)
@@ -156,9 +154,8 @@ def tune(
 def _refined(problem: Problem) -> Problem:
     """The problem on finer panels: a decision turns on a burden, and a small error of it may turn it the other way."""
     task = problem.task
-    mesh = task.system.mesh
-    finer = Mesh(_FINER * mesh.uniform, mesh.layer, mesh.layer_rate)
-    return Problem(eqx.tree_at(lambda t: t.system.mesh, task, finer), problem.rows, problem.levels)
+    finer = replace(task.system.mesh, uniform=_FINER * task.system.mesh.uniform)
+    return replace(problem, task=eqx.tree_at(lambda t: t.system.mesh, task, finer))
 
 
 def _merits(tuning: Tuning, shares: np.ndarray, near: tuple[float, ...] = _NEAR) -> np.ndarray:

@@ -94,7 +94,7 @@ def test_a_run_can_be_replayed(result):
     grid = trial.programs.problem.task.grid
     play = jax.jit(lambda system, doses: rollout(system, Schedule(doses), grid))
     for patient in (0, 1, 3):
-        for name in trial.settings.rows:
+        for name in trial.rows:
             own = rows_of(log, patient, name)
             again = play(system_of(trial, patient), jnp.asarray(log["dose.drug [1]"][own])[:, None])
             burden = np.interp(log["day"][own], again.times, again.burden)
@@ -128,7 +128,7 @@ def test_sick_patients_are_named_and_cost_the_others_nothing(trial, result, tmp_
     assert "cyd" in table["reason"][rows_of(table, 2, "AT50").argmax()]
     assert np.isnan(table["objective"][np.isin(table["patient"], SICK)]).all()
     assert not np.isin(result[0].decisions["patient"], SICK).any()
-    assert counted(table).sum() == 3 * len(trial.settings.rows)
+    assert counted(table).sum() == 3 * len(trial.rows)
     well = of_table(tmp_path, ROWS[:2])
     alone = run_trial(cheap(well, policies=("AT50",), restarts=0), tmp_path / "run", VERSIONS)
     mine = [table["objective"][rows_of(table, i, "AT50")][0] for i in (0, 1)]

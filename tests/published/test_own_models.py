@@ -93,14 +93,21 @@ def pieces(count):
     return changed("antiangiogenic", change)
 
 
-@pytest.mark.parametrize(
-    ("count", "smallest"),
-    [(1, 8544.160), *(pytest.param(*case, marks=pytest.mark.slow) for case in [(3, 8535.206), (4, 8534.121)])],
-)
-def test_antiangiogenic_pieces(count, smallest):
-    result = solved(pieces(count), 4 if count == 1 else 16)
-    # The best known, not proven the best: 8538.4640 with three and 8538.2417 with four are local optima.
-    assert float(result.trajectory.burden[-1]) <= smallest
+# The best that is known of several pieces, not proven to be the best there is: the values that were pinned here
+# at first, 8538.4640 and 8538.2417, were local optima.
+PIECES = [
+    (1, 8544.1598),
+    pytest.param(3, 8535.2052, marks=pytest.mark.slow),
+    pytest.param(4, 8534.1206, marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("count", "best_known"), PIECES)
+def test_antiangiogenic_pieces(count, best_known):
+    result = solved(pieces(count), 4 if count == 1 else 32)
+    final = float(result.trajectory.burden[-1])
+    # At or below what is known, and above the singular arc, which no pieces pass.
+    assert 8533.3795 < final <= best_known * (1.0 + 1e-8)
     assert result.report.violation == 0.0
     if count == 1:
         amount, rest = np.asarray(result.policy.doses)[0]

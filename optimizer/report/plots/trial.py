@@ -19,7 +19,7 @@ _INTENSITY = LinearSegmentedColormap.from_list("intensity", ("#dce9f2", color(0)
 def kaplan_meier(ax: Axes, result: TrialResult) -> Axes:
     """Share of patients without progression over time with confidence bands; a tick marks patients without any."""
     horizon = horizon_of(result)
-    for i, name in enumerate(result.trial.settings.rows):
+    for i, name in enumerate(result.trial.rows):
         found = curve(of_policy(result, name, "progression_day"), horizon)
         days = np.r_[found.days, horizon]
         share, low, high = (np.r_[x, x[-1]] for x in (found.share, found.low, found.high))
@@ -61,7 +61,7 @@ def intensity(result: TrialResult, name: str, patient: int) -> np.ndarray:
 
 def ordered(ax: Axes, result: TrialResult, column: str, label: str) -> Axes:
     """How a number is spread over the patients under each policy."""
-    for i, name in enumerate(result.trial.settings.rows):
+    for i, name in enumerate(result.trial.rows):
         own = np.sort(of_policy(result, name, column))
         own = own[np.isfinite(own)]
         share = np.arange(1, len(own) + 1) / max(len(own), 1)
@@ -73,7 +73,7 @@ def ordered(ax: Axes, result: TrialResult, column: str, label: str) -> Axes:
 
 def trial_figures(result: TrialResult) -> dict[str, Figure]:
     """The figures of a trial by the name of their file."""
-    rows, names = counted(result.table), result.trial.settings.rows
+    rows, names = counted(result.table), result.trial.rows
     patients = np.unique(np.asarray(result.table["patient"])[rows])
     if not patients.size:
         return {}

@@ -1,0 +1,302 @@
+"""What each command is asked, written once: a field is an option of the command line, an argument in Python and a line
+of the run's manifest. The docstring of a class is the help of its command. A seed or a number of restarts that is left
+out is None until `of_file` takes it from the scenario.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+_MOST_SEED = 2**32 - 1
+_MOST_CHUNK = 100_000
+S = TypeVar("S")
+
+
+class Risk(StrEnum):
+    """How the objectives of many patients are made one."""
+
+    MEAN = "mean"
+    CVAR = "cvar"
+    WORST = "worst"
+
+
+class Device(StrEnum):
+    """Where a command computes."""
+
+    CPU = "cpu"
+    GPU = "gpu"
+
+
+class Precision(StrEnum):
+    """Numbers that a command computes with."""
+
+    FLOAT64 = "float64"
+    FLOAT32 = "float32"
+
+
+class Kind(StrEnum):
+    """Kinds of measurements."""
+
+    RATES = "rates"
+    SECRETION = "secretion"
+    PLATE = "plate"
+    IC50 = "ic50"
+    TIMESERIES = "timeseries"
+
+
+class Method(StrEnum):
+    """Ways to fit rates."""
+
+    DIRECT = "direct"
+    TWO_STAGE = "two-stage"
+
+
+def option(default: Any, doc: str, *, flag: str = "", min: float | None = None, max: float | None = None) -> Any:
+    """A field that the command line has too.
+
+    Args:
+        default: its value when left out; `...` where it is wanted.
+        doc: what it is, the text of `--help`.
+        flag: its name on the command line, where that is not the field's.
+        min: the least that is allowed.
+        max: the most.
+    """
+    extra = {} if default is ... else {"default": default}
+    return field(**extra, metadata={"doc": doc, "flag": flag, "limits": {"min": min, "max": max}})
+
+
+_ALPHA = "cvar is the mean of the worst share 1 - alpha"
+_POSTERIOR = "draws by adose calibrate (NetCDF), else [cohort]"
+_CHUNK = "patients to a file; a run goes on after the last whole one"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What commands are asked besides settings of their own; each has some of these."""
+
+    file: Path = option(Path(), "scenario file (TOML)")
+    out: Path | None = option(None, "run directory; runs/NAME when left out, with the command's name behind")
+    device: Device | None = option(None, "where to compute; a GPU if there is one")
+    precision: Precision = option(
+        Precision.FLOAT64, "of the numbers; float32 is faster, to about 1e-4 in log10 of the cells"
+    )
+    json: bool = option(False, "print one JSON document on stdout, and nothing else there")
+    no_plot: bool = option(False, "draw no figures")
+    allow_code: bool = option(False, "run Python files that the scenario names")
+
+    def place(self, name: str) -> Path:
+        """The directory to write: `runs/NAME` where none was asked for."""
+        return Path("runs") / name if self.out is None else self.out
+
+
+@dataclass(frozen=True)
+class OptimizeSettings:
+    """Search the best schedule, audit it, compare it, and write the run directory."""
+
+    restarts: int = option(None, "starting points; else the file's", min=1, max=4096)
+    seed: int = option(None, "of the starting points; else the file's", min=0)
+
+
+@dataclass(frozen=True)
+class SimulateSettings:
+    """Simulate a schedule or a regimen under the scenario's objective and constraints."""
+
+    schedule: Path | None = option(None, "event table (CSV, Parquet)")
+    regimen: str | None = option(None, "name of a regimen of the scenario")
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """Compare the scenario's regimens, the best constant dose, no treatment and the largest doses."""
+
+
+@dataclass(frozen=True)
+class CheckSettings:
+    """Print the resolved scenario: what the file means, every number with its unit."""
+
+
+@dataclass(frozen=True)
+class SchemaSettings:
+    """Print the JSON Schema of scenario files, for editors."""
+
+    out: Path | None = option(None, "file to write; else stdout")
+
+
+@dataclass(frozen=True)
+class ListSettings:
+    """List models, presets, drugs' kinetics and roles, constraints, objectives, policies and units."""
+
+
+@dataclass(frozen=True)
+class CalibrateSettings:
+    """Fit parameters with their uncertainty to a table of measurements."""
+
+    kind: Kind = option(..., "what the table holds")
+    out: Path = option(..., "directory for the fit")
+    method: Method = option(Method.DIRECT, "how to fit rates")
+    bayes: bool = option(False, "sample the posterior by NUTS")
+    against: str | None = option(None, "preset to score on the data")
+    starts: int = option(200, "starting points of the fit", min=1, max=100_000)
+    seed: int = option(0, "of the starting points and draws", min=0)
+
+
+@dataclass(frozen=True)
+class CohortSettings:
+    """Search the best schedule of each virtual patient, and the best single schedule for all.
+
+    Of the restarts of a patient, the first begin at the optima of the typical patient and of the population. `together`
+    says whether patients are stepped together: on everything but a CPU when None.
+    """
+
+    patients: int | None = option(None, "how many; else all of a table, or 100", min=1)
+    posterior: Path | None = option(None, _POSTERIOR)
+    risk: Risk = option(Risk.MEAN, "what one schedule for all makes small")
+    alpha: float = option(0.9, _ALPHA)
+    restarts: int = option(3, "starting points of each patient", min=1, max=64)
+    chunk: int = option(128, _CHUNK, min=1, max=_MOST_CHUNK)
+    seed: int = option(None, "of the patients; else the file's", min=0, max=_MOST_SEED)
+    together: bool | None = None
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Train a small network that doses by what is measured; judge it on patients it has not seen, beside rules."""
+
+    patients: int | None = option(None, "to train on; else 64, or half of a table", min=1)
+    held_out: int | None = option(None, "to judge on; else as many, or the rest", min=1)
+    steps: int = option(1000, "of the training, each on all patients", min=1, max=100_000)
+    hidden: int = option(16, "neurons of each of the two hidden layers", flag="--width", min=1, max=64)
+    risk: Risk = option(Risk.MEAN, "what is made small over the patients")
+    alpha: float = option(0.9, _ALPHA)
+    noise: float = option(0.0, "sd of the logarithm of a measured burden")
+    delay: int = option(0, "visits by which measurements are late", min=0, max=1000)
+    seed: int = option(None, "of patients and weights; else the file's", min=0, max=_MOST_SEED)
+
+
+@dataclass(frozen=True)
+class ReplanSettings:
+    """Update what is believed of a patient by what was measured, and plan what is left."""
+
+    given: Path | None = option(None, "event table: doses given, and the schedule being followed")
+    observations: Path | None = option(None, "what was measured (CSV: day and quantities)")
+    today: float | None = option(None, "day from which to plan; else the last measurement's")
+    posterior: Path | None = option(None, _POSTERIOR)
+    risk: Risk = option(Risk.MEAN, "what is made small over all that is believed")
+    alpha: float = option(0.9, _ALPHA, min=0.0, max=0.999)
+    particles: int = option(512, "of the belief", min=16, max=100_000)
+    plan_particles: int = option(32, "of them that are planned for", min=1, max=4096)
+    plan_temperature: float = option(
+        0.15, "of terms that are not smooth; 0 is as sharp as they are reported", min=0.0, max=1.0
+    )
+    restarts: int = option(None, "starting points; else the file's", min=1, max=4096)
+    seed: int = option(None, "of the particles; else the file's", min=0, max=_MOST_SEED)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Assays of a sweep: what is not None takes the place of the scenario's number.
+
+    Attributes:
+        visit_every: days between visits; other channels than the watched one are measured no more often than they are.
+        noise: of the channel that rules watch.
+        delay: of all channels [day].
+        missing: share of all channels' results.
+    """
+
+    visit_every: float | None = None
+    noise: float | None = None
+    delay: float | None = None
+    missing: float | None = None
+
+
+@dataclass(frozen=True)
+class TrialSettings:
+    """Try policies in closed loop on virtual patients whose numbers nobody knows; all of them see the same noise.
+
+    `changes` are the assays of one run of a sweep.
+    """
+
+    policies: tuple[str, ...] = option(
+        ("replan", "AT50", "continuous"), "names of regimens, replan, AT50, continuous, none; with commas between"
+    )
+    patients: int | None = option(None, "how many; else all of a table, or 100", min=1)
+    truth: Path | None = option(None, "scenario of the hidden patients; else FILE's own")
+    sweep: tuple[str, ...] = option(
+        (), 'assays to try: "visit_every=7,14" (days), "noise=0,0.1", "delay=0,7", "missing=0,0.2"; repeatable'
+    )
+    risk: Risk = option(Risk.MEAN, "what replan makes small over all that is believed")
+    alpha: float = option(0.9, _ALPHA)
+    particles: int = option(128, "of a belief", min=8, max=100_000)
+    plan_particles: int = option(16, "of them that are planned for", min=1, max=4096)
+    plan_iterations: int = option(15, "of the search at a visit, at most", min=1, max=400)
+    plan_temperature: float = option(
+        0.15, "sharpness of progression for a plan, 0.001 to 1; less is nearer to the edge"
+    )
+    restarts: int = option(2, "starting points of who knows the patient; 0: nobody does", min=0, max=64)
+    chunk: int = option(16, _CHUNK, min=1, max=_MOST_CHUNK)
+    seed: int = option(None, "of patients and noise; else the file's", min=0, max=_MOST_SEED)
+    changes: Changes = field(default_factory=Changes)
+
+
+@dataclass(frozen=True)
+class WindowSettings:
+    """Find the concentrations at which a held level makes each clone shrink or grow."""
+
+    drug: str | None = option(None, "drug whose level is held; else the first inhibitor")
+    at: tuple[str, ...] = option((), 'level of another drug, "NAME=0.4 ug/mL"; none when left out')
+    vary: tuple[str, ...] = option((), 'number to vary, "KEY=A,B,C": a key path or another drug; may be repeated')
+    schedule: Path | None = option(None, "event table (CSV, Parquet)")
+
+
+@dataclass(frozen=True)
+class MapSettings:
+    """Map what repeated doses come to over two numbers of the scenario or the schedule; find the best y for each x."""
+
+    x: str = option(..., 'number to the right, "KEY=from:to:count", ":log" behind it for even ratios')
+    y: str = option(..., 'number upwards, such as "decision.every=1:30 day:40"')
+    at: tuple[str, ...] = option((), 'a further number to hold, "KEY=VALUE"; may be repeated')
+    regimen: str | None = option(None, "what the other drugs follow; else they are not given")
+    schedule: Path | None = option(None, "event table to mark")
+    last: str = option("30 day", "days at the end of which mean and peak are taken")
+    show: str = option("mean_last", "quantity that is drawn and printed")
+
+
+@dataclass(frozen=True)
+class ParetoSettings:
+    """Trace the trade-off between two terms: the best of one for each value of the other, the regimens beside it."""
+
+    terms: str = option(..., 'two terms of an objective, such as "burden,drug_use"')
+    points: int = option(9, "of the front, both ends included", min=3, max=200)
+    restarts: int = option(None, "of the ends; else the file's", min=1, max=4096)
+    seed: int = option(None, "of the starting points; else the file's", min=0)
+
+
+@dataclass(frozen=True)
+class VerifySettings:
+    """Recompute published numbers and simulate every shipped scenario; exit code 1 when one differs."""
+
+
+class Asked(Protocol):
+    """What a scenario file says of a search."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def restarts(self) -> int: ...
+
+
+def of_file(settings: S, scenario: Asked) -> S:
+    """The settings with the seed and the restarts of the scenario file, where they leave them to it.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> of_file(CohortSettings(patients=3), SimpleNamespace(seed=7, restarts=16)).seed
+        7
+    """
+    left = [name for name in ("seed", "restarts") if getattr(settings, name, 0) is None]
+    change: Callable[..., Any] = replace
+    return change(settings, **{name: getattr(scenario, name) for name in left})
