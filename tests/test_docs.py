@@ -20,6 +20,7 @@ from optimizer.cli import app
 from optimizer.objectives.base import Scene
 from optimizer.policies.base import Observation
 from optimizer.scenario import Scenario
+from optimizer.search.starts import on_decisions
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -181,7 +182,9 @@ def test_the_tutorial_shows_what_comes_out(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "first.toml").write_text(blocks(TUTORIAL, "toml")[0])
     scenario = Scenario.load("first.toml")
-    result = opt.optimize(scenario.problem(), seed=scenario.seed, restarts=scenario.restarts)
+    problem = scenario.problem()
+    known = [on_decisions(problem, regimen) for regimen in scenario.regimens()]
+    result = opt.optimize(problem, seed=scenario.seed, restarts=scenario.restarts, known=known)
     shown, compared, verdict = blocks(TUTORIAL, "text")
     doses = [float(dose) for _, dose in re.findall(r"(?m)^  (\d+) +([\d.]+)$", shown)]
     assert doses == pytest.approx(result.doses[:, 0].tolist(), abs=2e-3)

@@ -17,7 +17,7 @@ from optimizer.programs import program
 from optimizer.scenario import Scenario
 from optimizer.scenario.build import build_system
 from optimizer.scenario.keys import substituted
-from optimizer.search.exact import make_feasible
+from optimizer.search.feasible import make_feasible
 
 TOLERANCE = 1e-6
 _descend = program(descend)

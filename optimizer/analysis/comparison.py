@@ -14,7 +14,7 @@ from optimizer.problem import Check, Problem, Report
 from optimizer.programs import program
 from optimizer.regimens import Regimen
 from optimizer.search.audit import Audit, dense
-from optimizer.search.exact import make_feasible
+from optimizer.search.feasible import make_feasible
 from optimizer.search.optimize import LIMIT_TOLERANCE
 from optimizer.search.result import Result
 from optimizer.simulate import Grid, Trajectory

@@ -30,6 +30,7 @@ from optimizer.search.audit import Audit, audit
 from optimizer.search.multistart import Progress
 from optimizer.search.optimize import optimize
 from optimizer.search.result import Result
+from optimizer.search.starts import on_decisions
 from optimizer.search.tune import tune
 from optimizer.settings import Command, OptimizeSettings, SimulateSettings, of_file
 from optimizer.status import DISCLAIMER, Status
@@ -48,7 +49,8 @@ def run_optimize(run: Command, asked: OptimizeSettings) -> int:
     how: dict[str, Any] = {**vars(of_file(asked, scenario)), "tolerance": scenario.tolerance}
     with progress() as tell:
         if rule is None:
-            result, written_rule = optimize(problem, **how, progress=tell), []
+            known = [on_decisions(problem, regimen) for regimen in scenario.regimens()]
+            result, written_rule = optimize(problem, **how, known=known, progress=tell), []
         else:
             result = tune(problem, rule, **how, progress=tell)
             named = f"{rule.policy.kind} as written"
@@ -61,7 +63,7 @@ def run_optimize(run: Command, asked: OptimizeSettings) -> int:
         if writes:
             write_run(scenario, result, entries, place, not run.no_plot, document)
     written = f" Written to {place}." if writes else ""
-    say(f"{result.status.sentence}{written}\n{result.reason}\n{DISCLAIMER}")
+    say(f"{result.status.sentence}{written}\n{document['reason']}\n{DISCLAIMER}")
     return result.status.exit_code
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from optimizer.control.belief import Belief
 from optimizer.control.receding_horizon import Plan, RecedingHorizonController
 from optimizer.problem import Problem
-from optimizer.search.exact import NoLevels, make_feasible, round_to_levels
+from optimizer.search.feasible import NoLevels, make_feasible, round_to_levels
 from optimizer.search.multistart import Progress, cores
 from optimizer.search.optimize import LIMIT_TOLERANCE
 from optimizer.search.starts import starts

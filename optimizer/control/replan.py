@@ -24,7 +24,7 @@ from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.search.audit import Audit, audit
-from optimizer.search.exact import satisfies
+from optimizer.search.feasible import satisfies
 from optimizer.search.multistart import Progress
 from optimizer.search.optimize import LIMIT_TOLERANCE, difference
 from optimizer.settings import ReplanSettings as Settings

@@ -20,7 +20,8 @@ from optimizer.ensemble.patients import DRAWN, Patients, file_of, load_patients
 from optimizer.observations import Channel
 from optimizer.programs import check_64_bits
 from optimizer.scenario import Scenario, ScenarioError
-from optimizer.search.starts import center, starts
+from optimizer.search.phase_one import center
+from optimizer.search.starts import starts
 from optimizer.settings import Changes, of_file
 from optimizer.settings import TrialSettings as Settings
 

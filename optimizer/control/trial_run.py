@@ -20,7 +20,7 @@ from optimizer.control.trial_table import decision_columns, patient_columns
 from optimizer.control.visits import Visits, plan_visits, without_visits
 from optimizer.files.run import Columns, Run, columns_of, digest, joined, table_bytes
 from optimizer.files.run_directory import check_writable
-from optimizer.search.exact import make_feasible, satisfies
+from optimizer.search.feasible import make_feasible, satisfies
 from optimizer.search.multistart import Progress, cores
 
 FORMAT = "adose-trial-1"

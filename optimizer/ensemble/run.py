@@ -22,10 +22,11 @@ from optimizer.files.run_directory import DirectoryError, check_writable
 from optimizer.programs import check_64_bits
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.search import multistart
-from optimizer.search.exact import make_feasible
+from optimizer.search.feasible import make_feasible
 from optimizer.search.interior_point import State
 from optimizer.search.multistart import Progress
-from optimizer.search.starts import center, starts
+from optimizer.search.phase_one import center, inwards
+from optimizer.search.starts import starts
 from optimizer.settings import CohortSettings as Settings
 from optimizer.settings import of_file
 
@@ -33,8 +34,6 @@ from optimizer.settings import of_file
 SCHEDULES = ("personalised", "population", "typical")
 FORMAT = "adose-cohort-1"
 _SHARED = "shared.json"
-# Restarts begin this far towards the middle, where there is room to every limit.
-_INWARD = 0.1
 _SAME = 0.02
 
 
@@ -196,13 +195,13 @@ def _find_shared(
         raise KeyboardInterrupt
     optima = _distinct(found.states)
     middle = center(task)
-    inside = [_inward(np.asarray(state.x), middle) for state in optima[: settings.restarts]]
+    inside = inwards(np.array([state.x for state in optima[: settings.restarts]]), middle)
     tell(Progress("population", 0, 1, None))
     population = build_population(ensemble, settings.risk, settings.alpha, np.asarray(optima[0].x))
-    together = _distinct(search(population, np.array(inside), tolerance))
+    together = _distinct(search(population, inside, tolerance))
     best = [together[0], optima[0]]
     doses = [make_feasible(ensemble.problem, np.asarray(task.doses(jnp.asarray(state.x))), middle) for state in best]
-    points = [_inward(np.asarray(together[0].x), middle), *inside, *np.asarray(first)]
+    points = [*inwards(np.asarray(together[0].x)[None], middle), *inside, *np.asarray(first)]
     return Shared(
         doses=np.array(doses),
         points=np.array(points[: settings.restarts]),
@@ -210,10 +209,6 @@ def _find_shared(
         residual=(float(best[0].residual), float(best[1].residual)),
         iterations=(int(best[0].iterations), int(best[1].iterations)),
     )
-
-
-def _inward(shares: np.ndarray, middle: np.ndarray) -> np.ndarray:
-    return (1.0 - _INWARD) * shares + _INWARD * middle
 
 
 def _distinct(states: list[State]) -> list[State]:

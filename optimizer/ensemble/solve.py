@@ -20,11 +20,11 @@ from optimizer.ensemble.judge import Judged, Numbers, judge
 from optimizer.ensemble.slots import through_slots
 from optimizer.problem import Task
 from optimizer.programs import program
-from optimizer.search.exact import make_feasible, satisfies
+from optimizer.search.feasible import make_feasible, satisfies
 from optimizer.search.interior_point import State, start, step
 from optimizer.search.multistart import MOST_ITERATIONS, SEARCH_TOLERANCE, cores
 from optimizer.search.optimize import LIMIT_TOLERANCE
-from optimizer.search.starts import center
+from optimizer.search.phase_one import center
 from optimizer.simulate import System
 
 # Searches side by side on an accelerator; a guess at what fills one, not measured.

@@ -44,11 +44,15 @@ def run_document(scenario: Scenario, result: Result, entries: Sequence[Entry]) -
         entries: of `compare`, the optimized schedule first.
     """
     own = next(entry for entry in entries if entry.name == OPTIMIZED)
-    head = {"status": result.status.value, "reason": result.reason, "message": result.status.sentence}
     body = document(scenario, result.audit.report, entries, own.outcome)
     task = result.problem.task
     limit = bound_of(result.problem, scenario.progression_factor)
-    bound = {"bound": None if limit is None else limit.to_json(_reached(limit, result.audit.report, own.outcome))}
+    found = None if limit is None else limit.to_json(_reached(limit, result.audit.report, own.outcome))
+    bound = {"bound": found}
+    reason = result.reason
+    if result.status is Status.NOT_CONVERGED and found is not None and found["within_percent"] is not None:
+        reason += f"; within {found['within_percent']:.3g} % of a bound that no schedule passes, {found['name']}"
+    head = {"status": result.status.value, "reason": reason, "message": result.status.sentence}
     given = arcs(own.trajectory, own.grid, task.system.drugs, np.asarray(task.scale), task.system.routes)
     structure = {"arcs": [arc.to_json() for arc in given]}
     rule = {} if result.tuned is None else {"policy": result.tuned.to_json()}
@@ -172,7 +176,8 @@ def _search(search: SearchRecord) -> dict[str, Any]:
     optima = [{"objective": o.objective, "restarts": o.restarts} for o in search.optima]
     names = ("method", "restarts", "converged", "distinct_optima", "iterations", "median_iterations", "kkt_residual")
     out: dict[str, Any] = {name: getattr(search, name) for name in names}
-    more = {"tolerance": search.tolerance, "level_cost": search.level_cost}
+    effort = ("starts", "hops", "tried", "last_improvement", "gap", "spread")
+    more = {name: getattr(search, name) for name in ("tolerance", "level_cost", *effort)}
     return {**out, "optima": optima, **more, "seconds": {k: round(v, 3) for k, v in search.seconds.items()}}
 
 

@@ -143,7 +143,7 @@ def progress() -> Iterator[Callable[[Progress], None]]:
     with remembered() as pressed, _bar() if sys.stderr.isatty() else nullcontext(_lines()) as show:
 
         def tell(event: Progress) -> None:
-            if event.phase in ("compile", *_COUNTED) and pressed():
+            if event.phase in ("starts", "compile", *_COUNTED) and pressed():
                 raise KeyboardInterrupt
             show(event)
 

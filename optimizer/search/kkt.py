@@ -1,12 +1,16 @@
 """How far a schedule is from satisfying the first-order conditions, measured apart from the search that found it."""
 
+from typing import NamedTuple
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from optimizer.axes import Scalar
 from optimizer.problem import Task
 from optimizer.programs import program
+from optimizer.search.interior_point import State
 
 # A limit counts as active when its room is below this share of its size.
 _ACTIVE = 1e-5
@@ -33,8 +37,11 @@ def residual(task: Task, shares: np.ndarray, gradient: np.ndarray, pulls: np.nda
         pulls: gradients of the active limits on states, weighted over time [limits, n].
 
     Returns:
-        The largest entry of the remainder, in units of the objective per largest dose.
+        The largest entry of the remainder, in units of the objective per largest dose; inf where something is not
+        finite.
     """
+    if not np.all(np.isfinite(gradient)) or (pulls is not None and not np.all(np.isfinite(pulls))):
+        return np.inf
     lower, upper, matrix, bound = (np.asarray(a) for a in (task.lower, task.upper, task.matrix, task.bound))
     free = upper > lower
     identity = np.eye(shares.size)
@@ -55,3 +62,65 @@ def residual(task: Task, shares: np.ndarray, gradient: np.ndarray, pulls: np.nda
         multipliers, _ = nnls(active, -slope)
         slope = slope + active @ multipliers
     return float(np.max(np.abs(slope)))
+
+
+def gap(task: Task, shares: np.ndarray, gradient: np.ndarray) -> float:
+    """What the objective could fall by, to first order, on the way to any schedule within the dose limits.
+
+    max over y in the limits of gradient (x - y), a linear program: the gap of Frank and Wolfe 1956
+    (doi 10.1002/nav.3800030109), an upper bound of what is left where the objective is convex. Unlike a residual it is
+    in units of the objective, and small where the optimum is flat.
+
+    Args:
+        task: the limits.
+        shares: the point, flattened shares of the largest doses [n].
+        gradient: of the objective (and the priced limits on states) with respect to the shares [n].
+    """
+    lower, upper, matrix, bound = (np.asarray(a) for a in (task.lower, task.upper, task.matrix, task.bound))
+    if not np.all(np.isfinite(gradient)):
+        return np.inf
+    size = max(float(np.max(np.abs(gradient), initial=0.0)), 1e-300)
+    from scipy.optimize import linprog
+
+    rows, most = (matrix, np.maximum(bound, matrix @ shares)) if bound.size else (None, None)
+    answer = linprog(gradient / size, A_ub=rows, b_ub=most, bounds=np.stack([lower, upper], -1))
+    return max(float(gradient @ shares) - size * float(answer.fun), 0.0) if answer.success else np.inf
+
+
+class Stationarity(NamedTuple):
+    """How far an end is from stationary.
+
+    Attributes:
+        residual: KKT residual, relative to the gradient at the start of its descent.
+        gap: what the objective could fall by to first order.
+    """
+
+    residual: float
+    gap: float
+
+
+def stationarity(task: Task, state: State) -> Stationarity:
+    """What is left at the end of a descent, measured apart from it."""
+    if not state.iterations:
+        return Stationarity(np.inf, np.inf)
+    x = np.asarray(state.x)
+    slope = np.asarray(gradient(task, state.x, None if task.objective.is_smooth else state.temperature))
+    pulls = np.asarray(_pulls(task, state)) if task.state_limits else np.zeros((0, x.size))
+    left = gap(task, x, slope + pulls.sum(axis=0))
+    return Stationarity(residual(task, x, slope, pulls) / max(float(state.scale), 1e-300), left)
+
+
+@program
+def _pulls(task: Task, state: State) -> Array:
+    """Gradient of each limit on states, weighted with its multipliers over time [limits, n]."""
+
+    def excesses(x: Array) -> list[Array]:
+        return [reading.excess for reading in task.readings(task.simulate(x))]
+
+    pairs = zip(state.prices, excesses(state.x), strict=True)
+    prices = [jnp.maximum(price + state.penalty * excess, 0.0) for price, excess in pairs]
+
+    def weighted(x: Array) -> Array:
+        return jnp.stack([jnp.sum(p * e) for p, e in zip(prices, excesses(x), strict=True)])
+
+    return jax.jacrev(weighted)(state.x)

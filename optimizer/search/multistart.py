@@ -27,7 +27,7 @@ class Progress(NamedTuple):
     """What a search reports while it runs.
 
     Attributes:
-        phase: "compile", "search", "levels" or "audit".
+        phase: "starts", "compile", "search", "levels" or "audit".
         done: restarts finished.
         total: restarts.
         best: smallest objective so far; None before there is one.
@@ -56,6 +56,18 @@ class Run:
     compile_seconds: float
     search_seconds: float
     interrupted: bool
+
+    def joined(self, more: "Run") -> "Run":
+        """These restarts and further ones."""
+        rounds = max(len(self.history), len(more.history))
+        parts = [np.pad(h, ((0, rounds - len(h)), (0, 0)), mode="edge") for h in (self.history, more.history)]
+        return Run(
+            [*self.states, *more.states],
+            np.concatenate(parts, axis=1),
+            self.compile_seconds + more.compile_seconds,
+            self.search_seconds + more.search_seconds,
+            self.interrupted or more.interrupted,
+        )
 
 
 @program
@@ -118,6 +130,10 @@ def run(task: Landscape, points: jax.Array, tolerance: float, progress: Callable
         interrupted = True
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+    # A restart that ended nowhere is where it began.
+    lost = [r for r, state in enumerate(states) if not np.all(np.isfinite(state.x))]
+    for r in lost:
+        states[r] = states[r]._replace(x=points[r], residual=jnp.asarray(np.inf))
     return Run(states, _filled(np.array(rounds)), compiled - began, time.perf_counter() - compiled, interrupted)
 
 

@@ -1,8 +1,8 @@
 """From a problem to the best schedule that restarts find, with the evidence."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -11,62 +11,24 @@ import numpy as np
 from optimizer.outcome import remark
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Report, Task
-from optimizer.programs import check_64_bits, program
+from optimizer.programs import check_64_bits
 from optimizer.search import kkt
 from optimizer.search.audit import Audit, audit
-from optimizer.search.distinct import distinct
-from optimizer.search.exact import NoLevels, make_feasible, round_to_levels, satisfies, without_traces
-from optimizer.search.interior_point import State
+from optimizer.search.basins import SMALLER, search
+from optimizer.search.feasible import NoLevels, make_feasible, round_to_levels, satisfies, without_traces
 from optimizer.search.multistart import Progress, Run, run
 from optimizer.search.relaxation import relaxed
-from optimizer.search.result import Result, SearchRecord
-from optimizer.search.starts import inwards, starts
+from optimizer.search.result import Optimum, Result, SearchRecord
+from optimizer.search.screening import LIMIT_TOLERANCE, Screened, chosen, evaluate, inside, screen
+from optimizer.search.solutions import Solutions
 from optimizer.status import Status
 
-METHOD = "primal-dual interior point, exact Hessian"
-# Largest relative violation of a limit on states that is let pass.
-LIMIT_TOLERANCE = 1e-6
+METHOD = "scored starts, primal-dual interior point with exact Hessian, hops between basins"
 # Distinct optima that are rounded to dose levels.
 _ROUNDED = 3
-_BLOCK = 16
 # The search goes a little further than it is judged by: its own residual and the one measured apart differ by rounding
 # and by what limits that are nearly active still carry.
 _STRICTER = 0.5
-
-
-@program
-def _look_at_block(task: Task, shares: jax.Array) -> tuple[jax.Array, jax.Array]:
-    def one(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        scene = task.simulate(x)
-        worst = [jnp.max(reading.excess) for reading in task.readings(scene)]
-        return task.objective.evaluate(scene), jnp.max(jnp.stack([jnp.zeros(()), *worst]))
-
-    return jax.vmap(one)(shares)
-
-
-def _look(task: Task, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Objective as reported, and worst relative excess of a limit on states, of flattened shares [B, n]."""
-    # Blocks of one size are compiled once.
-    padded = np.concatenate([points, np.repeat(points[:1], -len(points) % _BLOCK, axis=0)])
-    blocks = [_look_at_block(task, jnp.asarray(b)) for b in padded.reshape(-1, _BLOCK, points.shape[1])]
-    values, excess = (np.concatenate(parts)[: len(points)] for parts in zip(*blocks, strict=True))
-    return values, excess
-
-
-@program
-def _pulls(task: Task, state: State) -> jax.Array:
-    """Gradient of each limit on states, weighted with its multipliers over time [limits, n]."""
-
-    def excesses(x: jax.Array) -> list[jax.Array]:
-        return [reading.excess for reading in task.readings(task.simulate(x))]
-
-    pairs = zip(state.prices, excesses(state.x), strict=True)
-    prices = [jnp.maximum(price + state.penalty * excess, 0.0) for price, excess in pairs]
-
-    def weighted(x: jax.Array) -> jax.Array:
-        return jnp.stack([jnp.sum(p * e) for p, e in zip(prices, excesses(x), strict=True)])
-
-    return jax.jacrev(weighted)(state.x)
 
 
 def optimize(
@@ -77,17 +39,21 @@ def optimize(
     tolerance: float = 1e-6,
     progress: Callable[[Progress], None] | None = None,
     first: np.ndarray | None = None,
+    known: Sequence[np.ndarray] = (),
 ) -> Result:
     """Search the schedule that makes the objective small within the limits, and audit it.
 
     Args:
         problem: what is asked.
         seed: of the starting points; the same seed gives the same bytes.
-        restarts: number of starting points R.
-        tolerance: projected-gradient (KKT) residual to reach, relative to the projected gradient at the start.
+        restarts: descents R, from the best of thousands of scored starts and from schedules drawn unseen in turn; more
+            follow where a schedule around the best optimum is better than that.
+        tolerance: projected-gradient (KKT) residual to reach, relative to the projected gradient at the start; or what
+            the objective could still fall by to first order, relative to its spread over the starts.
         progress: is told how the search goes.
         first: schedules to start from before all others, such as the optimum of a problem nearby [F, K, N]; they are
             moved inwards from the limits on doses.
+        known: schedules [K, N] to score among the starts, such as regimens; they may break the limits.
 
     Returns:
         The result; its status says whether it is one to be believed. A search that the user interrupts returns the best
@@ -108,94 +74,124 @@ def optimize(
     tell = progress or (lambda _: None)
     task, clock = problem.task, {}
     began = time.perf_counter()
-    points = starts(task, restarts, seed)
+    tell(Progress("starts", 0, restarts, None))
+    screened = screen(task, seed, known)
+    points = chosen(task, screened, restarts, seed)
     if first is not None and len(first):
-        points = jnp.concatenate([inwards(task, first), points])
-        restarts = len(points)
+        shares = (first / np.asarray(task.scale)).reshape(len(first), -1)
+        points = jnp.concatenate([jnp.asarray(inside(task, screened, shares)), points])
     clock["starts"] = time.perf_counter() - began
-    found = run(task, points, _STRICTER * tolerance, tell)
+    strict = _STRICTER * tolerance
+    found, tried = search(task, screened, points, strict, seed, tell)
     clock |= {"compile": found.compile_seconds, "search": found.search_seconds}
     began = time.perf_counter()
-    chosen = _choose(problem, found, tolerance, seed, tell)
+    choice = _choose(problem, screened, found, tolerance, seed, tell)
     clock["levels"] = time.perf_counter() - began
     began = time.perf_counter()
-    trajectory, report = problem.simulate(Schedule(jnp.asarray(chosen.doses)))
-    tell(Progress("audit", restarts, restarts, report.total))
-    checked = audit(problem, chosen.doses, report, float(found.states[chosen.restart].scale), seed)
+    policy = Schedule(jnp.asarray(choice.doses))
+    trajectory, report = problem.simulate(policy)
+    total, state = len(found.states), found.states[choice.solutions.best]
+    tell(Progress("audit", total, total, report.total))
+    checked = audit(problem, choice.doses, report, float(state.scale), seed)
     clock["audit"] = time.perf_counter() - began
-    status, reason = _verdict(problem, chosen, found, checked, tolerance, points, tell)
-    record = SearchRecord(
-        method=METHOD,
-        restarts=restarts,
-        converged=len(chosen.converged),
-        distinct_optima=len(chosen.optima),
-        optima=chosen.optima,
-        iterations=int(found.states[chosen.restart].iterations),
-        median_iterations=float(np.median([int(s.iterations) for s in found.states])),
-        kkt_residual=chosen.residual,
-        tolerance=tolerance,
-        level_cost=chosen.level_cost,
-        seconds=clock,
-    )
-    policy = Schedule(jnp.asarray(chosen.doses))
+    hops = total - len(points)
+    record = _recorded(choice, found, screened, (hops, tried), tolerance, clock)
+    status, reason = _verdict(problem, choice, found, checked, record, points, tell)
     return Result(problem, policy, trajectory, report, checked, record, status, reason, seed, found.history)
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """The restart that is taken, and what became of its schedule.
+    """What the descents came to.
 
     Attributes:
-        restart: its number.
+        solutions: their ends.
         doses: what is written out [K, N].
-        converged: restarts that reached the tolerance within the limits on states.
-        optima: the distinct optima among them.
-        residual: KKT residual of the schedule before it was rounded to levels.
+        optima: the distinct optima.
+        left: how far the schedule was from stationary before it was rounded to levels.
+        is_start: whether the schedule is a start, better than all ends.
         level_cost: objective lost to the levels.
         no_levels: why no rounding was possible.
     """
 
-    restart: int
+    solutions: Solutions
     doses: np.ndarray
-    converged: tuple[int, ...]
-    optima: tuple
-    residual: float
-    level_cost: float | None
+    optima: tuple[Optimum, ...]
+    left: kkt.Stationarity
+    is_start: bool
+    level_cost: float | None = None
     no_levels: str = ""
 
 
-def _choose(problem: Problem, found: Run, tolerance: float, seed: int, tell: Callable[[Progress], None]) -> _Choice:
-    """The best restart that meets the limits; where none does, the one that comes nearest."""
+def _recorded(
+    choice: _Choice, found: Run, screened: Screened, effort: tuple[int, int], tolerance: float, clock: dict[str, float]
+) -> SearchRecord:
+    """How the search went; the effort is hops and schedules tried."""
+    state = found.states[choice.solutions.best]
+    return SearchRecord(
+        method=METHOD,
+        restarts=len(found.states),
+        converged=int(choice.solutions.converged.sum()),
+        distinct_optima=len(choice.optima),
+        optima=choice.optima,
+        iterations=int(state.iterations),
+        median_iterations=float(np.median([int(s.iterations) for s in found.states])),
+        kkt_residual=choice.left.residual,
+        tolerance=tolerance,
+        level_cost=choice.level_cost,
+        seconds=clock,
+        starts=len(screened.points),
+        hops=effort[0],
+        tried=effort[1],
+        last_improvement=choice.solutions.last_improvement + 1,
+        gap=choice.left.gap,
+        spread=screened.spread,
+    )
+
+
+def _choose(
+    problem: Problem, screened: Screened, found: Run, tolerance: float, seed: int, tell: Callable[[Progress], None]
+) -> _Choice:
+    """The best end that meets the limits, on levels where there are any; else the one that comes nearest."""
     task = problem.task
     points = np.array([state.x for state in found.states])
-    values, excess = _look(task, points)
-    # Infeasible ones are ordered by how far they are out, after all feasible ones, and what is not a number comes last.
-    out = np.where(np.isfinite(excess) & np.isfinite(values), np.maximum(excess - LIMIT_TOLERANCE, 0.0), np.inf)
-    order = np.lexsort((values, out))
-    best = int(order[0])
-    ended = [bool(state.done) or float(state.residual) <= tolerance for state in found.states]
-    converged = tuple(r for r, end in enumerate(ended) if end and out[r] == 0.0)
-    optima = distinct(
-        [points[r] for r in converged],
-        [float(values[r]) for r in converged],
-        lambda x: float(_look(task, x[None])[0][0]),
-        lambda x: np.asarray(task.doses(jnp.asarray(x))),
+    left = [kkt.Stationarity(0.0, 0.0) if bool(s.done) else kkt.stationarity(task, s) for s in found.states]
+    close = [_is_close(one, tolerance, screened.spread) for one in left]
+    values, excess = evaluate(task, points)
+    solutions = Solutions(points, values, excess, np.array(close) & (excess <= LIMIT_TOLERANCE) & np.isfinite(values))
+    optima = solutions.distinct(
+        lambda x: float(evaluate(task, x[None])[0][0]), lambda x: np.asarray(task.doses(jnp.asarray(x)))
     )
-    doses = make_feasible(problem, np.asarray(task.doses(jnp.asarray(points[best]))))
+    state, best = found.states[solutions.best], solutions.best
+    least, reached = screened.best, (max(excess[best], LIMIT_TOLERANCE), values[best])
+    offered = max(screened.excess[least], LIMIT_TOLERANCE), screened.values[least] + SMALLER * screened.spread
+    is_start = not np.isfinite(values[best]) or bool(offered < reached)
+    if is_start:
+        state = state._replace(x=jnp.asarray(screened.points[least]))
+    doses = make_feasible(problem, np.asarray(task.doses(state.x)))
     doses = without_traces(problem, doses, lambda batch: _merits(task, batch))
-    residual = _residual(task, found.states[best])
+    choice = _Choice(solutions, doses, optima, kkt.stationarity(task, state), is_start)
     if not problem.levels or found.interrupted:
-        return _Choice(best, doses, converged, optima, residual, None)
+        return choice
     tell(Progress("levels", len(found.states), len(found.states), float(values[best])))
-    candidates = [doses, *(make_feasible(problem, o.doses) for o in optima[1:_ROUNDED])]
+    return _on_levels(problem, choice, seed)
+
+
+def _is_close(left: kkt.Stationarity, tolerance: float, spread: float) -> bool:
+    return left.residual <= tolerance or left.gap <= tolerance * spread
+
+
+def _on_levels(problem: Problem, choice: _Choice, seed: int) -> _Choice:
+    """The best of what some optima come to on the levels that are allowed."""
+    task = problem.task
+    candidates = [choice.doses, *(make_feasible(problem, o.doses) for o in choice.optima[1:_ROUNDED])]
     try:
         rounded = [round_to_levels(problem, c, lambda batch: _merits(task, batch), seed) for c in candidates]
     except NoLevels as error:
-        return _Choice(best, doses, converged, optima, residual, None, str(error))
-    merits = _merits(task, np.array(rounded))
-    pick = int(np.argmin(merits))
-    before, after = _look(task, np.array([_shares(task, doses), _shares(task, rounded[pick])]))[0]
-    return _Choice(best, rounded[pick], converged, optima, residual, float(after - before))
+        return replace(choice, no_levels=str(error))
+    pick = int(np.argmin(_merits(task, np.array(rounded))))
+    before, after = evaluate(task, np.array([_shares(task, choice.doses), _shares(task, rounded[pick])]))[0]
+    return replace(choice, doses=rounded[pick], level_cost=float(after - before))
 
 
 def _shares(task: Task, doses: np.ndarray) -> np.ndarray:
@@ -204,50 +200,64 @@ def _shares(task: Task, doses: np.ndarray) -> np.ndarray:
 
 def _merits(task: Task, batch: np.ndarray) -> np.ndarray:
     """Objectives of schedules [B, K, N]; one that breaks a limit on states is worse than any that does not."""
-    values, excess = _look(task, (batch / np.asarray(task.scale)).reshape(len(batch), -1))
+    values, excess = evaluate(task, (batch / np.asarray(task.scale)).reshape(len(batch), -1))
     return np.where(excess > LIMIT_TOLERANCE, 1e6 * (1.0 + excess), values)
-
-
-def _residual(task: Task, state: State) -> float:
-    """KKT residual where a restart ended, relative to the gradient at its start."""
-    if not state.iterations:
-        return np.inf
-    slope = kkt.gradient(task, state.x, None if task.objective.is_smooth else state.temperature)
-    pulls = np.asarray(_pulls(task, state)) if task.state_limits else None
-    return kkt.residual(task, np.asarray(state.x), np.asarray(slope), pulls) / float(state.scale)
 
 
 def _verdict(
     problem: Problem,
-    chosen: _Choice,
+    choice: _Choice,
     found: Run,
     checked: Audit,
-    tolerance: float,
+    record: SearchRecord,
     points: jax.Array,
     tell: Callable[[Progress], None],
 ) -> tuple[Status, str]:
     """Status, and the sentence that says what decided it."""
     if found.interrupted:
-        return Status.INTERRUPTED, f"interrupted after {len(chosen.converged)} of {len(found.states)} restarts"
+        return Status.INTERRUPTED, f"interrupted after {record.converged} of {record.restarts} restarts"
     if not checked.report.finite:
         return Status.SIMULATION_FAILED, remark(checked.trajectory)
-    if not satisfies(problem, chosen.doses):
-        reason = chosen.no_levels or "no schedule was found that satisfies every dose limit exactly"
+    if not satisfies(problem, choice.doses):
+        reason = choice.no_levels or "no schedule was found that satisfies every dose limit exactly"
         return Status.INFEASIBLE, reason
     wrong = broken(checked.report)
     if wrong:
-        return Status.INFEASIBLE, f"{wrong}; {_least_relaxation(problem, points, tolerance, tell)}"
+        return Status.INFEASIBLE, f"{wrong}; {_least_relaxation(problem, points, record.tolerance, tell)}"
     if not checked.passed:
         return Status.AUDIT_FAILED, difference(checked)
-    if not chosen.converged or chosen.residual > tolerance:
-        wanted = f"wanted a KKT residual of at most {tolerance:g} of its start"
-        return Status.NOT_CONVERGED, f"{wanted}; got {chosen.residual:.1e}"
-    count, ways = len(chosen.converged), len(chosen.optima)
-    found_by = (
-        f"{count} of {len(found.states)} restarts converged, to {ways} distinct optim{'um' if ways == 1 else 'a'}"
-    )
+    if not _is_close(choice.left, record.tolerance, record.spread):
+        return Status.NOT_CONVERGED, _what_is_left(choice, record)
     said = remark(checked.trajectory)
-    return Status.SOLVED, f"{found_by}; KKT residual {chosen.residual:.1e}{'; ' if said else ''}{said}"
+    return Status.SOLVED, f"{effort(record)}{'; ' if said else ''}{said}"
+
+
+def effort(record: SearchRecord) -> str:
+    """How the best schedule was found, and what is left to find by its slopes."""
+    total, ways = record.restarts, len(record.optima)
+    said = [
+        f"best of {total} descents from {record.starts:,} starts, {record.often}",
+        f"last improvement at descent {record.last_improvement}",
+        f"{record.converged} of {total} converged, to {ways} distinct optim{'um' if ways == 1 else 'a'}",
+        f"KKT residual {record.kkt_residual:.1e}",
+    ]
+    if record.kkt_residual > record.tolerance:
+        said.append(f"flat: to first order no schedule within the dose limits is better by more than {record.gap:.1e}")
+    return "; ".join(said)
+
+
+def _what_is_left(choice: _Choice, record: SearchRecord) -> str:
+    """Why the best schedule is not called an optimum."""
+    total = record.restarts
+    if choice.is_start:
+        return f"the best schedule is one of {record.starts:,} starts; none of {total} descents ended at a better one"
+    wanted = (
+        f"wanted at most {record.tolerance * record.spread:.1e}, {record.tolerance:g} of its spread over the starts"
+    )
+    return (
+        f"the best of {total} descents had not converged: by its slopes the objective could fall by {record.gap:.1e}, "
+        f"{wanted}; KKT residual {record.kkt_residual:.1e}, {record.converged} of {total} converged"
+    )
 
 
 def broken(report: Report) -> str:
@@ -263,7 +273,7 @@ def _least_relaxation(problem: Problem, points: jax.Array, tolerance: float, tel
     task = relaxed(problem.task)
     found = run(task, points, max(tolerance, 1e-5), tell)
     ends = np.array([state.x for state in found.states])
-    nearest = ends[int(np.argmin(_look(task, ends)[0]))]
+    nearest = ends[int(np.nanargmin(evaluate(task, ends)[0]))]
     # The excess that is searched may be on another scale (a logarithm) than the share that a reader expects.
     _, report = problem.simulate(Schedule(problem.task.doses(jnp.asarray(nearest))))
     if report.violation <= LIMIT_TOLERANCE:

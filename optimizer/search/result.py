@@ -28,7 +28,7 @@ class SearchRecord:
 
     Attributes:
         method: the steps taken.
-        restarts: starting points R.
+        restarts: descents in all, R and the hops.
         converged: how many of them reached the tolerance.
         distinct_optima: how many different optima those found.
         optima: the distinct optima, best first.
@@ -38,6 +38,12 @@ class SearchRecord:
         tolerance: what it was to be below.
         level_cost: objective lost by rounding to dose levels; None where no drug has levels.
         seconds: wall time by phase: starts, compile, search, levels, audit.
+        starts: that were scored before any descent.
+        hops: descents from around the best optimum.
+        tried: schedules that were scored around it.
+        last_improvement: the descent, counted from 1, after which none found a better optimum.
+        gap: what the objective could fall by to first order within the dose limits, at the result.
+        spread: of the objective over the starts.
     """
 
     method: str
@@ -51,6 +57,18 @@ class SearchRecord:
     tolerance: float
     level_cost: float | None
     seconds: dict[str, float]
+    starts: int
+    hops: int
+    tried: int
+    last_improvement: int
+    gap: float
+    spread: float
+
+    @property
+    def often(self) -> str:
+        """How often the best optimum was found, in words."""
+        times = self.optima[0].restarts if self.optima else 0
+        return {0: "found by none", 1: "found only once"}.get(times, f"found {times} times")
 
 
 @dataclass(frozen=True)

@@ -1,41 +1,27 @@
-"""Where restarts begin: strictly feasible schedules of very different shapes."""
+"""Where descents may begin: schedules of the shapes that the field knows, and schedules drawn unseen.
+
+Pieces of constant dose (a constant dose, strike then hold, hold then strike, up to six levels with any switch times),
+on and off between two times, and tapers; drugs switch together or each by itself. All are brought inside the dose
+limits, half of them up to the budget where there is one.
+"""
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from optimizer.problem import Task
+from optimizer.problem import Problem, Task
+from optimizer.regimens import Regimen
+from optimizer.search.phase_one import center, within
 
-# Share of the way from a known schedule to the center.
-_INWARD = 0.1
-
-
-def center(task: Task) -> np.ndarray:
-    """A point far from every dose limit [n]: the center of the largest ball inside them (fixed unknowns aside)."""
-    lower, upper, matrix, bound = (np.asarray(a) for a in (task.lower, task.upper, task.matrix, task.bound))
-    free = upper > lower
-    if not free.any():
-        return lower.copy()
-    norms = np.sqrt((matrix[:, free] ** 2).sum(axis=1))
-    count = int(free.sum())
-    left = bound - matrix[:, ~free] @ lower[~free]
-    from scipy.optimize import linprog
-
-    answer = linprog(
-        np.r_[np.zeros(count), -1.0],
-        A_ub=np.block(
-            [
-                [matrix[:, free], norms[:, None]],
-                [-np.eye(count), np.ones((count, 1))],
-                [np.eye(count), np.ones((count, 1))],
-            ]
-        ),
-        b_ub=np.r_[left, -lower[free], upper[free]],
-        bounds=[(None, None)] * count + [(0.0, None)],
-    )
-    point = lower.copy()
-    point[free] = answer.x[:-1]
-    return point
+# Share of the way from the center to a limit.
+_ROOM = 0.97
+# How often a schedule has so many pieces.
+_PIECES = (1, 2, 3, 4, 5, 6)
+_HOW_OFTEN = (0.04, 0.34, 0.30, 0.14, 0.10, 0.08)
+# Smallest level that is not nothing, as a share of the largest dose: 10^-2.5.
+_DECADES = 2.5
+# Schedules of one random generator.
+_BLOCK = 512
 
 
 def starts(task: Task, restarts: int, seed: int) -> Float[Array, "R n"]:
@@ -47,25 +33,24 @@ def starts(task: Task, restarts: int, seed: int) -> Float[Array, "R n"]:
         seed: of the random ones; the same seed gives the same points, and the first ones do not depend on R.
     """
     lower, upper = np.asarray(task.lower), np.asarray(task.upper)
-    matrix, bound = np.asarray(task.matrix), np.asarray(task.bound)
-    middle = center(task)
-    count, drugs = task.grid.count, task.scale.size
-    points = []
+    middle, count, drugs = center(task), task.grid.count, task.scale.size
+    wished = []
     for r in range(restarts):
         rng = np.random.default_rng([seed, r])
-        shares = np.stack([_shape(r, count, rng) for _ in range(drugs)], -1).ravel()
-        wished = lower + shares * (upper - lower)
-        points.append(_inside(middle, wished, lower, upper, matrix, bound))
-    return jnp.asarray(np.array(points))
+        wished.append(np.stack([_shape(r, count, rng) for _ in range(drugs)], -1).ravel())
+    points = within(task, lower + np.array(wished) * (upper - lower), middle)
+    return jnp.asarray(middle + _ROOM * (points - middle))
 
 
-def inwards(task: Task, doses: np.ndarray) -> Float[Array, "R n"]:
-    """Schedules [R, K, N] that keep the dose limits, moved a tenth of the way to the center: strictly feasible points.
-
-    A barrier method cannot begin on a limit, which is where optima lie.
-    """
-    shares = (doses / np.asarray(task.scale)).reshape(len(doses), -1)
-    return jnp.asarray(shares + _INWARD * (center(task) - shares))
+def on_decisions(problem: Problem, regimen: Regimen) -> Float[np.ndarray, "K N"]:
+    """What a regimen gives in each decision interval of a problem: amounts added up, rates averaged."""
+    trajectory, _ = problem.simulate(problem.delivered(regimen.policy), regimen.grid)
+    doses, own, edges = (np.asarray(a) for a in (trajectory.doses, regimen.grid.edges, problem.task.grid.edges))
+    begin, end = edges[:-1, None], edges[1:, None]
+    amounts = ((own[:-1] >= begin) & (own[:-1] < end)) @ doses
+    shared = np.maximum(np.minimum(own[1:], end) - np.maximum(own[:-1], begin), 0.0)
+    is_rate = np.array(problem.task.system.routes) == "infusion"
+    return np.where(is_rate, shared @ doses / (end - begin), amounts)
 
 
 def _shape(r: int, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -92,17 +77,67 @@ def _shape(r: int, count: int, rng: np.random.Generator) -> np.ndarray:
     return rng.uniform(0.0, 1.0, count)
 
 
-def _inside(
-    middle: np.ndarray, wished: np.ndarray, lower: np.ndarray, upper: np.ndarray, matrix: np.ndarray, bound: np.ndarray
-) -> np.ndarray:
-    """The wished point: first scaled down towards the lower bounds, then towards the center until it has room."""
-    down = wished - lower
-    rise = matrix @ down
-    room = bound - matrix @ lower
-    ratio = np.where(rise > 0, room / np.where(rise > 0, rise, 1.0), np.inf)
-    wished = lower + down * np.clip(0.97 * ratio.min(initial=1.0 / 0.97), 0.0, 1.0)
-    way = wished - middle
-    outward = np.r_[matrix @ way, way, -way]
-    left = np.r_[bound - matrix @ middle, upper - middle, middle - lower]
-    reach = np.where(outward > 0, left / np.where(outward > 0, outward, 1.0), np.inf).min(initial=np.inf)
-    return middle + way * min(1.0, reach) * 0.97
+def shapes(task: Task, count: int, seed: int, middle: Float[np.ndarray, "n"]) -> Float[np.ndarray, "B n"]:
+    """Schedules inside the dose limits, as flattened shares of the largest doses.
+
+    Args:
+        task: the numbers of the problem.
+        count: how many, B; the first ones do not depend on it.
+        seed: the same seed gives the same schedules.
+        middle: a point inside all dose limits.
+    """
+    intervals, drugs = task.grid.count, task.scale.size
+    blocks = [_block(np.random.default_rng([seed, b]), intervals, drugs) for b in range(-(-count // _BLOCK))]
+    wished = np.concatenate(blocks)[:count].reshape(count, -1)
+    filled = np.arange(count) % 2 == 1
+    return within(task, np.asarray(task.lower) + wished * np.asarray(task.upper - task.lower), middle, filled)
+
+
+def _block(rng: np.random.Generator, intervals: int, drugs: int) -> Float[np.ndarray, "B K N"]:
+    """A block of schedules as shares of the largest doses."""
+    together = rng.uniform(size=_BLOCK) < 0.5
+    place = (np.arange(intervals) + 0.5) / intervals
+    columns, first = [], rng.uniform(size=(_BLOCK, max(_PIECES) + 3))
+    for j in range(drugs):
+        own = rng.uniform(size=first.shape)
+        times = first if j == 0 else np.where(together[:, None], first, own)
+        levels = _levels(rng, (_BLOCK, max(_PIECES)))
+        pieces = rng.choice(_PIECES, _BLOCK, p=_HOW_OFTEN)
+        kinds = [_stepped(place, times, levels, pieces), _pulsed(place, times, levels), _tapered(place, times, levels)]
+        kind = rng.choice(3, _BLOCK, p=(0.7, 0.15, 0.15))
+        columns.append(np.choose(kind[:, None], kinds))
+    return np.stack(columns, axis=-1)
+
+
+def _levels(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Shares of the largest dose: none, all, any, and small ones by their logarithm."""
+    any_, small = rng.uniform(size=shape), 10.0 ** -(_DECADES * rng.uniform(size=shape))
+    return np.choose(rng.choice(4, shape, p=(0.2, 0.2, 0.35, 0.25)), [np.zeros(shape), np.ones(shape), any_, small])
+
+
+def _stepped(place: np.ndarray, times: np.ndarray, levels: np.ndarray, pieces: np.ndarray) -> np.ndarray:
+    """Pieces of constant dose [B, K]."""
+    cuts = np.sort(np.where(np.arange(levels.shape[1] - 1) < pieces[:, None] - 1, times[:, : levels.shape[1] - 1], 2.0))
+    piece = np.sum(place[:, None] > cuts[:, None, :], axis=2)
+    return np.take_along_axis(levels, piece, axis=1)
+
+
+def _pulsed(place: np.ndarray, times: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """One level and another in turn between two times, a third before and after [B, K]."""
+    count = place.size
+    period = 2.0 + np.floor(times[:, 0] ** 2 * max(count - 2, 1))
+    on = np.mod(np.arange(count) + np.floor(times[:, 1] * period)[:, None], period[:, None])
+    pulses = np.where(on < np.maximum(1.0, np.round(times[:, 2] * period))[:, None], levels[:, :1], levels[:, 1:2])
+    begin, end = np.sort(times[:, 3:5] * 1.6 - 0.3).T
+    return np.where((place >= begin[:, None]) & (place <= end[:, None]), pulses, levels[:, 2:3])
+
+
+def _tapered(place: np.ndarray, times: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """From one level to another, evenly or by equal factors, after one time and before another [B, K]."""
+    begin, end = np.sort(times[:, :2] * 1.6 - 0.3).T
+    way = np.clip((place - begin[:, None]) / (end - begin)[:, None], 0.0, 1.0)
+    first, last = levels[:, :1], levels[:, 1:2]
+    even = first + (last - first) * way
+    least = 10.0**-_DECADES
+    factors = np.maximum(first, least) ** (1.0 - way) * np.maximum(last, least) ** way
+    return np.where(times[:, 2:3] < 0.5, even, factors)

@@ -9,39 +9,91 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
-from scipy.optimize import OptimizeResult, minimize
+from jaxtyping import Array, Float
+from scipy.optimize import OptimizeResult, differential_evolution
 
+from optimizer.axes import Scalar
+from optimizer.policies.base import AbstractPolicy
 from optimizer.policies.schedule import Schedule
-from optimizer.problem import Problem
+from optimizer.problem import Problem, Report, Task
 from optimizer.programs import check_64_bits, program
 from optimizer.regimens import Rule
 from optimizer.search.audit import Audit, audit
-from optimizer.search.distinct import distinct
-from optimizer.search.exact import satisfies
-from optimizer.search.multistart import Progress, Run, run
-from optimizer.search.optimize import LIMIT_TOLERANCE, broken, difference
+from optimizer.search.feasible import satisfies
+from optimizer.search.multistart import Progress
+from optimizer.search.optimize import broken, difference
 from optimizer.search.result import Result, SearchRecord, Tuned
-from optimizer.search.tuning import Tuning
+from optimizer.search.screening import LIMIT_TOLERANCE, in_blocks
+from optimizer.search.solutions import Solutions
+from optimizer.simulate import Trajectory, rollout
 from optimizer.status import Status
 
-METHOD = "primal-dual interior point through smoothed decisions, then Nelder-Mead on the rule itself"
-# Restarts begin this far inside the range of each number, as a share of it.
-_MARGIN = 0.02
-# Ends of restarts from which the rule itself is searched on.
-_POLISHED = 3
-# The first simplex, and the one at which a search on the rule itself has converged, as shares of the ranges.
-_SIMPLEX = 0.08
-_SMALLEST = 1e-4
-# Numbers are judged by the worst of those that lie this near, as a share of the ranges.
-_NEAR = 1e-3
-_MOST_LOOKS = 400
+METHOD = "differential evolution on the rule itself, each set of numbers judged by the worst of those around it"
+# Sets of numbers that are scored before any restart, and members and generations of a restart.
+_SCORED, _MEMBERS, _GENERATIONS = 2048, 8, 60
+# A population whose objectives differ by less than this share of them has converged.
+_SAME = 1e-4
+# Numbers are judged by the worst of those that lie this near, as shares of the ranges: a threshold that is only good to
+# its fourth digit is not good, nor a burden that comes as near to a limit as a simulation is exact.
+_NEAR = (1e-3, 1e-5)
+# Standard deviation of the last population about the best numbers, as a share of the ranges.
+_AROUND = 0.02
+# A limit that is broken makes a set of numbers worse than any that keeps all.
+_BROKEN = 1e6
 _FINER = 4
+# Ends that are audited, best first, until one agrees.
+_AUDITED = 4
+# Linear limits on doses are kept with this much room, as a share of the largest dose, so that rounding breaks none.
+_ROOM = 1e-9
+
+
+class Tuning(eqx.Module):
+    """What is searched: open numbers of a rule, as shares of their ranges.
+
+    Attributes:
+        task: system, grid, objective and limits.
+        rule: the rule, within the limits on single doses.
+        place: from the rule to its open numbers.
+        lowest: of each number [P].
+        width: of the range of each number [P].
+    """
+
+    task: Task
+    rule: AbstractPolicy
+    place: Callable[[Any], tuple[Any, ...]] = eqx.field(static=True)
+    lowest: Float[Array, "P"]
+    width: Float[Array, "P"]
+
+    def numbers(self, shares: Array) -> Array:
+        """The open numbers [P]."""
+        return self.lowest + shares * self.width
+
+    def policy(self, shares: Array) -> AbstractPolicy:
+        """The rule with its open numbers at these shares of their ranges."""
+        return eqx.tree_at(self.place, self.rule, tuple(self.numbers(shares)))
+
+    def judge(self, shares: Array) -> tuple[Scalar, Scalar]:
+        """Objective as reported, and worst excess of a limit on states or on sums of the doses that the rule gives."""
+        task = self.task
+        scene = task.scene(rollout(task.system, self.policy(shares), task.grid))
+        sums = task.matrix @ (scene.trajectory.doses / task.scale).ravel() - task.bound + _ROOM
+        worst = [*(jnp.max(reading.excess) for reading in task.readings(scene)), jnp.max(sums, initial=0.0)]
+        return task.objective.evaluate(scene), jnp.max(jnp.stack([jnp.zeros(()), *worst]))
+
+
+class _Place(tuple):
+    """From a limited rule to its open numbers: equal for equal names, so that nothing is compiled twice."""
+
+    __slots__ = ()
+
+    def __call__(self, limited: Any) -> tuple[Any, ...]:
+        return tuple(getattr(limited.rule, name) for name in self)
 
 
 @program
 def _judged(tuning: Tuning, shares: Array) -> tuple[Array, Array]:
-    return jax.lax.map(jax.vmap(tuning.judge), shares)
+    values, excess = jax.vmap(tuning.judge)(shares)
+    return jnp.asarray(values), jnp.asarray(excess)
 
 
 def tune(
@@ -55,15 +107,16 @@ def tune(
 ) -> Result:
     """Search the numbers of a rule that make the objective small within the limits, and audit the doses it gives.
 
-    The gradient runs through the closed loop, with decisions smoothed over a width that is annealed; what is reported
-    is the rule itself, on which the best restarts are searched on without derivatives.
+    Differential evolution (Storn and Price 1997, doi 10.1023/A:1008202821328): the objective of a rule has steps, and
+    its numbers are few. A set of numbers counts for as much as the worst of those around it.
 
     Args:
         problem: what is asked.
         rule: with its open numbers and their ranges.
-        seed: of the starting points.
-        restarts: number of starting points R; the first is the rule as it was written.
-        tolerance: projected-gradient (KKT) residual to reach on the smoothed rule.
+        seed: of the numbers that are tried; the same seed gives the same bytes.
+        restarts: populations R, which begin from the best of thousands of sets of numbers, the rule as it was written
+            among them.
+        tolerance: of the search of a schedule; not of use here.
         progress: is told how the search goes.
 
     Returns:
@@ -76,31 +129,26 @@ def tune(
     if restarts < 1:
         raise ValueError(f"restarts: wanted at least 1; got {restarts}")
     tell = progress or (lambda _: None)
-    problem = _refined(problem)
-    tuning = _tuning(problem, rule)
-    written = np.clip((rule.written() - rule.lower) / np.maximum(rule.upper - rule.lower, 1e-300), 0.0, 1.0)
-    points = _starts(tuning, written, restarts, seed)
-    found = run(tuning, jnp.asarray(points), tolerance, tell)
+    problem, clock = _refined(problem), {}
+    lowest, width = jnp.asarray(rule.lower), jnp.asarray(rule.upper - rule.lower)
+    tuning = Tuning(problem.task, problem.limited(rule.policy), _Place(rule.names), lowest, width)
     began = time.perf_counter()
-    tell(Progress("rule", restarts, restarts, None))
-    ends = np.clip(np.array([state.x for state in found.states]), 0.0, 1.0)
-    candidates = np.concatenate([ends, written[None]])
-    merits = _merits(tuning, candidates)
-    order = np.argsort(merits, kind="stable")
-    polished = [] if found.interrupted else [_polish(tuning, candidates[i]) for i in order[:_POLISHED]]
-    best = min(polished, key=lambda p: p.fun, default=OptimizeResult(x=candidates[order[0]], success=False))
-    clock = {"compile": found.compile_seconds, "search": found.search_seconds, "rule": time.perf_counter() - began}
-    began = time.perf_counter()
-    trajectory, report = problem.simulate(tuning.policy(jnp.asarray(best.x)))
-    doses = np.asarray(trajectory.doses)
-    checked = audit(problem, doses, report, 0.0, seed, directions=0)
+    tell(Progress("compile", 0, restarts, None))
+    scored = _scored(tuning, rule, seed)
+    clock["compile"], began = time.perf_counter() - began, time.perf_counter()
+    ends, history, interrupted = _evolved(tuning, scored, restarts, seed, tell)
+    clock["search"], began = time.perf_counter() - began, time.perf_counter()
+    solutions = _solutions(ends)
+    tell(Progress("audit", restarts, restarts, float(solutions.values[solutions.best])))
+    best, trajectory, report, checked = _audited(problem, tuning, solutions, seed)
     clock["audit"] = time.perf_counter() - began
-    record = _record(tuning, found, ends, merits[:-1], int(order[0]), tolerance, clock)
-    numbers = np.asarray(tuning.numbers(jnp.asarray(best.x)))
+    record = _record(tuning, solutions, ends, best, tolerance, clock)
+    numbers = np.asarray(tuning.numbers(jnp.asarray(solutions.points[best])))
     tuned = Tuned(rule.policy.kind, rule.names, numbers, rule.written(), rule.lower, rule.upper)
-    status, reason = _verdict(problem, found, doses, checked, bool(best.success), record)
+    doses = np.asarray(trajectory.doses)
+    status, reason = _verdict(problem, doses, checked, interrupted, bool(ends[best].success), record)
     policy = Schedule(jnp.asarray(doses))
-    return Result(problem, policy, trajectory, report, checked, record, status, reason, seed, found.history, tuned)
+    return Result(problem, policy, trajectory, report, checked, record, status, reason, seed, history, tuned)
 
 
 def _refined(problem: Problem) -> Problem:
@@ -110,102 +158,127 @@ def _refined(problem: Problem) -> Problem:
     return replace(problem, task=eqx.tree_at(lambda t: t.system.mesh, task, finer))
 
 
-def _tuning(problem: Problem, rule: Rule) -> Tuning:
-    names = rule.names
-    lowest, width = jnp.asarray(rule.lower), jnp.asarray(rule.upper - rule.lower)
-    return Tuning(problem.task, problem.limited(rule.policy), _Place(names), lowest, width)
-
-
-class _Place(tuple):
-    """From a limited rule to its open numbers: equal for equal names, so that nothing is compiled twice."""
-
-    __slots__ = ()
-
-    def __call__(self, limited: Any) -> tuple[Any, ...]:
-        return tuple(getattr(limited.rule, name) for name in self)
-
-
-def _starts(tuning: Tuning, written: np.ndarray, restarts: int, seed: int) -> np.ndarray:
-    """The rule as written and random numbers, all strictly inside the ranges [R, P]."""
-    drawn = [np.random.default_rng([seed, r]).uniform(size=written.size) for r in range(1, restarts)]
-    inside = _MARGIN + (1.0 - 2.0 * _MARGIN) * np.array([written, *drawn])
-    return np.where(np.asarray(tuning.upper) > 0.0, inside, 0.0)
-
-
-def _merits(tuning: Tuning, shares: np.ndarray) -> np.ndarray:
-    """Objectives of the rule itself [B]; one that breaks a limit is worse than any that does not.
-
-    The worst of numbers that are all but the same counts: the objective of a rule has steps, and a threshold that is
-    only good to its fourth digit is not good.
-    """
+def _merits(tuning: Tuning, shares: np.ndarray, near: tuple[float, ...] = _NEAR) -> np.ndarray:
+    """Worst objective of the rule itself around sets of numbers [B]; one that breaks a limit is worse than any."""
     count = shares.shape[1]
-    near = _NEAR * np.concatenate([np.zeros((1, count)), np.eye(count), -np.eye(count)])
-    blocks = np.clip(shares[:, None] + near, 0.0, np.asarray(tuning.upper))
-    values, excess = (np.asarray(a) for a in _judged(tuning, jnp.asarray(blocks)))
-    merits = np.where(excess > LIMIT_TOLERANCE, 1e6 * (1.0 + excess), values)
-    return np.max(np.where(np.isfinite(merits), merits, np.inf), axis=1)
+    moves = np.concatenate([np.zeros((1, count)), *(s * d * np.eye(count) for d in near for s in (1.0, -1.0))])
+    around = np.clip(shares[:, None] + moves, 0.0, np.where(np.asarray(tuning.width) > 0.0, 1.0, 0.0))
+    values, excess = in_blocks(_judged, tuning, around.reshape(-1, count))
+    merits = np.where(excess > LIMIT_TOLERANCE, _BROKEN * (1.0 + excess), values)
+    return np.max(np.where(np.isfinite(merits), merits, np.inf).reshape(len(shares), -1), axis=1)
 
 
-def _polish(tuning: Tuning, start: np.ndarray) -> OptimizeResult:
-    """Nelder and Mead 1965 (doi 10.1093/comjnl/7.4.308) on the rule itself, whose objective has steps."""
-    free = np.asarray(tuning.upper) > 0.0
+def _scored(tuning: Tuning, rule: Rule, seed: int) -> np.ndarray:
+    """The rule as written, then sets of numbers anywhere in their ranges, best first [B, P]."""
+    written = np.clip((rule.written() - rule.lower) / np.maximum(rule.upper - rule.lower, 1e-300), 0.0, 1.0)
+    drawn = np.random.default_rng(seed).uniform(size=(_SCORED, written.size))
+    return np.concatenate([written[None], drawn[np.argsort(_merits(tuning, drawn, ()), kind="stable")]])
 
-    def whole(x: np.ndarray) -> np.ndarray:
-        out = start.copy()
-        out[free] = x
-        return out
 
-    # Inwards where a step outwards would leave the range.
-    step = np.where(start[free] > 0.5, -_SIMPLEX, _SIMPLEX)
-    simplex = np.concatenate([start[free][None], start[free] + np.diag(step)])
-    options = {"initial_simplex": simplex, "xatol": _SMALLEST, "fatol": 1e-9, "maxfev": _MOST_LOOKS}
-    found = minimize(
-        lambda x: float(_merits(tuning, whole(x)[None])[0]),
-        start[free],
-        method="Nelder-Mead",
-        bounds=[(0.0, 1.0)] * int(free.sum()),
-        options=options,
+def _evolved(
+    tuning: Tuning, scored: np.ndarray, restarts: int, seed: int, tell: Callable[[Progress], None]
+) -> tuple[list[OptimizeResult], np.ndarray, bool]:
+    """End of each population, its best objective in each generation [rounds, R + 1], and whether the user stopped it.
+
+    Half of a population are scored numbers, a different half of each, the other half lies anywhere; the last population
+    are the ends of all others and numbers around the best of them.
+    """
+    ends, histories, members = [], [], max(16, _MEMBERS * scored.shape[1])
+    try:
+        for r in range(restarts + 1):
+            best = min((end.fun for end in ends), default=None)
+            tell(Progress("search", r, restarts, best))
+            rng = np.random.default_rng([seed, r])
+            kept = scored[r::restarts][: members // 2]
+            others = rng.uniform(size=(members - len(kept), scored.shape[1]))
+            if r == restarts:
+                kept = np.array([end.x for end in sorted(ends, key=lambda end: end.fun)])[: members // 2]
+                others = kept[0] + _AROUND * rng.normal(size=(members - len(kept), scored.shape[1]))
+            first = np.clip(np.concatenate([kept, others]), 0.0, 1.0)
+            values: list[float] = []
+            ends.append(_population(tuning, first, rng, values))
+            histories.append(values)
+    except KeyboardInterrupt:
+        if not ends:
+            raise
+        return ends, _table(histories), True
+    return ends, _table(histories), False
+
+
+def _population(tuning: Tuning, first: np.ndarray, rng: np.random.Generator, values: list[float]) -> OptimizeResult:
+    init: Any = first
+    return differential_evolution(
+        lambda shares: _merits(tuning, np.atleast_2d(shares.T)),
+        bounds=[(0.0, 1.0)] * first.shape[1],
+        init=init,
+        maxiter=_GENERATIONS,
+        tol=_SAME,
+        rng=rng,
+        polish=False,
+        updating="deferred",
+        vectorized=True,
+        callback=lambda intermediate_result: values.append(float(intermediate_result.fun)),
     )
-    return OptimizeResult(x=whole(found.x), fun=found.fun, success=found.success)
+
+
+def _table(histories: list[list[float]]) -> np.ndarray:
+    """Histories side by side; one that has ended keeps its last value."""
+    rounds = max(len(values) for values in histories)
+    return np.array([np.pad(values, (0, rounds - len(values)), mode="edge") for values in histories]).T
+
+
+def _solutions(ends: list[OptimizeResult]) -> Solutions:
+    merits = np.array([end.fun for end in ends])
+    excess = np.where(merits < _BROKEN, 0.0, merits / _BROKEN)
+    return Solutions(np.array([end.x for end in ends]), merits, excess, np.array([bool(end.success) for end in ends]))
+
+
+def _audited(
+    problem: Problem, tuning: Tuning, solutions: Solutions, seed: int
+) -> tuple[int, Trajectory, Report, Audit]:
+    """The best end that the audit agrees with, and what it came to; the best of all where it agrees with none."""
+    tried = []
+    for best in solutions.order[:_AUDITED]:
+        trajectory, report = problem.simulate(tuning.policy(jnp.asarray(solutions.points[best])))
+        checked = audit(problem, np.asarray(trajectory.doses), report, 0.0, seed, directions=0)
+        tried.append((int(best), trajectory, report, checked))
+        if checked.passed:
+            return tried[-1]
+    return tried[0]
 
 
 def _record(
-    tuning: Tuning,
-    found: Run,
-    ends: np.ndarray,
-    merits: np.ndarray,
-    best: int,
-    tolerance: float,
-    clock: dict[str, float],
+    tuning: Tuning, solutions: Solutions, ends: list[OptimizeResult], best: int, tolerance: float, clock: dict
 ) -> SearchRecord:
-    converged = [r for r, state in enumerate(found.states) if bool(state.done)]
-    optima = distinct(
-        [ends[r] for r in converged],
-        [float(merits[r]) for r in converged],
-        lambda x: float(_merits(tuning, x[None])[0]),
-        lambda x: np.asarray(tuning.numbers(jnp.asarray(x)))[None],
+    optima = solutions.distinct(
+        lambda x: float(_merits(tuning, x[None])[0]), lambda x: np.asarray(tuning.numbers(jnp.asarray(x)))[None]
     )
-    chosen = found.states[min(best, len(found.states) - 1)]
     return SearchRecord(
         method=METHOD,
-        restarts=len(found.states),
-        converged=len(converged),
+        restarts=len(ends),
+        converged=int(solutions.converged.sum()),
         distinct_optima=len(optima),
         optima=optima,
-        iterations=int(chosen.iterations),
-        median_iterations=float(np.median([int(s.iterations) for s in found.states])),
-        kkt_residual=float(chosen.residual) / max(float(chosen.scale), 1e-300),
+        iterations=int(ends[best].nit),
+        median_iterations=float(np.median([end.nit for end in ends])),
+        kkt_residual=np.nan,
         tolerance=tolerance,
         level_cost=None,
         seconds=clock,
+        starts=_SCORED + 1,
+        hops=1,
+        tried=sum((end.nit + 1) * len(end.population) for end in ends),
+        last_improvement=solutions.last_improvement + 1,
+        gap=np.nan,
+        spread=np.nan,
     )
 
 
 def _verdict(
-    problem: Problem, found: Run, doses: np.ndarray, checked: Audit, polished: bool, record: SearchRecord
+    problem: Problem, doses: np.ndarray, checked: Audit, interrupted: bool, converged: bool, record: SearchRecord
 ) -> tuple[Status, str]:
-    if found.interrupted:
-        return Status.INTERRUPTED, f"interrupted after {record.converged} of {record.restarts} restarts"
+    if interrupted:
+        return Status.INTERRUPTED, f"interrupted after {record.restarts} restarts"
     if not checked.report.finite:
         return Status.SIMULATION_FAILED, "the audit's solver ran out of steps or met a number that is not finite"
     wrong = broken(checked.report)
@@ -215,9 +288,9 @@ def _verdict(
         return Status.INFEASIBLE, f"{wrong}; no numbers of the rule within their ranges were found that would do"
     if not checked.passed:
         return Status.AUDIT_FAILED, difference(checked)
-    if not polished:
-        return Status.NOT_CONVERGED, f"wanted a simplex of {_SMALLEST:g} of the ranges in {_MOST_LOOKS} looks; got none"
-    return Status.SOLVED, (
-        f"{record.converged} of {record.restarts} restarts converged on the smoothed rule; the rule itself was "
-        f"searched on from the best {_POLISHED} to {_SMALLEST:g} of the ranges"
-    )
+    if not converged:
+        wanted = f"wanted a population whose objectives differ by at most {_SAME:g} of them"
+        return Status.NOT_CONVERGED, f"{wanted}; got none in {_GENERATIONS} generations"
+    often = f"{record.often}; last improvement at population {record.last_improvement}"
+    stands = f"it stands with every number moved by {_NEAR[0]:g} of its range"
+    return Status.SOLVED, f"best of {record.restarts} populations from {record.starts:,} sets, {often}; {stands}"

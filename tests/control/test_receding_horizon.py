@@ -14,7 +14,7 @@ from optimizer.ensemble.population import build_population, derive, search
 from optimizer.ensemble.risk import Risk
 from optimizer.scenario import Scenario
 from optimizer.search.interior_point import start
-from optimizer.search.starts import center
+from optimizer.search.phase_one import center
 from tests.control.conftest import DOSES
 
 

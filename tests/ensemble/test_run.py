@@ -24,7 +24,7 @@ from optimizer.ensemble.summary import counted, summary
 from optimizer.files.run import table_bytes
 from optimizer.files.run_directory import DirectoryError
 from optimizer.scenario import Scenario, ScenarioError
-from optimizer.search.starts import center
+from optimizer.search.phase_one import center
 
 from .conftest import ROWS, SICK, four_doses, of_table
 

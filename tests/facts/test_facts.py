@@ -28,7 +28,7 @@ from optimizer.pharmacology.first_order import FirstOrder
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem
 from optimizer.search import kkt
-from optimizer.search.exact import make_feasible, satisfies
+from optimizer.search.feasible import make_feasible, satisfies
 from optimizer.simulate import Grid, System, adaptive, rollout
 from optimizer.simulate.resolution import choose_mesh
 from tests.oracle.stromal_scipy import CAF, GENERAL

@@ -9,12 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.search import kkt
-from optimizer.search.distinct import distinct
-from optimizer.search.exact import make_feasible, satisfies, without_traces
+from optimizer.policies.schedule import Schedule
+from optimizer.regimens import Regimen
+from optimizer.search import kkt, screening
+from optimizer.search.basins import neighbors
+from optimizer.search.feasible import make_feasible, satisfies, without_traces
 from optimizer.search.interior_point import start, step
 from optimizer.search.landscape import Landscape
-from optimizer.search.starts import starts
+from optimizer.search.phase_one import center
+from optimizer.search.solutions import Solutions
+from optimizer.search.starts import on_decisions, shapes, starts
+from optimizer.simulate import Grid
 from tests.small import small, tables
 
 
@@ -80,9 +85,110 @@ def test_points_with_a_hill_between_them_are_two_optima():
     def double_well(x: np.ndarray) -> float:
         return float(np.sum((x**2 - 1.0) ** 2))
 
-    points = [np.array([1.0]), np.array([-1.0]), np.array([1.0 + 1e-4]), np.array([0.0])]
-    found = distinct(points, [double_well(p) for p in points], double_well, lambda x: x[:, None])
-    assert [(round(o.objective, 6), o.restarts) for o in found] == [(0.0, 2), (0.0, 1), (1.0, 1)]
+    points = np.array([[0.0], [-1.0], [1.0 + 1e-4], [1.0], [3.0], [0.9]])
+    values = np.array([double_well(p) for p in points])
+    # The last one is lower than what is left, but breaks a limit; the one before did not converge.
+    excess, converged = np.array([0.0] * 5 + [1e-3]), np.array([True] * 4 + [False, True])
+    found = Solutions(points, values, excess, converged)
+    optima = found.distinct(double_well, lambda x: x[:, None])
+    assert [(round(o.objective, 6), o.restarts) for o in optima] == [(0.0, 1), (0.0, 2), (1.0, 1)]
+    assert found.feasible.tolist() == [True] * 5 + [False]
+    assert found.order.tolist() == [1, 3, 2, 0, 4, 5]
+    assert (found.best, found.last_improvement) == (1, 1)
+
+
+def test_an_end_that_is_not_finite_is_never_the_best():
+    points = np.zeros((3, 1))
+    found = Solutions(points, np.array([np.nan, 5.0, 7.0]), np.array([0.0, 0.1, 0.2]), np.array([True, False, False]))
+    assert found.order.tolist() == [1, 2, 0]
+    assert found.distinct(lambda x: 0.0, lambda x: x[:, None]) == ()
+
+
+def test_the_gap_of_a_line_is_what_the_best_corner_gains(small_problem):
+    task = small_problem.task
+    # A budget of two largest doses: the two steepest of these slopes get them.
+    slope = -np.array([1.0, 5.0, 2.0, 4.0, 0.5, 0.1])
+    assert kkt.gap(task, np.zeros(6), slope) == pytest.approx(9.0)
+    assert kkt.gap(task, np.array([0.0, 1.0, 0.0, 1.0, 0.0, 0.0]), slope) == pytest.approx(0.0, abs=1e-12)
+    assert kkt.gap(task, np.zeros(6), np.full(6, np.nan)) == np.inf
+
+
+def test_shapes_keep_the_limits_fill_the_budget_and_do_not_depend_on_their_number():
+    limits = [
+        {"kind": "cumulative_dose", "drug": "cetuximab", "limit": "6 ug/mL"},
+        {"kind": "dose_change", "drug": "cetuximab", "limit": "2 ug/mL"},
+        {"kind": "rest_period", "drug": "cetuximab", "start": "14 day", "stop": "28 day"},
+    ]
+    task = small(constraint=limits).task
+    points = shapes(task, 600, 0, center(task))
+    lower, upper, matrix, bound = (np.asarray(a) for a in (task.lower, task.upper, task.matrix, task.bound))
+    assert (points >= lower).all()
+    assert (points <= upper).all()
+    assert (points @ matrix.T <= bound + 1e-12).all()
+    assert np.array_equal(shapes(task, 40, 0, center(task)), points[:40])
+    assert not np.array_equal(shapes(task, 40, 1, center(task)), points[:40])
+    open_task = small().task
+    every = shapes(open_task, 600, 0, center(open_task))
+    spent = every.sum(axis=1) * float(open_task.scale[0])
+    assert np.mean(spent > 6.0 * (1.0 - 1e-9)) > 0.3
+    levels = [np.unique(np.round(row, 12)).size for row in every]
+    # Constant doses, two levels, and ones that are all different.
+    assert {1, 2, 3, 6} <= set(levels)
+
+
+def test_starts_that_blow_up_give_way_to_schedules_that_can_be_simulated(small_problem, monkeypatch):
+    task = small_problem.task
+    monkeypatch.setattr(screening, "_score", lambda task, x: _blows_up(x))
+    screened = screening.screen(task, 0)
+    assert 0.0 < np.mean(np.isfinite(screened.values)) < 1.0
+    points = np.asarray(screening.chosen(task, screened, 6, 0))
+    assert np.isfinite(_blows_up(jnp.asarray(points))[0]).all()
+    assert (points > 0.0).all()
+    assert (points.sum(axis=1) < 2.0).all()
+
+
+def _blows_up(shares):
+    """Cannot be simulated with more than a hundredth of the budget."""
+    spent = jnp.sum(shares, axis=1)
+    return jnp.where(spent > 0.02, jnp.nan, -spent), 0.0 * spent, jnp.full(spent.shape, 40_000)
+
+
+def test_the_best_and_what_differs_from_it_are_begun_from(small_problem):
+    rng = np.random.default_rng(0)
+    near = np.array([1.0, 1.0, 0.0, 0.0, 0.0, 0.0]) + 1e-3 * rng.uniform(size=(5, 6))
+    points = np.concatenate([near, np.eye(6)[3:5]])
+    merits = np.array([5.0, 1.0, 2.0, 3.0, 4.0, 7.0, 6.0])
+    assert screening.diverse(points, merits, 3).tolist() == [1, 6, 5]
+    # Where there are not enough that differ, those that differ less follow.
+    assert sorted(screening.diverse(points, merits, 7).tolist()) == list(range(7))
+    assert len(screening.diverse(points, merits, 9)) == 9
+
+
+def test_a_regimen_on_days_of_its_own_becomes_doses_of_the_decisions(small_problem):
+    grid = Grid(jnp.asarray([0.0, 3.5, 7.0, 20.0, 42.0]))
+    regimen = Regimen("own", Schedule(jnp.asarray([[1.0], [0.5], [0.25], [2.0]])), grid)
+    assert on_decisions(small_problem, regimen)[:, 0].tolist() == [1.5, 0.25, 2.0, 0.0, 0.0, 0.0]
+    drug = tables()["drug"]
+    drug[0]["route"] = "infusion"
+    drug[0]["pk"] = {"kind": "one_compartment", "volume": "3 L", "clearance": "0.4 L/day"}
+    drug[0]["dose"] = {"min": "0 mg/day", "max": "9 mg/day"}
+    limit = [{"kind": "cumulative_dose", "drug": "cetuximab", "limit": "90 mg"}]
+    rates = on_decisions(small(drug=drug, constraint=limit), regimen)[:, 0]
+    assert rates == pytest.approx([0.75, 0.25, (6 * 0.25 + 2.0) / 7, 2.0, 2.0, 2.0])
+
+
+def test_moves_keep_the_limits_and_leave_the_point(small_problem):
+    task = small_problem.task
+    point = np.array([0.9, 0.5, 0.0, 0.3, 0.0, 0.3])
+    near = neighbors(task, point[None], 200, [0], center(task))
+    assert (near >= np.asarray(task.lower)).all()
+    assert (near <= np.asarray(task.upper)).all()
+    assert (near @ np.asarray(task.matrix).T <= np.asarray(task.bound) + 1e-12).all()
+    assert np.mean(np.any(near != point, axis=1)) > 0.7
+    sums = near.sum(axis=1)
+    # Pieces are exchanged and shifted without more drug.
+    assert np.mean(np.isclose(sums, point.sum())) > 0.2
+    assert np.array_equal(near, neighbors(task, point[None], 200, [0], center(task)))
 
 
 class Saddle(NamedTuple):

@@ -7,7 +7,7 @@ from decimal import Context, Decimal, Inexact, localcontext
 import numpy as np
 
 from optimizer.problem import Problem
-from optimizer.search.starts import center
+from optimizer.search.phase_one import center
 
 # Doses this close to a bound (as a share of the largest dose) are put on it.
 _SNAP = 1e-7
