@@ -92,3 +92,14 @@ def test_values_below_their_limit_bound_the_fit(psa):
     assert censored.sum() == 15
     assert np.all(fit.predicted()[censored] < 1.3)
     assert float(fit.problem.n) == len(censored) - 15
+
+
+def test_a_diameter_is_the_volume_of_a_sphere_and_a_share_of_the_dna_no_burden(tmp_path):
+    rows = "".join(f"p,{day},{10 * np.exp(0.01 * day):.6f}\n" for day in range(0, 60, 6))
+    (tmp_path / "d.csv").write_text("patient,time_day,diameter_mm\n" + rows)
+    (series,) = patient_series(read_table(tmp_path / "d.csv", "timeseries"))
+    np.testing.assert_allclose(np.diff(np.log(series.values)) / 6.0, 0.03, rtol=1e-4)
+    assert series.values[0] == pytest.approx(np.pi / 6 * 1000)
+    (tmp_path / "v.csv").write_text("patient,time_day,vaf_percent\n" + rows)
+    with pytest.raises(DataError, match=r"wanted a burden .*; got a share of the DNA"):
+        patient_series(read_table(tmp_path / "v.csv", "timeseries"))
