@@ -34,7 +34,7 @@ def write_report(report: FitReport, out: str | Path, draw: Draw | None = None) -
                 (work / "scenario_fragment.toml").write_text(fragment_text(report), encoding="utf-8")
             for name, rows in report.tables.items():
                 columns = list(rows[0]) if rows else ["empty"]
-                (work / f"{name}.csv").write_bytes(csv_of(columns, (row.values() for row in rows)))
+                (work / f"{name}.csv").write_bytes(csv_of(columns, (list(row.values()) for row in rows)))
             if draw is not None:
                 draw(report, work)
     except DirectoryError as error:
