@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from optimizer.objectives.progression import time_above
 from optimizer.simulate import Grid, System, Trajectory
+from optimizer.simulate.arrivals import by_route
+from optimizer.simulate.crossings import first_above, peak
+
+# Burdens beyond which the next number may be infinite, and from which on "less than one cell" is meant literally:
+# models in shares of a capacity begin far below.
+_HUGE, _MANY = 1e200, 100.0
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,27 @@ class Outcome:
         return asdict(self)
 
 
-@jax.jit
-def _crossing(times: jax.Array, burden: jax.Array, factor: jax.Array) -> jax.Array:
-    level = jnp.log(factor * burden[0])
-    crossing = time_above(times, jnp.log(burden), level)
-    return jnp.where(jnp.any(jnp.log(burden) > level), crossing, jnp.inf)
+def remark(trajectory: Trajectory) -> str:
+    """What the numbers of a trajectory do not say: growth out of the range of numbers, or less than one cell.
+
+    Empty when that is nothing.
+    """
+    times, burden = np.asarray(trajectory.times), np.asarray(trajectory.burden)
+    out = ~np.isfinite(burden)
+    if out.any() and burden[: np.argmax(out)].max(initial=0.0) > _HUGE:
+        return (
+            f"growth without limit left the range of numbers (1e308 cells) about day {times[np.argmax(out)]:.6g}: "
+            "a carrying_capacity keeps it within"
+        )
+    if out.any() or bool(trajectory.ok) is False:
+        return "the states became non-finite or the solver ran out of steps"
+    few = burden < 1.0
+    if few.any() and burden[0] >= _MANY:
+        return (
+            f"fewer than one cell from day {times[np.argmax(few)]:.6g} on ({burden.min():.3g} at least): a model "
+            "without chance says nothing there, the tumor is likely extinct, and regrowth from it is not to be believed"
+        )
+    return ""
 
 
 def cumulative_dose(doses: np.ndarray, edges: np.ndarray, routes: Sequence[str]) -> np.ndarray:
@@ -59,9 +78,14 @@ def level_units(system: System, dose_units: Mapping[str, str]) -> dict[str, str]
 
 
 def outcome(
-    trajectory: Trajectory, grid: Grid, drugs: Sequence[str], routes: Sequence[str], factor: float = 1.2
+    trajectory: Trajectory,
+    grid: Grid,
+    drugs: Sequence[str],
+    routes: Sequence[str],
+    factor: float = 1.2,
+    decisions: Grid | None = None,
 ) -> Outcome:
-    """Outcome of a simulated patient.
+    """Outcome of a simulated patient; crossings and peaks are read between the saved times.
 
     Args:
         trajectory: the patient.
@@ -69,18 +93,36 @@ def outcome(
         drugs: names [N].
         routes: "bolus" or "infusion" [N].
         factor: progression is more than this multiple of the cells at the start.
+        decisions: intervals that a bolus treats, where they are not those of the grid.
     """
     doses, edges = np.asarray(trajectory.doses), np.asarray(grid.edges)
     burden = np.asarray(trajectory.burden)
-    crossing = float(_crossing(trajectory.times, trajectory.burden, np.float64(factor)))
-    on = np.any(doses > 0.0, axis=1)
+    # What grew out of the range of numbers has progressed before.
+    known = slice(None) if np.isfinite(burden).all() else slice(int(np.argmin(np.isfinite(burden))))
+    times, logs = np.asarray(trajectory.times)[known], np.log(np.maximum(burden[known], 1e-300))
+    parts = by_route(routes, doses, grid)
+    both, ways = np.hstack([part for part, _ in parts]), [route for _, own in parts for route in own]
+    on = _treated(both, edges, ways, edges if decisions is None else np.asarray(decisions.edges))
+    total = sum(cumulative_dose(part, edges, own) for part, own in parts)
     final = float(burden[-1])
     return Outcome(
-        time_to_progression_day=crossing if np.isfinite(crossing) else None,
+        time_to_progression_day=first_above(times, logs, float(np.log(factor)) + float(logs[0])) if logs.size else None,
         final_burden=final,
-        peak_burden=float(np.max(burden)),
+        peak_burden=float(np.exp(peak(times, logs))) if known == slice(None) else float("inf"),
         resistant_fraction=float(np.asarray(trajectory.resistant)[-1]) / final if final > 0.0 else 0.0,
-        cumulative_dose=dict(zip(drugs, cumulative_dose(doses, edges, routes).tolist(), strict=True)),
+        cumulative_dose=dict(zip(drugs, np.asarray(total).tolist(), strict=True)),
         time_on_treatment_day=float(np.sum(np.diff(edges)[on])),
         switches=int(np.sum(on[1:] != on[:-1])),
     )
+
+
+def _treated(doses: np.ndarray, edges: np.ndarray, routes: Sequence[str], decisions: np.ndarray) -> np.ndarray:
+    """Intervals [K] with a drug in them; a bolus treats its whole decision interval, where the grid refines those."""
+    rates = np.array([route == "infusion" for route in routes], dtype=bool)
+    infused = (doses[:, rates] > 0.0).any(axis=1)
+    given = (doses[:, ~rates] > 0.0).any(axis=1)
+    first = np.searchsorted(edges, decisions - 1e-9)
+    if (np.abs(edges[np.minimum(first, len(edges) - 1)] - decisions) > 1e-9).any():
+        return np.asarray(infused | given)
+    owner = np.searchsorted(decisions, edges[:-1] + 1e-9, side="right") - 1
+    return np.asarray(infused | np.isin(owner, owner[given]))

@@ -13,17 +13,21 @@ from optimizer.axes import Doses, Scalar, Times
 from optimizer.constraints.base import (
     AbstractDoseLimit,
     AbstractStateLimit,
+    Check,
     ConstraintError,
     DoseFrame,
     Reading,
     Row,
 )
-from optimizer.objectives.base import Objective, Scene
+from optimizer.constraints.checks import dose_checks
+from optimizer.constraints.given import SAME
+from optimizer.objectives.base import AbstractTerm, Objective, Scene
 from optimizer.policies.base import AbstractPolicy
 from optimizer.policies.limited import Limited
 from optimizer.policies.schedule import Schedule
 from optimizer.programs import program
 from optimizer.simulate import Grid, System, Trajectory, rollout
+from optimizer.simulate.arrivals import arrivals, overtakes, undelayed
 
 # The search holds every limit's coefficient of every dose.
 _MOST_COEFFICIENTS = 20_000_000
@@ -55,8 +59,13 @@ class Task(eqx.Module):
     bound: Float[Array, "rows"]
 
     def scene(self, trajectory: Trajectory, grid: Grid | None = None) -> Scene:
-        """What terms and constraints look at."""
-        return Scene(trajectory, self.grid if grid is None else grid, self.scale, self.system.model.floor())
+        """What terms and constraints look at; doses on another grid count as what they add to each decision."""
+        if grid is None:
+            grid = self.grid
+        else:
+            decided = _on_decisions(self, trajectory.doses, grid)
+            trajectory = eqx.tree_at(lambda t: t.doses, trajectory, decided)
+        return Scene(trajectory, grid, self.scale, self.system.model.floor())
 
     def doses(self, shares: Float[Array, "KN"]) -> Doses:
         """Doses [K, N] from flattened shares."""
@@ -85,14 +94,21 @@ class Task(eqx.Module):
         return tuple(limit.read(scene) for limit in self.state_limits)
 
 
-@dataclass(frozen=True)
-class Check:
-    """One constraint as reported: the value, its limit, and the relative violation (0 when it holds)."""
-
-    name: str
-    value: float
-    limit: float
-    violation: float
+def _on_decisions(task: Task, doses: Doses, grid: Grid) -> Float[Array, "decisions N"]:
+    """Sums of boluses, and mean rates, in each decision interval [K, N] of doses on a grid of their own."""
+    edges = task.grid.edges
+    first = jnp.maximum(grid.edges[:-1], edges[:-1, None])
+    overlaps = jnp.maximum(jnp.minimum(grid.edges[1:], edges[1:, None]) - first, 0.0)
+    inside = (grid.edges[:-1] >= edges[:-1, None] - SAME) & (grid.edges[:-1] < edges[1:, None] - SAME)
+    lengths, counted = task.grid.lengths[:, None], inside.astype(doses.dtype)
+    own = {"infusion": overlaps / lengths, "bolus": counted}
+    columns = [own[route] @ doses[:, j] for j, route in enumerate(task.system.routes)]
+    if grid.other is not None:
+        # An amount counts as its mean rate, a rate as the amount that it adds up to.
+        more = {"infusion": counted / lengths, "bolus": overlaps}
+        pairs = zip(columns, task.system.routes, grid.other.T, strict=True)
+        columns = [column + more[route] @ other for column, route, other in pairs]
+    return jnp.stack(columns, -1) if columns else jnp.zeros((task.grid.count, 0))
 
 
 @dataclass(frozen=True)
@@ -119,6 +135,9 @@ class Report:
         return max((c.violation for c in self.constraints), default=0.0)
 
 
+_rolled = program(rollout)
+
+
 @program
 def _judge(task: Task, policy: AbstractPolicy, grid: Grid) -> Any:
     return _judge_trajectory(task, rollout(task.system, policy, grid), grid)
@@ -139,11 +158,15 @@ class Problem:
         task: the numbers.
         rows: the linear dose limits, unscaled, in the order of the task's matrix.
         levels: allowed doses by drug.
+        frame: bounds and drugs, to judge doses on any grid.
+        limits: on doses.
     """
 
     task: Task
     rows: tuple[Row, ...]
     levels: dict[str, np.ndarray]
+    frame: DoseFrame
+    limits: tuple[AbstractDoseLimit, ...]
 
     @classmethod
     def build(
@@ -174,9 +197,10 @@ class Problem:
         frame = DoseFrame(system.drugs, system.routes, np.asarray(grid.edges), lower, upper)
         # Bounds first: levels and rests look at them.
         order = {"dose_bounds": 0, "rest_period": 1}
-        for limit in sorted(constraints, key=lambda c: order.get(c.kind, 2)):
-            if isinstance(limit, AbstractDoseLimit):
-                limit.apply(frame)
+        limits = [c for c in constraints if isinstance(c, AbstractDoseLimit)]
+        limits.sort(key=lambda c: order.get(c.kind, 2))
+        for limit in limits:
+            limit.apply(frame)
         if len(frame.rows) * frame.lower.size > _MOST_COEFFICIENTS:
             raise ConstraintError(
                 f"dose limits: wanted at most {_MOST_COEFFICIENTS:.0e} limits times doses (fewer decision intervals); "
@@ -198,7 +222,7 @@ class Problem:
             matrix=jnp.asarray(matrix / size[:, None]),
             bound=jnp.asarray(np.array([row.limit for row in frame.rows]) / size),
         )
-        return cls(task, tuple(frame.rows), frame.levels)
+        return cls(task, tuple(frame.rows), frame.levels, frame, tuple(limits))
 
     @property
     def lower(self) -> np.ndarray:
@@ -235,40 +259,37 @@ class Problem:
     def simulate(self, policy: AbstractPolicy, grid: Grid | None = None) -> tuple[Trajectory, Report]:
         """Trajectory and report of a policy, on its own grid of decisions when one is given."""
         grid = self.task.grid if grid is None else grid
+        system = self.task.system
+        if isinstance(policy, Schedule) and overtakes(system, policy.doses, grid):
+            due = arrivals(system, policy.doses, grid)
+            is_infused = np.array(system.routes) == "infusion"
+            given = Schedule(jnp.asarray(np.where(is_infused, due.rates, due.amounts)))
+            other = None if grid.other is None else jnp.asarray(np.where(is_infused, due.amounts, due.rates))
+            trajectory = _rolled(undelayed(system), given, Grid(jnp.asarray(due.edges), other))
+            trajectory = eqx.tree_at(lambda t: t.doses, trajectory, policy.doses)
+            return trajectory, self.report(trajectory, grid)
         trajectory, *judged = _judge(self.task, policy, grid)
         return trajectory, self._report(trajectory, grid, *judged)
 
-    def report(self, trajectory: Trajectory, grid: Grid | None = None) -> Report:
-        """Report of a trajectory simulated elsewhere."""
+    def report(self, trajectory: Trajectory, grid: Grid | None = None, is_exact: bool = False) -> Report:
+        """Report of a trajectory simulated elsewhere, one dense enough to be read by root finding where `is_exact`."""
         grid = self.task.grid if grid is None else grid
-        _, *judged = _judge_trajectory(self.task, trajectory, grid)
-        return self._report(trajectory, grid, *judged)
+        _, total, terms, worst = _judge_trajectory(self.task, trajectory, grid)
+        if is_exact and bool(trajectory.ok):
+            scene = self.task.scene(trajectory)
+            exact = {term.kind: term.exact(scene) for term in self.task.objective.terms}
+            terms = dict(terms) | {kind: value for kind, value in exact.items() if value is not None}
+            total = sum(float(w) * float(terms[t.kind]) for w, t in zip(*self._weighted(), strict=True))
+        return self._report(trajectory, grid, total, terms, worst)
+
+    def _weighted(self) -> tuple[list[float], tuple[AbstractTerm, ...]]:
+        return np.asarray(self.task.objective.weights).tolist(), self.task.objective.terms
 
     def _report(self, trajectory: Trajectory, grid: Grid, total: Any, terms: Any, worst: Any) -> Report:
-        kinds = [term.kind for term in self.task.objective.terms]
-        weights = dict(zip(kinds, np.asarray(self.task.objective.weights).tolist(), strict=True))
-        checks = list(self._dose_checks(np.asarray(trajectory.doses), np.asarray(grid.edges)))
+        weights = {term.kind: weight for weight, term in zip(*self._weighted(), strict=True)}
+        other = None if grid.other is None else np.asarray(grid.other)
+        checks = dose_checks(self.frame, self.limits, np.asarray(trajectory.doses), np.asarray(grid.edges), other)
         for limit, (value, bound, excess) in zip(self.task.state_limits, worst, strict=True):
             checks.append(Check(limit.label(), float(value), float(bound), max(float(excess), 0.0)))
         values = {name: float(v) for name, v in terms.items()}
         return Report(float(total), values, weights, tuple(checks), bool(trajectory.ok))
-
-    def _dose_checks(self, doses: np.ndarray, edges: np.ndarray) -> list[Check]:
-        """Dose limits on the decision grid; on another grid (a regimen's own) only the bounds can be said."""
-        own = doses.shape == self.lower.shape and np.array_equal(edges, np.asarray(self.task.grid.edges))
-        checks = []
-        for j, drug in enumerate(self.task.system.drugs):
-            most = self.upper[:, j] if own else self.upper[:, j].max()
-            over = doses[:, j] - most
-            worst = int(np.argmax(over))
-            limit = float(np.broadcast_to(most, over.shape)[worst])
-            excess = max(float(over[worst]), 0.0) / max(limit, 1e-300)
-            checks.append(Check(f"largest dose of {drug}", float(doses[worst, j]), limit, excess))
-        by_key: dict[str, Check] = {}
-        for row in self.rows if own else ():
-            value = float(np.sum(row.coefficients * doses))
-            excess = max(value - row.limit, 0.0) / max(abs(row.limit), 1e-300)
-            known = by_key.get(row.key)
-            if known is None or value - row.limit > known.value - known.limit:
-                by_key[row.key] = Check(row.key, value, row.limit, excess)
-        return [*checks, *by_key.values()]

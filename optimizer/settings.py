@@ -63,6 +63,7 @@ def option(default: Any, doc: str, *, flag: str = "", min: float | None = None, 
 
 _ALPHA = "cvar is the mean of the worst share 1 - alpha"
 _POSTERIOR = "draws by adose calibrate (NetCDF), else [cohort]"
+_TIME_UNIT = "of times in tables whose header has none: h, day, week"
 _CHUNK = "patients to a file; a run goes on after the last whole one"
 
 
@@ -99,6 +100,7 @@ class SimulateSettings:
 
     schedule: Path | None = option(None, "event table (CSV, Parquet)")
     regimen: str | None = option(None, "name of a regimen of the scenario")
+    time_unit: str | None = option(None, _TIME_UNIT)
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ class FitSettings:
     elimination_rate: float | None = option(None, "of that drug in 1/day; else ln 2, said")
     hill: float | None = option(None, "slope of its effect; else 1")
     free: tuple[str, ...] = option((), "which of elimination_rate and hill are fitted")
-    time_unit: str | None = option(None, "of times whose header has none")
+    time_unit: str | None = option(None, _TIME_UNIT)
     model: Any = None
     progress: Callable[[str], None] = field(default=lambda _: None, compare=False, repr=False)
 
@@ -205,6 +207,7 @@ class ReplanSettings:
     given: Path | None = option(None, "event table: doses given, and the schedule being followed")
     observations: Path | None = option(None, "what was measured (CSV: day and quantities)")
     today: float | None = option(None, "day from which to plan; else the last measurement's")
+    time_unit: str | None = option(None, _TIME_UNIT)
     posterior: Path | None = option(None, _POSTERIOR)
     risk: Risk = option(Risk.MEAN, "what is made small over all that is believed")
     alpha: float = option(0.9, _ALPHA, min=0.0, max=0.999)
@@ -271,6 +274,7 @@ class WindowSettings:
     at: tuple[str, ...] = option((), 'level of another drug, "NAME=0.4 ug/mL"; none when left out')
     vary: tuple[str, ...] = option((), 'number to vary, "KEY=A,B,C": a key path or another drug; may be repeated')
     schedule: Path | None = option(None, "event table (CSV, Parquet)")
+    time_unit: str | None = option(None, _TIME_UNIT)
 
 
 @dataclass(frozen=True)
@@ -282,6 +286,7 @@ class MapSettings:
     at: tuple[str, ...] = option((), 'a further number to hold, "KEY=VALUE"; may be repeated')
     regimen: str | None = option(None, "what the other drugs follow; else they are not given")
     schedule: Path | None = option(None, "event table to mark")
+    time_unit: str | None = option(None, _TIME_UNIT)
     last: str = option("30 day", "days at the end of which mean and peak are taken")
     show: str = option("mean_last", "quantity that is drawn and printed")
 

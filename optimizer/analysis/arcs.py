@@ -51,8 +51,11 @@ def arcs(
         routes: "bolus" or "infusion" of each drug [N]; bolus when left out, whose switches are not refined.
     """
     edges, doses = np.asarray(grid.edges), np.asarray(trajectory.doses)
-    logs = np.log(np.maximum(np.asarray(trajectory.burden), 1e-300)).reshape(len(doses), -1)
-    held = np.ptp(logs, axis=1) < _LEVEL
+    logs = np.log(np.maximum(np.asarray(trajectory.burden), 1e-300))
+    # An edge is saved twice, as the end of one interval and the start of the next.
+    times = np.asarray(trajectory.times)
+    first, last = np.searchsorted(times, edges[:-1] + 1e-9) - 1, np.searchsorted(times, edges[1:] - 1e-9)
+    held = np.array([np.ptp(logs[a : b + 1]) < _LEVEL for a, b in zip(np.maximum(first, 0), last, strict=True)])
     found: list[Arc] = []
     for j, drug in enumerate(drugs):
         own: list[Arc] = []

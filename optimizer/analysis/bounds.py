@@ -22,6 +22,7 @@ from optimizer.simulate import System
 _FALLING = (Exponential, Logistic, Gompertz)
 _LEVELS = 4000
 _TIMES = 400
+_NODES = 32
 
 
 @dataclass(frozen=True)
@@ -164,9 +165,10 @@ def _cheapest(rates: np.ndarray, concs: np.ndarray, left: np.ndarray, mean: floa
 def ideal_containment(system: System, factor: float) -> Bound | None:
     """The longest possible time to progression of a tumor that holds a clone no drug touches.
 
-    Until progression N <= L = factor N(0), and the growth rate g(N) of the clone falls with N, so that R' >= g(L) R: it
-    fills the whole tumor no later than at ln(L / R(0)) / g(L). A treatment that holds the tumor at L from the start
-    on, ideal containment, reaches that (Viossat and Noble 2021, doi 10.1038/s41559-021-01428-w).
+    Until progression N <= L = factor N(0), and no treatment makes N grow faster than M' = max_i g_i(M) M from N(0) on,
+    with g_i the growth rates without drug. They fall with N, so that R' >= g(min(M, L)) R: the clone fills the whole
+    tumor no later than when that has taken it from R(0) to L. A treatment that lets the tumor grow to L and holds it
+    there, ideal containment, reaches that (Viossat and Noble 2021, doi 10.1038/s41559-021-01428-w).
 
     Args:
         system: model and drugs.
@@ -182,15 +184,33 @@ def ideal_containment(system: System, factor: float) -> Bound | None:
     start = np.asarray(model.cells(model.initial_state()))
     level = factor * float(start.sum())
     rates = np.asarray(model.growth_rate * (1.0 - jnp.broadcast_to(model.cost, model.growth_rate.shape)))
-    times = []
-    for i, row in enumerate(model.effects):
-        if any(effect is not None for effect in row) or not start[i] > 0.0 or not rates[i] > 0.0:
-            continue
-        full = jnp.zeros(len(start)).at[i].set(level)
-        net = float(model.growth(jnp.asarray(rates), full)[i] - model.death_rate[i])
-        if net > 0.0:
-            times.append(math.log(level / start[i]) / net)
-    if not times:
+    times = [
+        _fills(model, rates, i, start, level)
+        for i, row in enumerate(model.effects)
+        if not any(effect is not None for effect in row) and start[i] > 0.0 and rates[i] > 0.0
+    ]
+    if not any(map(math.isfinite, times)):
         return None
     doi = "10.1038/s41559-021-01428-w"
     return Bound("time_to_progression_day", min(times), "ideal containment", doi)
+
+
+def _fills(model: Tumor, rates: np.ndarray, i: int, start: np.ndarray, level: float) -> float:
+    """Time [day] at which clone i fills a tumor that grows as fast as it can to a level and is held there."""
+
+    def net(total: float) -> np.ndarray:
+        held = jnp.zeros(len(start)).at[i].set(total)
+        return np.asarray(model.growth(jnp.asarray(rates), held) - model.death_rate)
+
+    if not net(level)[i] > 0.0:
+        return math.inf
+    begin, end = math.log(float(start.sum())), math.log(level)
+    # Drugs of other roles may speed a clone up: then the tumor may be at the level at once.
+    grows = end > begin and all(isinstance(role, Inhibitor) for role in model.roles)
+    points, weights = np.polynomial.legendre.leggauss(_NODES)
+    logs = begin + 0.5 * (end - begin) * (1.0 + points) if grows else np.zeros(0)
+    found = np.array([net(math.exp(x)) for x in logs]).reshape(-1, len(start))
+    # Along the growth of ln M: dt = d ln M / max g, and ln R rises by g dt.
+    lengths = 0.5 * (end - begin) * weights[: len(found)] / found.max(axis=1)
+    risen = math.log(start[i]) + float(lengths @ found[:, i])
+    return float(lengths.sum()) + max(end - risen, 0.0) / float(net(level)[i])

@@ -9,17 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import LinearConstraint, minimize
 
-from optimizer.outcome import Outcome, cumulative_dose, outcome
+from optimizer.outcome import Outcome, cumulative_dose, outcome, remark
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Check, Problem, Report
 from optimizer.programs import program
 from optimizer.regimens import Regimen
+from optimizer.search.audit import Audit, dense
 from optimizer.search.exact import make_feasible
 from optimizer.search.optimize import LIMIT_TOLERANCE
 from optimizer.search.result import Result
 from optimizer.simulate import Grid, Trajectory
 
 OPTIMIZED = "optimized"
+# Which solver made the numbers of an entry.
+ADAPTIVE, FIXED = "adaptive (audit)", "fixed nodes (search)"
 # Constant doses start from these shares of the largest ones that the limits allow.
 _SHARES = (0.02, 0.1, 0.3, 0.6, 1.0)
 
@@ -31,9 +34,10 @@ class Entry:
     Attributes:
         name: of the regimen.
         grid: its intervals.
-        trajectory: the patient.
+        trajectory: the patient, on the audit's nodes where its solver succeeded.
         report: under the problem's objective and constraints.
         outcome: what it came to.
+        solver: which one made these numbers.
         scaled: the same with each drug's doses multiplied so that they sum to the optimized schedule's; None for the
             optimized schedule itself, for rules, and where nothing is given.
     """
@@ -43,12 +47,28 @@ class Entry:
     trajectory: Trajectory
     report: Report
     outcome: Outcome
+    solver: str
     scaled: "Entry | None" = None
 
     @property
     def broken(self) -> tuple[Check, ...]:
         """The constraints that it breaks."""
         return tuple(c for c in self.report.constraints if c.violation > LIMIT_TOLERANCE)
+
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        """Limits that have no meaning for its doses."""
+        return tuple(c.name for c in self.report.constraints if not c.is_checked)
+
+    @property
+    def is_audited(self) -> bool:
+        """Whether its numbers are the audit's."""
+        return self.solver == ADAPTIVE
+
+    @property
+    def remark(self) -> str:
+        """What its numbers do not say; empty when that is nothing."""
+        return remark(self.trajectory)
 
     def to_json(self) -> dict[str, Any]:
         """The contract's keys, with the objective and the worst violation of a constraint."""
@@ -58,6 +78,9 @@ class Entry:
             "objective": {"total": self.report.total, "terms": self.report.terms},
             "violation": self.report.violation,
             "violated": [c.name for c in self.broken],
+            "not_checked": list(self.unchecked),
+            "solver": self.solver,
+            "remark": self.remark,
             "scaled": None if self.scaled is None else self.scaled.to_json(),
         }
 
@@ -78,8 +101,8 @@ def compare(
     """
     entries = []
     if result is not None:
-        best = Regimen(OPTIMIZED, result.policy, problem.task.grid)
-        entries.append(_entry(problem, best, factor))
+        searched = result.trajectory, result.report
+        entries.append(audited_entry(problem, OPTIMIZED, problem.task.grid, result.audit, factor, searched))
     goal = np.array(list(entries[0].outcome.cumulative_dose.values())) if entries else None
     listed = list(regimens)
     listed += [r for r in _standard(problem) if r.name not in {known.name for known in listed}]
@@ -93,10 +116,41 @@ def compare(
 
 
 def _entry(problem: Problem, regimen: Regimen, factor: float) -> Entry:
-    trajectory, report = problem.simulate(problem.delivered(regimen.policy), regimen.grid)
+    """By the audit's solver; a rule is asked for its doses on the search's nodes first."""
+    policy, name, grid = problem.delivered(regimen.policy), regimen.name, regimen.grid
+    if isinstance(policy, Schedule):
+        searched, doses = None, policy.doses
+    else:
+        searched = problem.simulate(policy, grid)
+        doses = searched[0].doses
+    found = dense(problem, np.asarray(doses), grid)
+    if not found[1].finite:
+        searched = searched or problem.simulate(policy, grid)
+        if searched[1].finite:
+            return _read(problem, name, grid, searched, factor, FIXED)
+    return _read(problem, name, grid, found, factor)
+
+
+def audited_entry(
+    problem: Problem,
+    name: str,
+    grid: Grid,
+    checked: Audit,
+    factor: float,
+    searched: tuple[Trajectory, Report] | None = None,
+) -> Entry:
+    """What a way of dosing came to by its audit; by the search's nodes where the audit's solver did not succeed."""
+    if checked.report.finite or searched is None or not searched[1].finite:
+        return _read(problem, name, grid, (checked.trajectory, checked.report), factor)
+    return _read(problem, name, grid, searched, factor, FIXED)
+
+
+def _read(
+    problem: Problem, name: str, grid: Grid, found: tuple[Trajectory, Report], factor: float, solver: str = ADAPTIVE
+) -> Entry:
     system = problem.task.system
-    came_to = outcome(trajectory, regimen.grid, system.drugs, system.routes, factor)
-    return Entry(regimen.name, regimen.grid, trajectory, report, came_to)
+    came_to = outcome(found[0], grid, system.drugs, system.routes, factor, problem.task.grid)
+    return Entry(name, grid, *found, came_to, solver)
 
 
 def _scaled(problem: Problem, regimen: Regimen, goal: np.ndarray) -> Regimen | None:

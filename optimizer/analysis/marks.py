@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,7 @@ from optimizer.analysis.axes import AMOUNT, DELAY, EVERY, Axis, Number
 from optimizer.analysis.map import Map
 from optimizer.analysis.mean_dose import mean_concentration
 from optimizer.analysis.repeated import repeated_drugs
-from optimizer.files.event_tables import read_events
-from optimizer.files.events import to_grid
+from optimizer.files.event_tables import read_grid
 from optimizer.scenario import Scenario
 from optimizer.simulate import System
 
@@ -53,7 +52,9 @@ class _Given:
         return self.edges[:-1][self.doses[:, j] > 0.0]
 
 
-def marks(scenario: Scenario, found: Map, numbers: list[Number], schedule: Path | None = None) -> tuple[Mark, ...]:
+def marks(
+    scenario: Scenario, found: Map, numbers: list[Number], schedule: Path | None = None, time_unit: str | None = None
+) -> tuple[Mark, ...]:
     """The regimens and the event table that have a place on the axes, and lie on them.
 
     A schedule's interval is the mean of its own, its amount the mean of its doses, its concentration the mean over the
@@ -65,6 +66,7 @@ def marks(scenario: Scenario, found: Map, numbers: list[Number], schedule: Path 
         found: the map.
         numbers: of the map, by `Request.numbers`.
         schedule: event table.
+        time_unit: of its times, where the header has none.
 
     Raises:
         DataError: the event table was refused.
@@ -76,8 +78,7 @@ def marks(scenario: Scenario, found: Map, numbers: list[Number], schedule: Path 
     else:
         listed = [(name, given, False) for name, given in _regimens(scenario, own)]
     if schedule is not None:
-        routes = dict(zip(system.drugs, system.routes, strict=True))
-        table = to_grid(read_events(schedule, system.drugs), system.drugs, scenario.plan.horizon, routes)
+        table = read_grid(schedule, replace(scenario.target(), edges=()), time_unit)
         listed.append((schedule.name, _Given(*table, own), True))
     placed = []
     for name, given, is_schedule in listed:

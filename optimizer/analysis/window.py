@@ -14,8 +14,7 @@ from optimizer.analysis.held import Levels, frozen_growth, held_growth
 from optimizer.analysis.intervals import HIGHEST, LOWEST, Response, responses
 from optimizer.analysis.levels import Course, course, shares, warnings
 from optimizer.analysis.options import OptionError, levels_of, numbers_of, split
-from optimizer.files.event_tables import read_events
-from optimizer.files.events import to_grid
+from optimizer.files.event_tables import read_grid
 from optimizer.mechanisms.stroma import Stroma
 from optimizer.models.base import AbstractModel
 from optimizer.models.tumor import Tumor
@@ -143,6 +142,7 @@ def windows(
     at: Sequence[str] = (),
     vary: Sequence[str] = (),
     schedule: Path | None = None,
+    time_unit: str | None = None,
 ) -> Windows:
     """The held concentrations at which each clone shrinks or grows.
 
@@ -152,6 +152,7 @@ def windows(
         at: levels of other drugs, "NAME=LEVEL"; none when left out.
         vary: numbers to vary one at a time, "KEY=A,B,C"; KEY is a key path or the name of another drug.
         schedule: event table of which the time in each interval is asked.
+        time_unit: of its times, where the header has none.
 
     Raises:
         OptionError: a drug, key or value that is not one.
@@ -180,7 +181,7 @@ def windows(
     )
     if schedule is None:
         return found
-    return replace(found, course=_course(system, scenario, j, schedule), file=schedule.name)
+    return replace(found, course=_course(system, scenario, j, schedule, time_unit), file=schedule.name)
 
 
 def _which(system: System, scenario: Scenario, drug: str | None) -> int:
@@ -257,9 +258,7 @@ def _vary(scenario: Scenario, system: System, levels: Levels, text: str, others:
     return Varied(key, place.unit, tuple(numbers), tuple(found))
 
 
-def _course(system: System, scenario: Scenario, j: int, path: Path) -> Course:
+def _course(system: System, scenario: Scenario, j: int, path: Path, time_unit: str | None) -> Course:
     """The drug's concentration under the event table, up to the scenario's horizon."""
-    routes = dict(zip(system.drugs, system.routes, strict=True))
-    events = read_events(path, system.drugs)
-    edges, doses = to_grid(events, system.drugs, scenario.plan.horizon, routes)
+    edges, doses = read_grid(path, replace(scenario.target(), edges=()), time_unit)
     return course(system.pharmacokinetics[j], system.routes[j], edges, doses[:, j])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optimizer.files.event_tables import DOSE_COLUMNS
+from optimizer.files.dose_rows import DOSE_COLUMNS
 from optimizer.files.tables import Column, Schema
 
 KINDS = ("rates", "secretion", "plate", "ic50", "timeseries")
@@ -35,6 +35,10 @@ ROLES = {
     ),
     "blank": ("background", "bg", "empty", "medium", "media", "no_cells"),
     "time_zero": ("t0", "time0", "day0", "start", "time_0", "day_0"),
+}
+HELD = {
+    "1": ("1.0", "on", "yes", "true", "treated", "y"),
+    "0": ("0.0", "off", "no", "false", "untreated", "n", "none"),
 }
 _KEPT: dict = {"required": False, "empty": "kept"}
 
@@ -123,7 +127,7 @@ SCHEMAS: dict[str, Schema] = {
             Column("value", ("dv", "cells"), "burden", **_KEPT, censored=True, unit="relative"),
             Column("mdv", ("mdv",), **_KEPT),
             Column("cens", ("cens", "blq"), **_KEPT, low=-1.0, high=1.0),
-            Column("treatment", _TREATED, **_KEPT, high=1.0),
+            Column("treatment", _TREATED, "text", **_KEPT),
         ),
         _GIVEN,
     ),

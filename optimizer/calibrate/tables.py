@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from optimizer.calibrate.columns import KINDS, ROLES, SCHEMAS
-from optimizer.files.cells import ABOVE, BELOW, EXACT
-from optimizer.files.faults import DataError, Fault, refuse
-from optimizer.files.sheets import Sheet, read_sheet
+from optimizer.calibrate.columns import HELD, KINDS, ROLES, SCHEMAS
+from optimizer.calibrate.plate_grids import read_plate
+from optimizer.files.cells import ABOVE, BELOW, EXACT, MISSING
+from optimizer.files.faults import DataError, Fault, refuse, show
+from optimizer.files.sheets import read_sheet
 from optimizer.files.tables import Table as Table
 from optimizer.files.tables import interpret, looks_like_hours, plain
 
@@ -29,12 +30,9 @@ def read_table(path: str | Path, kind: str, time_unit: str | None = None) -> Tab
     """
     if kind not in KINDS:
         raise DataError(f"kind: wanted one of {', '.join(KINDS)}; got {kind!r}")
-    sheet = read_sheet(Path(path))
+    sheet = (read_plate if kind == "plate" else read_sheet)(Path(path))
     if len(sheet.lines) == 0:
         raise refuse(path, sheet.header_line, "", "at least one row of data below the header", "none")
-    if kind == "plate" and is_grid(sheet):
-        wanted = "one row a well, or grids of the wells' doses beside that of their signals"
-        raise refuse(path, sheet.header_line, "", wanted, "a grid of signals alone, which says no doses")
     table = interpret(sheet, SCHEMAS[kind], time_unit)
     table = {"plate": _plate, "timeseries": _series}.get(kind, _as_it_is)(table)
     notes = [f"{path}: {note}" for note in _assumed(table)]
@@ -58,11 +56,6 @@ def _assumed(table: Table) -> list[str]:
 
 
 # --- plates -----------------------------------------------------------------------------------------------------------
-
-
-def is_grid(sheet: Sheet) -> bool:
-    """Whether a sheet is a plate as a reader shows it: numbered columns, rows named by letters."""
-    return len(sheet.header) > 2 and all(name == str(i) for i, name in enumerate(sheet.header[1:], 1))
 
 
 def _plate(table: Table) -> Table:
@@ -120,4 +113,24 @@ def _series(table: Table) -> Table:
     for mark, sign in ((1.0, BELOW), (-1.0, ABOVE)):
         signs[(table.get("cens", 0.0) == mark) & (signs == EXACT)] = sign
     columns, censored = {**table.columns, "burden": values}, {**table.censored, "burden": signs}
+    if "treatment" in table:
+        columns["treatment"] = _held(table)
     return replace(table, columns=columns, censored=censored)
+
+
+def _held(table: Table) -> np.ndarray:
+    """Whether a patient is treated from each row on, 1 or 0, NaN where nothing is said; refused beside doses [rows]."""
+    words = {word: float(level) for level, others in HELD.items() for word in (level, *others)}
+    words |= dict.fromkeys((word.lower() for word in MISSING), np.nan)
+    text = [str(cell).lower() for cell in table["treatment"]]
+    faults = [
+        table.fault(i, "treatment", "1 (on) or 0 (off), which holds until the next row", show(table["treatment"][i]))
+        for i in range(len(table))
+        if text[i] not in words
+    ]
+    given = np.flatnonzero(table.get("amount", 0.0) > 0.0)
+    if given.size:
+        faults.append(table.fault(given[0], "amount", "doses, or whether treatment is on; not both", "an amount"))
+    if faults:
+        raise DataError(faults)
+    return np.array([words[word] for word in text])

@@ -19,7 +19,7 @@ from optimizer.calibrate.growth import EFFECTS, LAWS, PARAMETERS, predictor
 from optimizer.calibrate.problem import Deviation, FitProblem, make_problem, padded
 from optimizer.calibrate.space import Parameter
 from optimizer.calibrate.tables import Table
-from optimizer.files.event_tables import dose_events
+from optimizer.files.dose_rows import dose_events
 from optimizer.files.events import DoseEvent, expand
 from optimizer.files.faults import DataError, Fault
 from optimizer.files.headers import split_header

@@ -26,7 +26,9 @@ def optimize(run: Command, asked: settings.OptimizeSettings) -> int:
     return run_optimize(run, asked)
 
 
-@command(app, settings.SimulateSettings, "file json allow_code")
+@command(
+    app, settings.SimulateSettings, "file out json no_plot allow_code", out="directory for the time course, if any"
+)
 def simulate(run: Command, asked: settings.SimulateSettings) -> int:
     from optimizer.cli.schedule import run_simulate
 

@@ -113,7 +113,7 @@ def run_map(run: Command, asked: MapSettings) -> int:
     except OptionError as error:
         say(str(error))
         return USAGE
-    placed = marks(scenario, found, wanted.numbers, asked.schedule)
+    placed = marks(scenario, found, wanted.numbers, asked.schedule, asked.time_unit)
     body = found.to_json() | {"marks": [mark.to_json() for mark in placed]}
     text = to_text(window_document(scenario, body))
     with whole(place, MAP_MARKER) as work:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import typer
 
-from optimizer.analysis.comparison import Entry, compare
-from optimizer.files.event_tables import read_events
-from optimizer.files.events import to_grid
+from optimizer.analysis.comparison import Entry, audited_entry, compare
+from optimizer.cli.from_table import from_table
 from optimizer.files.run_directory import check_place, whole
-from optimizer.outcome import outcome
-from optimizer.policies.schedule import Schedule
-from optimizer.problem import Problem, Report
+from optimizer.problem import Report
 from optimizer.regimens import Regimen
+from optimizer.report.course import course_csv, write_course
 from optimizer.report.document import (
     MARKER,
     compared_document,
     run_document,
     simulated_document,
+    simulated_reason,
     simulated_status,
     to_text,
     total_units,
@@ -35,7 +32,6 @@ from optimizer.search.optimize import optimize
 from optimizer.search.result import Result
 from optimizer.search.tune import tune
 from optimizer.settings import Command, OptimizeSettings, SimulateSettings, of_file
-from optimizer.simulate import Grid
 from optimizer.status import DISCLAIMER, Status
 
 # Outcomes without a schedule that could be handed on.
@@ -94,18 +90,25 @@ def _print_result(scenario: Scenario, result: Result, entries: tuple[Entry, ...]
 def _print_report(title: str, report: Report) -> None:
     rows = [[name, number(value), number(report.weights[name])] for name, value in report.terms.items()]
     table(title, ["objective", "value", "weight"], [*rows, ["total", number(report.total), ""]])
-    checks = [[c.name, number(c.value), number(c.limit), f"{c.violation:.1e}"] for c in report.constraints]
+    checks = [
+        [c.name, number(c.value), number(c.limit), f"{c.violation:.1e}"]
+        if c.is_checked
+        else [c.name, "not checked", number(c.limit), ""]
+        for c in report.constraints
+    ]
     table("Constraints", ["name", "value", "limit", "violation"], checks)
 
 
 def run_simulate(run: Command, asked: SimulateSettings) -> int:
-    """Simulate one way of dosing and print it."""
+    """Simulate one way of dosing, print it, and write its time course where a place is given."""
     if (asked.schedule is None) == (asked.regimen is None):
         raise typer.BadParameter("wanted either --schedule or --regimen", param_hint="--schedule")
     scenario = Scenario.load(run.file, run.allow_code)
+    if run.out is not None:
+        check_place(run.out, MARKER)
     problem = scenario.problem()
     if asked.schedule is not None:
-        chosen = _from_table(problem, asked.schedule)
+        problem, chosen = from_table(scenario, problem, asked.schedule, asked.time_unit)
     else:
         known = {r.name: r for r in scenario.regimens()}
         if asked.regimen not in known:
@@ -114,33 +117,24 @@ def run_simulate(run: Command, asked: SimulateSettings) -> int:
             return USAGE
         chosen = known[asked.regimen]
     trajectory, report = problem.simulate(problem.delivered(chosen.policy), chosen.grid)
-    system = problem.task.system
-    came_to = outcome(trajectory, chosen.grid, system.drugs, system.routes, scenario.progression_factor)
-    entry = Entry(chosen.name, chosen.grid, trajectory, report, came_to)
     checked = audit(problem, np.asarray(trajectory.doses), report, 0.0, directions=0, grid=chosen.grid)
+    entry = audited_entry(problem, chosen.name, chosen.grid, checked, scenario.progression_factor, (trajectory, report))
     wrong = simulated_status(report, checked)
-    put(
-        run.json,
-        to_text(simulated_document(scenario, entry, checked)),
-        lambda: _print_simulated(scenario, entry, checked),
-    )
+    text = to_text(simulated_document(scenario, entry, checked))
+    if run.out is not None:
+        write_course(scenario, problem, entry, text, run.out, not run.no_plot)
+    put(run.json, text, lambda: _print_simulated(scenario, entry, checked))
     agrees = "The independent audit agrees." if wrong is None else wrong.sentence
-    say(f"{agrees} The objective differs by {checked.objective_difference:.1e} (relative).\n{DISCLAIMER}")
+    reason, by = simulated_reason(checked), checked.objective_difference
+    say(agrees if np.isnan(by) else f"{agrees} The objective differs by {by:.1e} (relative).")
+    written = "" if run.out is None else f" Written to {run.out}."
+    say(f"{reason[:1].upper()}{reason[1:]}.\n{DISCLAIMER}{written}" if reason else f"{DISCLAIMER}{written}")
     return 0 if wrong is None else wrong.exit_code
 
 
 def _print_simulated(scenario: Scenario, entry: Entry, checked: Audit) -> None:
     _print_report(scenario.title, checked.report)
     regimen_table([entry], total_units(scenario))
-
-
-def _from_table(problem: Problem, path: Path) -> Regimen:
-    """An event table as doses on the decision grid, with further edges where its events need them."""
-    system, grid = problem.task.system, problem.task.grid
-    routes = dict(zip(system.drugs, system.routes, strict=True))
-    events = read_events(path, system.drugs)
-    edges, doses = to_grid(events, system.drugs, float(grid.horizon), routes, np.asarray(grid.edges))
-    return Regimen(path.name, Schedule(jnp.asarray(doses)), Grid(jnp.asarray(edges)))
 
 
 def run_compare(run: Command) -> int:
@@ -156,6 +150,7 @@ def run_compare(run: Command) -> int:
 
         with whole(place, MARKER) as work:
             (work / MARKER).write_text(text, encoding="utf-8")
+            (work / "trajectory.csv").write_bytes(course_csv(scenario, problem, entries))
             for name, figure in comparison(problem, entries, scenario).items():
                 save(figure, work / f"{name}.png")
     put(run.json, text, lambda: regimen_table(entries, total_units(scenario)))

@@ -1,6 +1,7 @@
 """The two protocols of constraints."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
@@ -9,11 +10,41 @@ import numpy as np
 from equinox import AbstractClassVar
 
 from optimizer.axes import Scalar, Times
+from optimizer.constraints.given import Given
 from optimizer.objectives.base import Scene
 
 
 class ConstraintError(ValueError):
     """A constraint that does not fit its drugs or its grid, or contradicts another one."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One constraint as reported.
+
+    Attributes:
+        name: of the limit.
+        value: what was reached; not a number where the limit is not checked.
+        limit: what is allowed.
+        violation: relative; 0 when the limit holds.
+        is_checked: whether the limit has a meaning for these doses; some have none off the decision grid.
+    """
+
+    name: str
+    value: float
+    limit: float
+    violation: float
+    is_checked: bool = True
+
+    @classmethod
+    def at_most(cls, name: str, value: float, limit: float, size: float = 0.0) -> "Check":
+        """A value that may not pass a limit; the excess is relative to the limit, or to `size` where that is 0."""
+        return cls(name, value, limit, max(value - limit, 0.0) / (abs(limit) or size or 1e-300))
+
+    @classmethod
+    def unsaid(cls, name: str, limit: float) -> "Check":
+        """A limit that means nothing for these doses."""
+        return cls(name, float("nan"), limit, 0.0, is_checked=False)
 
 
 @dataclass(frozen=True)
@@ -56,6 +87,7 @@ class DoseFrame:
         upper: largest doses [K, N].
         rows: linear limits.
         levels: by drug, the allowed doses: an increasing array.
+        own: smallest and largest doses before any limit.
     """
 
     drugs: tuple[str, ...]
@@ -65,6 +97,10 @@ class DoseFrame:
     upper: np.ndarray
     rows: list[Row] = field(default_factory=list)
     levels: dict[str, np.ndarray] = field(default_factory=dict)
+    own: tuple[np.ndarray, np.ndarray] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.own = self.lower.copy(), self.upper.copy()
 
     def column(self, drug: str) -> int:
         """Index of a drug by name.
@@ -132,6 +168,13 @@ class AbstractDoseLimit(eqx.Module):
         Raises:
             ConstraintError: the limit does not fit the drugs or the grid.
         """
+
+    def judge(self, frame: DoseFrame, given: Sequence[Given]) -> Check | None:
+        """The limit on doses in continuous time, those of each drug [N], that are off the decision grid.
+
+        None where another limit speaks for this one. Left to itself, a limit says that it was not checked.
+        """
+        return Check.unsaid(self.kind, float("nan"))
 
 
 class Reading(NamedTuple):

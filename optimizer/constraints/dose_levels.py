@@ -1,10 +1,12 @@
 """The doses that a vial or a pump can deliver."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
-from optimizer.constraints.base import AbstractDoseLimit, ConstraintError, DoseFrame
+from optimizer.constraints.base import AbstractDoseLimit, Check, ConstraintError, DoseFrame
+from optimizer.constraints.given import Given
 from optimizer.fields import setting
 
 _MOST_LEVELS = 100_000
@@ -40,3 +42,16 @@ class DoseLevels(AbstractDoseLimit):
         if not all(((allowed >= lo) & (allowed <= hi)).any() for lo, hi in zip(lowest, frame.upper[:, j], strict=True)):
             raise ConstraintError(f"dose_levels of {self.drug}: no allowed level lies within the dose bounds")
         frame.levels[self.drug] = allowed
+
+    def judge(self, frame: DoseFrame, given: Sequence[Given]) -> Check:
+        """The dose that is farthest from a level, in shares of itself, with its nearest level as the limit."""
+        allowed, doses = frame.levels[self.drug], np.unique(given[frame.column(self.drug)].doses)
+        name = f"dose_levels of {self.drug}"
+        if not doses.size:
+            return Check(name, 0.0, 0.0, 0.0)
+        above = np.clip(np.searchsorted(allowed, doses), 1, max(len(allowed) - 1, 1))
+        pairs = allowed[np.minimum(np.stack([above - 1, above]), len(allowed) - 1)]
+        nearest = np.where(doses - pairs[0] <= pairs[1] - doses, *pairs)
+        away = np.abs(doses - nearest) / doses
+        worst = int(np.argmax(away))
+        return Check(name, float(doses[worst]), float(nearest[worst]), float(away[worst]))

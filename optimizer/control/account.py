@@ -10,7 +10,7 @@ import numpy as np
 from optimizer.control.belief import Belief, effective
 from optimizer.control.outlook import MISFIT, QUANTILES, Outlook
 from optimizer.control.replan import Replanned, Visit
-from optimizer.observations import BELOW, MEASURED
+from optimizer.observations import BELOW, MEASURED, OVER, UNDER
 from optimizer.search.optimize import LIMIT_TOLERANCE
 
 # A plan that moves less than this share of the largest doses has not changed.
@@ -126,8 +126,8 @@ def _visit(found: Replanned, visit: Visit) -> dict[str, Any]:
     for channel, state, value in zip(found.inference.channels, seen, values, strict=True):
         if state == MEASURED:
             measured[channel.label()] = float(value)
-        elif state == BELOW:
-            measured[channel.label()] = f"<{value:g}"
+        elif state in (BELOW, UNDER, OVER):
+            measured[channel.label()] = f"{'>' if state == OVER else '<'}{value:g}"
     drugs = found.inference.problem.task.system.drugs
     next_doses = None
     if visit.doses is not None:

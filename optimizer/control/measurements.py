@@ -3,20 +3,19 @@
 ====== =====================================================================================
 column meaning
 ====== =====================================================================================
-day    of the sample, from the start of treatment; rows in increasing order
+day    of the sample, from the start of treatment (also time); rows in increasing order
 others label of a quantity of the scenario with its unit, such as `burden [cell]`,
-       `psa [ng/mL]` or `variant_fraction.resistant [1]`
+       `psa [ng/mL]` or `variant_fraction.resistant [1]`; `DV` where there is one alone
 ====== =====================================================================================
 
-An empty cell and "." are missing values; "<0.1" is a value below the detection limit, which is the scenario's.
+The conventions are those of all tables (`files.tables`). "<0.1" is below 0.1, ">50" above 50. Of rows with EVID,
+those of 0 are measurements.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,14 +24,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from optimizer.observations import BELOW, MEASURED, MISSING, Channel, Record
-from optimizer.scenario import ScenarioError
-from optimizer.scenario.faults import one_of
-from optimizer.units import QuantityError, parse_quantity
+from optimizer.files.cells import BELOW as LESS
+from optimizer.files.cells import EXACT
+from optimizer.files.faults import DataError, Fault, TableWarning
+from optimizer.files.tables import Column, Schema, Table, looks_like_hours, plain, read
+from optimizer.observations import BELOW, MEASURED, MISSING, OVER, UNDER, Channel, Record
 
-_HEADER = re.compile(r"(.*?)\s*(?:\[([^\[\]]*)\])?")
-_MOST_BYTES = 2**20
-_DAY = "day"
+_DOSES = "no such column without --given, whose event table says what was given"
 
 
 @dataclass(frozen=True)
@@ -41,8 +39,8 @@ class Measurements:
 
     Attributes:
         days: of the visits [L].
-        values: in the units of the quantities; NaN where there is none, the detection limit where it was below [L, C].
-        seen: MISSING, MEASURED or BELOW [L, C].
+        values: in the units of the quantities; NaN where there is none, the limit where it was below or above [L, C].
+        seen: MISSING, MEASURED, BELOW, UNDER or OVER [L, C].
     """
 
     days: Float[np.ndarray, "L"]
@@ -51,7 +49,7 @@ class Measurements:
 
     def record(self, channels: Sequence[Channel]) -> Record:
         """On the scales on which errors add."""
-        safe = np.where(self.seen == MEASURED, self.values, 0.5)
+        safe = np.where(self.seen == MISSING, 0.5, self.values)
         shown = jnp.stack([c.shown(jnp.asarray(safe[:, i])) for i, c in enumerate(channels)], -1)
         return Record(jnp.asarray(self.days), shown, jnp.asarray(self.seen))
 
@@ -62,111 +60,86 @@ def none_measured(channels: Sequence[Channel]) -> Measurements:
     return Measurements(np.zeros(0), empty, empty.astype(int))
 
 
-def read_measurements(path: Path, channels: Sequence[Channel]) -> Measurements:
-    """Read a CSV file.
+def read_measurements(
+    path: Path, channels: Sequence[Channel], time_unit: str | None = None, is_treated: bool = True
+) -> Measurements:
+    """Read a table (.csv or .parquet).
 
     Args:
         path: the file.
         channels: quantities that the scenario names; those without a column are missing.
+        time_unit: of days whose header has no unit.
+        is_treated: whether doses are known from elsewhere; else a column that looks like treatment is refused.
 
     Raises:
-        ScenarioError: with every fault that was found, as "FILE:LINE: column X: wanted ...; got ...".
+        DataError: with every fault that was found, as "FILE:LINE: column X: wanted ...; got ...".
     """
-    try:
-        data = path.read_bytes()
-        text = data[: _MOST_BYTES + 1].decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "bytes that are not UTF-8"
-        raise ScenarioError([f"{path}: wanted a readable CSV file of measurements; got: {why}"]) from None
-    if len(data) > _MOST_BYTES:
-        raise ScenarioError([f"{path}: wanted at most {_MOST_BYTES} bytes; got more"])
-    reader = csv.reader(io.StringIO(text))
-    rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(cell.strip() for cell in row)]
-    if not rows:
-        raise ScenarioError([f"{path}: wanted a header with the column {_DAY}; got nothing"])
-    places = _header(f"{path}:{rows[0][0]}", rows[0][1], channels)
-    return _body(path, rows, places, channels)
-
-
-def _header(place: str, names: Sequence[str], channels: Sequence[Channel]) -> list[tuple[int | None, str]]:
-    """Channel and unit of each column; None for the day."""
-    labels, found, faults = [c.label() for c in channels], [], []
-    for name in names:
-        match = _HEADER.fullmatch(name)
-        label, unit = (match[1], match[2]) if match else (name, None)
-        if label == _DAY:
-            found.append((None, unit or "day"))
-        elif label not in labels:
-            faults.append(f"{place}: header: {one_of([_DAY, *labels], label)}")
-        else:
-            own = labels.index(label)
-            found.append((own, unit or channels[own].quantity.unit))
-    numbers = [number for number, _ in found]
-    for number in {n for n in numbers if numbers.count(n) > 1}:
-        faults.append(f"{place}: header: wanted {_DAY if number is None else labels[number]} once; got it twice")
-    if None not in numbers:
-        faults.append(f"{place}: header: wanted the column {_DAY}; got none")
+    table = read(path, _schema(channels, is_treated), time_unit)
+    if not any(channel.label() in table for channel in channels):
+        wanted = f"at least one of {', '.join(f'{c.label()} [{c.quantity.unit}]' for c in channels)}"
+        got = f"the columns {', '.join(table.names.values())}"
+        raise DataError([Fault(str(path), 1, channels[0].label(), wanted, got)])
+    for note in table.notes:
+        warnings.warn(note, TableWarning, stacklevel=2)
+    rows = np.flatnonzero(table.get("evid", 0.0) == 0.0)
+    _check_days(table, rows)
+    values, seen = np.full((len(rows), len(channels)), np.nan), np.full((len(rows), len(channels)), MISSING)
+    faults: list[Fault] = []
+    for i, channel in enumerate(channels):
+        if channel.label() in table:
+            values[:, i], seen[:, i], wrong = _measured(table, rows, channel)
+            faults += wrong
     if faults:
-        raise ScenarioError(faults)
-    return found
+        raise DataError(faults)
+    return Measurements(table.internal("day")[rows], values, seen)
 
 
-def _body(
-    path: Path,
-    rows: Sequence[tuple[int, list[str]]],
-    places: Sequence[tuple[int | None, str]],
-    channels: Sequence[Channel],
-) -> Measurements:
-    count = len(rows) - 1
-    days, values = np.zeros(count), np.full((count, len(channels)), np.nan)
-    seen, faults = np.full((count, len(channels)), MISSING), []
-    for i, (line, cells) in enumerate(rows[1:]):
-        if len(cells) != len(places):
-            faults.append(f"{path}:{line}: wanted {len(places)} cells as in the header; got {len(cells)}")
-            continue
-        for cell, (number, unit) in zip(cells, places, strict=True):
-            label = _DAY if number is None else channels[number].label()
-            try:
-                if number is None:
-                    days[i] = _number(cell, unit, "day")
-                else:
-                    values[i, number], seen[i, number] = _measured(cell, unit, channels[number])
-            except QuantityError as error:
-                faults.append(f"{path}:{line}: column {label}: {error}")
-        if i and not days[i] > days[i - 1]:
-            faults.append(f"{path}:{line}: column {_DAY}: wanted a later day than {days[i - 1]:g}; got {days[i]:g}")
+def _schema(channels: Sequence[Channel], is_treated: bool) -> Schema:
+    """The columns of a table of these quantities."""
+    columns = [
+        Column("day", ("day", "days", "time"), "time", low=-math.inf, unit="day"),
+        Column("id", ("id", "patient", "subject"), "text", required=False, empty="kept"),
+        Column("evid", ("evid",), required=False, empty="kept"),
+    ]
+    for channel in channels:
+        names = (plain(channel.label()), *(("dv",) if len(channels) == 1 else ()))
+        kind, unit = f"in {channel.quantity.unit}", channel.quantity.unit
+        more = {"required": False, "empty": "kept", "censored": True, "low": -math.inf}
+        columns.append(Column(channel.label(), names, kind, unit=unit, **more))
+    return Schema("a table of measurements", tuple(columns), "" if is_treated else _DOSES)
+
+
+def _check_days(table: Table, rows: np.ndarray) -> None:
+    """Days begin at 0 and increase, and are those of one patient; a doubt about their unit is a warning."""
+    days, faults = table.internal("day"), []
+    for row, before in zip(rows, [-math.inf, *days[rows][:-1]], strict=True):
+        if days[row] < 0.0:
+            wanted = "a day from 0 on, where what is simulated begins (what was measured before says nothing of it)"
+            faults.append(table.fault(row, "day", wanted, f"{days[row]:g}"))
+        elif not days[row] > before:
+            faults.append(table.fault(row, "day", f"a later day than {before:g}", f"{days[row]:g}"))
+    if "id" in table and len(names := sorted(set(table["id"].tolist()))) > 1:
+        faults.append(table.fault(0, "id", "one patient", ", ".join(names)[:80]))
     if faults:
-        raise ScenarioError(faults)
-    return Measurements(days, values, seen)
+        raise DataError(faults)
+    if "day" in table.assumed and looks_like_hours(days):
+        said = "times are read as days and look like hours; --time-unit h or the header time [h] says so"
+        warnings.warn(f"{table.path}: {said}", TableWarning, stacklevel=3)
 
 
-def _measured(cell: str, unit: str, channel: Channel) -> tuple[float, int]:
-    """A cell as a value of the quantity, and what there is of it."""
-    quantity = channel.quantity
+def _measured(table: Table, rows: np.ndarray, channel: Channel) -> tuple[np.ndarray, np.ndarray, list[Fault]]:
+    """Values of a quantity, what there is of each, and what is wrong with them [rows]."""
+    quantity, label = channel.quantity, channel.label()
     limit = float(quantity.detection_limit)
-    if cell in ("", "."):
-        return math.nan, MISSING
-    if cell.startswith("<"):
-        value = _number(cell[1:], unit, quantity.unit)
-        if not math.isclose(value, limit, rel_tol=1e-6):
-            wanted = f"the scenario's detection limit, <{limit:g} {quantity.unit}" if limit else "a number"
-            raise QuantityError(f'wanted {wanted}; got "{cell}"')
-        return limit, BELOW
-    value = _number(cell, unit, quantity.unit)
-    if not value > 0.0 or (quantity.is_share and not value < 1.0):
-        raise QuantityError(f"wanted more than 0{' and less than 1' if quantity.is_share else ''}; got {value:g}")
-    if value < limit:
-        raise QuantityError(f'wanted at least the detection limit {limit:g}, or "<{limit:g}"; got {value:g}')
-    return value, MEASURED
-
-
-def _number(cell: str, unit: str, wanted: str) -> float:
-    try:
-        number = float(cell)
-    except ValueError:
-        raise QuantityError(f'wanted a number, its unit being in the header; got "{cell[:40]}"') from None
-    if not math.isfinite(number):
-        raise QuantityError(f"wanted a finite number; got {cell}")
-    if unit == wanted:
-        return number
-    return parse_quantity(f"{number!r} {unit}".replace(" 1/", " / "), wanted)
+    values, signs = table.inside(label, quantity.unit)[rows], table.censored[label][rows]
+    seen = np.select([np.isnan(values), signs == EXACT, signs == LESS], [MISSING, MEASURED, UNDER], OVER)
+    seen[(seen == UNDER) & (limit > 0.0) & np.isclose(values, limit, rtol=1e-6, atol=0.0)] = BELOW
+    faults = []
+    for row, value, state in zip(rows, values, seen, strict=True):
+        if state != MISSING and (not value > 0.0 or (quantity.is_share and not value < 1.0)):
+            wanted = f"more than 0{' and less than 1' if quantity.is_share else ''} (or below a limit, such as <0.1)"
+            faults.append(table.fault(row, label, wanted, f"{value:g}"))
+        elif state == MEASURED and value < limit:
+            wanted = f'at least the detection limit {limit:g} {quantity.unit}, or "<{limit:g}"'
+            faults.append(table.fault(row, label, wanted, f"{value:g}"))
+    return np.where(seen == BELOW, limit, values), seen, faults

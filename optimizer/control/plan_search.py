@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import equinox as eqx
 import jax
@@ -109,4 +109,4 @@ def _remaining(problem: Problem, given: np.ndarray, index: int) -> Problem:
         problem.task,
         (jnp.where(done, shares, problem.task.lower), jnp.where(done, shares, problem.task.upper)),
     )
-    return Problem(task, problem.rows, problem.levels)
+    return replace(problem, task=task)

@@ -18,8 +18,7 @@ from optimizer.control.outlook import Fit, Outlook, fit, foreseen, outlook
 from optimizer.control.plan_search import Found, PlanSearch
 from optimizer.control.prior import load_prior
 from optimizer.control.receding_horizon import Effort, Plan, RecedingHorizonController
-from optimizer.files.event_tables import read_events
-from optimizer.files.events import to_grid
+from optimizer.files.event_tables import read_grid
 from optimizer.observations import Record
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem
@@ -137,9 +136,10 @@ def replan(
     effort = _effort(settings, scenario.tolerance)
     given, observations = settings.given, settings.observations
     prior, channels = load_prior(scenario, settings.posterior, settings.seed), scenario.channels()
-    seen = none_measured(channels) if observations is None else read_measurements(observations, channels)
-    index = _decisions_made(scenario, seen, settings.today)
-    listed, follows = _listed(scenario, given, index)
+    seen = none_measured(channels)
+    if observations is not None:
+        seen = read_measurements(observations, channels, settings.time_unit, given is not None)
+    scenario, index, listed, follows = _listed(scenario, given, seen, settings)
     tell(Progress("prior", 0, 1, None))
     inference = Inference(scenario, prior, channels, settings.particles)
     so_far = np.where(np.arange(len(listed))[:, None] < index, listed, 0.0)
@@ -196,18 +196,28 @@ def _decisions_made(scenario: Scenario, seen: Measurements, today: float | None)
     return made
 
 
-def _listed(scenario: Scenario, given: Path | None, index: int) -> tuple[np.ndarray, bool]:
-    """Doses of the table on the decision grid [K, N], and whether it has any from today on."""
+def _listed(
+    scenario: Scenario, given: Path | None, seen: Measurements, settings: Settings
+) -> tuple[Scenario, int, np.ndarray, bool]:
+    """Doses of the table on the decision grid [K, N], how many were made, and whether the table has any from today on.
+
+    The grid is the scenario's, split before today where doses were given between decisions, and the scenario has it.
+    """
     edges, routes = scenario.plan.edges, {drug.name: drug.route for drug in scenario.plan.drugs}
+    index = _decisions_made(scenario, seen, settings.today)
     if given is None:
-        return np.zeros((len(edges) - 1, len(routes))), False
-    events = read_events(given, list(routes))
-    found, doses = to_grid(events, list(routes), float(edges[-1]), routes, edges)
-    extra = [day for day in found if np.abs(edges - day).min() > _NEAR]
-    if extra:
-        wanted = "doses that begin and end on days of decisions"
-        raise ScenarioError([f"{given}: wanted {wanted}; got one that begins or ends on day {extra[0]:g}"])
-    return doses, bool(np.any(doses[index:] > 0.0))
+        return scenario, index, np.zeros((len(edges) - 1, len(routes))), False
+    found, doses = read_grid(given, scenario.target(), settings.time_unit)
+    extra = np.array([day for day in found if np.abs(edges - day).min() > _NEAR])
+    late = extra[extra > edges[index] + _NEAR]
+    if late.size:
+        wanted = "doses that begin and end on days of decisions from today on"
+        raise ScenarioError([f"{given}: wanted {wanted}; got one that begins or ends on day {late[0]:g}"])
+    if extra.size:
+        split = replace(scenario.plan, edges=found, every=None)
+        scenario = Scenario(split, scenario.name, scenario.text, scenario.file, scenario.folder)
+        index += len(extra)
+    return scenario, index, doses, bool(np.any(doses[index:] > 0.0))
 
 
 # --- what was learned -------------------------------------------------------------------------------------------------
@@ -246,7 +256,7 @@ def _audited(inference: Inference, problem: Problem, belief: Belief, doses: np.n
     """The adaptive solver's word on the plan in the particle with the largest weight."""
     heaviest = belief.z[int(jnp.argmax(belief.log_weights))]
     task = eqx.tree_at(lambda t: t.system, problem.task, inference.system(heaviest))
-    own = Problem(task, problem.rows, problem.levels)
+    own = replace(problem, task=task)
     _, report = own.simulate(Schedule(jnp.asarray(doses)))
     return audit(own, doses, report, 0.0, directions=0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import equinox as eqx
@@ -78,7 +78,7 @@ def build_ensemble(scenario: Scenario, patients: Patients) -> Ensemble:
     mesh, failed = _common_mesh(
         lambda v: build_system(substituted(plan, places, v)).mesh, values, patients, problem.task.system.mesh
     )
-    problem = Problem(_meshed(problem.task, mesh), problem.rows, problem.levels)
+    problem = replace(problem, task=_meshed(problem.task, mesh))
     healthy = _without(patients.healthy, failed)
     values = np.where(healthy[:, None], values, typical)
     # The nodes are chosen outside: how many there are cannot depend on traced numbers.

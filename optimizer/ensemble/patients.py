@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +12,17 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from optimizer.files.faults import DataError, Fault, TableWarning
+from optimizer.files.headers import split_bracket
+from optimizer.files.sheets import read_sheet
+from optimizer.files.tables import Column, Schema, Table, interpret, plain
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.scenario.keys import Place, find, places
 from optimizer.scenario.plan import CohortPlan
-from optimizer.units import QuantityError, parse_quantity, parse_unit
+from optimizer.units import QuantityError, parse_quantity
 
-_HEADER = re.compile(r"(.*?)\s*\[([^\[\]]*)\]")
-_NAME = "patient"
+# What is meant as a key path, known or not.
+_PATH = re.compile(r"[.\[]")
 # Patients where nobody says how many.
 DRAWN = 100
 
@@ -58,7 +61,8 @@ def load_patients(scenario: Scenario, count: int | None, seed: int, posterior: P
         posterior: file of draws in place of what [cohort] says.
 
     Raises:
-        ScenarioError: no [cohort], a file that cannot be read, or keys that are unknown.
+        ScenarioError: no [cohort], or draws that cannot be read.
+        DataError: a table that cannot be read, or keys that are unknown.
     """
     plan = CohortPlan(posterior=str(posterior)) if posterior is not None else scenario.plan.cohort
     if plan is None:
@@ -68,7 +72,7 @@ def load_patients(scenario: Scenario, count: int | None, seed: int, posterior: P
         raise ScenarioError([f"--patients: wanted at least 1; got {count}"])
     folder = Path() if posterior is not None else scenario.folder
     if plan.table is not None:
-        places, values, names = _of_table(scenario, folder / plan.table, count)
+        places, values, names = _patients_of(scenario, folder / plan.table, count)
     elif plan.posterior is not None:
         places, values = _of_posterior(scenario, folder / plan.posterior, count or DRAWN, seed)
         names = _numbered(len(values))
@@ -127,66 +131,63 @@ def _drawn(plan: CohortPlan, places: tuple[Place, ...], count: int, seed: int) -
 # --- a table ----------------------------------------------------------------------------------------------------------
 
 
-def _of_table(
+def _of_table(scenario: Scenario, path: Path, is_posterior: bool = False) -> tuple[tuple[Place, ...], Table]:
+    """The numbers of a file of patients, or of draws: a header of key paths with units, then one row each."""
+    sheet = read_sheet(path)
+    found: dict[str, Place] = {}
+    faults, columns = (
+        [],
+        [Column("patient", ("patient", "id", "name", "subject"), "text", required=False, empty="kept")],
+    )
+    for header in sheet.header:
+        key = split_bracket(header)[0]
+        try:
+            place = _placed(scenario, key, is_posterior)
+        except QuantityError as error:
+            if _PATH.search(key):
+                wanted, _, got = str(error).removeprefix("wanted ").rpartition("; got ")
+                faults.append(Fault(str(path), sheet.header_line, header, wanted, got))
+            continue
+        unit = place.unit if place.unit in ("1", "cell") else ""
+        more = {"required": False, "empty": "kept", "low": -math.inf, "is_finite": False}
+        columns.append(Column(place.key, (plain(key),), f"in {place.unit}", unit=unit, **more))
+        found[place.key] = place
+    if not faults and not found:
+        wanted, got = "a column of a number of the tumor or of a drug, such as model.clone[0].cells", sheet.header
+        faults.append(Fault(str(path), sheet.header_line, "", wanted, f"the columns {', '.join(got)}"[:200]))
+    if not faults and not len(sheet.lines):
+        faults.append(Fault(str(path), sheet.header_line, "", "a header and a row for each patient", "no row"))
+    if faults:
+        raise DataError(faults)
+    table = interpret(sheet, Schema("a table of patients", tuple(columns)))
+    for note in table.notes:
+        warnings.warn(note, TableWarning, stacklevel=3)
+    return tuple(found.values()), table
+
+
+def _placed(scenario: Scenario, key: str, is_posterior: bool) -> Place:
+    """The number of a key path; in a posterior, one of the tumor may go without its first step."""
+    plan = scenario.plan
+    if is_posterior and "." not in key:
+        key = f"model.{key}"
+    return find(plan.model, plan.drugs, key)
+
+
+def _values(places: tuple[Place, ...], table: Table) -> Float[np.ndarray, "P V"]:
+    """The numbers in internal units."""
+    return np.stack([table.inside(place.key, place.unit) for place in places], axis=1)
+
+
+def _patients_of(
     scenario: Scenario, path: Path, count: int | None
 ) -> tuple[tuple[Place, ...], np.ndarray, tuple[str, ...]]:
-    """Patients of a CSV file: a header of key paths with units in brackets, then one row each."""
-    file = f"{scenario.file}: cohort.table: {path.name}"
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "bytes that are not UTF-8"
-        raise ScenarioError([f"{file}: wanted a readable CSV file; got: {why}"]) from None
-    rows = [row for row in csv.reader(io.StringIO(text)) if any(cell.strip() for cell in row)]
-    if len(rows) < 2:
-        raise ScenarioError([f"{file}: wanted a header and a row for each patient; got {len(rows)} rows"])
-    header, body = [cell.strip() for cell in rows[0]], rows[1:]
-    if count is not None and count > len(body):
-        raise ScenarioError([f"{file}: wanted at least {count} rows, one a patient; got {len(body)}"])
-    body = body[:count]
-    own = header.index(_NAME) if _NAME in header else None
-    columns = {j: _column(scenario, file, name) for j, name in enumerate(header) if j != own}
-    values, faults = np.full((len(body), len(columns)), np.nan), []
-    for i, row in enumerate(body):
-        if len(row) != len(header):
-            faults.append(f"{file}: row {i + 2}: wanted {len(header)} cells; got {len(row)}")
-            continue
-        for v, (j, (place, unit)) in enumerate(columns.items()):
-            try:
-                values[i, v] = _cell(row[j], place, unit)
-            except QuantityError as error:
-                faults.append(f"{file}: row {i + 2}: {place.key}: {error}")
-    if faults:
-        raise ScenarioError(faults)
-    names = _numbered(len(body)) if own is None else tuple(row[own].strip() for row in body)
-    return tuple(place for place, _ in columns.values()), values, names
-
-
-def _column(scenario: Scenario, file: str, name: str) -> tuple[Place, str]:
-    found = _HEADER.fullmatch(name)
-    # A key path may end in brackets of its own.
-    key, unit = (found[1], found[2]) if found and not name.endswith('"]') else (name, "1")
-    try:
-        place = find(scenario.plan.model, scenario.plan.drugs, key)
-        if unit in ("1", "") and place.unit in ("1", "cell"):
-            return place, place.unit
-        wanted, got = parse_unit(place.unit), parse_unit(unit or "1")
-        if wanted.dimension != got.dimension:
-            raise QuantityError(f'wanted a unit such as [{place.unit}] behind the key; got "{name}"')
-    except QuantityError as error:
-        raise ScenarioError([f"{file}: header: {error}"]) from None
-    return place, unit
-
-
-def _cell(text: str, place: Place, unit: str) -> float:
-    """A number in internal units; an empty cell, NaN and infinity are kept, for the patient to be flagged."""
-    try:
-        number = float(text) if text.strip() else math.nan
-    except ValueError:
-        raise QuantityError(f'wanted a number, its unit being in the header; got "{text[:40]}"') from None
-    if not math.isfinite(number) or unit == place.unit:
-        return number
-    return parse_quantity(f"{number!r} {unit}".replace(" 1/", " / "), place.unit)
+    """The first so many patients of a table, and their names."""
+    places, table = _of_table(scenario, path)
+    if count is not None and count > len(table):
+        raise DataError(f"{path}: wanted at least {count} rows, one a patient; got {len(table)}")
+    kept = slice(None if count is None else count)
+    names = table["patient"][kept].tolist() if "patient" in table else _numbered(len(table))[kept]
+    return places, _values(places, table)[kept], tuple(names)
 
 
 # --- draws of a posterior ---------------------------------------------------------------------------------------------
@@ -196,6 +197,9 @@ def _of_posterior(scenario: Scenario, path: Path, count: int, seed: int) -> tupl
     """A draw for each patient [P, V], picked by its index, of every parameter that the scenario's model has."""
     import xarray as xr
 
+    if path.suffix.lower() in (".csv", ".tsv", ".txt", ".parquet"):
+        listed, table = _of_table(scenario, path, is_posterior=True)
+        return listed, _values(listed, table)[_picks(count, seed, len(table))]
     file = f"{scenario.file}: cohort.posterior: {path.name}"
     if not path.is_file():
         raise ScenarioError([f"{file}: wanted a NetCDF file as adose calibrate writes it; got nothing there"])

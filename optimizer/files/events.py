@@ -252,8 +252,8 @@ def refusal(column: str, got: object, wanted: str = "") -> DataError:
     return DataError(f"column {column}: wanted {wanted}; got {show(got)}")
 
 
-def order_of(event: DoseEvent) -> tuple[int, float, str]:
-    return event.id, event.time, event.drug
+def order_of(event: DoseEvent) -> tuple[int, float, str, float, float]:
+    return event.id, event.time, event.drug, event.amount, event.rate
 
 
 def unroll(events: Sequence[DoseEvent], places: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:
@@ -270,10 +270,10 @@ def unroll(events: Sequence[DoseEvent], places: Sequence[str] = ()) -> tuple[np.
 
 
 def doubled(events: Sequence[DoseEvent]) -> list[tuple[int, int, float]]:
-    """Pairs of events of one patient and drug that give at one time, which adds up: their numbers and that time."""
+    """Pairs of events that give a patient a drug in one way at one time, which adds up: their numbers and that time."""
     owner, times = unroll(events)
-    groups: dict[tuple[int, str], int] = {}
-    group = np.array([groups.setdefault((e.id, e.drug), len(groups)) for e in events], dtype=int)[owner]
+    groups: dict[tuple[int, str, bool], int] = {}
+    group = np.array([groups.setdefault((e.id, e.drug, e.rate > 0), len(groups)) for e in events], dtype=int)[owner]
     order = np.lexsort((times, group))
     twice = (np.diff(times[order]) <= TOLERANCE) & (np.diff(group[order]) == 0)
     pairs: dict[tuple[int, int], float] = {}

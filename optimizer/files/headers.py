@@ -19,8 +19,8 @@ _SIGNALS = {"au": "1", "od": "1", "rlu": "rlu", "rfu": "rfu", "cps": "cps", "cou
 # Units by what is measured: dimensions that pass, and the factor from day, mg, L, umol to the unit that is compared in.
 KINDS: dict[str, tuple[tuple[Dimension, ...], float]] = {
     "time": ((_TIME,), 1.0),
-    "amount": ((_MASS, *(_MASS / body for body in _BODY)), 1.0),
-    "amount_rate": ((_MASS / _TIME, *(_MASS / body / _TIME for body in _BODY)), 1.0),
+    "amount": ((_MASS, *(_MASS / body for body in _BODY), _MASS / _VOLUME), 1.0),
+    "amount_rate": ((_MASS / _TIME, *(_MASS / body / _TIME for body in _BODY), _MASS / _VOLUME / _TIME), 1.0),
     "concentration": ((_MASS / _VOLUME, _MOLES / _VOLUME), 1.0),
     "growth_factor": ((_MASS / _VOLUME,), 1e6),
     "rate": ((_PURE / _TIME,), 1.0),
@@ -66,19 +66,29 @@ class Unit:
     dimension: Dimension
 
 
+@lru_cache(maxsize=256)
+def measure(kind: str) -> tuple[tuple[Dimension, ...], float] | None:
+    """Dimensions and factor of a kind of number, which is one of `KINDS` or "in UNIT"; None where it has no unit."""
+    if not kind.startswith("in "):
+        return KINDS.get(kind)
+    unit = parse_unit(kind.removeprefix("in "))
+    return (unit.dimension,), 1.0 / float(unit.scale)
+
+
 def read_unit(text: str, kind: str) -> Unit | None:
     """The unit that a text means where a kind of number is measured; None where it is none of that kind.
 
-    >>> read_unit("ng_per_ml", "burden").text, read_unit("nM", "concentration").text, read_unit("mM", "burden")
+    >>> read_unit("ng_per_ml", "burden").text, read_unit("nM", "concentration").text, read_unit("nM", "in ug/L")
     ('ng/mL', 'nmol/L', None)
     """
+    found = measure(kind)
     for unit in _meanings(text.strip()):
-        if unit.dimension in KINDS[kind][0]:
+        if found is not None and unit.dimension in found[0]:
             return unit
     low = text.strip().lower()
     if kind == "signal" and low in _SIGNALS:
         return Unit(_SIGNALS[low], 1.0, _PURE)
-    return Unit(low, 1.0, _PURE) if kind in ("burden", "share") and low in _RELATIVE else None
+    return Unit(low, 1.0, _PURE) if kind in ("burden", "share", "in 1") and low in _RELATIVE else None
 
 
 @lru_cache(maxsize=1024)
@@ -88,7 +98,7 @@ def _meanings(text: str) -> tuple[Unit, ...]:
     plain = plain.replace("^", "").replace("**", "").replace("_bw", "").replace("_bsa", "")
     plain = re.sub(r"^(1/|per[_ ])", "1_per_", plain, flags=re.I)
     parts = [part.strip() for part in re.split(r"_per_| per |/", plain, flags=re.I)]
-    if not 0 < len(parts) <= 3 or not all(parts):
+    if not 0 < len(parts) <= 4 or not all(parts):
         return ()
     found = []
     for fold in (str, str.lower, str.upper):
@@ -126,7 +136,7 @@ def split_header(header: str, kind: str) -> tuple[str, Unit | None]:
     ('cetuximab', 'h')
     """
     name, unit = split_bracket(header)
-    if kind not in KINDS:
+    if measure(kind) is None:
         return (name if unit is None else header).strip().lower(), None
     if unit is not None:
         return name.lower(), read_unit(unit, kind)

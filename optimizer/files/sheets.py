@@ -81,8 +81,20 @@ def _instead(path: Path) -> str:
 
 
 def _csv(path: Path) -> Sheet:
-    text = _text(path, read_bytes(path))
-    separator, text = _separator(path, text)
+    separator, rows, lines = read_rows(path)
+    header = tuple(name.strip() for name in rows[0])
+    body, places, notes = _body(path, header, rows[1:], lines[1:])
+    cells = tuple(zip(*body, strict=True)) if body else tuple(() for _ in header)
+    return Sheet(path, header, lines[0], cells, np.asarray(places, dtype=int), separator, notes)
+
+
+def read_rows(path: Path) -> tuple[str, list[list[str]], list[int]]:
+    """The separator of a text file, and its rows that are neither empty nor comments, each with its line.
+
+    Raises:
+        DataError: as `read_sheet` does.
+    """
+    separator, text = _separator(path, _text(path, read_bytes(path)))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=True)
     rows: list[list[str]] = []
     lines: list[int] = []
@@ -104,10 +116,7 @@ def _csv(path: Path) -> Sheet:
         rows, lines = [commented[1], *rows], [commented[0], *lines]
     if not rows:
         raise refuse(path, 1, "", "a header with the names of the columns", "an empty file")
-    header = tuple(name.strip() for name in rows[0])
-    body, places, notes = _body(path, header, rows[1:], lines[1:])
-    cells = tuple(zip(*body, strict=True)) if body else tuple(() for _ in header)
-    return Sheet(path, header, lines[0], cells, np.asarray(places, dtype=int), separator, notes)
+    return separator, rows, lines
 
 
 def _text(path: Path, data: bytes) -> str:

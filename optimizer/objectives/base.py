@@ -68,6 +68,10 @@ class AbstractTerm(eqx.Module):
     def evaluate(self, scene: Scene) -> Scalar:
         """The term as reported."""
 
+    def exact(self, scene: Scene) -> float | None:
+        """The term read off an audited trajectory by root finding; None where `evaluate` interpolates nothing."""
+        return None
+
     def smooth(self, scene: Scene, temperature: Scalar) -> Scalar:
         """The term as searched; tends to `evaluate` as the temperature goes from 1 to 0."""
         return self.evaluate(scene)

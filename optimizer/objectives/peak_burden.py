@@ -4,9 +4,11 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from optimizer.axes import Scalar
 from optimizer.objectives.base import AbstractTerm, Scene
+from optimizer.simulate.crossings import peak
 
 
 class PeakBurden(AbstractTerm):
@@ -21,6 +23,9 @@ class PeakBurden(AbstractTerm):
 
     def evaluate(self, scene: Scene) -> Scalar:
         return jnp.max(scene.log_burden)
+
+    def exact(self, scene: Scene) -> float:
+        return peak(np.asarray(scene.trajectory.times), np.asarray(scene.log_burden))
 
     def smooth(self, scene: Scene, temperature: Scalar) -> Scalar:
         width = 0.3 * temperature

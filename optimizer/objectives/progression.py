@@ -6,12 +6,14 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 from numpy.polynomial.legendre import leggauss
 
 from optimizer.axes import Scalar, Times
 from optimizer.fields import parameter
 from optimizer.objectives.base import AbstractTerm, Scene
+from optimizer.simulate.crossings import first_above
 
 
 def time_above(times: Times, log_burden: Times, level: Scalar) -> Scalar:
@@ -63,6 +65,13 @@ class Progression(AbstractTerm):
         burden = scene.trajectory.burden
         level = jnp.log(self.factor * burden[0])
         return -time_above(scene.trajectory.times, jnp.log(burden), level) / scene.grid.horizon
+
+    def exact(self, scene: Scene) -> float:
+        logs = np.log(np.asarray(scene.trajectory.burden))
+        level = float(np.log(self.factor)) + float(logs[0])
+        horizon = float(scene.grid.horizon)
+        crossing = first_above(np.asarray(scene.trajectory.times), logs, level)
+        return -(horizon if crossing is None else crossing) / horizon
 
     def smooth(self, scene: Scene, temperature: Scalar) -> Scalar:
         trajectory = scene.trajectory

@@ -13,5 +13,7 @@ from optimizer.observations.base import Channel as Channel
 from optimizer.observations.record import BELOW as BELOW
 from optimizer.observations.record import MEASURED as MEASURED
 from optimizer.observations.record import MISSING as MISSING
+from optimizer.observations.record import OVER as OVER
+from optimizer.observations.record import UNDER as UNDER
 from optimizer.observations.record import Record as Record
 from optimizer.observations.record import log_likelihood as log_likelihood

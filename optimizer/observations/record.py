@@ -12,7 +12,8 @@ from optimizer.observations.base import Channel
 from optimizer.simulate import System, Trajectory
 
 # What there is of a measurement.
-MISSING, MEASURED, BELOW = 0, 1, 2
+# BELOW the assay's own detection limit; UNDER and OVER the value that is shown.
+MISSING, MEASURED, BELOW, UNDER, OVER = 0, 1, 2, 3, 4
 # Errors a moment apart are not taken for quite the same.
 _MOST_ALIKE = 0.999
 # No assay is believed to be better than this: a belief in exact numbers is one that nothing can change.
@@ -25,7 +26,7 @@ class Record(NamedTuple):
     Attributes:
         day: of each visit, increasing; rows that are still empty come last [L].
         shown: measured values on the scale on which errors add [L, C].
-        seen: MISSING, MEASURED or BELOW (the detection limit) [L, C].
+        seen: MISSING, MEASURED, BELOW (the detection limit), or UNDER or OVER what is shown [L, C].
     """
 
     day: Float[Array, "L"]
@@ -107,7 +108,7 @@ def log_likelihood(
 ) -> Float[Array, "L C"]:
     """Logarithm of the density of each measurement, given those before it; 0 where there is none.
 
-    A value below the detection limit counts by the probability that it is.
+    A value below the detection limit, or below or above a limit of its own, counts by the probability that it is.
 
     Args:
         channels: C of them.
@@ -120,7 +121,8 @@ def log_likelihood(
     far = (record.shown - at.mean) / at.sd
     density = -0.5 * far**2 - jnp.log(at.sd) - 0.5 * jnp.log(2.0 * jnp.pi)
     below = log_ndtr(jnp.where(jnp.isfinite(limit), (limit - at.mean) / at.sd, 0.0))
-    return jnp.where(record.seen == MEASURED, density, jnp.where(record.seen == BELOW, below, 0.0))
+    seen = [record.seen == state for state in (MEASURED, BELOW, UNDER, OVER)]
+    return jnp.select(seen, [density, below, log_ndtr(far), log_ndtr(-far)], 0.0)
 
 
 def draw_errors(channels: Sequence[Channel], key: Array, days: Float[Array, "L"]) -> Float[Array, "L C"]:

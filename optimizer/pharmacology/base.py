@@ -58,6 +58,10 @@ class AbstractPK(eqx.Module):
     def elimination_rate(self) -> Scalar:
         """Rate constant of the slowest visible decline after a dose [1/day]; sets time scales, not results."""
 
+    def undelayed(self) -> "AbstractPK":
+        """The same kinetics with doses that do not wait; whoever asks keeps those that do for `delay` himself."""
+        return self
+
     def transient_rate(self) -> Scalar:
         """Rate of a faster phase after a dose [1/day], which has panels of its own; 0 where there is none."""
         return jnp.zeros(())

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -105,3 +106,6 @@ class Oral(AbstractPK):
 
     def delay(self) -> Scalar:
         return self.lag
+
+    def undelayed(self) -> "Oral":
+        return eqx.tree_at(lambda pk: pk.lag, self, jnp.zeros_like(self.lag))

@@ -20,11 +20,12 @@ from optimizer.analysis.comparison import OPTIMIZED, Entry
 from optimizer.files.event_tables import write_events
 from optimizer.files.events import compress, from_grid
 from optimizer.files.run_directory import whole
-from optimizer.outcome import Outcome, level_units
+from optimizer.outcome import Outcome, level_units, remark
 from optimizer.problem import Check, Problem, Report
 from optimizer.report.html import page
 from optimizer.scenario import Scenario
 from optimizer.search.audit import Audit
+from optimizer.search.optimize import difference
 from optimizer.search.result import Result, SearchRecord
 from optimizer.simulate import Grid, Trajectory
 from optimizer.status import DISCLAIMER, Status
@@ -64,8 +65,15 @@ def _reached(limit: Bound, report: Report, came_to: Outcome) -> float | None:
 def simulated_document(scenario: Scenario, entry: Entry, checked: Audit) -> dict[str, Any]:
     """The same document without a search, of one way of dosing."""
     body = document(scenario, checked.report, [entry], entry.outcome)
-    status = {"status": simulated_status(entry.report, checked) or "simulated"}
+    status = {"status": simulated_status(entry.report, checked) or "simulated", "reason": simulated_reason(checked)}
     return {**_head(scenario), **status, **body, "audit": _audit(checked), **_tail(scenario.seed)}
+
+
+def simulated_reason(checked: Audit) -> str:
+    """What decided the status of a simulation, and what its numbers do not say."""
+    said = remark(checked.trajectory)
+    differs = "" if checked.passed or not checked.report.finite else difference(checked)
+    return "; ".join(part for part in (differs, said) if part)
 
 
 def simulated_status(report: Report, checked: Audit) -> Status | None:
@@ -110,7 +118,7 @@ def document(
         out["objective"] = {"total": report.total, "terms": report.terms, "weights": report.weights}
         out["constraints"] = [_check(c) for c in report.constraints]
     if came_to is not None:
-        out["outcome"] = came_to.to_json()
+        out["outcome"] = {**came_to.to_json(), "solver": entries[0].solver}
     out["progression_factor"] = scenario.progression_factor
     out["units"] = {"burden": "cell", "dose": scenario.dose_units, "cumulative_dose": total_units(scenario)}
     out["regimens"] = [entry.to_json() for entry in entries if entry.name != OPTIMIZED]
@@ -144,7 +152,8 @@ def versions() -> dict[str, str]:
 
 
 def _check(check: Check) -> dict[str, Any]:
-    return {"name": check.name, "value": check.value, "limit": check.limit, "violation": check.violation}
+    said = {"violation": check.violation if check.is_checked else None, "checked": check.is_checked}
+    return {"name": check.name, "value": check.value, "limit": check.limit, **said}
 
 
 def _audit(audit: Audit) -> dict[str, Any]:
@@ -156,6 +165,7 @@ def _audit(audit: Audit) -> dict[str, Any]:
         "objective_difference": audit.objective_difference,
         "constraint_differences": audit.constraint_differences,
         "gradient_difference": audit.gradient_difference,
+        "gradient_error": audit.gradient_error,
     }
 
 

@@ -275,6 +275,10 @@ def regimen_table(entries: Sequence[Entry], units: Mapping[str, str]) -> None:
     table("Regimens" + " (scaled: to the cumulative dose of the optimized schedule)" * scaled, header, rows)
     for note in notes:
         typer.echo(f" * {note}")
+    typer.echo(
+        "Numbers by the adaptive solver of the audit"
+        + ("." if all(e.is_audited for e in entries) else ", unless noted.")
+    )
 
 
 def _objective(entry: Entry) -> str:
@@ -282,9 +286,14 @@ def _objective(entry: Entry) -> str:
 
 
 def _breaks(entry: Entry) -> list[str]:
-    """A note for each way of dosing that breaks constraints."""
+    """Notes on a way of dosing: what it breaks, which limits are not checked, what its numbers do not say."""
     worst = [f"{c.name} ({number(c.value)}, limit {number(c.limit)})" for c in entry.broken]
-    return [f"{entry.name} breaks {', '.join(worst)}"] if worst else []
+    notes = [f"breaks {', '.join(worst)}"] if worst else []
+    if entry.unchecked:
+        notes.append(f"is off the decision grid, so that some limits are not checked: {', '.join(entry.unchecked)}")
+    if not entry.is_audited:
+        notes.append("is simulated on fixed nodes alone, as the audit's solver did not succeed")
+    return [f"{entry.name} {note}" for note in notes] + [f"{entry.name}: {entry.remark}"] * bool(entry.remark)
 
 
 def tree(value: Any, depth: int = 0) -> Iterator[str]:

@@ -70,7 +70,8 @@ def include_networks(data: dict[str, Any], folder: Path, name: str) -> dict[str,
     regimens = data.get("regimen")
     if not isinstance(regimens, list):
         return data
-    drugs = [drug.get("name") for drug in data.get("drug", []) if isinstance(drug, dict)]
+    listed = data.get("drug")
+    drugs = [drug.get("name") for drug in (listed if isinstance(listed, list) else []) if isinstance(drug, dict)]
     out = []
     for i, regimen in enumerate(regimens):
         policy = regimen.get("policy") if isinstance(regimen, dict) else None

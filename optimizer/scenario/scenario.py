@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optimizer.constraints.base import AbstractDoseLimit, ConstraintError, DoseFrame
+from optimizer.files.event_tables import Target
 from optimizer.problem import Problem
 from optimizer.regimens import Regimen, Rule
 from optimizer.scenario import build
@@ -118,6 +119,13 @@ class Scenario:
     def dose_units(self) -> dict[str, str]:
         """Unit of a dose by drug."""
         return {drug.name: drug.dose_unit for drug in self.plan.drugs}
+
+    def target(self) -> Target:
+        """What a table of doses is read for: drugs with routes and units, decisions, and the patient's size."""
+        drugs, sizes = self.plan.drugs, self.plan.sizes
+        units = {drug.name: "1" if drug.direct else drug.total_unit for drug in drugs}
+        routes, body = {drug.name: drug.route for drug in drugs}, (sizes.weight, sizes.surface)
+        return Target(tuple(routes), routes, self.plan.horizon, self.plan.edges, units, body)
 
     def system(self) -> System:
         """Model and pharmacokinetics.

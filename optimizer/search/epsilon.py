@@ -53,4 +53,4 @@ def with_ceiling(
     ceiling = TermCeiling(terms[1], jnp.asarray(_NONE if limit is None else limit), jnp.asarray(size))
     objective = Objective(terms, jnp.asarray(weights, dtype=float))
     task = dataclasses.replace(problem.task, objective=objective, state_limits=(*problem.task.state_limits, ceiling))
-    return Problem(task, problem.rows, problem.levels)
+    return dataclasses.replace(problem, task=task)

@@ -1,6 +1,7 @@
 """From a schedule that satisfies the dose limits to rounding, to one that satisfies them exactly, in whole levels."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from decimal import Context, Decimal, Inexact, localcontext
 
 import numpy as np
@@ -10,6 +11,9 @@ from optimizer.search.starts import center
 
 # Doses this close to a bound (as a share of the largest dose) are put on it.
 _SNAP = 1e-7
+
+# Doses below this share of the largest one are no treatment, if leaving them out costs no more than this.
+_TRACE, _FREE = 1e-3, 1e-6
 
 # Sums of products of two doubles have fewer decimals than this; were it not so, it would be said.
 _EXACT = Context(prec=3000, traps=[Inexact])
@@ -53,7 +57,7 @@ def make_feasible(problem: Problem, doses: np.ndarray, middle: np.ndarray | None
     settled = np.clip(np.where(upper - doses <= _SNAP * scale, upper, settled), lower, upper)
     # Twelve digits are far below what a pump delivers and keep the written numbers short.
     settled = np.clip(np.vectorize(lambda d: float(f"{d:.12g}"))(settled), lower, upper)
-    unleveled = Problem(problem.task, problem.rows, {})
+    unleveled = replace(problem, levels={})
     middle = center(problem.task) if middle is None else middle
     inward = middle.reshape(settled.shape) * scale - settled
     share, candidate = 0.0, settled
@@ -64,6 +68,30 @@ def make_feasible(problem: Problem, doses: np.ndarray, middle: np.ndarray | None
         share += max(wanted, share, 1e-15)
         candidate = np.clip(settled + share * inward, lower, upper)
     return candidate
+
+
+def without_traces(problem: Problem, doses: np.ndarray, judge: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Doses below a thousandth of their drug's largest one made zero: the most of them that cost nothing.
+
+    Args:
+        problem: the limits, which what is left satisfies.
+        doses: a schedule that satisfies the linear limits [K, N].
+        judge: merits (small is good) of a batch of schedules [B, K, N].
+    """
+    small = (doses > 0.0) & (doses < _TRACE * doses.max(axis=0)) & (problem.lower == 0.0)
+    places = np.argwhere(small)
+    if not len(places):
+        return doses
+    order = np.argsort(doses[small], kind="stable")
+    # Zeros from the smallest dose on, one more each time.
+    candidates = np.repeat(doses[None], len(places) + 1, axis=0)
+    for i, at in enumerate(order, start=1):
+        candidates[i:, places[at, 0], places[at, 1]] = 0.0
+    merits = judge(candidates)
+    free = merits <= merits[0] + _FREE * max(1.0, abs(float(merits[0])))
+    unleveled = replace(problem, levels={})
+    kept = [i for i in range(1, len(candidates)) if free[i] and satisfies(unleveled, candidates[i])]
+    return candidates[max(kept, default=0)]
 
 
 def round_to_levels(

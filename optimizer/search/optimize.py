@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optimizer.outcome import remark
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Report, Task
 from optimizer.programs import program
 from optimizer.search import kkt
 from optimizer.search.audit import Audit, audit
 from optimizer.search.distinct import distinct
-from optimizer.search.exact import NoLevels, make_feasible, round_to_levels, satisfies
+from optimizer.search.exact import NoLevels, make_feasible, round_to_levels, satisfies, without_traces
 from optimizer.search.interior_point import State
 from optimizer.search.multistart import Progress, Run, run
 from optimizer.search.relaxation import relaxed
@@ -183,6 +184,7 @@ def _choose(problem: Problem, found: Run, tolerance: float, seed: int, tell: Cal
         lambda x: np.asarray(task.doses(jnp.asarray(x))),
     )
     doses = make_feasible(problem, np.asarray(task.doses(jnp.asarray(points[best]))))
+    doses = without_traces(problem, doses, lambda batch: _merits(task, batch))
     residual = _residual(task, found.states[best])
     if not problem.levels or found.interrupted:
         return _Choice(best, doses, converged, optima, residual, None)
@@ -230,7 +232,7 @@ def _verdict(
     if found.interrupted:
         return Status.INTERRUPTED, f"interrupted after {len(chosen.converged)} of {len(found.states)} restarts"
     if not checked.report.finite:
-        return Status.SIMULATION_FAILED, "the audit's solver ran out of steps or met a number that is not finite"
+        return Status.SIMULATION_FAILED, remark(checked.trajectory)
     if not satisfies(problem, chosen.doses):
         reason = chosen.no_levels or "no schedule was found that satisfies every dose limit exactly"
         return Status.INFEASIBLE, reason
@@ -246,7 +248,8 @@ def _verdict(
     found_by = (
         f"{count} of {len(found.states)} restarts converged, to {ways} distinct optim{'um' if ways == 1 else 'a'}"
     )
-    return Status.SOLVED, f"{found_by}; KKT residual {chosen.residual:.1e}"
+    said = remark(checked.trajectory)
+    return Status.SOLVED, f"{found_by}; KKT residual {chosen.residual:.1e}{'; ' if said else ''}{said}"
 
 
 def broken(report: Report) -> str:
@@ -278,6 +281,5 @@ def difference(checked: Audit) -> str:
     name = max(checked.constraint_differences, key=lambda n: abs(checked.constraint_differences[n]), default="")
     if name and abs(checked.constraint_differences[name]) > 1e-5:
         return f"{name} differs by {checked.constraint_differences[name]:.1e} (relative to its limit)"
-    return (
-        f"the gradient differs by {checked.gradient_difference:.1e} from central differences of the audited objective"
-    )
+    wanted, error = "that of the audited objective", f"known to {checked.gradient_error:.1e}"
+    return f"the gradient differs by {checked.gradient_difference:.1e} (relative) from {wanted}, {error}"

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -110,7 +111,7 @@ def _refined(problem: Problem) -> Problem:
     task = problem.task
     mesh = task.system.mesh
     finer = Mesh(_FINER * mesh.uniform, mesh.layer, mesh.layer_rate)
-    return Problem(eqx.tree_at(lambda t: t.system.mesh, task, finer), problem.rows, problem.levels)
+    return replace(problem, task=eqx.tree_at(lambda t: t.system.mesh, task, finer))
 
 
 def _tuning(problem: Problem, rule: Rule) -> Tuning:

@@ -21,6 +21,8 @@ class Grid(eqx.Module):
 
     Attributes:
         edges: start of each interval and the end of the last [day], increasing from 0.
+        other: doses by the route that is not a drug's own, besides those of a policy [K, N]: rates of a drug that is
+            given at once, amounts at the start of an interval of one that is infused; None where there are none.
 
     Example:
         >>> Grid.regular(every=7.0, horizon=180.0).count
@@ -28,6 +30,7 @@ class Grid(eqx.Module):
     """
 
     edges: Edges
+    other: Doses | None = None
 
     @classmethod
     def regular(cls, every: float, horizon: float) -> "Grid":
@@ -62,6 +65,7 @@ class System(eqx.Module):
         drugs: names of the drugs.
         routes: "bolus" or "infusion", one a drug.
         mesh: nodes of an interval.
+        primed: states of the kinetics at time 0, where a patient has had drugs before [N]; None where not.
     """
 
     model: AbstractModel
@@ -69,6 +73,7 @@ class System(eqx.Module):
     drugs: tuple[str, ...] = eqx.field(static=True)
     routes: tuple[str, ...] = eqx.field(static=True)
     mesh: _mesh.Mesh
+    primed: tuple[Any, ...] | None = None
 
     def __check_init__(self):
         sizes = {len(self.pharmacokinetics), len(self.drugs), len(self.routes)}
@@ -79,19 +84,24 @@ class System(eqx.Module):
                 raise ValueError(f"{drug}: {pk.kind} allows the routes {pk.routes}, got {route!r}")
 
     def start(self) -> tuple[Any, Any]:
-        """Kinetics and state of a patient who has had no drug."""
-        return tuple(pk.initial() for pk in self.pharmacokinetics), self.model.initial_state()
+        """Kinetics and state of a patient who has had no drug, or the doses that `primed` stands for."""
+        empty = tuple(pk.initial() for pk in self.pharmacokinetics)
+        return empty if self.primed is None else self.primed, self.model.initial_state()
 
-    def give(self, state: tuple[Any, ...], dose: Float[Array, "N"]) -> tuple[Any, ...]:
-        """PK states just after the interval's boluses."""
-        return tuple(
-            pk.bolus(s, u) if route == "bolus" else s
-            for pk, s, u, route in zip(self.pharmacokinetics, state, dose, self.routes, strict=True)
-        )
+    def give(
+        self, state: tuple[Any, ...], dose: Float[Array, "N"], other: Float[Array, "N"] | None = None
+    ) -> tuple[Any, ...]:
+        """PK states just after the interval's boluses; `other` are doses by the route that is not a drug's own."""
+        own = [dose[j] if route == "bolus" else None for j, route in enumerate(self.routes)]
+        if other is not None:
+            own = [other[j] if amount is None else amount for j, amount in enumerate(own)]
+        given = zip(self.pharmacokinetics, state, own, strict=True)
+        return tuple(s if amount is None else pk.bolus(s, amount) for pk, s, amount in given)
 
-    def rates(self, dose: Float[Array, "N"]) -> Float[Array, "N"]:
-        """Infusion rates of the interval; zero for a bolus."""
-        return jnp.where(jnp.array([route == "infusion" for route in self.routes], dtype=bool), dose, 0.0)
+    def rates(self, dose: Float[Array, "N"], other: Float[Array, "N"] | None = None) -> Float[Array, "N"]:
+        """Infusion rates of the interval; zero for a bolus, but for what is infused by the `other` route."""
+        is_infused = jnp.array([route == "infusion" for route in self.routes], dtype=bool)
+        return jnp.where(is_infused, dose, 0.0 if other is None else other)
 
     def concentrations(self, state: tuple[Any, ...], rate: Float[Array, "N"]) -> Float[Array, "N"]:
         """Concentration of each drug [mg/L]."""
@@ -173,13 +183,13 @@ def rollout(system: System, policy: AbstractPolicy, grid: Grid) -> Trajectory:
 
     def interval(carry: Any, inputs: Any) -> tuple[Any, Any]:
         (pk, y), memory = carry
-        index, time, length = inputs
+        index, time, length, other = inputs
         seen = Observation(index, time, length, system.model.burden(y), start_burden)
         dose, memory = policy.decide(memory, seen)
-        last, nodes = flow(system, (system.give(pk, dose), y), system.rates(dose), time, length)
+        last, nodes = flow(system, (system.give(pk, dose, other), y), system.rates(dose, other), time, length)
         return (last, memory), (nodes, dose)
 
-    inputs = (jnp.arange(grid.count), grid.edges[:-1], grid.lengths)
+    inputs = (jnp.arange(grid.count), grid.edges[:-1], grid.lengths, grid.other)
     _, ((times, weights, conc, states), doses) = jax.lax.scan(interval, (first, policy.init()), inputs)
     return read_out(system, times, weights, conc, states, doses)
 

@@ -2,6 +2,7 @@
 
 import math
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -41,6 +42,31 @@ def test_ideal_containment_is_the_published_time():
     assert bound is not None
     assert bound.value == pytest.approx(340.0367, rel=1e-6)
     assert bound.to_json(317.9678)["within_percent"] == pytest.approx(6.4902, abs=1e-3)
+
+
+def test_ideal_containment_counts_the_growth_to_the_tolerated_size():
+    """Gompertz growth from N0 to 7 N0 takes ln(ln(K / N0) / ln(K / 7 N0)) / rho, in which R grows as much as N."""
+    rho, capacity, first, resistant = 0.005928, 2e12, 1e10, 2.3e5
+    grown = math.log(math.log(capacity / first) / math.log(capacity / (7.0 * first))) / rho
+    held = math.log(first / resistant) / (rho * math.log(capacity / (7.0 * first)))
+    assert grown + held == pytest.approx(614.6231, abs=1e-4)
+    bound = ideal_containment(viossat_noble().task.system, 7.0)
+    assert bound is not None
+    assert bound.value == pytest.approx(grown + held, rel=1e-9)
+
+
+def test_a_bound_with_a_costly_resistance_is_that_of_the_fastest_growth():
+    """S and R without a drug follow closed forms; nothing that is given makes R grow slower than the bound says."""
+    problem = viossat_noble()
+    model = problem.task.system.model
+    costly = eqx.tree_at(lambda m: m.growth_rate, model, jnp.asarray([0.005928, 0.004]))
+    bound = ideal_containment(eqx.tree_at(lambda s: s.model, problem.task.system, costly), 7.0)
+    # N goes up by rho, R by the share 0.004 / rho of it, on the way; then R by its own rate at 7 N0.
+    rho, last = 0.005928, math.log(2e12 / 7e10)
+    grown = math.log(math.log(200.0) / last) / rho
+    held = (math.log(7e10 / 2.3e5) - 0.004 / rho * math.log(7.0)) / (0.004 * last)
+    assert bound is not None
+    assert bound.value == pytest.approx(grown + held, rel=1e-9)
 
 
 def test_maximum_dose_progresses_and_fails_at_the_published_times():

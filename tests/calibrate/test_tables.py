@@ -241,7 +241,17 @@ def test_doses_at_one_time_add_up_and_missing_values_are_left_out(tmp_path):
     assert len(one.times) == len(rows) - 3
 
 
-@pytest.mark.parametrize("name", ["treatment_arm", "ARM", "drug", "medication", "dose2"])
+@pytest.mark.parametrize("cells", ["1,0", "on,off", "yes,no", "TRUE,FALSE", "1.0,."])
+def test_treatment_that_is_on_or_off_is_read(tmp_path, cells):
+    rows = [{"id": "a", "time_day": t, "psa_ng_per_ml": 1.0, "Treatment": cells.split(",")[t % 2]} for t in range(6)]
+    table = read_table(write_csv(tmp_path / "psa.csv", rows), "timeseries")
+    np.testing.assert_array_equal(table["treatment"], [1.0, np.nan if cells.endswith(".") else 0.0] * 3)
+    rows[0] |= {"Treatment": "x"}
+    with pytest.raises(DataError, match=r"psa\.csv:2: column Treatment: wanted 1 \(on\) or 0 \(off\)"):
+        read_table(write_csv(tmp_path / "psa.csv", rows), "timeseries")
+
+
+@pytest.mark.parametrize("name", ["treatment_arm", "ARM", "drug", "medication", "Regimen", "dose2", "trt"])
 def test_treatment_is_never_dropped(tmp_path, name):
     rows = [{"id": "a", "time_day": t, "psa_ng_per_ml": 1.0, name: t % 2} for t in range(8)]
     with pytest.raises(DataError, match=rf"column {name}: wanted the doses as rows .* looks like treatment"):

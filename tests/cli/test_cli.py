@@ -159,7 +159,7 @@ def test_compare_writes_its_figures(folder):
     wanted |= {"cumulative_dose", "time_on_treatment_day", "switches"}
     assert all(wanted <= set(regimen) for regimen in document["regimens"])
     names = sorted(path.name for path in (folder / "runs/small-compare").iterdir())
-    assert names == ["comparison.png", "report.json", "swimmer.png"]
+    assert names == ["comparison.png", "report.json", "swimmer.png", "trajectory.csv"]
     plain = adose("compare", "small.toml", "--no-plot", "--out", "nowhere")
     for text in ("best constant dose", "treated", "switches", "total cetuximab", "[mg/L]"):
         assert text in plain.stdout
@@ -226,7 +226,7 @@ def test_a_bad_event_table(folder):
     (folder / "doses.csv").write_text("TIME,AMT,SS\n0,1,1\n")
     result = adose("simulate", "small.toml", "--schedule", "doses.csv")
     assert result.exit_code == 3
-    assert "doses.csv:2: column SS: wanted 0" in result.stderr
+    assert "doses.csv:2: column II: wanted an interval above 0 with SS; got 0" in result.stderr
 
 
 def test_a_place_that_is_taken_is_refused_before_the_search(folder):

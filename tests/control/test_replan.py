@@ -12,10 +12,11 @@ from optimizer.cli import app
 from optimizer.control.measurements import read_measurements
 from optimizer.files.event_tables import read_events
 from optimizer.files.events import to_grid
-from optimizer.observations import BELOW, MEASURED, MISSING, Assay, Channel
+from optimizer.files.faults import DataError, TableWarning
+from optimizer.observations import BELOW, MEASURED, MISSING, OVER, UNDER, Assay, Channel
 from optimizer.observations.burden import Burden
 from optimizer.observations.psa import Psa
-from optimizer.scenario import Scenario, ScenarioError
+from optimizer.scenario import Scenario
 from tests.control.conftest import NOISE, SMALL, log_cells
 
 GIVEN = "TIME,AMT,RATE,DRUG\n0,7,1,drug\n14,7,1,drug\n21,7,0.5,drug\n"  # the last one is the schedule being followed
@@ -134,9 +135,18 @@ def test_what_was_given_beyond_a_limit_is_named(files, tmp_path):
 CHANNELS = (Channel(Burden(), Assay()), Channel(Psa(production=1.0, decay=0.1, detection_limit=0.1), Assay()))
 
 
-def test_a_table_is_read_with_its_units_and_what_is_not_there(tmp_path):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "day [week],psa [ng/mL],burden [cell]\n0,4,\n1,<0.1,1e8\n2,.,2e8\n",
+        "time_week,psa_ng_per_ml,burden\n0,4,NA\n1,<0.1,1e8\n2,NA,2e8\n",
+        "TIME [h];PSA [mg/L];BURDEN\n0,0;0,004;.\n168;< 0,0001;1e8\n336;;2e8\n",
+    ],
+)
+@pytest.mark.filterwarnings("ignore::optimizer.files.faults.TableWarning")
+def test_a_table_is_read_with_its_units_and_what_is_not_there(tmp_path, text):
     path = tmp_path / "obs.csv"
-    path.write_text("day [week],psa [ng/mL],burden [cell]\n0,4,\n1,<0.1,1e8\n2,.,2e8\n")
+    path.write_text(text)
     found = read_measurements(path, CHANNELS)
     np.testing.assert_array_equal(found.days, [0.0, 7.0, 14.0])
     np.testing.assert_array_equal(found.seen, [[MISSING, MEASURED], [MEASURED, BELOW], [MEASURED, MISSING]])
@@ -148,29 +158,47 @@ def test_a_table_is_read_with_its_units_and_what_is_not_there(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "wanted a header with the column day; got nothing"),
-        ("burden [cell]\n1e8\n", "header: wanted the column day; got none"),
-        (
-            "day,burdn [cell]\n0,1e8\n",
-            'header: wanted one of "day", "burden", "psa"; got "burdn", did you mean "burden"',
-        ),
-        ("day,burden [mL]\n0,1e8\n", "column burden: wanted a number of cells"),
-        ("day,burden [cell]\n0,many\n", 'column burden: wanted a number, its unit being in the header; got "many"'),
-        ("day,burden [cell]\n0,-1\n", "column burden: wanted more than 0; got -1"),
-        ("day,burden [cell]\n0,nan\n", "column burden: wanted a finite number; got nan"),
+        ("", "wanted a header with the names of the columns; got an empty file"),
+        ("burden [cell]\n1e8\n", ":1: column day: wanted a column named day or days or time"),
+        ("day,burdn [cell]\n0,1e8\n", ":1: column burden: wanted at least one of burden [cell], psa [ug/L]; got the"),
+        ("day,burden [mL]\n0,1e8\n", ":1: column burden [mL]: wanted a unit in the header, such as burden [cell]"),
+        ("day,burden [cell]\n0,many\n", ':2: column burden [cell]: wanted a finite number; got "many"'),
+        ("day,burden [cell]\n0,-1\n", "column burden [cell]: wanted more than 0 (or below a limit"),
+        ("day,burden [cell]\n0,nan\n", 'column burden [cell]: wanted a finite number; got "nan"'),
         ("day,burden [cell]\n7,1e8\n7,1e8\n", ":3: column day: wanted a later day than 7; got 7"),
-        ("day,psa [ug/L]\n0,0.01\n", 'wanted at least the detection limit 0.1, or "<0.1"; got 0.01'),
-        ("day,psa [ug/L]\n0,<0.5\n", "wanted the scenario's detection limit, <0.1 ug/L"),
-        ("day,burden [cell]\n0\n", ":2: wanted 2 cells as in the header; got 1"),
-        ("day,burden [cell],burden [cell]\n0,1,1\n", "header: wanted burden once; got it twice"),
+        ("day,burden [cell]\n-10,1e8\n0,1e8\n", ":2: column day: wanted a day from 0 on, where what is simulated"),
+        ("day,psa [ug/L]\n0,0.01\n", 'wanted at least the detection limit 0.1 ug/L, or "<0.1"; got 0.01'),
+        ("day,burden [cell]\n0\n", ":2: wanted 2 cells, as in the header; got 1"),
+        ("day,burden [cell],burden [cell]\n0,1,1\n", "column burden [cell]: wanted one column of that name; got 2"),
+        ("day,burden,psa\n0,1,1\n0,1,1\n", ":3: column day: wanted a later day than 0; got 0"),
+        ("id,day,burden\na,0,1\nb,7,1\n", ":2: column id: wanted one patient; got a, b"),
+        ("day,burden,treatment\n0,1,1\n", "column treatment: wanted no such column without --given"),
     ],
 )
 def test_a_wrong_table_gets_one_clear_message(tmp_path, text, message):
     path = tmp_path / "obs.csv"
     path.write_text(text)
-    with pytest.raises(ScenarioError) as caught:
-        read_measurements(path, CHANNELS)
+    with pytest.raises(DataError) as caught:
+        read_measurements(path, CHANNELS, is_treated=False)
     assert message in str(caught.value)
+
+
+def test_censored_values_have_limits_of_their_own(tmp_path):
+    path = tmp_path / "obs.csv"
+    path.write_text("day,psa [ug/L],arm\n0,<0.5,1\n7,>80,1\n14,<0.1,1\n")
+    with pytest.warns(TableWarning, match=r"columns that are not read: arm \(arm: looks like treatment\)"):
+        found = read_measurements(path, CHANNELS)
+    assert found.seen[:, 1].tolist() == [UNDER, OVER, BELOW]
+    assert found.values[:, 1].tolist() == [0.5, 80.0, pytest.approx(0.1)]
+
+
+def test_one_quantity_may_be_the_dependent_variable_of_an_event_table(tmp_path):
+    path = tmp_path / "events.csv"
+    path.write_text("ID,TIME,EVID,AMT,DV\n1,0,1,7,.\n1,0,0,.,1e8\n1,7,0,.,2e8\n")
+    with pytest.warns(TableWarning, match="columns that are not read: AMT"):
+        found = read_measurements(path, CHANNELS[:1])
+    assert found.days.tolist() == [0.0, 7.0]
+    assert found.values[:, 0].tolist() == [1e8, 2e8]
 
 
 @pytest.mark.parametrize(
@@ -178,7 +206,7 @@ def test_a_wrong_table_gets_one_clear_message(tmp_path, text, message):
     [
         (["--today", "7"], "--today: wanted no day before the last measurement, day 21; got 7"),
         (["--today", "40"], "--today: wanted a day from 0 to the last decision, day 35; got 40"),
-        (["--observations", "nowhere.csv"], "wanted a readable CSV file of measurements"),
+        (["--observations", "nowhere.csv"], "wanted a file; got nothing of that name"),
         (["--posterior", "nowhere.nc"], "wanted a NetCDF file as adose calibrate writes it"),
     ],
 )
@@ -189,12 +217,21 @@ def test_a_wrong_request_gets_one_clear_message(files, tmp_path, more, message):
     assert not (tmp_path / "out").exists()
 
 
-def test_doses_between_decisions_are_refused(files, tmp_path):
+def test_doses_between_decisions_are_given_on_their_days(files, tmp_path):
     (tmp_path / "obs.csv").write_text((files / "obs.csv").read_text())
-    (tmp_path / "given.csv").write_text("TIME,AMT,RATE,DRUG\n0,3,1,drug\n")
+    (tmp_path / "given.csv").write_text("TIME,AMT,RATE,DRUG\n3,2,1,drug\n14,7,1,drug\n")
+    result = run(tmp_path, "--out", str(tmp_path / "out"), "--json", "--no-plot")
+    schedule = json.loads(result.stdout)["schedule"]
+    assert schedule["day"][:6] == [0.0, 3.0, 5.0, 7.0, 14.0, 21.0]
+    assert schedule["doses"]["drug"][:5] == [0.0, 1.0, 0.0, 0.0, 1.0]
+
+
+def test_doses_between_decisions_from_today_on_are_refused(files, tmp_path):
+    (tmp_path / "obs.csv").write_text((files / "obs.csv").read_text())
+    (tmp_path / "given.csv").write_text("TIME,AMT,RATE,DRUG\n23,3,1,drug\n")
     result = run(tmp_path, "--out", str(tmp_path / "out"))
     assert result.exit_code == 3
-    assert "wanted doses that begin and end on days of decisions; got one that begins or ends on day 3" in result.stderr
+    assert "wanted doses that begin and end on days of decisions from today on; got one that" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,15 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import xarray as xr
 from jax.flatten_util import ravel_pytree
 
 from optimizer.ensemble.ensemble import build_ensemble
 from optimizer.ensemble.patients import load_patients
+from optimizer.files.faults import DataError, TableWarning
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.scenario.keys import places
 
@@ -142,24 +145,59 @@ def test_what_calibrate_writes_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("header", "rows", "message"),
     [
-        ("model.ec50 [ug/mL]\n", ["1"], 'header: wanted a number of the tumor.*did you mean "model.ec50_max"'),
-        ("model.ec50_max\n", ["1"], r"wanted a unit such as \[mg/L\] behind the key; got \"model.ec50_max\""),
-        ("model.ec50_max [1/day]\n", ["1"], r"wanted a unit such as \[mg/L\]"),
-        (HEADER, ["ann,7.34,0.006"], "row 2: wanted 4 cells; got 3"),
-        (HEADER, [ROWS[0], "bob,much,0.004,0.01"], 'row 3: model.ec50_max: wanted a number.*got "much"'),
-        (HEADER, [], "wanted a header and a row for each patient; got 1 rows"),
+        (
+            "model.ec50 [ug/mL]\n",
+            ["1"],
+            r'csv:1: column model.ec50 \[ug/mL\]: wanted a number.*did you mean "model.ec50_max"',
+        ),
+        ("model.ec50_max\n", ["1"], r"column model.ec50_max: wanted a unit in the header, such as .* \[mg/L\]"),
+        ("model.ec50_max [1/day]\n", ["1"], r"wanted a unit in the header, such as .* \[mg/L\]"),
+        (HEADER, ["ann,7.34,0.006"], r"patients.csv:2: wanted 4 cells, as in the header; got 3"),
+        (HEADER, [ROWS[0], "bob,much,0.004,0.01"], r'csv:3: column model.ec50_max \[ug/mL\]: wanted .*got "much"'),
+        (HEADER, [], "wanted a header and a row for each patient; got no row"),
+        (
+            "patient,age\n",
+            ["ann,50"],
+            r"wanted a column of a number of the tumor or .* got the columns patient, age",
+        ),
     ],
 )
 def test_tables_are_refused_with_the_place(tmp_path, header, rows, message):
-    with pytest.raises(ScenarioError, match=message):
+    with pytest.raises(DataError, match=message):
         load_patients(of_table(tmp_path, rows, header), None, seed=0)
+
+
+@pytest.mark.parametrize("name", ["patients.csv", "patients.parquet"])
+def test_covariates_are_ignored_by_name_and_other_units_read(tmp_path, name):
+    columns = {"ID": ["ann", "bob"], "age": [50, 60], "model.ec50_max [ng/mL]": [7340.0, 3200.0]}
+    if name.endswith("csv"):
+        rows = zip(*columns.values(), strict=True)
+        text = "\n".join(";".join(map(str, row)) for row in [columns, *rows])
+        (tmp_path / name).write_bytes(text.replace("7340.0", "7340,0").replace("3200.0", "3200,0").encode("utf-16"))
+    else:
+        pq.write_table(pa.table(columns), tmp_path / name)
+    scenario = Scenario.from_tables(four_doses(cohort={"table": name}), "few", folder=tmp_path)
+    with pytest.warns(TableWarning) as said:
+        found = load_patients(scenario, None, seed=0)
+    assert "columns that are not read: age" in str(said[0].message)
+    assert found.names == ("ann", "bob")
+    assert found.values[:, 0] == pytest.approx([7.34, 3.2], rel=1e-15)
+
+
+def test_a_posterior_may_be_a_table(tmp_path):
+    path = tmp_path / "draws.csv"
+    path.write_text("ec50_max [ug/L],model.hill\n" + "".join(f"{1000 + i},0.9\n" for i in range(20)))
+    found = load_patients(Scenario.from_tables(four_doses(), "plain"), 50, seed=0, posterior=path)
+    assert [place.key for place in found.places] == ["model.ec50_max", "model.hill"]
+    assert set(np.round(found.values[:, 0], 9)) <= {round(1.0 + i / 1000.0, 9) for i in range(20)}
+    assert len(set(found.values[:, 0])) > 10
 
 
 def test_other_faults_are_sentences(tmp_path, few):
     plain = Scenario.from_tables(four_doses(), "plain")
     with pytest.raises(ScenarioError, match=r"plain: cohort: wanted a \[cohort\] table .*; got none"):
         load_patients(plain, 3, seed=0)
-    with pytest.raises(ScenarioError, match="wanted at least 9 rows, one a patient; got 7"):
+    with pytest.raises(DataError, match="wanted at least 9 rows, one a patient; got 7"):
         load_patients(few, 9, seed=0)
     with pytest.raises(ScenarioError, match="--patients: wanted at least 1; got 0"):
         load_patients(drawn(), 0, seed=0)

@@ -93,11 +93,21 @@ def pieces(count):
     return changed("antiangiogenic", change)
 
 
-@pytest.mark.parametrize(("count", "smallest"), [(1, 8544.1598), pytest.param(3, 8538.4640, marks=pytest.mark.slow)])
-def test_antiangiogenic_pieces(count, smallest):
-    result = solved(pieces(count), 4)
-    # Far closer than 0.1 %: the pieces differ from each other and from the arc by less than that.
-    assert float(result.trajectory.burden[-1]) == pytest.approx(smallest, rel=1e-6)
+# The best that is known of several pieces, not proven to be the best there is: the values that were pinned here
+# at first, 8538.4640 and 8538.2417, were local optima.
+PIECES = [
+    (1, 8544.1598),
+    pytest.param(3, 8535.2052, marks=pytest.mark.slow),
+    pytest.param(4, 8534.1206, marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("count", "best_known"), PIECES)
+def test_antiangiogenic_pieces(count, best_known):
+    result = solved(pieces(count), 4 if count == 1 else 32)
+    final = float(result.trajectory.burden[-1])
+    # At or below what is known, and above the singular arc, which no pieces pass.
+    assert 8533.3795 < final <= best_known * (1.0 + 1e-8)
     assert result.report.violation == 0.0
     if count == 1:
         amount, rest = np.asarray(result.policy.doses)[0]

@@ -90,7 +90,14 @@ def _regimens(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The optimized schedule, then each regimen, with the one scaled to the same cumulative doses after it."""
     objective = {"total": report["objective"]["total"], "terms": report["objective"]["terms"]}
     worst = max([0.0, *(check["violation"] for check in report["constraints"] if check["violation"] is not None)])
-    own = {"name": "optimized", **report["outcome"], "objective": objective, "violation": worst, "violated": []}
+    own = {
+        "name": "optimized",
+        **report["outcome"],
+        "objective": objective,
+        "violation": worst,
+        "violated": [],
+        "not_checked": [],
+    }
     found = [own]
     for regimen in report["regimens"]:
         found += [regimen, *([] if regimen["scaled"] is None else [regimen["scaled"]])]

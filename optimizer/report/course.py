@@ -1,0 +1,69 @@
+"""The time course of one way of dosing: times, concentrations, cells; as NetCDF, CSV and a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from optimizer.analysis.comparison import Entry
+from optimizer.files.event_tables import csv_of, write_events
+from optimizer.files.events import compress, from_grid
+from optimizer.files.run_directory import whole
+from optimizer.outcome import level_units
+from optimizer.problem import Problem
+from optimizer.report.document import MARKER, dataset
+from optimizer.scenario import Scenario
+
+# Rows of a table that a spreadsheet still opens.
+_MOST_ROWS = 100_000
+_UNITS = {"growth_factor": "pg/mL", "stroma": "cell", "protection": "1"}
+
+
+def write_course(scenario: Scenario, problem: Problem, entry: Entry, text: str, out: Path, plot: bool = True) -> None:
+    """Write report.json, schedule.csv, trajectory.nc, trajectory.csv and a figure, whole or not at all.
+
+    Raises:
+        DirectoryError: the place is taken by something else, cannot be written, or the disk is full.
+    """
+    system, grid = problem.task.system, entry.grid
+    routes = dict(zip(system.drugs, system.routes, strict=True))
+    with whole(out, MARKER) as work:
+        other = None if grid.other is None else np.asarray(grid.other)
+        events = from_grid(np.asarray(grid.edges), np.asarray(entry.trajectory.doses), system.drugs, routes, other)
+        write_events(work / "schedule.csv", compress(events), system.drugs)
+        table = dataset(problem, entry.trajectory, grid, scenario.dose_units)
+        # By way of memory: the HDF5 library crashes when it runs into a full disk itself.
+        (work / "trajectory.nc").write_bytes(table.to_netcdf(engine="h5netcdf"))
+        (work / "trajectory.csv").write_bytes(course_csv(scenario, problem, [entry]))
+        if plot:
+            from optimizer.report.plots import patient, save
+
+            units, factor = scenario.dose_units, scenario.progression_factor
+            head = f"{entry.name}: objective {entry.report.total:.5g}"
+            parts = problem, entry.trajectory, (), scenario.title, units, factor, head
+            save(patient(*parts, grid=grid), work / "overview.png")
+        (work / MARKER).write_text(text, encoding="utf-8")
+
+
+def course_csv(scenario: Scenario, problem: Problem, entries: Sequence[Entry]) -> bytes:
+    """Times, burdens, concentrations and observables as a table, one row a saved time of each way of dosing.
+
+    Of two rows of one time the first is just before a dose, the second just after. Long courses are thinned.
+    """
+    system = problem.task.system
+    names = [f"concentration.{drug} [{unit}]" for drug, unit in level_units(system, scenario.dose_units).items()]
+    clones = [f"cells.{name} [cell]" for name in system.model.clone_names()]
+    more = sorted(set().union(*(entry.trajectory.observables for entry in entries)))
+    header = ["regimen", "time [day]", "burden [cell]", "resistant [cell]", *clones, *names]
+    header += [f"{name} [{_UNITS[name]}]" if name in _UNITS else name for name in more]
+    every = -(-sum(len(entry.trajectory.times) for entry in entries) // _MOST_ROWS)
+    rows: list[list[object]] = []
+    for entry in entries:
+        found = entry.trajectory
+        columns = [found.times, found.burden, found.resistant, *np.asarray(found.cells).T, *np.asarray(found.conc).T]
+        columns += [found.observables[name] for name in more]
+        block = np.stack([np.asarray(column) for column in columns], axis=1)
+        rows += [[entry.name, *row] for row in block[::every].tolist()]
+    return csv_of(header, rows)
