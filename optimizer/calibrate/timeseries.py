@@ -80,8 +80,6 @@ def patient_series(table: Table) -> tuple[Series, ...]:
         zero = float(days[mine].min())
         at, amounts = _boluses([event for event in events if event.id == i])
         held = "treatment" in table
-        if held and found:
-            raise DataError([table.fault(found[0][0], "treatment", "either doses or a column of treatment", "both")])
         if held:
             at, amounts = _treated(table, mine, days)
         signs = table.censored["burden"][seen] if table.censored["burden"].any() else None
