@@ -114,7 +114,7 @@ def patient(
     """
     unit, held = burden(table)[1], series.held
     kind = EFFECTS[settings.effect][held].kind
-    strength = "imax" if kind == "hill_inhibition" else "strength" if held else "emax"
+    strength = "strength" if held else "emax"
     rate = "1" if settings.effect == "norton_simon" else "1/day"
     own: dict[str, tuple[str, float, str]] = {strength: ("drug_effect", values["drug_effect"], rate)}
     if not held:

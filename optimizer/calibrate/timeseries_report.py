@@ -138,6 +138,8 @@ def _fragment(
         return fragment.none(f"a scenario holds one of {len(series)} patients, or their population (--hierarchical)")
     if not (one.amounts > 0).any():
         return fragment.none("no dose is in the table, and a scenario is about doses")
+    if settings.effect == "norton_simon" and not one.held:
+        return fragment.none("its Norton-Simon effect saturates, and a scenario's is linear (log_kill has a scenario)")
     if population is not None:
         theta = np.where(fit.free, fit.problem.space.natural(population.mean), theta)
     values = dict(zip(PARAMETERS, map(float, theta), strict=True))

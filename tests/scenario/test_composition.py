@@ -217,7 +217,7 @@ def test_words_of_every_family():
     assert set(classes("growth")) == {
         "exponential", "logistic", "gompertz", "von_bertalanffy", "competitive_logistic", "competitive_gompertz"
     }  # fmt: skip
-    assert set(classes("effect")) == {"hill", "norton_simon", "linear", "log_kill", "hill_inhibition"}
+    assert set(classes("effect")) == {"hill", "norton_simon", "linear", "log_kill"}
     assert set(classes("transition")) == {"constant", "linear", "hill", "division"}
     assert set(classes("interaction")) == {"bliss", "hsa", "loewe", "musyc", "pooled"}
     assert {"stroma", "efflux", "immune", "myelosuppression"} <= set(classes("mechanism"))
