@@ -112,7 +112,7 @@ def _schema(channels: Sequence[Channel], is_treated: bool) -> Schema:
 def _check_days(table: Table, rows: np.ndarray) -> None:
     """Days begin at 0 and increase, and are those of one patient; a doubt about their unit is a warning."""
     days, faults = table.internal("day"), []
-    for row, before in zip(rows, [-math.inf, *days[rows][:-1]], strict=True):
+    for row, before in zip(rows, [-math.inf, *days[rows]], strict=False):
         if days[row] < 0.0:
             wanted = "a day from 0 on, where what is simulated begins (what was measured before says nothing of it)"
             faults.append(table.fault(row, "day", wanted, f"{days[row]:g}"))

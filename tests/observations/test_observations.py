@@ -7,7 +7,7 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.stats import multivariate_normal, norm
 
-from optimizer.observations import BELOW, MEASURED, MISSING, Assay, Channel, Record, log_likelihood
+from optimizer.observations import BELOW, MEASURED, MISSING, OVER, UNDER, Assay, Channel, Record, log_likelihood
 from optimizer.observations.burden import Burden
 from optimizer.observations.ctdna import Ctdna
 from optimizer.observations.diameter import Diameter
@@ -91,6 +91,17 @@ def test_a_value_below_the_detection_limit_counts_by_its_probability(patient):
     each = np.asarray(log_likelihood(found, system, trajectory, Record(days, jnp.zeros((2, 2)), seen)))
     limit = np.log(0.01 / 0.99)
     np.testing.assert_allclose(each[:, 1], norm(expected[:, 1], 0.4).logcdf(limit), rtol=1e-9)
+
+
+def test_values_beyond_limits_of_their_own_count_by_their_probability(patient):
+    system, trajectory = patient
+    found, days = channels(), jnp.asarray([0.0, 28.0])
+    expected = np.asarray(expectations(found, system, trajectory, days))
+    limits = expected + np.array([[0.3, -0.2], [-0.5, 0.1]])
+    seen = jnp.asarray([[UNDER, OVER], [OVER, UNDER]])
+    each = np.asarray(log_likelihood(found, system, trajectory, Record(days, jnp.asarray(limits), seen)))
+    normal = norm(expected, [0.2, 0.4])
+    np.testing.assert_allclose(each, np.where(seen == UNDER, normal.logcdf(limits), normal.logsf(limits)), rtol=1e-9)
 
 
 def test_between_saved_times_the_logarithm_is_interpolated(patient):
