@@ -57,7 +57,7 @@ class Saturating(AbstractEffect):
 
     def __call__(self, conc: Numbers, shift: Numbers) -> Action:
         share = self.imax * hill(conc / (self.ec50 * shift), self.hill)
-        return Action(share, jnp.zeros_like(share))
+        return Action(jnp.asarray(share), jnp.zeros_like(share))
 
 
 PARAMETERS: tuple[str, ...] = (
