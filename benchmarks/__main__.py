@@ -2,7 +2,7 @@
 
 python -m benchmarks                               everything: about 25 minutes on two cores
 python -m benchmarks --only patient --problem colorectal --repeats 1
-python -m benchmarks --table                       the last run of each part as Markdown, against the marks
+python -m benchmarks --table                       write docs/benchmarks.md: the last run of each part, the targets
 """
 
 import argparse
@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import rows
-from benchmarks.marks import lines, table
 from benchmarks.parts import EACH_PROBLEM, ON_BOTH, ON_ONE, ONLY_NAMED, PARTS
 from benchmarks.problems import BENCHMARKS
+from benchmarks.targets import lines, table
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -33,7 +33,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--record", action="store_true", help="write better optima into benchmarks/best_known.json")
     parser.add_argument("--device", choices=["cpu", "gpu"], default="gpu", help="of the part accelerator")
     parser.add_argument("--precision", choices=["float32", "float64"], default="float64", help="the same")
-    parser.add_argument("--table", action="store_true", help="print the table of what has been measured, and stop")
+    parser.add_argument("--table", action="store_true", help="write what has been measured into docs/benchmarks.md")
     parser.add_argument("--history", type=Path, default=rows.HISTORY, help="file that every run is added to")
     return parser.parse_args(words)
 
@@ -64,10 +64,10 @@ def measured(part: str, told: dict) -> Iterator[rows.Row]:
 
 
 def main() -> None:
-    """Measure, print, keep; then the marks."""
+    """Measure, print, keep; then the targets."""
     asked = arguments()
     if asked.table:
-        print(table(rows.read(asked.history)))
+        rows.write_page(table(rows.read(asked.history)))
         return
     shared = {
         name: getattr(asked, name)
@@ -83,6 +83,8 @@ def main() -> None:
             entries.append(entry)
             print(lines(row), flush=True)
     print("\n" + table(entries))
+    if asked.history == rows.HISTORY:
+        rows.write_page(table(rows.read()))
 
 
 if __name__ == "__main__":

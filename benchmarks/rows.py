@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 HISTORY = Path(__file__).with_name("history.csv")
+PAGE = ROOT / "docs" / "benchmarks.md"
+_BEGIN, _END = "<!-- written by `python -m benchmarks --table` -->", "<!-- end of the table -->"
 FIELDS = ["date", "commit", "machine", "cores", "part", "problem", "contender", "figure", "value", "unit", "note"]
 
 
@@ -119,3 +121,10 @@ def read(path: Path = HISTORY) -> list[Entry]:
 def nothing(problem: str, contender: str, figure: str, unit: str, why: str) -> Row:
     """A dash, with the reason."""
     return Row(problem, contender, figure, math.nan, unit, why)
+
+
+def write_page(table: str, page: Path = PAGE) -> None:
+    """Put a table in the place of the one in a page, between the two comments."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    page.write_text(f"{before}{_BEGIN}\n\n{table}\n\n{_END}{after}", encoding="utf-8")

@@ -6,12 +6,14 @@
     result = opt.optimize(scenario.problem(), seed=0)
     opt.plot.save(opt.plot.overview(result), "overview.png")
 
-Names are loaded when they are first used, so that the command line starts at once. The first one switches JAX to
-64-bit numbers, without which a search cannot reach its tolerance; set JAX_ENABLE_X64=0 to keep JAX as it is.
+Names are loaded when they are first used, so that the command line starts at once. Whichever module is imported first,
+JAX is switched to 64-bit numbers, without which a search cannot reach its tolerance; with JAX_ENABLE_X64=0 JAX is left
+as it is, and what needs 64 bits is refused.
 """
 
 import importlib
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,6 +50,11 @@ if TYPE_CHECKING:
     from optimizer.simulate import rollout as rollout
     from optimizer.status import Status as Status
 
+# Before JAX is imported, which reads both: only what ends the process is told by XLA itself.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if os.environ.setdefault("JAX_ENABLE_X64", "1") == "1" and "jax" in sys.modules:
+    sys.modules["jax"].config.update("jax_enable_x64", True)
+
 _HOMES = {
     "optimizer.fields": ("parameter", "setting"),
     "optimizer.analysis.comparison": ("compare",),
@@ -82,10 +89,6 @@ __all__ = [*sorted(_HOME), "analysis", "calibrate", "control", "ensemble", "plot
 def __getattr__(name: str) -> Any:
     if name not in _ROOMS and name not in _HOME:
         raise AttributeError(f"module 'optimizer' has no attribute {name!r}")
-    if "JAX_ENABLE_X64" not in os.environ:
-        import jax
-
-        jax.config.update("jax_enable_x64", True)
     if name in _ROOMS:
         return importlib.import_module(_ROOMS[name])
     return getattr(importlib.import_module(_HOME[name]), name)

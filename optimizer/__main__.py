@@ -1,5 +1,6 @@
 """`python -m optimizer` and the command `adose`."""
 
+import io
 import os
 import sys
 from contextlib import suppress
@@ -11,6 +12,8 @@ def main() -> None:
     """Entry point."""
     with at_once():
         from optimizer.cli import app
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # whatever a name is made of, and whatever the terminal has
     try:
         app(prog_name="adose")
     except SystemExit as end:

@@ -25,7 +25,7 @@ from optimizer.objectives.base import AbstractTerm, Objective, Scene
 from optimizer.policies.base import AbstractPolicy
 from optimizer.policies.limited import Limited
 from optimizer.policies.schedule import Schedule
-from optimizer.programs import program
+from optimizer.programs import check_64_bits, program
 from optimizer.simulate import Grid, System, Trajectory, rollout
 from optimizer.simulate.arrivals import arrivals, overtakes, undelayed
 
@@ -258,6 +258,7 @@ class Problem:
 
     def simulate(self, policy: AbstractPolicy, grid: Grid | None = None) -> tuple[Trajectory, Report]:
         """Trajectory and report of a policy, on its own grid of decisions when one is given."""
+        check_64_bits("simulate")
         grid = self.task.grid if grid is None else grid
         system = self.task.system
         if isinstance(policy, Schedule) and overtakes(system, policy.doses, grid):

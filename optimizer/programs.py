@@ -1,19 +1,25 @@
 """Programs that are traced once: what JAX makes of a function is kept beside its compiled code, from run to run.
 
 A compiled program in JAX's cache is found by its instructions, and writing these down (tracing) takes as long as the
-search itself. They are kept too, found by all that they depend on: the sources of this package, the versions of what it
-stands on, and the structure and shapes of the arguments. A function with anything among its arguments that is not from
-those sources, such as a user's own mechanism, is traced in every run.
+search itself. They are kept too, found by all that they depend on: the sources that the function and its arguments'
+classes reach by imports, the versions of what these stand on, and the structure and shapes of the arguments. A function
+with anything among its arguments that is not from those sources, such as a user's own mechanism, is traced in every
+run. Both kinds of file are believed only while their digest fits (`files.store`).
 """
 
+from __future__ import annotations
+
+import ctypes
 import functools
 import hashlib
-import io
+import json
 import os
-import pickle
-import platform
+import re
 import sys
+import threading
+import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -22,94 +28,164 @@ import equinox as eqx
 import jax
 import numpy as np
 from jax import export
+from jax.core import Tracer
 
-from optimizer.files.run_directory import DirectoryError, write_whole
+from optimizer.files.store import Store, private_folder
+from optimizer.spelling import PACKAGES, Foreign, spell, unspell
 
-# Where what is pickled may come from: this package, and packages whose version is part of what a program is found by.
-_PACKAGES = ("optimizer", "jax", "jaxlib", "equinox", "diffrax", "numpy")
-_STANDARD = ("builtins", "collections", "copyreg", "enum", "functools", "operator")
-_MOST_BYTES = 128 * 2**20
-# What is wrong with a file that was cut short, or that another version has written, shows itself in many ways.
-_UNREADABLE = (OSError, ValueError, TypeError, AttributeError, ImportError, EOFError, pickle.UnpicklingError, KeyError)
+MOST_BYTES = 640 * 2**20
+# On a CPU: half the time to compile (16.7 s to 7.3 s of a shipped search), no more to run.
+_QUICK = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
 
 # What is an argument of a program rather than a part of it.
-_ARRAYS = (np.ndarray, np.generic, jax.Array)
+_ARRAYS = (np.ndarray, np.generic, jax.Array, jax.ShapeDtypeStruct)
+_ROOT = Path(__file__).parent
+# Modules that are imported, what is imported from them, and modules that are named in strings.
+_IMPORT = re.compile(r"^\s*(?:from|import)\s+(optimizer[\w.]*)(?:\s+import\s+(\([^)]*\)|[^\n]*))?", re.MULTILINE)
+_QUOTED = re.compile(r"""["'](optimizer(?:\.\w+)+)["']""")
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class _Foreign(Exception):
-    """Something that no program can be found by."""
-
-
-class _Pickler(pickle.Pickler):
-    """Writes down what comes from packages of known versions."""
-
-    def reducer_override(self, obj: Any) -> Any:
-        kind = obj if isinstance(obj, type) or callable(obj) else type(obj)
-        home = (getattr(kind, "__module__", None) or "").split(".")[0]
-        if home not in _PACKAGES + _STANDARD:
-            raise _Foreign
-        return NotImplemented
-
-
-def program(function: Callable[P, R]) -> Callable[P, R]:
+def program(function: Callable[P, R], options: dict[str, Any] | None = None) -> Callable[P, R]:
     """`equinox.filter_jit` for a function of positional arguments whose results are arrays, and kept between runs.
 
     Arrays are arguments of the program, everything else is a part of it. Without JAX's cache of compiled programs
     (`jax_compilation_cache_dir`) nothing is written; the program is the same.
+
+    Args:
+        function: pure, of pytrees.
+        options: of XLA's compiler for this program, `compiler_options` of `jax.jit`; those that compile quickly when
+            left out.
+
+    Returns:
+        The function. Its attribute `prepare` builds the program for arguments like those it is given (arrays, or
+        `jax.ShapeDtypeStruct` in their place) without running it.
     """
-    traced, known = eqx.filter_jit(function), {}
+    nested = eqx.filter_jit(function)
+    known: dict[Any, Future] = {}
+    lock = threading.Lock()
+
+    def built(leaves: Sequence[Any], structure: Any) -> Any:
+        key = structure, tuple((leaf.shape, leaf.dtype) if _is_array(leaf) else leaf for leaf in leaves)
+        with lock:
+            own = known.get(key)
+            is_ours = own is None
+            if own is None:
+                own = known[key] = Future()
+        if is_ours:
+            # Threads that ask for the same program wait for the first.
+            try:
+                own.set_result(_build(function, leaves, structure, _options(options)))
+            except BaseException as error:
+                known.pop(key)
+                own.set_exception(error)
+                raise
+        return own.result()
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         leaves, structure = jax.tree.flatten(args)
-        if kwargs or any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
-            return traced(*args, **kwargs)
-        arrays = [leaf for leaf in leaves if _is_array(leaf)]
-        key = structure, tuple((leaf.shape, leaf.dtype) if _is_array(leaf) else leaf for leaf in leaves)
-        if key not in known:
-            known[key] = _build(function, leaves, structure)
-        built = known[key]
-        if built is None:
-            return traced(*args)
-        run, results = built
-        return jax.tree.unflatten(results, run(*arrays))
+        if kwargs or any(isinstance(leaf, Tracer) for leaf in leaves):
+            return nested(*args, **kwargs)
+        run, results = built(leaves, structure)
+        return jax.tree.unflatten(results, run(*(leaf for leaf in leaves if _is_array(leaf))))
 
+    call.prepare = lambda *args: built(*jax.tree.flatten(args))  # type: ignore[attr-defined]
     return call
+
+
+def keep_compiled(folder: Path) -> None:
+    """Let JAX keep what it compiles in a private folder, in files with a digest; nowhere if it is not private."""
+    store = Store(folder, MOST_BYTES) if private_folder(folder) else None
+    try:
+        from jax._src import compilation_cache
+        from jax._src.compilation_cache_interface import CacheInterface
+
+        class Checked(CacheInterface):
+            """What JAX asks for by name."""
+
+            _path = folder
+
+            def get(self, key: str) -> bytes | None:
+                return store.get(key) if store else None
+
+            def put(self, key: str, value: bytes) -> None:
+                if store:
+                    store.put(key, value)
+
+        compilation_cache.reset_cache()
+        compilation_cache.get_file_cache = lambda path: (Checked(), path)  # type: ignore[assignment]
+    except (ImportError, AttributeError):
+        store = None  # a version of JAX whose own files cannot be checked
+    # What cannot be read after all is compiled again.
+    warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache")
+    jax.config.update("jax_compilation_cache_dir", str(folder) if store else None)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
+
+
+def check_64_bits(where: str) -> None:
+    """Refuse to compute in 32 bits.
+
+    Raises:
+        ValueError: 64-bit numbers are switched off.
+    """
+    if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+        wanted = 'wanted 64-bit numbers, jax.config.update("jax_enable_x64", True) before anything is built'
+        raise ValueError(f"{where}: {wanted}; got 32-bit")
+
+
+def one_blas_thread() -> int:
+    """Give SciPy's and NumPy's OpenBLAS one thread, now or when it is loaded; beside our own threads more are slower.
+
+    Returns:
+        The most threads that one of them has now; 1 where none is loaded yet.
+    """
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    return max((_threads(path, 1) for path in _blas_libraries()), default=1)
+
+
+def _blas_libraries() -> list[str]:
+    """Files of OpenBLAS that SciPy and NumPy bring along and that are loaded."""
+    found: list[str] = []
+    for name in {"numpy", "scipy"} & sys.modules.keys():
+        root = Path(sys.modules[name].__file__ or "").parent
+        for folder in (root.with_name(f"{name}.libs"), root / ".dylibs"):
+            found += map(str, folder.glob("*openblas*"))
+    return found
+
+
+def _threads(path: str, count: int | None) -> int:
+    """Set the threads of a library that is loaded, if a count is given; how many it has then."""
+    try:
+        # Without RTLD_NOLOAD there would be a copy of one that was not loaded yet.
+        library = ctypes.CDLL(path, mode=getattr(os, "RTLD_NOLOAD", 0) | getattr(os, "RTLD_NOW", 0))
+    except OSError:
+        return 1
+    for name in ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}"):
+        if hasattr(library, name.format("set_num_threads")):
+            if count is not None:
+                getattr(library, name.format("set_num_threads"))(count)
+            return int(getattr(library, name.format("get_num_threads"))())
+    return 1
+
+
+# --- building ---------------------------------------------------------------------------------------------------------
+
+
+def _options(options: dict[str, Any] | None) -> dict[str, Any]:
+    return (_QUICK if jax.default_backend() == "cpu" else {}) if options is None else options
 
 
 def _is_array(leaf: Any) -> bool:
     return isinstance(leaf, _ARRAYS)
 
 
-def _shape(leaf: Any) -> tuple[tuple[int, ...], str]:
-    return leaf.shape, str(leaf.dtype)
-
-
-def _build(function: Callable, leaves: Sequence[Any], structure: Any) -> tuple[Callable, Any] | None:
-    """The program for arguments like these and the structure of its results; None for what cannot be kept."""
-    try:
-        name = _name(function, leaves, structure)
-    except (_Foreign, pickle.PicklingError, TypeError, AttributeError):
-        return None
-    folder = jax.config.jax_compilation_cache_dir
-    path = Path(folder) / "programs" / name if folder else None
-    built = _read(path) if path else None
-    if built is None:
-        try:
-            kept = _export(function, leaves, structure)
-        except (_Foreign, pickle.PicklingError, NotImplementedError):
-            return None
-        if path:
-            _write(path, kept)
-        built = _loaded(kept)
-    return built
-
-
-def _export(function: Callable, leaves: Sequence[Any], structure: Any) -> bytes:
-    """A program as bytes, with the structure of its results."""
+def _build(function: Callable, leaves: Sequence[Any], structure: Any, options: Any) -> tuple[Callable, Any]:
+    """The program for arguments like these, kept where it can be, and the structure of its results."""
+    one_blas_thread()
     found: list[Any] = []
 
     def flat(*arrays: Any) -> list[Any]:
@@ -121,67 +197,83 @@ def _export(function: Callable, leaves: Sequence[Any], structure: Any) -> bytes:
 
     flat.__name__ = function.__name__
     shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves if _is_array(leaf)]
-    text = export.export(jax.jit(flat))(*shapes).serialize()
-    return pickle.dumps((_checked(found[-1]), bytes(text)))
-
-
-def _checked(skeleton: Any) -> Any:
-    _Pickler(io.BytesIO()).dump(skeleton)
-    return skeleton
-
-
-def _name(function: Callable, leaves: Sequence[Any], structure: Any) -> str:
-    """File name of a program: a digest of all that it depends on."""
-    like = [f"array {_shape(leaf)}" if _is_array(leaf) else leaf for leaf in leaves]
-    said = io.BytesIO()
-    home = f"{function.__module__}.{function.__qualname__}"
-    if home.split(".")[0] not in _PACKAGES:
-        raise _Foreign
-    _Pickler(said).dump((home, jax.tree.unflatten(structure, like)))
-    return hashlib.sha256(_surroundings() + said.getvalue()).hexdigest()
-
-
-@functools.cache
-def _sources() -> bytes:
-    """Digest of this package's sources, and of the versions of what it stands on."""
-    digest = hashlib.sha256()
-    root = Path(__file__).parent
-    for path in sorted(root.rglob("*.py")):
-        digest.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
-    words = [sys.version, platform.machine(), *(f"{name} {version(name)}" for name in _PACKAGES[1:])]
-    return digest.digest() + "\n".join(words).encode()
-
-
-def _surroundings() -> bytes:
-    settings = jax.config.jax_enable_x64, jax.default_backend(), os.environ.get("EQX_ON_ERROR")
-    return _sources() + repr(settings).encode()
-
-
-def _loaded(kept: bytes) -> tuple[Callable, Any]:
-    skeleton, text = pickle.loads(kept)
-    exported = export.deserialize(bytearray(text))
-    return jax.jit(exported.call).lower(*exported.in_avals).compile(), jax.tree.structure(skeleton)
-
-
-def _read(path: Path) -> tuple[Callable, Any] | None:
-    """A kept program; None where there is none that can be read."""
     try:
-        built = _loaded(path.read_bytes())
-        os.utime(path)
-    except _UNREADABLE:
-        return None
+        built = _kept(_key(function, leaves, structure), jax.jit(flat), shapes, found, options)
+    except (Foreign, NotImplementedError):
+        run = jax.jit(flat).lower(*shapes).compile(compiler_options=options)
+        built = run, jax.tree.structure(found[-1])
+    one_blas_thread()
     return built
 
 
-def _write(path: Path, kept: bytes) -> None:
-    """Keep a program, in the place of those that were not used for longest; a cache is a convenience."""
-    try:
-        write_whole(path, kept)
-        ages = sorted(((p.stat().st_mtime, p.stat().st_size, p) for p in path.parent.iterdir()), reverse=True)
-        total = 0
-        for _, size, old in ages:
-            total += size
-            if total > _MOST_BYTES:
-                old.unlink(missing_ok=True)
-    except (OSError, DirectoryError):
-        return
+def _kept(key: str, flat: Any, shapes: Sequence[Any], found: list[Any], options: Any) -> tuple[Callable, Any]:
+    """A program that an earlier run wrote down, or that later ones find; the structure of its results comes in a line
+    of JSON before it."""
+    folder = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    store = Store(Path(folder), MOST_BYTES) if folder and private_folder(Path(folder)) else None
+    built = store.get(key, lambda kept: _loaded(kept, options)) if store else None
+    if built is None:
+        text = export.export(flat)(*shapes).serialize()
+        kept = json.dumps(spell(found[-1], set())).encode() + b"\n" + bytes(text)
+        if store:
+            store.put(key, kept)
+        built = _loaded(kept, options)
+    return built
+
+
+def _loaded(kept: bytes, options: Any) -> tuple[Callable, Any]:
+    skeleton, _, text = kept.partition(b"\n")
+    exported = export.deserialize(bytearray(text))
+    lowered = jax.jit(exported.call).lower(*exported.in_avals)
+    return lowered.compile(compiler_options=options), jax.tree.structure(unspell(json.loads(skeleton)))
+
+
+# --- what a program depends on ----------------------------------------------------------------------------------------
+
+
+def _key(function: Callable, leaves: Sequence[Any], structure: Any) -> str:
+    """A digest of all that a program depends on."""
+    home = function.__module__
+    if home.split(".")[0] not in PACKAGES:
+        raise Foreign
+    homes = {home, __name__}
+    said = json.dumps([home, function.__qualname__, spell(jax.tree.unflatten(structure, leaves), homes)])
+    x64 = jax.config.jax_enable_x64  # type: ignore[attr-defined]
+    settings = repr((x64, jax.default_backend(), os.environ.get("EQX_ON_ERROR")))
+    parts = [said, settings, *_versions(), *(f"{name} {_source(name)[0]}" for name in _reached(homes))]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+@functools.cache
+def _versions() -> tuple[str, ...]:
+    return sys.version, *(f"{name} {version(name)}" for name in PACKAGES[1:])
+
+
+def _reached(homes: set[str]) -> list[str]:
+    """Modules of this package that are imported from some modules, directly or not, in order."""
+    found: set[str] = set()
+    waiting = [home for home in homes if home.startswith("optimizer.")]
+    while waiting:
+        name = waiting.pop()
+        if name not in found and _file(name):
+            found.add(name)
+            waiting += _source(name)[1]
+    return sorted(found)
+
+
+def _file(name: str) -> Path | None:
+    place = _ROOT.joinpath(*name.split(".")[1:])
+    return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
+
+
+@functools.cache
+def _source(name: str) -> tuple[str, frozenset[str]]:
+    """Digest of a module's text, and names in it that may be modules; of a registry, all modules beside it."""
+    path = _file(name)
+    text = path.read_text(encoding="utf-8") if path else ""
+    names = set(_QUOTED.findall(text))
+    for home, items in _IMPORT.findall(text):
+        names |= {home, *(f"{home}.{item}" for item in re.findall(r"\w+", items))}
+    if path and path.name == "__init__.py" and re.search(r"import_module|modules_of|registry", text):
+        names |= {f"{name}.{file.stem}" for file in path.parent.glob("*.py") if file.stem != "__init__"}
+    return hashlib.sha256(text.encode()).hexdigest(), frozenset(names - {name, "optimizer"})

@@ -26,8 +26,8 @@ def discover(package: ModuleType | str, base: type) -> dict[str, type]:
     for module in modules:
         for _, cls in getmembers(module, isclass):
             kind = getattr(cls, "kind", None)
-            is_final = issubclass(cls, base) and not isabstract(cls) and isinstance(kind, str)
-            if not is_final or cls.__module__ != module.__name__:
+            is_final = issubclass(cls, base) and not isabstract(cls) and cls.__module__ == module.__name__
+            if not is_final or not isinstance(kind, str):
                 continue
             if kind in found and found[kind] is not cls:
                 raise ValueError(f"{cls.__qualname__} and {found[kind].__qualname__} both claim kind {kind!r}")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 _MOST_SEED = 2**32 - 1
+_MOST_CHUNK = 100_000
 S = TypeVar("S")
 
 
@@ -130,7 +131,7 @@ class FitSettings:
     """How parameters are fitted to a table; `model` (a function of one's own) and `progress` are for Python alone."""
 
     method: Literal["direct", "two-stage"] = option("direct", "how to fit rates")
-    starts: int = option(200, "starting points of the fit", min=1)
+    starts: int = option(200, "starting points of the fit", min=1, max=100_000)
     seed: int = option(0, "of the starting points and draws", min=0)
     level: float = option(0.9, "of every interval", min=0.0, max=1.0)
     loss: Literal["linear", "soft_l1", "huber", "cauchy"] = option("linear", "of a residual; the others are robust")
@@ -180,7 +181,7 @@ class CohortSettings:
     risk: Risk = option(Risk.MEAN, "what one schedule for all makes small")
     alpha: float = option(0.9, _ALPHA)
     restarts: int = option(3, "starting points of each patient", min=1, max=64)
-    chunk: int = option(128, _CHUNK, min=1)
+    chunk: int = option(128, _CHUNK, min=1, max=_MOST_CHUNK)
     seed: int = option(None, "of the patients; else the file's", min=0, max=_MOST_SEED)
     together: bool | None = None
 
@@ -261,7 +262,7 @@ class TrialSettings:
         0.15, "sharpness of progression for a plan, 0.001 to 1; less is nearer to the edge"
     )
     restarts: int = option(2, "starting points of who knows the patient; 0: nobody does", min=0, max=64)
-    chunk: int = option(16, _CHUNK, min=1)
+    chunk: int = option(16, _CHUNK, min=1, max=_MOST_CHUNK)
     seed: int = option(None, "of patients and noise; else the file's", min=0, max=_MOST_SEED)
     changes: Changes = field(default_factory=Changes)
 

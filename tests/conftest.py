@@ -15,7 +15,45 @@ jax.config.update("jax_enable_x64", True)
 ROOMS = ["mesh", "pharmacology", "models", "mechanisms", "policies", "simulate", "objectives", "constraints"]
 install_import_hook([f"optimizer.{room}" for room in (*ROOMS, "problem", "search")], "tests.typechecker.check")
 
+# Tests that need no long compilation: `pytest -m fast`, a minute and a half on two cores. A folder, a file, or a test.
+FAST = (
+    "benchmarks/test_rows",
+    "calibrate/test_tables",
+    "constraints",
+    "files",
+    "observations",
+    "pharmacology/test_interactions",
+    "scenario",
+    "test_architecture",
+    "test_outcome",
+    "test_public.py::test_every",
+    "test_public.py::test_float64",
+    "test_readme.py::test_ci",
+    "test_readme.py::test_files",
+    "test_readme.py::test_its_commands",
+    "test_readme.py::test_its_scenario",
+    "test_rooms",
+    "test_status",
+    "test_units",
+    "test_own_parts.py::test_there",
+    "test_own_parts.py::test_examples",
+    "cli/test_cli.py::test_check",
+    "cli/test_cli.py::test_schema",
+    "cli/test_cli.py::test_help",
+    "cli/test_cli.py::test_a_file",
+    "cli/test_cli.py::test_a_wide",
+    "cli/test_cli.py::test_ctrl_c_during",
+    "cli/test_cli.py::test_ctrl_c_that",
+)
 MAPPINGS = Path("/proc/self/maps")
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what is fast."""
+    for item in items:
+        name = item.nodeid.removeprefix("tests/")
+        if any(name.startswith(place) for place in FAST) and item.get_closest_marker("slow") is None:
+            item.add_marker("fast")
 
 
 @pytest.fixture(scope="module", autouse=True)

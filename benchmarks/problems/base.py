@@ -110,7 +110,7 @@ class Benchmark:
         patients: size of the cohort that is timed.
         starts: of the search in the part `seeds`; None where that is not measured.
         temperatures: of a smoothed objective, from rough to fine; the temperature is the last entry of `p`.
-        quadrature: whether our integrator is a plain quadrature, which has a mark of its own.
+        quadrature: whether our integrator is a plain quadrature, which has a target of its own.
     """
 
     name: str

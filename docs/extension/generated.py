@@ -116,7 +116,7 @@ def _examples(lines: list[str]) -> list[str]:
 
 def words() -> str:
     """The words of a scenario by family, as `adose list` prints them."""
-    from optimizer.cli.schedule import catalog
+    from optimizer.cli.scenario import catalog
 
     parts = []
     for family, found in catalog().items():

@@ -137,7 +137,7 @@ def build_systems(scenario: Scenario, numbers: Sequence[Number], values: np.ndar
         for corner in np.unique(corners, axis=0):
             system = build_system(substituted(plan, places, corner.tolist()))
             meshes.append(choose_mesh(system.model, system.pharmacokinetics, longest, _REFINEMENT))
-        mesh = _common(meshes)
+        mesh = _mesh.common(meshes)
         build = jax.jit(jax.vmap(lambda row: build_system(substituted(plan, places, list(row)), mesh)))
         return jax.tree.map(np.asarray, build(jnp.asarray(own)) if places else _repeated(system, mesh, len(values)))
     except (ValueError, TypeError) as error:
@@ -148,15 +148,6 @@ def build_systems(scenario: Scenario, numbers: Sequence[Number], values: np.ndar
 def _repeated(system: System, mesh: _mesh.Mesh, count: int) -> System:
     meshed = eqx.tree_at(lambda s: s.mesh, system, mesh)
     return jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (count, *np.shape(leaf))), meshed)
-
-
-def _common(meshes: Sequence[_mesh.Mesh]) -> _mesh.Mesh:
-    """Nodes that are enough for all."""
-    uniform, layered = max(mesh.uniform for mesh in meshes), [mesh for mesh in meshes if mesh.layer]
-    if not layered:
-        return _mesh.Mesh(uniform, 0, meshes[0].layer_rate)
-    slowest = min(float(mesh.layer_rate) for mesh in layered)
-    return _mesh.Mesh(uniform, max(mesh.layer for mesh in layered), slowest)
 
 
 def doses_of(

@@ -2,12 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import linprog, minimize_scalar
 
 from optimizer.mechanisms.stroma import Stroma
 from optimizer.models.growth import Exponential, Gompertz, Logistic
@@ -130,12 +130,14 @@ def _most_exposure(problem: Problem) -> float:
     rows = problem.rows
     limits = {"A_ub": np.array([r.coefficients.ravel() for r in rows]), "b_ub": [r.limit for r in rows]} if rows else {}
     bounds = np.stack([problem.lower.ravel(), problem.upper.ravel()], -1)
+    from scipy.optimize import linprog
+
     given = -linprog(-per_dose, bounds=bounds, **limits).fun
     pk = task.system.pharmacokinetics[0]
     return float(pk.exposure(pk.initial(), jnp.asarray(given)))
 
 
-def _lags(model: Tumor, intervals: int) -> Float[np.ndarray, "M"]:
+def _lags(model: Any, intervals: int) -> Float[np.ndarray, "M"]:
     """What the growth factor's lag behind its steady level can be worth to each clone [M]."""
     lag = np.zeros(len(model.names))
     for stroma in model.mechanisms:
@@ -157,7 +159,9 @@ def _cheapest(rates: np.ndarray, concs: np.ndarray, left: np.ndarray, mean: floa
         return float(np.mean(0.5 * (inner[1:] + inner[:-1]))) - price * mean
 
     steepest = np.ptp(rates) / max(mean, 1e-12)
-    found = minimize_scalar(lambda s: -dual(steepest * math.exp(s)), bounds=(-14.0, 7.0), method="bounded")
+    from scipy.optimize import minimize_scalar
+
+    found: Any = minimize_scalar(lambda s: -dual(steepest * math.exp(s)), bounds=(-14.0, 7.0), method="bounded")
     # Any price gives a bound; none at all may be the best.
     return max(dual(0.0), -float(found.fun))
 

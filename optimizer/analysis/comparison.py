@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import LinearConstraint, minimize
 
 from optimizer.outcome import Outcome, cumulative_dose, outcome, remark
 from optimizer.policies.schedule import Schedule
@@ -188,6 +187,8 @@ def best_constant(problem: Problem) -> np.ndarray:
     Sequential quadratic programming from several doses; exact in the dose limits, blind to limits on states, which the
     report of it says.
     """
+    from scipy.optimize import LinearConstraint, minimize
+
     lower, upper = problem.lower, problem.upper
     scale = np.asarray(problem.task.scale)
     # A row's limit on one level: its coefficients summed over the intervals that are free to give it.

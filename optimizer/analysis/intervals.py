@@ -154,7 +154,7 @@ def _turns(rates: np.ndarray) -> np.ndarray:
 def _turn(around: np.ndarray, sign: int, alone: Callable[[float], float]) -> float:
     """Concentration of the maximum (`sign` 1) or minimum (-1) inside."""
     low, high = math.log(max(around[0], 1e-3 * around[1])), math.log(around[2])
-    found = minimize_scalar(lambda x: -sign * alone(math.exp(x)), bounds=(low, high), method="bounded")
+    found: Any = minimize_scalar(lambda x: -sign * alone(math.exp(x)), bounds=(low, high), method="bounded")
     return math.exp(float(found.x))
 
 

@@ -7,17 +7,18 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from optimizer.axes import Scalar, Times
+from optimizer.mesh import DEGREE, END_WEIGHT
 
-# Nodes of the interpolant. An interval has at least two panels, which are as many.
-_POINTS = 5
+# Nodes of the interpolant: those of one panel.
+_POINTS = DEGREE + 1
 _NEWTON = 4
 
 
 def last_days(times: Times, weights: Times, values: Times, begin: Scalar, nodes: int) -> tuple[Scalar, Scalar]:
     """Mean and peak of a series from `begin` to the end of the last interval.
 
-    Between the nodes the series is the quartic through the five next to it in its interval: `begin` need not be a node,
-    and neither need the peak.
+    Between the nodes the series is the polynomial through those of its panel: `begin` need not be a node, and neither
+    need the peak.
 
     Args:
         times: nodes of all intervals [T, day]; intervals that are padding have only the last time.
@@ -34,21 +35,21 @@ def last_days(times: Times, weights: Times, values: Times, begin: Scalar, nodes:
     # The last node before which everything lies outside, and the end of the panel it lies in.
     place = jnp.clip(jnp.searchsorted(times, begin, side="right") - 1, 0, times.size - 1)
     k, q = place // nodes, place % nodes
-    panel_end = k * nodes + jnp.minimum(2 * (q // 2) + 2, nodes - 1)
+    panel_end = k * nodes + jnp.minimum(DEGREE * (q // DEGREE) + DEGREE, nodes - 1)
     line = _quartic(_window(times, values, place, nodes), begin)
     part = jnp.maximum(times[panel_end] - begin, 0.0)
     whole = jnp.sum(jnp.where(jnp.arange(times.size) > panel_end, weights * values, 0.0))
     # A node that two panels share has the weight of both.
     shared = (panel_end % nodes > 0) & (panel_end % nodes < nodes - 1)
-    after = jnp.where(shared, (times[panel_end + 2] - times[panel_end]) / 6.0 * values[panel_end], 0.0)
+    after = jnp.where(shared, (times[panel_end + DEGREE] - times[panel_end]) * END_WEIGHT * values[panel_end], 0.0)
     inside = sum(c * part ** (i + 1) / (i + 1) for i, c in enumerate(line))
     return (whole + after + inside) / (end - begin), _peak(times, values, begin, line[0], nodes)
 
 
 def _window(times: Times, values: Times, place: Array, nodes: int) -> tuple[Array, Array]:
-    """Times and values of the five nodes around a place in its interval."""
+    """Times and values at the nodes of the panel that begins at a place or holds it."""
     first = place // nodes * nodes
-    start = first + jnp.clip(place - first - _POINTS // 2, 0, nodes - _POINTS)
+    start = first + DEGREE * jnp.minimum((place - first) // DEGREE, nodes // DEGREE - 1)
     return jax.lax.dynamic_slice(times, (start,), (_POINTS,)), jax.lax.dynamic_slice(values, (start,), (_POINTS,))
 
 
@@ -82,8 +83,8 @@ def _peak(times: Times, values: Times, begin: Scalar, first: Scalar, nodes: int)
     late = jnp.where(times >= begin, values, -jnp.inf)
     top = jnp.argmax(late)
     found = [jnp.max(late), first]
-    # The end of an interval is the start of the next one, in which the top may lie as well.
-    for place in (top, jnp.minimum(top + 1, times.size - 1)):
+    # The end of a panel or an interval is the start of the next one, in which the top may lie as well.
+    for place in (jnp.maximum(top - 1, 0), top, jnp.minimum(top + 1, times.size - 1)):
         window = _window(times, values, place, nodes)
         low = jnp.maximum(jnp.maximum(times[jnp.maximum(place - 1, 0)], window[0][0]), begin)
         high = jnp.minimum(times[jnp.minimum(place + 1, times.size - 1)], window[0][-1])
@@ -101,4 +102,4 @@ def _top(window: tuple[Array, Array], start: Scalar, low: Scalar, high: Scalar) 
         second = _value(bend, since)
         step = jnp.where(second < 0.0, _value(slope, since) / jnp.where(second < 0.0, second, 1.0), 0.0)
         since = jnp.clip(since - step, low - start, jnp.maximum(high, low) - start)
-    return _value(line, jnp.where(high > low, since, 0.0))
+    return _value(line, jnp.where(high > low, since, low - start))

@@ -23,7 +23,7 @@ _NODES = np.unique(np.concatenate([np.linspace(0.0, 1.0, 129), np.geomspace(1e-4
 
 
 @dataclass(frozen=True)
-class Course:
+class Profile:
     """Concentrations of one drug under a schedule.
 
     Attributes:
@@ -73,7 +73,7 @@ def _course(pk: AbstractPK, boluses: jax.Array, rates: jax.Array, lengths: jax.A
     return jax.lax.scan(interval, pk.initial(), (boluses, rates, lengths))[1]
 
 
-def course(pk: AbstractPK, route: str, edges: np.ndarray, doses: np.ndarray) -> Course:
+def profile(pk: AbstractPK, route: str, edges: np.ndarray, doses: np.ndarray) -> Profile:
     """Concentrations under doses [K] on edges [K + 1, day], in closed form.
 
     Args:
@@ -85,10 +85,10 @@ def course(pk: AbstractPK, route: str, edges: np.ndarray, doses: np.ndarray) -> 
     none = np.zeros_like(doses)
     boluses, rates = (doses, none) if route == "bolus" else (none, doses)
     states, conc = _course(pk, jnp.asarray(boluses), jnp.asarray(rates), jnp.asarray(np.diff(edges)))
-    return Course(pk, edges, rates, np.asarray(states), np.asarray(conc), np.flatnonzero(doses > 0.0))
+    return Profile(pk, edges, rates, np.asarray(states), np.asarray(conc), np.flatnonzero(doses > 0.0))
 
 
-def shares(given: Course, intervals: Sequence[Interval]) -> np.ndarray:
+def time_shares(given: Profile, intervals: Sequence[Interval]) -> np.ndarray:
     """Share of the time that the concentration spends in each interval; they add up to 1."""
     limits = np.array([interval.end for interval in intervals[:-1]])
     lengths = np.diff(given.edges)
@@ -101,14 +101,14 @@ def shares(given: Course, intervals: Sequence[Interval]) -> np.ndarray:
     return times / lengths.sum()
 
 
-def _crossings(given: Course, k: int, length: float, limit: float) -> list[float]:
+def _crossings(given: Profile, k: int, length: float, limit: float) -> list[float]:
     """Times after the start of interval k at which the concentration crosses the limit."""
     above = given.conc[k] > limit
     changes = np.flatnonzero(above[1:] != above[:-1])
     return [root(lambda t: given.at(k, t) - limit, _NODES[i] * length, _NODES[i + 1] * length) for i in changes]
 
 
-def warnings(given: Course, response: Response, drug: str, unit: str) -> list[str]:
+def warnings(given: Profile, response: Response, drug: str, unit: str) -> list[str]:
     """A sentence where troughs lie in an interval in which the clone grows, or levels fall through one.
 
     None for a clone that no level makes shrink: its intervals say that already.

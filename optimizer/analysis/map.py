@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 
 from optimizer.analysis.axes import EVERY, Axis, Number, axis_of, check_together, fixed_of
 from optimizer.analysis.batch import WIDTH, Frame, build_systems, doses_of, judge_batch
@@ -19,6 +18,9 @@ from optimizer.analysis.options import OptionError
 from optimizer.analysis.repeated import Batch, batches, repeated_drugs
 from optimizer.scenario import Scenario
 from optimizer.scenario.faults import one_of
+
+if TYPE_CHECKING:
+    import xarray as xr
 from optimizer.scenario.fields import MAX_LIST
 from optimizer.scenario.plan import RegimenPlan
 from optimizer.status import DISCLAIMER
@@ -285,4 +287,6 @@ def dataset(found: Map) -> xr.Dataset:
     held = [f"{key} = {value!r} {unit}" for key, (value, unit) in found.fixed.items()]
     attributes = {"Conventions": "CF-1.11", "comment": DISCLAIMER, "at": "; ".join(held), "regimen": found.regimen}
     attributes["precision"] = found.precision
+    import xarray as xr
+
     return xr.Dataset(values, axes, attributes)

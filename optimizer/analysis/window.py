@@ -10,9 +10,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from optimizer.analysis.held import Levels, frozen_growth, held_growth
+from optimizer.analysis.constant_concentration import Levels, frozen_growth, held_growth
 from optimizer.analysis.intervals import HIGHEST, LOWEST, Response, responses
-from optimizer.analysis.levels import Course, course, shares, warnings
+from optimizer.analysis.levels import Profile, profile, time_shares, warnings
 from optimizer.analysis.options import OptionError, levels_of, numbers_of, split
 from optimizer.files.event_tables import read_grid
 from optimizer.mechanisms.stroma import Stroma
@@ -87,7 +87,7 @@ class Windows:
         curve: levels [C] and net growth rates there [C, M, 1/day], for a figure.
         critical: for a stroma only.
         varied: one for each number that was asked for.
-        course: the drug under a schedule.
+        profile: the drug under a schedule.
         file: name of the schedule.
     """
 
@@ -98,14 +98,14 @@ class Windows:
     curve: tuple[np.ndarray, np.ndarray]
     critical: tuple[Critical, ...] = ()
     varied: tuple[Varied, ...] = ()
-    course: Course | None = None
+    profile: Profile | None = None
     file: str = ""
 
     def shares(self) -> list[list[float]]:
         """Share of the time in each interval of each clone; empty without a schedule."""
-        if self.course is None:
+        if self.profile is None:
             return []
-        return [shares(self.course, response.intervals).tolist() for response in self.clones]
+        return [time_shares(self.profile, response.intervals).tolist() for response in self.clones]
 
     def warnings(self) -> list[str]:
         """What a reader should know: responses that are not monotone, troughs where clones grow."""
@@ -114,8 +114,8 @@ class Windows:
             if r.rise is not None:
                 where = f"between {r.rise.start:.4g} and {r.rise.end:.4g} {self.unit}"
                 said.append(f"{r.clone}: more {self.drug} is worse {where}: net growth rises by {r.rise.by:.4g} / day")
-            if self.course is not None:
-                said += warnings(self.course, r, self.drug, self.unit)
+            if self.profile is not None:
+                said += warnings(self.profile, r, self.drug, self.unit)
         return said
 
     def to_json(self) -> dict[str, Any]:
@@ -125,13 +125,13 @@ class Windows:
         out["clones"] = [{**r.to_json(), "monotone": r.rise is None} for r in self.clones]
         out["critical"] = [c.to_json() for c in self.critical]
         out["vary"] = [v.to_json() for v in self.varied]
-        if self.course is not None:
+        if self.profile is not None:
             by_clone = zip(self.clones, self.shares(), strict=True)
             out["schedule"] = {
                 "file": self.file,
                 "time_shares": {r.clone: own for r, own in by_clone},
-                "troughs": self.course.troughs.tolist(),
-                "peaks": self.course.peaks.tolist(),
+                "troughs": self.profile.troughs.tolist(),
+                "peaks": self.profile.peaks.tolist(),
             }
         return out | {"warnings": self.warnings()}
 
@@ -181,7 +181,7 @@ def windows(
     )
     if schedule is None:
         return found
-    return replace(found, course=_course(system, scenario, j, schedule, time_unit), file=schedule.name)
+    return replace(found, profile=_profile(system, scenario, j, schedule, time_unit), file=schedule.name)
 
 
 def _which(system: System, scenario: Scenario, drug: str | None) -> int:
@@ -258,7 +258,7 @@ def _vary(scenario: Scenario, system: System, levels: Levels, text: str, others:
     return Varied(key, place.unit, tuple(numbers), tuple(found))
 
 
-def _course(system: System, scenario: Scenario, j: int, path: Path, time_unit: str | None) -> Course:
+def _profile(system: System, scenario: Scenario, j: int, path: Path, time_unit: str | None) -> Profile:
     """The drug's concentration under the event table, up to the scenario's horizon."""
     edges, doses = read_grid(path, replace(scenario.target(), edges=()), time_unit)
-    return course(system.pharmacokinetics[j], system.routes[j], edges, doses[:, j])
+    return profile(system.pharmacokinetics[j], system.routes[j], edges, doses[:, j])

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
 
 from optimizer.calibrate.fragment import fragment_text
 from optimizer.calibrate.report import DISCLAIMER, FORMAT, FitReport
@@ -57,6 +56,8 @@ def write_posterior(report: FitReport, path: Path) -> None:
     draws are NUTS or the Laplace approximation at the optimum. What the fragment calls otherwise than the fit is there
     a second time, by its key path.
     """
+    import xarray as xr
+
     draws = report.draws
     attributes = {"format": FORMAT, "source": draws.source, "kind": report.kind, "disclaimer": DISCLAIMER}
     variables = {}

@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Callable
 from dataclasses import fields, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -21,6 +22,7 @@ from optimizer.calibrate.secretion import secretion_report
 from optimizer.calibrate.tables import Table, read_table
 from optimizer.calibrate.timeseries_report import timeseries_report
 from optimizer.files.faults import DataError
+from optimizer.programs import check_64_bits
 
 REPORTS: dict[str, Callable[[Table, Settings], FitReport]] = {
     "rates": rates_report,
@@ -62,6 +64,9 @@ def calibrate(
     78.6
     """
     chosen = Settings(**settings, method=method)  # type: ignore[arg-type]
+    check_64_bits("calibrate")
+    if chosen.bayes and find_spec("numpyro") is None:
+        raise DataError("bayes: wanted the package numpyro (pip install 'adose[bayes]'); got none")
     _check(chosen, kind)
     check_writable(Path(out))
     chosen.progress("read")

@@ -11,7 +11,7 @@ from optimizer.files.event_tables import write_events
 from optimizer.files.events import compress, from_grid
 from optimizer.files.run_directory import write_whole
 from optimizer.report.document import MARKER, cohort_document, to_text, versions
-from optimizer.report.terminal import number, progress, put, say, table
+from optimizer.report.terminal import number, progress, say, table, then_put
 from optimizer.scenario import Scenario
 from optimizer.settings import CohortSettings, Command
 from optimizer.status import DISCLAIMER, Status
@@ -22,9 +22,9 @@ _MOST_FAULTS = 10
 
 def run_cohort(run: Command, asked: CohortSettings) -> int:
     """Find the schedules of all patients, write and print."""
-    from optimizer.ensemble.files import table_bytes
     from optimizer.ensemble.run import run_chunks
     from optimizer.ensemble.summary import summary
+    from optimizer.files.run import table_bytes
 
     scenario = Scenario.load(run.file, run.allow_code)
     place = run.place(f"{scenario.name}-cohort")
@@ -35,15 +35,15 @@ def run_cohort(run: Command, asked: CohortSettings) -> int:
         say(f"Interrupted: what is finished is kept in {place}; the same command goes on from there.")
         return Status.INTERRUPTED.exit_code
     body = cohort_document(scenario, summary(cohort), cohort.settings.seed)
-    write_whole(place / "patients.parquet", table_bytes(cohort.table))
-    _write_shared_schedules(cohort, place)
-    if not run.no_plot:
-        from optimizer.report.plots import cohort_figures, save
+    with then_put(run.json, to_text(body), lambda: _print_cohort(body, scenario.title)):
+        write_whole(place / "patients.parquet", table_bytes(cohort.table))
+        _write_shared_schedules(cohort, place)
+        if not run.no_plot:
+            from optimizer.report.plots import cohort_figures, save
 
-        for name, figure in cohort_figures(cohort).items():
-            save(figure, place / f"{name}.png")
-    write_whole(place / MARKER, to_text(body).encode())
-    put(run.json, to_text(body), lambda: _print_cohort(body, scenario.title))
+            for name, figure in cohort_figures(cohort).items():
+                save(figure, place / f"{name}.png")
+        write_whole(place / MARKER, to_text(body).encode())
     for fault in body["faults"][:_MOST_FAULTS]:
         say(fault)
     say(f"Written to {place}. {DISCLAIMER}")

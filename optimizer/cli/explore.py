@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import typer
 
+from optimizer.analysis.annotations import Annotation, annotate
 from optimizer.analysis.intervals import Response
 from optimizer.analysis.map import Map, compute, dataset, request
-from optimizer.analysis.marks import Mark, marks
 from optimizer.analysis.options import OptionError, numbers_of
 from optimizer.analysis.pareto import Front, trace, two_terms
 from optimizer.analysis.verify import Line, verify
@@ -21,7 +21,7 @@ from optimizer.files.event_tables import write_events
 from optimizer.files.events import compress, from_grid
 from optimizer.files.run_directory import check_place, whole
 from optimizer.report.document import to_text, verified_document, window_document
-from optimizer.report.terminal import USAGE, number, progress, put, say, table
+from optimizer.report.terminal import USAGE, number, progress, say, table, then_put
 from optimizer.scenario import Scenario
 from optimizer.scenario.faults import one_of
 from optimizer.search.multistart import Progress
@@ -46,13 +46,13 @@ def run_window(run: Command, asked: WindowSettings) -> int:
         say(str(error))
         return USAGE
     text = to_text(window_document(scenario, found.to_json()))
-    if run.out is not None:
-        from optimizer.report.plots import save, window_figure
+    with then_put(run.json, text, lambda: _print_windows(scenario.title, found)):
+        if run.out is not None:
+            from optimizer.report.plots import save, window_figure
 
-        with whole(run.out, MARKER) as work:
-            (work / MARKER).write_text(text, encoding="utf-8")
-            save(window_figure(found, scenario.title), work / "window.png")
-    put(run.json, text, lambda: _print_windows(scenario.title, found))
+            with whole(run.out, MARKER) as work:
+                (work / MARKER).write_text(text, encoding="utf-8")
+                save(window_figure(found, scenario.title), work / "window.png")
     say(f"{f'Written to {run.out}. ' if run.out is not None else ''}{DISCLAIMER}")
     return 0
 
@@ -113,10 +113,11 @@ def run_map(run: Command, asked: MapSettings) -> int:
     except OptionError as error:
         say(str(error))
         return USAGE
-    placed = marks(scenario, found, wanted.numbers, asked.schedule, asked.time_unit)
-    body = found.to_json() | {"marks": [mark.to_json() for mark in placed]}
+    placed = annotate(scenario, found, wanted.numbers, asked.schedule, asked.time_unit)
+    body = found.to_json() | {"marks": [annotation.to_json() for annotation in placed]}
     text = to_text(window_document(scenario, body))
-    with whole(place, MAP_MARKER) as work:
+    shown = then_put(run.json, text, lambda: _print_map(scenario.title, found, placed, show))
+    with shown, whole(place, MAP_MARKER) as work:
         # By way of memory: the HDF5 library crashes when it runs into a full disk itself.
         (work / "map.nc").write_bytes(dataset(found).to_netcdf(engine="h5netcdf"))
         if not run.no_plot:
@@ -124,22 +125,21 @@ def run_map(run: Command, asked: MapSettings) -> int:
 
             save(map_figure(found, placed, show, scenario.title), work / "map.png")
         (work / MAP_MARKER).write_text(text, encoding="utf-8")
-    put(run.json, text, lambda: _print_map(scenario.title, found, placed, show))
     if found.failed:
         say(f"{found.failed} points: {Status.SIMULATION_FAILED.sentence}")
     say(f"Written to {place}. {DISCLAIMER}")
     return Status.SIMULATION_FAILED.exit_code if found.failed else 0
 
 
-def _print_map(title: str, found: Map, placed: Sequence[Mark], show: str) -> None:
+def _print_map(title: str, found: Map, placed: Sequence[Annotation], show: str) -> None:
     quantity, best = found.quantities[show], found.best(show)
     rows = [[number(b["x"]), *("none" if v is None else number(v) for v in (b["y"], b["value"]))] for b in best]
     step = -(-len(rows) // _MOST_ROWS)
     header = [f"{axis.number.key}\n[{axis.number.unit}]" for axis in (found.x, found.y)]
     table(f"{title}: best {found.y.number.key} for each {found.x.number.key}", [*header, show], rows[::step])
     typer.echo(f"{show}: {quantity.meaning}.")
-    for mark in placed:
-        typer.echo(f"{mark.name}: {number(mark.x)}, {number(mark.y)}")
+    for annotation in placed:
+        typer.echo(f"{annotation.name}: {number(annotation.x)}, {number(annotation.y)}")
 
 
 def run_pareto(run: Command, asked: ParetoSettings) -> int:
@@ -156,14 +156,14 @@ def run_pareto(run: Command, asked: ParetoSettings) -> int:
     with progress() as tell:
         front = trace(scenario, terms, **how, progress=lambda d, n: tell(Progress("front", d, n, None)))
     text = to_text(window_document(scenario, front.to_json()))
-    with whole(place, PARETO_MARKER) as work:
+    shown = then_put(run.json, text, lambda: _print_front(scenario.title, front))
+    with shown, whole(place, PARETO_MARKER) as work:
         _write_schedules(front, work)
         if not run.no_plot:
             from optimizer.report.plots import pareto_figure, save
 
             save(pareto_figure(front, scenario.title), work / "pareto.png")
         (work / PARETO_MARKER).write_text(text, encoding="utf-8")
-    put(run.json, text, lambda: _print_front(scenario.title, front))
     reasons = {p.result.reason for p in front.points if p.result is not None and not p.result.status.ok}
     said = "" if front.status.ok else "\n".join([front.status.sentence, *sorted(reasons), ""])
     say(f"{said}Written to {place}. {DISCLAIMER}")

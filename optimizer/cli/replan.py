@@ -14,7 +14,7 @@ from optimizer.files.event_tables import write_events
 from optimizer.files.events import compress, from_grid
 from optimizer.files.run_directory import check_place, whole
 from optimizer.report.document import to_text, window_document
-from optimizer.report.terminal import number, progress, put, say, table
+from optimizer.report.terminal import number, progress, say, table, then_put
 from optimizer.scenario import Scenario
 from optimizer.settings import Command, ReplanSettings
 from optimizer.status import DISCLAIMER, Status
@@ -32,9 +32,9 @@ def run_replan(run: Command, asked: ReplanSettings) -> int:
     document = window_document(scenario, {**account(found), "seed": found.settings.seed})
     text = to_text(document)
     writes = found.status not in (Status.INFEASIBLE, Status.SIMULATION_FAILED)
-    if writes:
-        _write(found, place, text, not run.no_plot)
-    put(run.json, text, lambda: _print(found, document))
+    with then_put(run.json, text, lambda: _print(found, document)):
+        if writes:
+            _write(found, place, text, not run.no_plot)
     say(f"{found.status.sentence}{f' Written to {place}.' if writes else ''}\n{found.reason}\n{DISCLAIMER}")
     return found.status.exit_code
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from optimizer.report.document import to_text
+from optimizer.files.run_directory import to_text
 from optimizer.report.terminal import USAGE, put, say, table, tree
 from optimizer.scenario import Scenario
 from optimizer.settings import Command, SchemaSettings

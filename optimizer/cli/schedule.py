@@ -24,7 +24,7 @@ from optimizer.report.document import (
     total_units,
     write_run,
 )
-from optimizer.report.terminal import USAGE, number, progress, put, regimen_table, say, table
+from optimizer.report.terminal import USAGE, number, progress, regimen_table, say, table, then_put
 from optimizer.scenario import Scenario
 from optimizer.search.audit import Audit, audit
 from optimizer.search.multistart import Progress
@@ -55,12 +55,12 @@ def run_optimize(run: Command, asked: OptimizeSettings) -> int:
             written_rule = [Regimen(named, problem.limited(rule.policy), problem.task.grid)]
         tell(Progress("compare and write", 0, 1, result.audit.report.total))
         entries = compare(problem, [*written_rule, *scenario.regimens()], result, scenario.progression_factor)
-        if result.status in _NOTHING_TO_WRITE:
-            document = run_document(scenario, result, entries)
-        else:
-            document = write_run(scenario, result, entries, place, not run.no_plot)
-    put(run.json, to_text(document), lambda: _print_result(scenario, result, entries, document["bound"]))
-    written = "" if result.status in _NOTHING_TO_WRITE else f" Written to {place}."
+    document = run_document(scenario, result, entries)
+    writes = result.status not in _NOTHING_TO_WRITE
+    with then_put(run.json, to_text(document), lambda: _print_result(scenario, result, entries, document["bound"])):
+        if writes:
+            write_run(scenario, result, entries, place, not run.no_plot, document)
+    written = f" Written to {place}." if writes else ""
     say(f"{result.status.sentence}{written}\n{result.reason}\n{DISCLAIMER}")
     return result.status.exit_code
 
@@ -121,9 +121,9 @@ def run_simulate(run: Command, asked: SimulateSettings) -> int:
     entry = audited_entry(problem, chosen.name, chosen.grid, checked, scenario.progression_factor, (trajectory, report))
     wrong = simulated_status(report, checked)
     text = to_text(simulated_document(scenario, entry, checked))
-    if run.out is not None:
-        write_course(scenario, problem, entry, text, run.out, not run.no_plot)
-    put(run.json, text, lambda: _print_simulated(scenario, entry, checked))
+    with then_put(run.json, text, lambda: _print_simulated(scenario, entry, checked)):
+        if run.out is not None:
+            write_course(scenario, problem, entry, text, run.out, not run.no_plot)
     agrees = "The independent audit agrees." if wrong is None else wrong.sentence
     reason, by = simulated_reason(checked), checked.objective_difference
     say(agrees if np.isnan(by) else f"{agrees} The objective differs by {by:.1e} (relative).")
@@ -145,14 +145,14 @@ def run_compare(run: Command) -> int:
     problem = scenario.problem()
     entries = compare(problem, scenario.regimens(), None, scenario.progression_factor)
     text = to_text(compared_document(scenario, entries))
-    if not run.no_plot:
-        from optimizer.report.plots import comparison, save
+    with then_put(run.json, text, lambda: regimen_table(entries, total_units(scenario))):
+        if not run.no_plot:
+            from optimizer.report.plots import comparison, save
 
-        with whole(place, MARKER) as work:
-            (work / MARKER).write_text(text, encoding="utf-8")
-            (work / "trajectory.csv").write_bytes(course_csv(scenario, problem, entries))
-            for name, figure in comparison(problem, entries, scenario).items():
-                save(figure, work / f"{name}.png")
-    put(run.json, text, lambda: regimen_table(entries, total_units(scenario)))
+            with whole(place, MARKER) as work:
+                (work / MARKER).write_text(text, encoding="utf-8")
+                (work / "trajectory.csv").write_bytes(course_csv(scenario, problem, entries))
+                for name, figure in comparison(problem, entries, scenario).items():
+                    save(figure, work / f"{name}.png")
     say(DISCLAIMER + ("" if run.no_plot else f" Written to {place}."))
     return 0 if all(entry.report.finite for entry in entries) else Status.SIMULATION_FAILED.exit_code

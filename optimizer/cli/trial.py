@@ -12,8 +12,8 @@ from optimizer.control.sweep import Sweep, options_of, run_sweep
 from optimizer.control.trial import prepare
 from optimizer.control.trial_run import TrialResult, run_trial
 from optimizer.control.trial_summary import summary
-from optimizer.ensemble.files import table_bytes
-from optimizer.files.run_directory import write_whole
+from optimizer.files.run import table_bytes
+from optimizer.files.run_directory import check_writable, write_whole
 from optimizer.report.document import cohort_document, to_text, versions
 from optimizer.report.terminal import number, progress, put, say, table
 from optimizer.scenario import Scenario
@@ -29,6 +29,7 @@ def run_trial_command(run: Command, asked: TrialSettings) -> int:
     """Try the policies, write and print; a sweep does it for every combination of assays."""
     scenario = Scenario.load(run.file, run.allow_code)
     place, plot = run.place(f"{scenario.name}-trial"), not run.no_plot
+    check_writable(place)
     axes = options_of(asked.sweep)
     trial = prepare(scenario, asked, run.allow_code)
     try:

@@ -123,8 +123,6 @@ class DoseFrame:
         Raises:
             ConstraintError: which limit.
         """
-        from scipy.optimize import linprog
-
         crossed = np.argwhere(self.lower > self.upper)
         if crossed.size:
             k, j = crossed[0]
@@ -136,6 +134,10 @@ class DoseFrame:
             return
         matrix = np.array([row.coefficients.ravel() for row in self.rows])
         limits = np.array([row.limit for row in self.rows])
+        if np.all(matrix @ self.lower.ravel() <= limits):
+            return  # the smallest doses do
+        from scipy.optimize import linprog
+
         bounds = np.stack([self.lower.ravel(), self.upper.ravel()], -1)
         size = matrix.shape[1]
         # Minimize the largest relative relaxation: zero when the limits agree.

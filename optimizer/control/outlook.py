@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtr
 from jaxtyping import Array, Float
-from scipy.stats import chi2
 
 from optimizer.axes import Doses
 from optimizer.control.belief import Belief, Inference
@@ -129,6 +128,8 @@ def fit(inference: Inference, belief: Belief, doses: Doses, record: Record) -> F
     weights = np.exp(np.asarray(belief.log_weights))
     used = weights > 0.0
     squares = np.sum(np.where(seen, far, 0.0) ** 2, axis=(1, 2))[used]
+    from scipy.stats import chi2
+
     p_value = float(np.sum(weights[used] * chi2.sf(squares, int(seen.sum()))) / weights[used].sum())
     mean = np.tensordot(weights[used] / weights[used].sum(), np.where(seen, far, 0.0)[used], axes=1)
     return Fit(p_value, np.where(seen, mean, np.nan))

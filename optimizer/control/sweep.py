@@ -17,7 +17,7 @@ from optimizer.control.trial import Trial
 from optimizer.control.trial_run import TrialResult, manifest, run_trial
 from optimizer.control.trial_summary import curve, held, horizon_of, of_policy
 from optimizer.control.visits import Changes, plan_visits, watched
-from optimizer.ensemble.files import open_run, to_bytes
+from optimizer.files.run import Run, to_bytes
 from optimizer.files.run_directory import DirectoryError, write_whole
 from optimizer.scenario import ScenarioError
 from optimizer.scenario.faults import one_of
@@ -119,7 +119,7 @@ def run_sweep(
         plan_visits(trial.scenario.file, one.channels, edges)
     if (out / "sweep.json").is_dir():
         raise DirectoryError(f"{out}: wanted a directory for a sweep; got something else")
-    open_run(out, {**manifest(trial, versions or {}), "format": FORMAT, "sweep": axes})
+    Run(out, {**manifest(trial, versions or {}), "format": FORMAT, "sweep": axes})
     rows = []
     for combination, one in zip(combinations, trials, strict=True):
         place = out / "-".join(f"{name}_{value:g}" for name, value in combination.items())

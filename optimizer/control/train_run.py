@@ -20,6 +20,7 @@ from optimizer.policies.base import AbstractPolicy
 from optimizer.policies.continuous import Continuous
 from optimizer.policies.network import Network, first_weights
 from optimizer.problem import Problem
+from optimizer.programs import check_64_bits
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.search.audit import Audit, audit
 from optimizer.search.multistart import Progress
@@ -138,8 +139,7 @@ def _check(scenario: Scenario, settings: Settings) -> None:
         raise ScenarioError([f"--alpha: wanted at least 0 and less than 1; got {settings.alpha:g}"])
     if not 0.0 <= settings.noise < 10.0:
         raise ScenarioError([f"--noise: wanted at least 0 and less than 10; got {settings.noise:g}"])
-    if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
-        raise ScenarioError([f"{scenario.file}: wanted 64-bit numbers to be switched on; got 32-bit"])
+    check_64_bits("train")
 
 
 def _classes(scenario: Scenario, settings: Settings) -> Classes:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from optimizer.control.arms import CLAIRVOYANT, REPLAN, arms
@@ -19,6 +18,7 @@ from optimizer.control.visits import changed
 from optimizer.ensemble.ensemble import Ensemble, build_ensemble
 from optimizer.ensemble.patients import DRAWN, Patients, file_of, load_patients
 from optimizer.observations import Channel
+from optimizer.programs import check_64_bits
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.search.starts import center, starts
 from optimizer.settings import Changes, of_file
@@ -128,8 +128,7 @@ def _check(scenario: Scenario, settings: Settings) -> None:
         raise ScenarioError([f"--plan-temperature: wanted 0.001 to 1; got {settings.plan_temperature:g}"])
     if not 0.0 <= settings.alpha < 1.0:
         raise ScenarioError([f"--alpha: wanted at least 0 and less than 1; got {settings.alpha:g}"])
-    if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
-        raise ScenarioError([f"{scenario.file}: wanted 64-bit numbers to be switched on; got 32-bit"])
+    check_64_bits("trial")
 
 
 def hidden(scenario: Scenario, path: Path | None, allow_code: bool = False) -> Scenario:

@@ -18,8 +18,8 @@ from optimizer.control.closed_loop import PatientOutcome, PlanDiagnostics, numbe
 from optimizer.control.trial import Trial, source_of
 from optimizer.control.trial_table import decision_columns, patient_columns
 from optimizer.control.visits import Visits, plan_visits, without_visits
-from optimizer.ensemble.files import Columns, digest, joined, open_run, read_table, table_bytes
-from optimizer.files.run_directory import write_whole
+from optimizer.files.run import Columns, Run, columns_of, digest, joined, table_bytes
+from optimizer.files.run_directory import check_writable
 from optimizer.search.exact import make_feasible, satisfies
 from optimizer.search.multistart import Progress, cores
 
@@ -98,20 +98,27 @@ def run_trial(
         DirectoryError: the directory holds something else, or a run of which a field differs.
     """
     tell = tell or (lambda _: None)
+    check_writable(out)
     runner = Runner(trial)
-    open_run(out, manifest(trial, versions or {}))
-    total, size, tables, logs = len(trial.patients.names), trial.settings.chunk, [], []
+    run = Run(out, manifest(trial, versions or {}))
+    total, size = len(trial.patients.names), trial.settings.chunk
+    tables, logs = dict[Path, Columns](), dict[Path, Columns]()
     for first in range(0, total, size):
-        name = f"{first:09d}.parquet"
-        path, log = out / "chunks" / name, out / "decisions" / name
-        if not (path.is_file() and log.is_file()):
-            rows = range(first, min(first + size, total))
-            found = list(runner.patients(rows, lambda done, f=first: tell(Progress("patients", f + done, total, None))))
-            write_whole(log, table_bytes(decision_columns(trial, rows, found)))
-            write_whole(path, table_bytes(patient_columns(trial, rows, found)))
-        tables.append(read_table(path))
-        logs.append(read_table(log))
-        tell(Progress("patients", min(first + size, total), total, None))
+        names = [f"{kind}/{first:09d}.parquet" for kind in ("decisions", "chunks")]
+        rows = range(first, min(first + size, total))
+
+        def make(rows: range = rows) -> list[bytes]:
+            found = list(runner.patients(rows, lambda done: tell(Progress("patients", rows.start + done, total, None))))
+            made = decision_columns(trial, rows, found), patient_columns(trial, rows, found)
+            return [table_bytes(columns) for columns in made]
+
+        log, table = (out / name for name in names)
+        kept = run.parts(names, make)
+        whose = {"patient": np.repeat(rows, len(trial.rows)), "policy": [*trial.rows] * len(rows)}
+        each = len(trial.rows) * (len(trial.programs.edges) - 1)
+        lived = {"patient": np.repeat([i for i in rows if trial.ensemble.healthy[i]], each)}
+        logs[log], tables[table] = columns_of(kept[0], log, lived), columns_of(kept[1], table, whose)
+        tell(Progress("patients", rows.stop, total, None))
     return TrialResult(trial, joined(tables), joined(logs))
 
 

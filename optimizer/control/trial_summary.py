@@ -9,13 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import CensoredData, ecdf, logrank
 
 from optimizer.control.arms import CLAIRVOYANT, REPLAN
 from optimizer.control.trial_run import TrialResult
 from optimizer.control.trial_table import Outcome
-from optimizer.ensemble.files import Columns
 from optimizer.ensemble.summary import spread
+from optimizer.files.run import Columns
 
 _LEVEL = 0.95
 _MOST_NAMED = 100
@@ -56,6 +55,8 @@ def curve(days: Float[np.ndarray, "P"], horizon: float) -> Curve:
     happened = np.isfinite(days)
     if not happened.any():
         return Curve(np.zeros(1), *[np.ones(1)] * 3)
+    from scipy.stats import ecdf
+
     estimate = ecdf(_censored(days, horizon)).sf
     with warnings.catch_warnings():
         # Where all or none are left the formula has no width, which scipy warns of.
@@ -69,7 +70,9 @@ def curve(days: Float[np.ndarray, "P"], horizon: float) -> Curve:
     )
 
 
-def _censored(days: np.ndarray, horizon: float) -> CensoredData:
+def _censored(days: np.ndarray, horizon: float) -> Any:
+    from scipy.stats import CensoredData
+
     happened = np.isfinite(days)
     return CensoredData(uncensored=days[happened], right=np.full(int((~happened).sum()), horizon))
 
@@ -166,6 +169,8 @@ def _compared(result: TrialResult, one: str, other: str) -> dict[str, Any]:
     mine, theirs = (of_policy(result, name, "progression_day") for name in (one, other))
     test = None
     if np.isfinite(mine).any() or np.isfinite(theirs).any():
+        from scipy.stats import logrank
+
         found = logrank(_censored(mine, horizon), _censored(theirs, horizon))
         test = {"statistic": float(found.statistic), "p": float(found.pvalue)}
     gain = held(result, one) - held(result, other)

@@ -11,7 +11,7 @@ import numpy as np
 from optimizer.control.arms import CLAIRVOYANT, REPLAN
 from optimizer.control.closed_loop import PatientOutcome, PlanDiagnostics
 from optimizer.control.trial import Trial
-from optimizer.ensemble.files import Columns
+from optimizer.files.run import Columns
 from optimizer.observations import MISSING
 from optimizer.outcome import cumulative_dose
 

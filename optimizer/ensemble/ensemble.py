@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array
 
 from optimizer import mesh as _mesh
-from optimizer.ensemble.patients import Patients
+from optimizer.ensemble.patients import Patients, stepped
 from optimizer.problem import Problem, Task
 from optimizer.scenario import Scenario
 from optimizer.scenario.build import build_system
@@ -83,7 +83,7 @@ def build_ensemble(scenario: Scenario, patients: Patients) -> Ensemble:
     values = np.where(healthy[:, None], values, typical)
     # The nodes are chosen outside: how many there are cannot depend on traced numbers.
     build = jax.jit(jax.vmap(lambda v: build_system(substituted(plan, places, list(v)), mesh)))
-    systems = jax.tree.map(np.asarray, build(jnp.asarray(values)))
+    systems = by_chunk(lambda part: jax.tree.map(np.asarray, build(part)), values, len(values))
     is_simulated = by_chunk(lambda part: np.asarray(_simulated(problem.task, part)), systems, len(values))
     failed = failed | {
         int(i): f"patient {patients.names[i]}: wanted a tumor that stays finite; got one that does not"
@@ -105,7 +105,7 @@ def _without(healthy: np.ndarray, failed: dict[int, str]) -> np.ndarray:
 
 
 def by_chunk(
-    function: Callable[[System], Any], systems: System, total: int, tell: Callable[[int], None] = lambda done: None
+    function: Callable[[Any], Any], systems: Any, total: int, tell: Callable[[int], None] = lambda done: None
 ) -> Any:
     """What a function gives for many patients, arrays [P, ...], a chunk of one size at a time.
 
@@ -114,7 +114,7 @@ def by_chunk(
 
     Args:
         function: from the systems of a chunk to arrays of NumPy; takes them `BATCH` by `BATCH`.
-        systems: of the patients.
+        systems: of the patients, or other arrays with a leading axis [P].
         total: how many there are, P.
         tell: hears how many are done.
     """
@@ -177,10 +177,11 @@ def _common_mesh(
                 f"as the typical patient's); got {needs[i].panels}"
             )
         left = left[~np.isin(left, heavy)]
-    found = [own, *(mesh for i, mesh in needs.items() if i not in failed)]
-    layered = [mesh for mesh in found if mesh.layer]
-    uniform = max(mesh.uniform for mesh in found)
-    if not layered:
-        return _mesh.Mesh(uniform, 0, own.layer_rate), failed
-    rates = [float(mesh.layer_rate) for mesh in layered]
-    return _mesh.Mesh(uniform, max(mesh.layer for mesh in layered), min(rates)), failed
+    shared = _mesh.common([own, *(mesh for i, mesh in needs.items() if i not in failed)])
+    uniform, layer = _most(own.uniform, shared.uniform), _most(own.layer, shared.layer)
+    return replace(shared, uniform=uniform, layer=layer), failed
+
+
+def _most(own: int, needed: int) -> int:
+    """Enough for all; where the typical patient's number is not, one of a few, whatever was drawn."""
+    return own if needed <= own else stepped(needed)

@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from optimizer.files.faults import DataError, Fault, TableWarning
 from optimizer.files.headers import split_bracket
+from optimizer.files.netcdf import read_netcdf
 from optimizer.files.sheets import read_sheet
 from optimizer.files.tables import Column, Schema, Table, interpret, plain
 from optimizer.scenario import Scenario, ScenarioError
@@ -25,6 +26,8 @@ from optimizer.units import QuantityError, parse_quantity
 _PATH = re.compile(r"[.\[]")
 # Patients where nobody says how many.
 DRAWN = 100
+# The most that are drawn, and what each takes of memory and of one core's time, as far as that is known beforehand.
+MOST, _BYTES_EACH, _SECONDS_EACH = 10_000_000, 2000, 0.03
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,16 @@ class Patients:
         return good
 
 
+def stepped(count: int) -> int:
+    """The next of a few sizes, four to each doubling: programs for one are programs for all up to it.
+
+    >>> [stepped(n) for n in (1, 7, 9, 33, 47, 800, 1000)]
+    [1, 7, 10, 40, 48, 896, 1024]
+    """
+    step = 2 ** max(0, math.ceil(math.log2(max(count, 1))) - 3)
+    return -(-count // step) * step
+
+
 def load_patients(scenario: Scenario, count: int | None, seed: int, posterior: Path | None = None) -> Patients:
     """The patients that a scenario describes.
 
@@ -70,6 +83,9 @@ def load_patients(scenario: Scenario, count: int | None, seed: int, posterior: P
         raise ScenarioError([f"{scenario.file}: cohort: wanted {wanted}; got none"])
     if count is not None and count < 1:
         raise ScenarioError([f"--patients: wanted at least 1; got {count}"])
+    if count is not None and count > MOST:
+        cost = f"about {count * _BYTES_EACH / 2**30:,.0f} GiB of memory and {count * _SECONDS_EACH / 86400.0:,.0f} days"
+        raise ScenarioError([f"--patients: wanted at most {MOST:,}; got {count:,}, which would take {cost}"])
     folder = Path() if posterior is not None else scenario.folder
     if plan.table is not None:
         places, values, names = _patients_of(scenario, folder / plan.table, count)
@@ -115,7 +131,7 @@ def _normals(seed: jax.Array, indices: jax.Array, like: jax.Array) -> jax.Array:
 
 def _drawn(plan: CohortPlan, places: tuple[Place, ...], count: int, seed: int) -> np.ndarray:
     """Correlated normal or lognormal numbers [P, V] about the scenario's."""
-    normals = np.asarray(_normals(np.uint32(seed), np.arange(count), np.zeros(len(places))))
+    normals = np.asarray(_normals(np.uint32(seed), np.arange(stepped(count)), np.zeros(len(places))))[:count]
     # By its eigenvalues: correlations of 1 leave no Cholesky factor.
     sizes, axes = np.linalg.eigh(plan.correlation)
     root = axes * np.sqrt(np.maximum(sizes, 0.0)) @ axes.T
@@ -195,27 +211,22 @@ def _patients_of(
 
 def _of_posterior(scenario: Scenario, path: Path, count: int, seed: int) -> tuple[tuple[Place, ...], np.ndarray]:
     """A draw for each patient [P, V], picked by its index, of every parameter that the scenario's model has."""
-    import xarray as xr
-
     if path.suffix.lower() in (".csv", ".tsv", ".txt", ".parquet"):
         listed, table = _of_table(scenario, path, is_posterior=True)
         return listed, _values(listed, table)[_picks(count, seed, len(table))]
-    file = f"{scenario.file}: cohort.posterior: {path.name}"
-    if not path.is_file():
-        raise ScenarioError([f"{file}: wanted a NetCDF file as adose calibrate writes it; got nothing there"])
     try:
-        with xr.open_dataset(path, group="posterior", engine="h5netcdf") as group:
-            draws = group.load()
-    except (OSError, ValueError, KeyError) as error:
-        raise ScenarioError([f"{file}: wanted NetCDF with a group posterior; got: {str(error)[:80]}"]) from None
+        draws = read_netcdf(path, "posterior")
+    except DataError as error:
+        raise ScenarioError([f"{scenario.file}: cohort.posterior: {error}"]) from None
+    file = f"{scenario.file}: cohort.posterior: {path.name}"
     found, columns, ignored = [], [], []
-    for name, variable in ((str(name), variable) for name, variable in draws.data_vars.items()):
+    for name, variable in draws.items():
         meant = _meant(scenario, name) if variable.dims == ("chain", "draw") else []
         if not meant:
             ignored.append(name)
         for place in meant:
             found.append(place)
-            columns.append(_converted(variable.to_numpy().ravel(), place, str(variable.attrs.get("units", "1")), file))
+            columns.append(_converted(variable.values.ravel(), place, variable.unit, file))
     if not found:
         got = ", ".join(ignored) or "none"
         raise ScenarioError([f"{file}: wanted draws of a number of the scenario's model, such as ec50_max; got {got}"])
@@ -248,7 +259,7 @@ def _picks(count: int, seed: int, draws: int) -> np.ndarray:
     """The draw of each patient [P]."""
     key = jax.random.key(np.uint32(seed))
     pick = jax.vmap(lambda i: jax.random.randint(jax.random.fold_in(key, i), (), 0, draws))
-    return np.asarray(pick(np.arange(count)))
+    return np.asarray(pick(np.arange(stepped(count))))[:count]
 
 
 def _converted(values: np.ndarray, place: Place, unit: str, file: str) -> np.ndarray:

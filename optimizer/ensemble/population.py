@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from optimizer.axes import Scalar, Times
 from optimizer.ensemble.ensemble import Ensemble, with_system
+from optimizer.ensemble.patients import stepped
 from optimizer.ensemble.risk import Risk, Smoothed, smoothed
 from optimizer.problem import Task
 from optimizer.programs import program
@@ -188,10 +189,13 @@ def build_population(ensemble: Ensemble, risk: Risk, alpha: float, typical: Floa
         raise ValueError(f"alpha: wanted at least 0 and less than 1; got {alpha}")
     if not ensemble.healthy.any():
         raise ValueError("patients: wanted at least one who can be simulated; got none")
-    systems = jax.tree.map(jnp.asarray, ensemble.systems)
-    share = jnp.asarray(ensemble.healthy / ensemble.healthy.sum())
+    # Few sizes, or every number of patients would be compiled: who fills up does not count, as who is not healthy.
+    total = len(ensemble.healthy)
+    rows = np.minimum(np.arange(stepped(total)), total - 1)
+    systems = jax.tree.map(lambda leaf: jnp.asarray(leaf[rows]), ensemble.systems)
+    share = jnp.asarray(np.where(np.arange(rows.size) < total, ensemble.healthy[rows], 0.0) / ensemble.healthy.sum())
     population = EnsembleProgram(ensemble.task, systems, share, jnp.ones(()), risk, alpha)
-    values = np.asarray(_values(population, jnp.asarray(typical)))[ensemble.healthy]
+    values = np.asarray(_values(population, jnp.asarray(typical)))[:total][ensemble.healthy]
     # Where all patients are alike, any width will do.
     width = float(np.std(values)) or 1.0
     return eqx.tree_at(lambda p: p.width, population, jnp.asarray(width))

@@ -14,30 +14,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimizer.ensemble.ensemble import Ensemble, build_ensemble
-from optimizer.ensemble.files import (
-    FORMAT,
-    Columns,
-    digest,
-    joined,
-    open_run,
-    read_table,
-    table_bytes,
-    to_bytes,
-)
 from optimizer.ensemble.patients import Patients, file_of, load_patients
 from optimizer.ensemble.population import build_population, search
 from optimizer.ensemble.solve import Outcomes, Solver
-from optimizer.files.run_directory import DirectoryError, write_whole
+from optimizer.files.run import Columns, Run, columns_of, digest, joined, table_bytes, to_bytes
+from optimizer.files.run_directory import DirectoryError, check_writable
+from optimizer.programs import check_64_bits
 from optimizer.scenario import Scenario, ScenarioError
+from optimizer.search import multistart
 from optimizer.search.exact import make_feasible
 from optimizer.search.interior_point import State
-from optimizer.search.multistart import Progress, run
+from optimizer.search.multistart import Progress
 from optimizer.search.starts import center, starts
 from optimizer.settings import CohortSettings as Settings
 from optimizer.settings import of_file
 
 # What a patient is given: the best for him or her, the best for all, the best for the typical patient.
 SCHEDULES = ("personalised", "population", "typical")
+FORMAT = "adose-cohort-1"
 _SHARED = "shared.json"
 # Restarts begin this far towards the middle, where there is room to every limit.
 _INWARD = 0.1
@@ -107,6 +101,7 @@ def run_chunks(
     tell, versions = tell or (lambda _: None), versions or {}
     settings = of_file(settings, scenario)
     _check(scenario, settings)
+    check_writable(out)
     patients = load_patients(scenario, settings.patients, settings.seed, settings.posterior)
     ensemble = build_ensemble(scenario, patients)
     if ensemble.problem.levels:
@@ -114,19 +109,23 @@ def run_chunks(
     if not ensemble.healthy.any():
         first = (patients.faults | ensemble.failed)[0]
         raise ScenarioError([f"{scenario.file}: cohort: wanted a patient who can be simulated; got none: {first}"])
-    open_run(out, manifest(scenario, settings, patients, versions))
-    shared = _shared(scenario, settings, ensemble, out, tell)
+    run = Run(out, manifest(scenario, settings, patients, versions))
+    shared = _shared(scenario, settings, ensemble, run, tell)
     solver = Solver(
         ensemble, shared.points, scenario.tolerance, shared.doses, scenario.progression_factor, settings.together
     )
-    total, parts = len(patients.names), []
+    total, parts = len(patients.names), dict[Path, Columns]()
     for first in range(0, total, settings.chunk):
-        path = out / "chunks" / f"{first:09d}.parquet"
-        if not path.is_file():
+        name = f"chunks/{first:09d}.parquet"
+
+        def make(first: int = first) -> list[bytes]:
             found = solver.chunk(first, settings.chunk, partial(_count, tell, first, total))
-            write_whole(path, table_bytes(_columns(scenario, patients, ensemble, found, first)))
-        parts.append(read_table(path))
-        _count(tell, 0, total, min(first + settings.chunk, total))
+            return [table_bytes(_columns(scenario, patients, ensemble, found, first))]
+
+        rows = range(first, min(first + settings.chunk, total))
+        who = {"patient": rows, "name": patients.names[rows.start : rows.stop]}
+        parts[out / name] = columns_of(run.parts([name], make)[0], out / name, who)
+        _count(tell, 0, total, rows.stop)
     return Cohort(scenario, settings, patients, ensemble, shared, joined(parts))
 
 
@@ -141,8 +140,7 @@ def _check(scenario: Scenario, settings: Settings) -> None:
             raise ScenarioError([f"--{name}: wanted at least 1; got {value}"])
     if not 0.0 <= settings.alpha < 1.0:
         raise ScenarioError([f"--alpha: wanted at least 0 and less than 1; got {settings.alpha:g}"])
-    if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
-        raise ScenarioError([f"{scenario.file}: wanted 64-bit numbers to be switched on; got 32-bit"])
+    check_64_bits("cohort")
 
 
 def manifest(scenario: Scenario, settings: Settings, patients: Patients, versions: dict[str, str]) -> dict[str, Any]:
@@ -167,22 +165,25 @@ def manifest(scenario: Scenario, settings: Settings, patients: Patients, version
 
 
 def _shared(
-    scenario: Scenario, settings: Settings, ensemble: Ensemble, out: Path, tell: Callable[[Progress], None]
+    scenario: Scenario, settings: Settings, ensemble: Ensemble, run: Run, tell: Callable[[Progress], None]
 ) -> Shared:
     """The schedules for all, read where they were found before."""
-    path = out / _SHARED
-    if path.is_file():
-        try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            doses, points = np.array(kept["doses"]), np.array(kept["points"])
-            pairs = [tuple(kept[name]) for name in ("converged", "residual", "iterations")]
-        except (ValueError, KeyError, TypeError):
-            raise DirectoryError(f"{path}: wanted the shared schedules of this run; got something else") from None
-        return Shared(doses, points, *pairs)
-    found = _find_shared(scenario, settings, ensemble, tell)
-    record = {name: np.asarray(value).tolist() for name, value in vars(found).items()}
-    write_whole(path, to_bytes(record))
-    return found
+
+    def make() -> list[bytes]:
+        found = _find_shared(scenario, settings, ensemble, tell)
+        return [to_bytes({name: np.asarray(value).tolist() for name, value in vars(found).items()})]
+
+    (data,) = run.parts([_SHARED], make)
+    try:
+        kept = json.loads(data)
+        doses, points = np.array(kept["doses"], dtype=float), np.array(kept["points"], dtype=float)
+        converged, residual, iterations = (tuple(kept[name]) for name in ("converged", "residual", "iterations"))
+        shape = ensemble.problem.lower.shape
+        if doses.shape != (2, *shape) or points.shape[1:] != (ensemble.task.lower.size,):
+            raise ValueError
+    except (ValueError, KeyError, TypeError):
+        raise DirectoryError(f"{run.out / _SHARED}: wanted the shared schedules of this run; got others") from None
+    return Shared(doses, points, converged, residual, iterations)
 
 
 def _find_shared(
@@ -190,7 +191,7 @@ def _find_shared(
 ) -> Shared:
     task, tolerance = ensemble.task, scenario.tolerance
     first = starts(task, scenario.restarts, settings.seed)
-    found = run(task, first, tolerance, lambda event: tell(Progress("typical patient", 0, 1, event.best)))
+    found = multistart.run(task, first, tolerance, lambda event: tell(Progress("typical patient", 0, 1, event.best)))
     if found.interrupted:
         raise KeyboardInterrupt
     optima = _distinct(found.states)

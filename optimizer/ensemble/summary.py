@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import CensoredData, ecdf
 
 from optimizer.ensemble.risk import Risk, risk_of
 from optimizer.ensemble.run import SCHEDULES, Cohort
@@ -45,6 +44,8 @@ def survival(days: Float[np.ndarray, "P"], horizon: float) -> Survival:
     happened = np.isfinite(days)
     if not happened.any():
         return Survival(np.zeros(1), np.ones(1))
+    from scipy.stats import CensoredData, ecdf
+
     estimate = ecdf(CensoredData(uncensored=days[happened], right=np.full(int((~happened).sum()), horizon))).sf
     events = np.isin(estimate.quantiles, days[happened])
     return Survival(np.r_[0.0, estimate.quantiles[events]], np.r_[1.0, estimate.probabilities[events]])

@@ -1,15 +1,50 @@
 """A file or a directory written whole or not at all."""
 
+import ctypes
+import glob
+import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+try:
+    import fcntl
+except ImportError:  # not on every system
+    fcntl = None
+
+# What is not finished, and what is about to go, behind a dot and the name it is meant for.
+_PART, _OLD = ".part", ".old"
+# Of renameat2(2): relative to the working directory; exchange two names.
+_HERE, _EXCHANGE = -100, 2
 
 
 class DirectoryError(ValueError):
     """A place that cannot be written; the text is one sentence for the user."""
+
+
+def to_text(document: Any) -> str:
+    """JSON text; numbers that JSON does not have become null."""
+    text = json.dumps(finite(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    # Bytes of a file name that are no UTF-8 become escapes, which JSON has too.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def finite(value: Any) -> Any:
+    """What JSON can say of a document."""
+    if isinstance(value, Mapping):
+        return {str(k): finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -21,7 +56,8 @@ def write_whole(path: Path, data: bytes) -> None:
     handle, name = -1, ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PART, dir=path.parent)
+        _lock(handle)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
@@ -34,6 +70,31 @@ def write_whole(path: Path, data: bytes) -> None:
     finally:
         if name and os.path.exists(name):
             os.unlink(name)
+
+
+def check_writable(out: Path) -> None:
+    """Refuse a directory that cannot be written into, or made.
+
+    Raises:
+        DirectoryError: it is a file, or lies where nothing can be written.
+    """
+    try:
+        if (out.exists() or out.is_symlink()) and not out.is_dir():
+            raise DirectoryError(f"{out}: wanted a directory; got a file")
+        _check_permission(out, out if out.is_dir() else _above(out))
+    except OSError as error:
+        raise DirectoryError(f"{out}: wanted a place that can be written; got: {error.strerror}") from None
+
+
+def _above(out: Path) -> Path:
+    return next(folder for folder in out.absolute().parents if folder.exists())
+
+
+def _check_permission(out: Path, above: Path) -> None:
+    if not above.is_dir():
+        raise DirectoryError(f"{out}: wanted a place that can be written; got: {above} is a file")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise DirectoryError(f"{out}: wanted a place that can be written; got: no permission to write in {above}")
 
 
 def check_place(out: Path, marker: str) -> None:
@@ -56,11 +117,7 @@ def _check_place(out: Path, marker: str) -> None:
             raise DirectoryError(f"{out}: wanted a directory that can be replaced; got a mount point: name one in it")
     elif out.exists() or out.is_symlink():
         raise DirectoryError(f"{out}: wanted a directory; got a file")
-    above = next(folder for folder in out.absolute().parents if folder.exists())
-    if not above.is_dir():
-        raise DirectoryError(f"{out}: wanted a place that can be written; got: {above} is a file")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise DirectoryError(f"{out}: wanted a place that can be written; got: no permission to write in {above}")
+    _check_permission(out, _above(out))
 
 
 @contextmanager
@@ -78,7 +135,10 @@ def whole(out: Path, marker: str) -> Iterator[Path]:
     made = [folder for folder in place.parents if not folder.exists()]
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{place.name}.", suffix=".part", dir=place.parent))
+        clean(place.parent, place.name)
+        work = Path(tempfile.mkdtemp(prefix=f".{place.name}.", suffix=_PART, dir=place.parent))
+        handle = os.open(work, os.O_RDONLY) if fcntl is not None else -1
+        _lock(handle)
     except OSError as error:
         _remove_empty(made)
         raise DirectoryError(f"{out}: wanted a place that can be written; got: {error.strerror}") from None
@@ -90,6 +150,8 @@ def whole(out: Path, marker: str) -> Iterator[Path]:
     except OSError as error:
         raise DirectoryError(f"{out}: wanted a place that can be written; got: {error.strerror or error}") from None
     finally:
+        if handle >= 0:
+            os.close(handle)
         shutil.rmtree(work, ignore_errors=True)
         _remove_empty(made)
 
@@ -120,7 +182,9 @@ def _swap(work: Path, out: Path) -> None:
     if not out.exists():
         os.rename(work, out)
         return
-    old = out.with_name(f".{out.name}.{os.getpid()}.old")
+    if _exchanged(work, out):
+        return  # what is at `work` now is removed by whoever made it
+    old = out.with_name(f".{out.name}.{os.getpid()}{_OLD}")
     try:
         os.rename(out, old)
         os.rename(work, out)
@@ -132,3 +196,51 @@ def _swap(work: Path, out: Path) -> None:
     finally:
         if out.exists():
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Whether two names were exchanged, in one step: there is no instant without a directory under either."""
+    try:
+        exchange = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError, TypeError):
+        return False  # not on every system
+    return exchange(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0
+
+
+def clean(folder: Path, name: str = "*") -> None:
+    """Remove what runs that were killed left in a folder: half files, and directories that were never put in place.
+
+    Whoever is still at work holds a lock on its own.
+
+    Args:
+        folder: where they lie.
+        name: of the file or directory that they were meant for; any when left out.
+    """
+    if fcntl is None:
+        return
+    pattern = name if name == "*" else glob.escape(name)
+    for path in [*folder.glob(f".{pattern}.*{_PART}"), *folder.glob(f".{pattern}.*{_OLD}")]:
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(path)
+            finally:
+                os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    meant = path.with_name(path.name[1:].rsplit(".", 2)[0])
+    if path.name.endswith(_OLD) and not meant.exists():
+        os.rename(path, meant)  # killed between the two steps: the earlier run comes back
+    elif path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink()
+
+
+def _lock(handle: int) -> None:
+    """Say that somebody is at work on a file or directory, until it is closed."""
+    if fcntl is not None:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

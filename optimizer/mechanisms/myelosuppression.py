@@ -100,4 +100,4 @@ class Myelosuppression(AbstractMechanism):
 
     def fastest_rate(self) -> Scalar:
         # A stage that has run empty fills in a fraction of its own time; measured to give five digits of the nadir.
-        return 5.0 * self.rate()
+        return 3.0 * self.rate()

@@ -10,6 +10,7 @@ from optimizer import mesh as _mesh
 from optimizer.axes import Clones, Conc, Nodes, Scalar
 from optimizer.fields import parameter
 from optimizer.mechanisms.base import AbstractMechanism, over_nodes
+from optimizer.pharmacology.base import SwitchingLevel
 from optimizer.pharmacology.effects import hill
 from optimizer.pharmacology.roles import (
     AbstractRole,
@@ -20,6 +21,10 @@ from optimizer.pharmacology.roles import (
 )
 
 _KRAUT = "doi 10.1038/s41540-025-00495-0"
+
+
+# Places on the curve of the stress response between which the growth factor and the shift that follows it are smooth.
+_STRESS = (6.0, 4.5, 3.5, 2.8, 2.3, 1.9, 1.5, 1.2, 0.9, 0.6, 0.3, 0.0, -0.3, -0.7, -1.2, -1.9, -2.8)
 
 
 class StromaState(NamedTuple):
@@ -167,16 +172,28 @@ class Stroma(AbstractMechanism):
     def _steepness(self) -> Scalar:
         """Widths of the clones' response that the growth factor can span."""
         most = self.growth_factor_max + self.growth_factor_max_per_cell * self.cells
-        return jnp.maximum(jnp.max(self.shift_slope) * most / 4.0, 1.0)
+        return jnp.max(self.shift_slope) * most / 4.0
 
     def sharpness(self, decline: Scalar) -> Scalar:
         # The stress response sweeps at s dD/dt where D is within a few 1/s of Dhat, and the EC50 follows it.
         stress = decline * (self.secretion_slope * self.secretion_midpoint + 4.0)
-        return stress * self._steepness() / 1.8
+        return stress * jnp.maximum(self._steepness(), 1.0) / 1.8
 
-    def switching_levels(self) -> tuple[tuple[int, Scalar], ...]:
+    def switching_levels(self) -> tuple[SwitchingLevel, ...]:
         blockers = [(j, role) for j, role in enumerate(self.roles) if isinstance(role, LigandBlocker)]
-        return tuple((j, 1.0 / jnp.maximum(role.efficacy, 1e-30)) for j, role in blockers)
+        switching_levels = [
+            SwitchingLevel(j, 1.0 / jnp.maximum(role.efficacy, 1e-30), is_kink=True) for j, role in blockers
+        ]
+        inhibitors = [(j, role) for j, role in enumerate(self.roles) if isinstance(role, Inhibitor)]
+        # Of several inhibitors the sum crosses a level, of which one alone says nothing.
+        alone = inhibitors if len(inhibitors) == 1 else []
+        steepness = self.sharpness(1.0)
+        stress = [
+            SwitchingLevel(j, (self.secretion_midpoint + place / self.secretion_slope) / role.potency, steepness)
+            for j, role in alone
+            for place in _STRESS
+        ]
+        return (*switching_levels, *stress)
 
     def layer(self) -> tuple[Scalar, Scalar]:
         return jnp.max(self.growth_factor_decay + self.secretion_rate * self.cells), self._steepness()

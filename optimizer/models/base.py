@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from optimizer import mesh as _mesh
 from optimizer.axes import Clones, Conc, Nodes, Scalar
+from optimizer.pharmacology.base import SwitchingLevel
 
 
 class AbstractModel(eqx.Module):
@@ -64,8 +65,8 @@ class AbstractModel(eqx.Module):
         """Rate [1/day] at which a response sweeps through its transition while a drug declines at `decline` [1/day]."""
         return 0.0
 
-    def switching_levels(self) -> tuple[tuple[int, Scalar], ...]:
-        """Concentrations at which the equations are continuous but not smooth: (number of the drug, level [mg/L])."""
+    def switching_levels(self) -> tuple[SwitchingLevel, ...]:
+        """Concentrations between which a response changes quickly, or at which it has a kink."""
         return ()
 
     def held_growth(self, conc: Conc) -> Clones | None:

@@ -15,6 +15,7 @@ from optimizer.models.base import AbstractModel
 from optimizer.models.growth import AbstractGrowth, Exponential
 from optimizer.models.transitions import AbstractTransition
 from optimizer.models.tumor_state import Drive, TumorState
+from optimizer.pharmacology.base import SwitchingLevel
 from optimizer.pharmacology.effects import AbstractEffect
 from optimizer.pharmacology.interactions import AbstractInteraction, Bliss
 from optimizer.pharmacology.roles import AbstractRole, Resensitizer
@@ -108,13 +109,21 @@ class Tumor(AbstractModel):
         return out
 
     def fastest_rate(self) -> Scalar:
+        mechanisms = [m.fastest_rate() for m in self.mechanisms]
+        if not self._is_coupled():
+            # Logarithms that are plain integrals are not stepped.
+            return jnp.max(jnp.stack([jnp.zeros(()), *mechanisms]))
         kills = [effect.largest_kill() for row in self.effects for effect in row if effect is not None]
         own = jnp.max(jnp.abs(self.growth_rate) + self.death_rate + self._crowding()) + sum(kills, 0.0)
         rates = [t.largest_rate() for t in self.transitions]
         if any(self.has_inflow):
             # What flows in is quadrature over exponentials, which takes finer steps than a logarithm does.
             own = 2.0 * (own + sum(rates, 0.0))
-        return jnp.max(jnp.stack([own, *(m.fastest_rate() for m in self.mechanisms)]))
+        return jnp.max(jnp.stack([own, *mechanisms]))
+
+    def _is_coupled(self) -> bool:
+        """Whether populations feel each other, or a mechanism feels them."""
+        return self.growth.crowded or any(self.has_inflow) or any(m.is_coupled for m in self.mechanisms)
 
     def _crowding(self) -> Clones:
         """Rate at which crowding pulls each clone back, beyond its growth rate, at a tenth of the first cells."""
@@ -140,8 +149,15 @@ class Tumor(AbstractModel):
         own = jnp.where(steepest > 0.0, decline * (1.5 + steepest), 0.0) if any(self.has_inflow) else 0.0
         return jnp.max(jnp.array([own, *(m.sharpness(decline) for m in self.mechanisms)]))
 
-    def switching_levels(self) -> tuple[tuple[int, Scalar], ...]:
-        return tuple(kink for m in self.mechanisms for kink in m.switching_levels())
+    def switching_levels(self) -> tuple[SwitchingLevel, ...]:
+        own = [
+            SwitchingLevel(j, level, effect.steepness())
+            for row in self.effects
+            for j, effect in enumerate(row)
+            if effect is not None
+            for level in effect.switching_levels()
+        ]
+        return (*own, *(level for m in self.mechanisms for level in m.switching_levels()))
 
     # --- equations --------------------------------------------------------------------------------------------
 
@@ -245,7 +261,7 @@ class Tumor(AbstractModel):
             for m, s in zip(self.mechanisms, y.mechanisms, strict=True)
         )
         drive = over_nodes(self.drive, forced, conc)
-        if not (self.growth.crowded or any(self.has_inflow) or any(m.is_coupled for m in self.mechanisms)):
+        if not self._is_coupled():
             net = over_nodes(self.growth, drive.growth, jnp.ones_like(drive.growth)) - drive.loss
             return TumorState(y.log_cells + _mesh.cumulative(tau, net), forced)
         listening = tuple(s if m.is_coupled else None for m, s in zip(self.mechanisms, y.mechanisms, strict=True))

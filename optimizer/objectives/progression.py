@@ -19,27 +19,43 @@ from optimizer.simulate.crossings import first_above
 def time_above(times: Times, log_burden: Times, level: Scalar) -> Scalar:
     """First time [day] at which the logarithm of the burden exceeds `level`; the last saved time when it never does.
 
-    The crossing is the root of the quadratic through the two nodes around it and the next one (the one before where the
-    next is a dose edge, at which the slope jumps).
+    The crossing is the root of the polynomial through five nodes around it, on one side of a dose edge.
     """
     above = log_burden > level
-    reached = jnp.any(above)
     after = jnp.clip(jnp.argmax(above), 1, times.shape[0] - 1)
-    next_one = jnp.minimum(after + 1, times.shape[0] - 1)
-    third = jnp.where(times[next_one] > times[after], next_one, jnp.maximum(after - 2, 0))
-    (t0, v0), (t1, v1), (t2, v2) = ((times[i], log_burden[i] - level) for i in (after - 1, after, third))
+    # Of five nodes on one side of a dose edge, which is there twice, two come before the crossing where they can.
+    same = jnp.diff(times) == 0.0
+    edges = [same[jnp.clip(after + i, 0, same.size - 1)] for i in (-2, 0, 1)]
+    before = jnp.where(edges[0], 1, jnp.where(edges[1], 4, jnp.where(edges[2], 3, 2)))
+    places = jnp.clip(after - before + jnp.arange(5), 0, times.shape[0] - 1)
+    low, high = times[after - 1], times[after]
+    line = _newton_polynomial(times[places], log_burden[places] - level)
+    chord = log_burden[after] - log_burden[after - 1]
+    share = (level - log_burden[after - 1]) / jnp.where(chord == 0.0, 1.0, chord)
+    root = low + jnp.clip(share, 0.0, 1.0) * (high - low)
+    for _ in range(5):
+        value, slope = jax.jvp(line, (root,), (jnp.ones_like(root),))
+        # The last step carries the derivatives; the root itself is found by then.
+        root = jnp.clip(jax.lax.stop_gradient(root) - value / jnp.where(slope > 0.0, slope, jnp.inf), low, high)
+    crossing = jnp.where(above[0], times[0], root)
+    return jnp.where(jnp.any(above), crossing, times[-1])
 
-    def divided(rise: Scalar, run: Scalar) -> Scalar:
-        return jnp.where(run == 0.0, 0.0, rise / jnp.where(run == 0.0, 1.0, run))
 
-    chord = divided(v1 - v0, t1 - t0)
-    curve = divided(divided(v2 - v1, t2 - t1) - chord, t2 - t0)
-    slope = chord - curve * (t1 - t0)
-    root = jnp.sqrt(jnp.maximum(slope**2 - 4.0 * curve * v0, 1e-300))
-    # The root that a rising curve has, in the form that does not cancel.
-    elapsed = jnp.clip(divided(-2.0 * v0, slope + root), 0.0, t1 - t0)
-    crossing = jnp.where(above[0], times[0], t0 + elapsed)
-    return jnp.where(reached, crossing, times[-1])
+def _newton_polynomial(nodes: Array, values: Array) -> Callable[[Scalar], Scalar]:
+    """The polynomial through nodes, by divided differences; a node that is there twice counts once."""
+    row, leading = values, [values[0]]
+    for order in range(1, nodes.size):
+        run = nodes[order:] - nodes[:-order]
+        row = jnp.where(run == 0.0, 0.0, (row[1:] - row[:-1]) / jnp.where(run == 0.0, 1.0, run))
+        leading.append(row[0])
+
+    def at(time: Scalar) -> Scalar:
+        out = leading[-1]
+        for coefficient, node in zip(leading[-2::-1], nodes[-2::-1], strict=True):
+            out = coefficient + (time - node) * out
+        return out
+
+    return at
 
 
 # Gauss and Legendre's rule on [0, 1]; survival below exp(-_GONE) is not integrated.

@@ -1,14 +1,36 @@
 """The protocol of a drug's pharmacokinetics."""
 
 from abc import abstractmethod
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+import numpy as np
 from equinox import AbstractClassVar
 from jaxtyping import Array, Float
 
-from optimizer.axes import Scalar
+from optimizer.axes import Flag, Index, Scalar
+
+# Places on the way to a distant time between which a crossing is looked for, finer after a dose.
+_PLACES = np.expm1(np.linspace(0.0, 6.0, 33)) / np.expm1(6.0)
+
+
+class SwitchingLevel(NamedTuple):
+    """A concentration at which the equations switch.
+
+    Attributes:
+        drug: its number.
+        level: the concentration [mg/L].
+        steepness: of the response around it, in the logarithm of the concentration.
+        is_kink: whether the equations are not smooth there.
+    """
+
+    drug: int
+    level: Scalar
+    steepness: Scalar | float = 0.0
+    is_kink: bool = False
 
 
 class AbstractPK(eqx.Module):
@@ -69,3 +91,50 @@ class AbstractPK(eqx.Module):
     def delay(self) -> Scalar | None:
         """Time after a dose at which the slope of the state jumps [day]; none where it never does."""
         return None
+
+    def crossings(self, state: Float[Array, "s"], rate: Scalar, level: Scalar) -> tuple[Scalar, ...]:
+        """Times at which the concentration crosses a level [day], two times differentiable; 0 for what never happens.
+
+        By default the first and the last time that is found between places on the way to the end of the decline.
+        """
+
+        def above(t: Scalar) -> Scalar:
+            return self.concentration(self.evolve(state, rate, t), rate) - level
+
+        places = 40.0 / jnp.maximum(self.elimination_rate(), 1e-6) * _PLACES
+        changes = jax.lax.stop_gradient(jax.vmap(above)(places))
+        changes = changes[:-1] * changes[1:] < 0.0
+        first, last = jnp.argmax(changes), changes.size - 1 - jnp.argmax(changes[::-1])
+        times = [_root(above, places[i], places[i + 1], jnp.any(changes)) for i in (first, last)]
+        return times[0], jnp.where(first == last, 0.0, times[1])
+
+
+def _root(function: Callable[[Scalar], Scalar], low: Scalar, high: Scalar, present: Flag) -> Scalar:
+    """Where a function changes sign between two times, exact derivatives of two orders; 0 where it is not present.
+
+    Around the root t* the function is f(t*) + f' s + f'' s^2 / 2, zero at s = -r (1 + q r / 2) with r = f(t*) / f' and
+    q = f'' / f'. At the root r is zero while its derivatives are not, so that those of q are not needed.
+    """
+    begin = jax.lax.stop_gradient(function(low))
+
+    def halved(_: Index, bounds: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
+        left, right = bounds
+        middle = 0.5 * (left + right)
+        same = function(middle) * begin > 0.0
+        return jnp.where(same, middle, left), jnp.where(same, right, middle)
+
+    bounds = jax.lax.fori_loop(0, 12, halved, jax.lax.stop_gradient((low, high)))
+
+    def slope(t: Scalar) -> tuple[Scalar, Scalar]:
+        value, change = jax.jvp(function, (t,), (jnp.ones_like(t),))
+        return jnp.where(present, value, 0.0), jnp.where(present & (change != 0.0), change, 1.0)
+
+    time = jax.lax.stop_gradient(0.5 * (bounds[0] + bounds[1]))
+    for _ in range(3):
+        value, change = slope(time)
+        time = jax.lax.stop_gradient(jnp.clip(time - value / change, low, high))
+    _, (_, bend) = jax.jvp(slope, (time,), (jnp.ones_like(time),))
+    value, change = slope(time)
+    ratio = value / change
+    root = time - ratio * (1.0 + 0.5 * jax.lax.stop_gradient(bend / change) * ratio)
+    return jnp.where(present, root, 0.0)

@@ -42,3 +42,6 @@ class Direct(AbstractPK):
 
     def elimination_rate(self) -> Scalar:
         return jnp.zeros(())
+
+    def crossings(self, state: Float[Array, "s"], rate: Scalar, level: Scalar) -> tuple[Scalar, ...]:
+        return ()

@@ -12,6 +12,9 @@ from jaxtyping import Array, Float
 from optimizer.axes import Numbers, Scalar
 from optimizer.fields import parameter
 
+# Places on the rise of a Hill curve, in its own widths, between which it is smooth.
+_RISE = (10.0, 7.0, 4.5, 3.0, 1.5, 0.0, -1.5, -3.0, -4.5, -7.0, -10.0)
+
 # Below this many half-maximal concentrations the power is continued by its secant: x^k with k < 1 has an infinite
 # slope at zero, and a schedule with no drug must still have a finite gradient. The value changes by less than 1e-11.
 _SECANT = 1e-12
@@ -59,6 +62,10 @@ class AbstractEffect(eqx.Module):
         """Steepness of the curve in the logarithm of the concentration [1]; zero where there is no curve."""
         return jnp.zeros(())
 
+    def switching_levels(self) -> list[Scalar]:
+        """Concentrations that part the steep rise of the curve into smooth pieces [mg/L]."""
+        return []
+
     def potency_at(self, kill: Numbers, shift: Numbers) -> Numbers:
         """One over the concentration that alone kills at the rate `kill` > 0 [L/mg]; 0 where none does."""
         return jnp.zeros_like(kill)
@@ -94,6 +101,9 @@ class Hill(AbstractEffect):
 
     def steepness(self) -> Scalar:
         return self.hill
+
+    def switching_levels(self) -> list[Scalar]:
+        return [self.ec50 * jnp.exp(place / self.hill) for place in _RISE]
 
     def potency_at(self, kill: Numbers, shift: Numbers) -> Numbers:
         left = self.emax / kill - 1.0

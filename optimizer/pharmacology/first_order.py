@@ -16,6 +16,14 @@ def decay_and_fill(rate_constant: Scalar, tau: Scalar) -> tuple[Scalar, Scalar]:
     return left, -jnp.expm1(-rate_constant * tau) / rate_constant
 
 
+def decay_time(first: Scalar, steady: Scalar, level: Scalar, rate_constant: Scalar) -> Scalar:
+    """Time [day] at which steady + (first - steady) exp(-k t) crosses a level; 0 where it never does."""
+    away = jnp.asarray(level - steady)
+    ratio = (first - steady) / jnp.where(away == 0.0, 1.0, away)
+    happens = (away != 0.0) & (ratio > 1.0)
+    return jnp.where(happens, jnp.log(jnp.where(happens, ratio, 1.0)) / rate_constant, 0.0)
+
+
 class FirstOrder(AbstractPK):
     """A dose is a jump of the concentration, which decays at a constant rate: dc/dt = u - k c.
 
@@ -54,3 +62,6 @@ class FirstOrder(AbstractPK):
 
     def elimination_rate(self) -> Scalar:
         return self.elimination
+
+    def crossings(self, state: Float[Array, "s"], rate: Scalar, level: Scalar) -> tuple[Scalar, ...]:
+        return (decay_time(state[0], rate / self.elimination, level, self.elimination_rate()),)

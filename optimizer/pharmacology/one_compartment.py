@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from optimizer.axes import Scalar
 from optimizer.fields import parameter
 from optimizer.pharmacology.base import AbstractPK
-from optimizer.pharmacology.first_order import decay_and_fill
+from optimizer.pharmacology.first_order import decay_and_fill, decay_time
 
 
 class OneCompartment(AbstractPK):
@@ -51,3 +51,6 @@ class OneCompartment(AbstractPK):
 
     def elimination_rate(self) -> Scalar:
         return self.clearance / self.volume
+
+    def crossings(self, state: Float[Array, "s"], rate: Scalar, level: Scalar) -> tuple[Scalar, ...]:
+        return (decay_time(state[0] / self.volume, rate / self.clearance, level, self.elimination_rate()),)

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
-import math
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-import xarray as xr
 
 from optimizer.analysis.arcs import arcs
 from optimizer.analysis.bounds import Bound, bound_of
 from optimizer.analysis.comparison import OPTIMIZED, Entry
 from optimizer.files.event_tables import write_events
 from optimizer.files.events import compress, from_grid
-from optimizer.files.run_directory import whole
+from optimizer.files.run_directory import finite, to_text, whole
 from optimizer.outcome import Outcome, level_units, remark
 from optimizer.problem import Check, Problem, Report
-from optimizer.report.html import page
 from optimizer.scenario import Scenario
 from optimizer.search.audit import Audit
 from optimizer.search.optimize import difference
 from optimizer.search.result import Result, SearchRecord
 from optimizer.simulate import Grid, Trajectory
 from optimizer.status import DISCLAIMER, Status
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 FORMAT = "adose-report-1"
 MARKER = "report.json"
@@ -57,9 +56,9 @@ def run_document(scenario: Scenario, result: Result, entries: Sequence[Entry]) -
     return {**_head(scenario), **head, **body, **bound, **rule, **structure, **audit, **search, **_tail(result.seed)}
 
 
-def _reached(limit: Bound, report: Report, came_to: Outcome) -> float | None:
+def _reached(limit: Bound, report: Report, reached: Outcome) -> float | None:
     """What a bound is to be compared with."""
-    return report.total if limit.quantity == "objective" else came_to.time_to_progression_day
+    return report.total if limit.quantity == "objective" else reached.time_to_progression_day
 
 
 def simulated_document(scenario: Scenario, entry: Entry, checked: Audit) -> dict[str, Any]:
@@ -110,15 +109,15 @@ def verified_document(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def document(
-    scenario: Scenario, report: Report | None, entries: Sequence[Entry], came_to: Outcome | None
+    scenario: Scenario, report: Report | None, entries: Sequence[Entry], reached: Outcome | None
 ) -> dict[str, Any]:
     """Objective, constraints, outcome and regimens."""
     out: dict[str, Any] = {}
     if report is not None:
         out["objective"] = {"total": report.total, "terms": report.terms, "weights": report.weights}
         out["constraints"] = [_check(c) for c in report.constraints]
-    if came_to is not None:
-        out["outcome"] = {**came_to.to_json(), "solver": entries[0].solver}
+    if reached is not None:
+        out["outcome"] = {**reached.to_json(), "solver": entries[0].solver}
     out["progression_factor"] = scenario.progression_factor
     out["units"] = {"burden": "cell", "dose": scenario.dose_units, "cumulative_dose": total_units(scenario)}
     out["regimens"] = [entry.to_json() for entry in entries if entry.name != OPTIMIZED]
@@ -177,21 +176,6 @@ def _search(search: SearchRecord) -> dict[str, Any]:
     return {**out, "optima": optima, **more, "seconds": {k: round(v, 3) for k, v in search.seconds.items()}}
 
 
-def to_text(document: Any) -> str:
-    """JSON text; numbers that JSON does not have become null."""
-    return json.dumps(_finite(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return value
-
-
 def dataset(problem: Problem, trajectory: Trajectory, grid: Grid, dose_units: Mapping[str, str]) -> xr.Dataset:
     """A trajectory with names and units, as it is written to `trajectory.nc`."""
     system = problem.task.system
@@ -214,18 +198,25 @@ def dataset(problem: Problem, trajectory: Trajectory, grid: Grid, dose_units: Ma
     for name, series in trajectory.observables.items():
         values[name] = ("time", np.asarray(series), {"units": _UNITS.get(name, "")})
     attributes = {"Conventions": "CF-1.11", "comment": DISCLAIMER, "format": FORMAT}
+    import xarray as xr
+
     return xr.Dataset(values, {**kinds, **named, **begin}, attributes)
 
 
 def write_run(
-    scenario: Scenario, result: Result, entries: Sequence[Entry], out: str | Path, plot: bool = True
+    scenario: Scenario,
+    result: Result,
+    entries: Sequence[Entry],
+    out: str | Path,
+    plot: bool = True,
+    report: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write the run directory whole or not at all, and return what `report.json` holds.
+    """Write the run directory whole or not at all, and return what `report.json` holds (`report` where it is given).
 
     Raises:
         DirectoryError: the place is taken by something else, cannot be written, or the disk is full.
     """
-    report = run_document(scenario, result, entries)
+    report = run_document(scenario, result, entries) if report is None else report
     task = result.problem.task
     with whole(Path(out), MARKER) as work:
         (work / "resolved.json").write_text(to_text(scenario.resolved()), encoding="utf-8")
@@ -237,7 +228,9 @@ def write_run(
         (work / "trajectory.nc").write_bytes(table.to_netcdf(engine="h5netcdf"))
         figure = _figure(scenario, result, entries, work / "overview.png") if plot else None
         edges, doses = np.asarray(task.grid.edges).tolist(), np.asarray(result.trajectory.doses)
-        text = page(scenario.resolved(), _finite(report), edges, doses, figure)
+        from optimizer.report.html import page
+
+        text = page(scenario.resolved(), finite(report), edges, doses, figure)
         (work / "report.html").write_text(text, encoding="utf-8")
         (work / MARKER).write_text(to_text(report), encoding="utf-8")
     return report

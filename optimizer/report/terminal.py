@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from optimizer.search.multistart import Progress
 
 USAGE, REFUSED = 2, 3
-_CACHE_BYTES = 512 * 2**20
 _WIDE = 1000
 # What is counted in each phase that counts.
 _COUNTED = {"search": "restarts", "patients": "patients", "map": "points", "front": "points", "train": "steps"}
@@ -43,18 +41,9 @@ def numerics(precision: str = "float64") -> None:
     if os.environ.get("ADOSE_CACHE") == "off":
         return
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = Path(os.environ.get("ADOSE_CACHE") or base / "adose")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return  # a cache is a convenience
-    if os.access(folder, os.W_OK):
-        _mend(folder)
-        # Two runs at once may take files from under each other: what is missing is compiled again.
-        warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache")
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_compilation_cache_max_size", _CACHE_BYTES)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    from optimizer.programs import keep_compiled
+
+    keep_compiled(Path(os.environ.get("ADOSE_CACHE") or base / "adose"))
 
 
 def _placed(device: str | None) -> None:
@@ -66,17 +55,6 @@ def _placed(device: str | None) -> None:
     if device == "gpu" and jax.default_backend() != "gpu":
         say(f"--device: wanted a GPU; got a machine on which JAX finds {jax.default_backend()} alone (adose[cuda]?)")
         raise typer.Exit(USAGE)
-
-
-def _mend(folder: Path) -> None:
-    """Drop compiled programs without a time of use, which a killed run leaves: nothing would be kept after them."""
-    try:
-        names = {path.name for path in folder.iterdir()}
-        for name in names:
-            if name.endswith("-cache") and f"{name.removesuffix('-cache')}-atime" not in names:
-                (folder / name).unlink(missing_ok=True)
-    except OSError:
-        return  # a cache is a convenience
 
 
 def say(text: str = "") -> None:
@@ -93,12 +71,23 @@ def put(json: bool, text: str, show: Callable[[], None]) -> None:
 
 
 @contextmanager
+def then_put(json: bool, text: str, show: Callable[[], None]) -> Iterator[None]:
+    """Write files, then put the result; where they cannot be written, it is put all the same."""
+    try:
+        yield
+    except Exception:  # a disk that is full says so in many ways
+        put(json, text, show)
+        raise
+    put(json, text, show)
+
+
+@contextmanager
 def session(device: str | None = None, precision: str = "float64") -> Iterator[None]:
     """Turn a user's mistake into sentences on stderr and an exit code; compute on "cpu", "gpu" or what there is."""
     with at_once():
         numerics(precision)
         _placed(device)
-        importlib.import_module("optimizer.cli.schedule")
+        importlib.import_module("optimizer.scenario")
     from optimizer.constraints.base import ConstraintError
     from optimizer.files.faults import DataError
     from optimizer.files.run_directory import DirectoryError

@@ -41,7 +41,7 @@ def check_rule(context: Context, spec: Any, ranges: Mapping[str, Sequence[Any]] 
     for name, pair in ranges.items():
         path = f"search.policy.{name}"
         if name not in known:
-            faults.add(path, one_of(known, name))
+            faults.add(path, one_of(list(known), name))
             continue
         unit = level_unit(known[name].unit, False)
         if len(pair) != 2:

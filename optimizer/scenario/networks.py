@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from optimizer.fields import default_of
+from optimizer.files.faults import DataError
+from optimizer.files.netcdf import read_regular
 from optimizer.policies.network import Network, input_names, weight_count
 from optimizer.scenario.faults import ScenarioError
 from optimizer.scenario.fields import show
@@ -113,13 +115,9 @@ def read_network(path: Path, drugs: Sequence[Any], where: str) -> dict[str, Any]
         return ScenarioError([f"{where}: wanted {wanted}; got {got}"])
 
     try:
-        raw = path.read_bytes() if path.is_file() else None
-    except (OSError, ValueError):
-        raw = None
-    if raw is None:
-        raise refuse("a file that can be read", "none")
-    if len(raw) > MAX_BYTES:
-        raise refuse(f"at most {MAX_BYTES} bytes", "more")
+        raw = read_regular(path, MAX_BYTES)
+    except DataError as error:
+        raise ScenarioError([f"{where}: {error}"]) from None
     try:
         found = json.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError):

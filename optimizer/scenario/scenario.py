@@ -55,9 +55,11 @@ class Scenario:
         Raises:
             ScenarioError: with every fault that was found, one sentence each.
         """
-        file, place = str(path), Path(path)
+        place = Path(path)
+        # As text that can be printed and written, whatever bytes the name is made of.
+        file = os.fsencode(place).decode("utf-8", "replace")
         data, text = read_toml(place, file)
-        return cls.from_tables(data, place.stem, folder=place.parent, allow_code=allow_code, text=text, file=file)
+        return cls.from_tables(data, Path(file).stem, folder=place.parent, allow_code=allow_code, text=text, file=file)
 
     @classmethod
     def from_tables(

@@ -3,7 +3,6 @@
 import jax
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.optimize import nnls
 
 from optimizer.axes import Scalar
 from optimizer.problem import Task
@@ -51,6 +50,8 @@ def residual(task: Task, shares: np.ndarray, gradient: np.ndarray, pulls: np.nda
     if not slope.size:
         return 0.0
     if active.shape[1]:
+        from scipy.optimize import nnls
+
         multipliers, _ = nnls(active, -slope)
         slope = slope + active @ multipliers
     return float(np.max(np.abs(slope)))

@@ -11,7 +11,7 @@ import numpy as np
 from optimizer.outcome import remark
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Report, Task
-from optimizer.programs import program
+from optimizer.programs import check_64_bits, program
 from optimizer.search import kkt
 from optimizer.search.audit import Audit, audit
 from optimizer.search.distinct import distinct
@@ -102,9 +102,7 @@ def optimize(
         >>> optimize(problem, restarts=1).status.ok
         True
     """
-    if not jax.config.jax_enable_x64:
-        wanted = 'wanted 64-bit numbers, jax.config.update("jax_enable_x64", True) before anything is built'
-        raise ValueError(f"optimize: {wanted}; got 32-bit")
+    check_64_bits("optimize")
     if restarts < 1:
         raise ValueError(f"restarts: wanted at least 1; got {restarts}")
     tell = progress or (lambda _: None)

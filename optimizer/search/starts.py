@@ -3,7 +3,6 @@
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.optimize import linprog
 
 from optimizer.problem import Task
 
@@ -20,6 +19,8 @@ def center(task: Task) -> np.ndarray:
     norms = np.sqrt((matrix[:, free] ** 2).sum(axis=1))
     count = int(free.sum())
     left = bound - matrix[:, ~free] @ lower[~free]
+    from scipy.optimize import linprog
+
     answer = linprog(
         np.r_[np.zeros(count), -1.0],
         A_ub=np.block(

@@ -12,10 +12,9 @@ import numpy as np
 from jaxtyping import Array
 from scipy.optimize import OptimizeResult, minimize
 
-from optimizer.mesh import Mesh
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem
-from optimizer.programs import program
+from optimizer.programs import check_64_bits, program
 from optimizer.regimens import Rule
 from optimizer.search.audit import Audit, audit
 from optimizer.search.distinct import distinct
@@ -73,9 +72,7 @@ def tune(
     Raises:
         ValueError: 64-bit numbers are switched off, or there is no restart.
     """
-    if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
-        wanted = 'wanted 64-bit numbers, jax.config.update("jax_enable_x64", True) before anything is built'
-        raise ValueError(f"tune: {wanted}; got 32-bit")
+    check_64_bits("tune")
     if restarts < 1:
         raise ValueError(f"restarts: wanted at least 1; got {restarts}")
     tell = progress or (lambda _: None)
@@ -109,8 +106,7 @@ def tune(
 def _refined(problem: Problem) -> Problem:
     """The problem on finer panels: a decision turns on a burden, and a small error of it may turn it the other way."""
     task = problem.task
-    mesh = task.system.mesh
-    finer = Mesh(_FINER * mesh.uniform, mesh.layer, mesh.layer_rate)
+    finer = replace(task.system.mesh, uniform=_FINER * task.system.mesh.uniform)
     return replace(problem, task=eqx.tree_at(lambda t: t.system.mesh, task, finer))
 
 

@@ -9,13 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from optimizer import mesh as _mesh
+from optimizer.mesh import Mesh
 from optimizer.models.base import AbstractModel
 from optimizer.pharmacology.base import AbstractPK
 from optimizer.programs import program
 
-# Panels of a layer of steepness one, and how steep the rise of a drug counts.
-_LAYER_PANELS, _TRANSIENT = 8, 2.0
+# Time constants of the populations in a panel, and time constants of a smooth response.
+_STEP, _SWEEP = 0.4, 1.7
+# In a boundary layer: time constants in the first and in the last panel, growth of one over the one before less one.
+_FIRST, _LAST, _GROWTH = 0.9, 6.0, 0.9
+# How steep the rise of a drug counts.
+_TRANSIENT = 2.0
 # Time constants of a drug in the longest interval beyond which it counts as gone for half of it.
 _BRIEF = 24.0
 
@@ -26,16 +30,20 @@ class Rates(NamedTuple):
     Attributes:
         decline: of each drug, and zero [N + 1].
         transient: of each drug [N].
+        lags: of each drug [N, day].
         fastest: of the model.
         layer: rate and, without a unit, steepness [2].
         sharpness: of the model at each decline [N + 1].
+        steepness: of the response at each switching level, in the logarithm of the concentration [levels].
     """
 
     decline: Array
     transient: Array
+    lags: Array
     fastest: Array
     layer: Array
     sharpness: Array
+    steepness: Array
 
 
 @program
@@ -43,10 +51,15 @@ def declared(model: AbstractModel, pharmacokinetics: tuple[AbstractPK, ...]) -> 
     """All rates that a model and its drugs declare, as one program: one by one each operation would be compiled."""
     zero = jnp.zeros(())
     decline = jnp.stack([*(zero + pk.elimination_rate() for pk in pharmacokinetics), zero])
-    transient = jnp.array([pk.transient_rate() for pk in pharmacokinetics])
-    sharpness = jnp.stack([zero + model.sharpness(rate) for rate in decline])
+    lags = [zero if (lag := pk.delay()) is None else lag for pk in pharmacokinetics]
     return Rates(
-        decline, transient, zero + model.fastest_rate(), jnp.stack(jnp.broadcast_arrays(*model.layer())), sharpness
+        decline,
+        jnp.array([pk.transient_rate() for pk in pharmacokinetics]),
+        jnp.array(lags),
+        zero + model.fastest_rate(),
+        jnp.stack(jnp.broadcast_arrays(*model.layer())),
+        jnp.stack([zero + model.sharpness(rate) for rate in decline]),
+        jnp.array([zero + level.steepness for level in model.switching_levels()]),
     )
 
 
@@ -55,24 +68,60 @@ def choose_mesh(
     pharmacokinetics: Sequence[AbstractPK],
     longest: float,
     refinement: float = 1.0,
-) -> _mesh.Mesh:
+) -> Mesh:
     """Mesh for intervals of at most `longest` days, from the rates that the model and the drugs declare."""
     rates = jax.tree.map(np.asarray, declared(model, tuple(pharmacokinetics)))
-    decline, sweeps = rates.decline.tolist(), dict(zip(rates.decline.tolist(), rates.sharpness.tolist(), strict=True))
+    switched, sweep = _switched(model, pharmacokinetics, rates, longest)
+    decline = rates.decline.tolist()
     # A drug that is gone in less than half an interval has its panels where it is, in the layer.
     brief = [rate for rate in decline if rate * longest > _BRIEF]
-    lasting = [rate for rate in decline if rate * longest <= _BRIEF]
-    slowly = max(lasting, default=0.0)
-    fastest = max(float(rates.fastest), sweeps[slowly], 1.5 * slowly)
-    uniform = int(np.clip(math.ceil(longest * fastest * 2.0 * refinement), 2, 4096))
+    slowly = max(rate for rate in decline if rate * longest <= _BRIEF)
+    needed = max(float(rates.fastest) / _STEP, max(sweep, 1.5 * slowly) / _SWEEP)
+    uniform = int(np.clip(math.ceil(longest * needed * refinement), 2, 4096))
     layer_rate, steepness = rates.layer.tolist()
-    transients = [rate for rate in rates.transient.tolist() if rate > fastest]
-    crossed = [(rate, 3.0 * max(1.0, 0.5 * sweeps[rate] / rate)) for rate in brief]
+    sharpness = dict(zip(decline, rates.sharpness.tolist(), strict=True))
+    transients = [rate for rate in rates.transient.tolist() if rate > needed]
+    crossed = [(rate, 3.0 * max(1.0, 0.5 * sharpness[rate] / rate)) for rate in brief]
     layers = [(layer_rate, steepness), *crossed, *((rate, _TRANSIENT) for rate in transients)]
     layers = [(rate, most) for rate, most in layers if rate * longest > 1.0]
     if not layers:
-        return _mesh.Mesh(uniform, 0, layer_rate)
+        return Mesh(uniform, switched=switched)
     # One ladder of panels for all layers: as long as the slowest takes, as fine at its foot as the fastest needs.
-    slowest, quickest = min(rate for rate, _ in layers), max(rate for rate, _ in layers)
-    finest = _LAYER_PANELS * max(most for _, most in layers) * math.sqrt(quickest / slowest)
-    return _mesh.Mesh(uniform, math.ceil(finest * refinement), slowest)
+    slowest, quickest = min(rate for rate, _ in layers), max(rate * most for rate, most in layers)
+    grading = max(_LAST / _FIRST * quickest / slowest, 1.5)
+    growth = 1.0 + _GROWTH / max(1.0, steepness)
+    count = 1 + math.ceil(math.log(grading) / math.log(growth) * refinement)
+    return Mesh(uniform, count, slowest, grading, switched)
+
+
+def _switched(
+    model: AbstractModel, pharmacokinetics: Sequence[AbstractPK], rates: Rates, longest: float
+) -> tuple[tuple[int, ...], float]:
+    """Panel edges at each lag and each switching level, and the sweep [1/day] that even panels have to resolve.
+
+    Edges at levels pay where even panels, as fine as the steepest response asks, would be more.
+    """
+    levels = model.switching_levels()
+    lags = [int(lag > 0.0) for lag in rates.lags]
+    lasting = [i for i, rate in enumerate(rates.decline) if rate * longest <= _BRIEF]
+    sweeps = [
+        rates.decline[level.drug] * steepness if level.drug in lasting else 0.0
+        for level, steepness in zip(levels, rates.steepness.tolist(), strict=True)
+    ]
+    each = [_crossings(kinetics) for kinetics in pharmacokinetics]
+    numbers = [each[level.drug] for level in levels]
+    edges, even = [], max(float(rates.sharpness[i]) for i in lasting)
+    for level, sweep, number in zip(levels, sweeps, numbers, strict=True):
+        together = sweeps.count(sweep)
+        pays = number > 0 and sweep * longest / _SWEEP > number * together
+        edges.append(number if level.is_kink or pays else 0)
+    left = [sweep for level, sweep, n in zip(levels, sweeps, edges, strict=True) if not (level.is_kink or n)]
+    if any(n and not level.is_kink for level, n in zip(levels, edges, strict=True)):
+        even = 0.0
+    return (*lags, *edges), max([even, *left])
+
+
+def _crossings(kinetics: AbstractPK) -> int:
+    """How often a concentration may cross a level."""
+    one = jax.ShapeDtypeStruct((), float)
+    return len(jax.eval_shape(kinetics.crossings, kinetics.initial(), one, one))

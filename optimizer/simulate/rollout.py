@@ -13,7 +13,7 @@ from optimizer.axes import Doses, Edges, Flag, Nodes, Scalar, Times
 from optimizer.models.base import AbstractModel
 from optimizer.pharmacology.base import AbstractPK
 from optimizer.policies.base import AbstractPolicy, Observation
-from optimizer.simulate.switching_levels import with_switching_levels
+from optimizer.simulate.switching_levels import crossings
 
 
 class Grid(eqx.Module):
@@ -207,7 +207,7 @@ def flow(
         length: its length [day].
     """
     pk, y = start
-    tau = with_switching_levels(system.mesh.nodes(length), system.model, system.pharmacokinetics, pk, rate)
+    tau = system.mesh.nodes(length, crossings(system.mesh, system.model, system.pharmacokinetics, pk, rate))
     pairs = zip(system.pharmacokinetics, pk, rate, strict=True)
     levels = tuple(jax.vmap(p.evolve, (None, None, 0))(s, r, tau) for p, s, r in pairs)
     conc = jax.vmap(system.concentrations, (0, None))(levels, rate)

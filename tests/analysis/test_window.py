@@ -223,8 +223,8 @@ def test_time_shares_of_a_repeated_bolus_are_the_closed_form(tmp_path):
     peaks = 1.2 * np.cumsum(np.exp(-rate * 7.0 * np.arange(5)))
     above = np.clip(np.log(peaks / limit) / rate, 0.0, 7.0).sum() / 35.0
     assert found.shares()[0] == pytest.approx([1.0 - above, above], rel=1e-10)
-    assert found.course.troughs == pytest.approx(peaks[:4] * math.exp(-rate * 7.0), rel=1e-12)
-    assert found.course.peaks == pytest.approx(peaks[:4], rel=1e-12)
+    assert found.profile.troughs == pytest.approx(peaks[:4] * math.exp(-rate * 7.0), rel=1e-12)
+    assert found.profile.peaks == pytest.approx(peaks[:4], rel=1e-12)
     low = int(np.sum(peaks[:4] * math.exp(-rate * 7.0) < limit))
     assert 0 < low < 5
     said = f"tumor: {low} of 4 troughs of cetuximab lie where the clone grows, from 0 to {limit:.4g} mg/L"
@@ -236,7 +236,7 @@ def test_levels_that_fall_through_an_interval_of_growth_are_said(tmp_path):
     found = windows(scenario("kraut2025_general"), schedule=tmp_path / "high.csv")
     # 20 exp(-0.144 x 28) is 0.36: past the interval of growth and within the lower one of shrinkage.
     limits = found.clones[0].crossings
-    assert found.course.troughs == pytest.approx([20.0 * math.exp(-0.144 * 28.0)])
+    assert found.profile.troughs == pytest.approx([20.0 * math.exp(-0.144 * 28.0)])
     where = f"where the clone grows, from {limits[1]:.4g} to {limits[2]:.4g} mg/L"
     assert f"tumor: after 1 of 1 doses cetuximab falls through levels {where}" in found.warnings()
     assert sum(found.shares()[0]) == pytest.approx(1.0, rel=1e-12)

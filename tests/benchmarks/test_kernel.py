@@ -8,10 +8,10 @@ import pytest
 
 from benchmarks import contenders
 from benchmarks.contenders.ours import ensemble_of
-from benchmarks.marks import table
 from benchmarks.parts import Options, kernel
 from benchmarks.problems import BENCHMARKS
 from benchmarks.rows import Entry, Row
+from benchmarks.targets import table
 
 PATIENTS = 4
 

@@ -1,13 +1,13 @@
-"""The history keeps what was measured, and the table says of every mark whether it was reached."""
+"""The history keeps what was measured, and the table says of every target whether it was reached."""
 
 import csv
 import math
 
 import pytest
 
-from benchmarks.marks import number, table
 from benchmarks.parts import PARTS
-from benchmarks.rows import FIELDS, HISTORY, Entry, Row, append, nothing, read
+from benchmarks.rows import FIELDS, HISTORY, PAGE, Entry, Row, append, nothing, read, write_page
+from benchmarks.targets import number, table
 
 
 def entry(part, cores, *row):
@@ -41,6 +41,19 @@ def test_marks_are_reached_or_missed(seconds, verdict):
     line = next(line for line in table(entries).splitlines() if line.startswith("| 1 patient warm"))
     assert line.endswith(f"| >= 3 | {verdict} |")
     assert "| unmeasured |" in table(entries)
+
+
+def test_the_page_takes_the_table_and_keeps_its_words(tmp_path):
+    page = tmp_path / "page.md"
+    words, rest = PAGE.read_text(encoding="utf-8").split("| colorectal", 1)
+    assert "reached" in rest
+    page.write_text(words + "| colorectal" + rest + "behind\n")
+    for table_ in ("| old |", "| new |"):
+        write_page(table_, page)
+    text = page.read_text()
+    assert text.startswith(words.split("<!--")[0])
+    assert text.endswith("-->\n\n| new |\n\n<!-- end of the table -->\nbehind\n")
+    assert text.count("<!--") == 2
 
 
 def test_nothing_measured_is_said():

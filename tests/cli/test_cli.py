@@ -1,5 +1,6 @@
 """The commands as a user types them: documents, exit codes, sentences instead of tracebacks, nothing half-written."""
 
+import errno
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from optimizer.cli import app
+from optimizer.files import run_directory
 from optimizer.report import terminal
 from optimizer.search.multistart import Progress
 from optimizer.simulate import adaptive
@@ -373,13 +375,75 @@ def test_ctrl_c_keeps_the_best_schedule_so_far(folder, ctrl_c):
     assert (folder / "run" / "schedule.csv").exists()
 
 
-def test_a_cache_that_a_killed_run_left_in_disorder_is_mended(tmp_path, monkeypatch):
+def test_the_cache_is_the_users_own_or_none(tmp_path, monkeypatch):
     before = jax.config.jax_compilation_cache_dir
-    for name in ("whole-cache", "whole-atime", "broken-cache"):
-        (tmp_path / name).write_bytes(b"0")
-    monkeypatch.setenv("ADOSE_CACHE", str(tmp_path))
+    monkeypatch.setenv("ADOSE_CACHE", str(tmp_path / "cache"))
     try:
         terminal.numerics()
+        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "cache")
+        assert (tmp_path / "cache").stat().st_mode & 0o777 == 0o700
+        (tmp_path / "cache").chmod(0o777)
+        terminal.numerics()
+        assert jax.config.jax_compilation_cache_dir is None
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["whole-atime", "whole-cache"]
+
+
+def test_a_full_disk_at_the_last_moment_loses_the_files_alone(folder, monkeypatch):
+    def full(work):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(run_directory, "_to_disk", full)
+    result = adose("optimize", "small.toml", "--json", "--no-plot", "--out", "run")
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["status"] == "solved"
+    assert "run: wanted a place that can be written; got: No space left on device" in result.stderr
+    result = adose("optimize", "small.toml", "--no-plot", "--out", "run")
+    assert "Schedule" in result.stdout
+    assert not (folder / "run").exists()
+
+
+@pytest.mark.parametrize("command", ["optimize", "cohort", "trial", "train", "replan"])
+def test_a_place_below_a_file_is_found_before_the_work(folder, command):
+    (folder / "file").write_text("mine")
+    spread = '[cohort]\nvary = [{ key = "model.ec50_max", distribution = "lognormal", cv = 0.4 }]\n'
+    (folder / "small.toml").write_text(SMALL + spread)
+    began = time.process_time()
+    result = adose(command, "small.toml", "--out", "file/run")
+    assert result.exit_code == 2, result.output
+    assert "file/run: wanted a place that can be written; got:" in result.stderr
+    assert time.process_time() - began < 20.0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of bytes")
+def test_names_that_are_not_utf_8(folder):
+    odd = os.fsdecode(b"od\xffd.toml")
+    (folder / odd).write_text(SMALL)
+    for arguments in (["check"], ["check", "--json"], ["window", "--out", os.fsdecode(b"o\xfft")]):
+        command = [sys.executable, "-m", "optimizer", arguments[0], odd, *arguments[1:]]
+        done = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=300)
+        assert done.returncode == 0, done.stderr
+        assert b"Traceback" not in done.stderr
+        assert done.stdout.decode("utf-8")
+    document = (folder / os.fsdecode(b"o\xfft") / "window.json").read_bytes()
+    assert json.loads(document)["scenario"] == "od\ufffdd"
+
+
+def test_what_a_command_does_not_need_is_not_imported(folder):
+    code = (
+        "import sys; from typer.testing import CliRunner; from optimizer.cli import app\n"
+        "assert CliRunner().invoke(app, sys.argv[1:]).exit_code == 0\n"
+        "heavy = 'diffrax matplotlib xarray pandas scipy.optimize pyarrow optax optimistix h5py'.split()\n"
+        "heavy = [m for m in heavy if m in sys.modules]\n"
+        "assert not heavy, heavy"
+    )
+    for arguments in (["list"], ["schema"], ["check", "small.toml"]):
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        subprocess.run([sys.executable, "-c", code, *arguments], check=True, timeout=300, env=environment)
+
+
+def test_a_missing_extra_is_one_sentence_before_the_work(folder, monkeypatch):
+    monkeypatch.setattr("optimizer.calibrate.run.find_spec", lambda name: None)
+    result = adose("calibrate", "nowhere.csv", "--kind", "rates", "--out", "fit", "--bayes")
+    assert result.exit_code == 3
+    assert result.stderr == "bayes: wanted the package numpyro (pip install 'adose[bayes]'); got none\n"

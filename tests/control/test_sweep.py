@@ -8,7 +8,7 @@ import pytest
 
 from optimizer.control.sweep import options_of, run_sweep
 from optimizer.control.visits import Changes, changed
-from optimizer.ensemble.files import read_table
+from optimizer.files.run import columns_of
 from optimizer.scenario import ScenarioError
 
 from .hidden import files, shared
@@ -28,7 +28,8 @@ def swept(trial, tmp_path_factory):
 
 
 def errors(out, name):
-    log = read_table(out / name / "decisions" / "000000000.parquet")
+    path = out / name / "decisions" / "000000000.parquet"
+    log = columns_of(path.read_bytes(), path, {})
     own = (log["patient"] == 0) & (np.array(log["policy"]) == "AT50")
     return np.log(log["measured.burden [cell]"][own] / log["burden"][own])
 

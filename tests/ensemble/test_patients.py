@@ -1,5 +1,6 @@
 """Who the patients are: spreads and correlations, tables, draws of a posterior, and what is refused."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
@@ -8,8 +9,11 @@ import pytest
 import xarray as xr
 from jax.flatten_util import ravel_pytree
 
+from optimizer import programs
 from optimizer.ensemble.ensemble import build_ensemble
 from optimizer.ensemble.patients import load_patients
+from optimizer.ensemble.population import build_population
+from optimizer.ensemble.risk import Risk
 from optimizer.files.faults import DataError, TableWarning
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.scenario.keys import places
@@ -212,3 +216,32 @@ def test_other_faults_are_sentences(tmp_path, few):
     wrong = posterior(tmp_path, ec50_max=(np.ones((1, 2)), "1/day"))
     with pytest.raises(ScenarioError, match=r"model.ec50_max: the attribute units: wanted a quantity"):
         load_patients(plain, 3, seed=0, posterior=wrong)
+
+
+def test_other_numbers_and_seeds_find_the_programs_of_the_first(tmp_path):
+    scenario = Scenario.load("scenarios/crc_caf_patients.toml")
+    before = jax.config.jax_compilation_cache_dir
+    programs.keep_compiled(tmp_path / "cache")
+    kept = []
+    try:
+        for count, seed in ((37, 0), (40, 1), (38, 0)):
+            ensemble = build_ensemble(scenario, load_patients(scenario, count, seed))
+            build_population(ensemble, Risk.MEAN, 0.9, np.asarray(ensemble.task.lower))
+            kept.append({path.name for path in (tmp_path / "cache").iterdir()})
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+    assert len(kept[0]) > 5
+    assert kept[0] == kept[1] == kept[2]
+
+
+def test_too_many_patients_are_told_what_they_would_cost():
+    with pytest.raises(ScenarioError, match=r"at most 10,000,000; got 1,000,000,000, which would take about .* GiB"):
+        load_patients(drawn(), 1_000_000_000, 0)
+
+
+def test_who_fills_up_changes_nobody():
+    scenario = Scenario.load("scenarios/crc_caf_patients.toml")
+    few, many = (build_ensemble(scenario, load_patients(scenario, count, 0)) for count in (33, 37))
+    assert few.task.system.mesh == many.task.system.mesh
+    for one, other in zip(jax.tree.leaves(few.systems), jax.tree.leaves(many.systems), strict=True):
+        assert np.array_equal(one, other[:33])

@@ -15,13 +15,13 @@ from scipy.optimize import LinearConstraint, minimize
 
 import optimizer as opt
 from optimizer.ensemble.ensemble import build_ensemble, with_system
-from optimizer.ensemble.files import table_bytes
 from optimizer.ensemble.patients import load_patients
 from optimizer.ensemble.population import build_population, search
 from optimizer.ensemble.risk import Risk, risk_of
 from optimizer.ensemble.run import Settings, run_chunks
 from optimizer.ensemble.solve import Solver, _together
 from optimizer.ensemble.summary import counted, summary
+from optimizer.files.run import table_bytes
 from optimizer.files.run_directory import DirectoryError
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.search.starts import center

@@ -92,8 +92,9 @@ class TestFact1StepsThatSeeTheGradient:
     def test_steps_are_capped_by_the_fastest_rate(self):
         for longest in (0.1, 7.0, 100.0):
             mesh = choose_mesh(Leaky(), (Direct(),), longest)
-            steps = np.diff(np.asarray(mesh.nodes(jnp.asarray(longest)))[::2])
-            assert steps.max() * 1.2 <= 0.5 + 1e-9
+            steps = np.diff(np.asarray(mesh.edges(jnp.asarray(longest))))
+            # The method is stable up to 3.3 time constants a step.
+            assert steps.max() * 1.2 <= 0.4 + 1e-9
 
     def test_only_the_audit_solves_adaptively(self):
         root = Path(optimizer.__file__).parent

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optimizer.mesh import Mesh
+from optimizer.mesh import common
 from optimizer.simulate import Grid
 from tests.oracle import random_cases as oracle
 from tests.simulate.systems import mean_log_burden, system_of, value_and_slope
@@ -32,8 +32,8 @@ def simulated(family):
     """Values [P] and gradients [P, K, N] of all cases of a family."""
     cases = oracle.cases(family)
     systems = [system_of(case.parameters) for case in cases]
-    uniform, layer = (max(getattr(s.mesh, part) for s in systems) for part in ("uniform", "layer"))
-    systems = [eqx.tree_at(lambda s: s.mesh, s, Mesh(uniform, layer, s.mesh.layer_rate)) for s in systems]
+    mesh = common([s.mesh for s in systems])
+    systems = [eqx.tree_at(lambda s: s.mesh, s, mesh) for s in systems]
     return batched(jnp.stack([case.doses for case in cases]), stacked(systems), GRID)
 
 

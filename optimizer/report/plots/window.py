@@ -48,8 +48,8 @@ def growth(ax: Axes, found: Windows) -> Axes:
                 style = {"textcoords": "offset points", "fontsize": 7, "color": color(m)}
                 ax.annotate(f"{zero:.4g}", (zero, 0.0), xytext=(3, 5 + 9 * m), **style)
     ax.axhline(0.0, color=GREY, lw=0.8)
-    if found.course is not None:
-        low, high = float(found.course.conc.min()), float(found.course.conc.max())
+    if found.profile is not None:
+        low, high = float(found.profile.conc.min()), float(found.profile.conc.max())
         ax.axvspan(max(low, conc[0]), max(high, conc[0]), color=GREY, alpha=0.15, lw=0, label="levels of the schedule")
     # Rates that fall without end would leave the zeros no room.
     most, least = max(float(rates.max()), 0.0), min(float(rates.min()), 0.0)

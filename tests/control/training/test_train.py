@@ -23,7 +23,7 @@ from optimizer.control.tuned_rule import at50, open_rule, tuned
 from optimizer.control.watched import Measured, evaluate_policy, watched
 from optimizer.ensemble import Risk
 from optimizer.policies.network import Network, first_weights
-from optimizer.report.plots.learn import training_figure
+from optimizer.report.plots.train import training_figure
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.scenario.networks import network_text
 from optimizer.simulate import rollout

@@ -20,7 +20,7 @@ from optimizer.simulate import System
 
 
 @dataclass(frozen=True)
-class Mark:
+class Annotation:
     """A schedule's place on a map.
 
     Attributes:
@@ -52,14 +52,14 @@ class _Given:
         return self.edges[:-1][self.doses[:, j] > 0.0]
 
 
-def marks(
+def annotate(
     scenario: Scenario, found: Map, numbers: list[Number], schedule: Path | None = None, time_unit: str | None = None
-) -> tuple[Mark, ...]:
+) -> tuple[Annotation, ...]:
     """The regimens and the event table that have a place on the axes, and lie on them.
 
     A schedule's interval is the mean of its own, its amount the mean of its doses, its concentration the mean over the
     horizon; the doses of other drugs and what is held are not compared. Where both axes are numbers of the scenario the
-    only mark is the scenario itself.
+    only annotation is the scenario itself.
 
     Args:
         scenario: whose regimens.
@@ -84,7 +84,7 @@ def marks(
     for name, given, is_schedule in listed:
         x, y = (_coordinate(axis, given, system) for axis in (found.x, found.y))
         if x is not None and y is not None:
-            placed.append(Mark(name, x, y, is_schedule))
+            placed.append(Annotation(name, x, y, is_schedule))
     return tuple(placed)
 
 

@@ -1,4 +1,4 @@
-"""The table: what was measured, and the marks that the project has set itself, missed ones included."""
+"""The table: what was measured, and the targets that the project has set itself, missed ones included."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,7 @@ class Key(NamedTuple):
 Figures = dict[Key, Row]
 
 
-class Mark(NamedTuple):
+class Target(NamedTuple):
     """What is to be reached.
 
     Attributes:
@@ -68,42 +68,42 @@ def _share_of_bound(figure: str) -> Callable[[Figures], float]:
     return lambda figures: asked(figures) * share(figures)
 
 
-def marks() -> Iterator[Mark]:
+def targets() -> Iterator[Target]:
     """All of them, in the order of the table."""
     slope = "value and gradient"
     for b in BENCHMARKS.values():
         own = _ratio(("gradient", b.name, "ours", slope, 1), ("gradient", b.name, "ours", "value", 1))
-        yield Mark(f"{slope} / value, {b.name}", own, 1.5 if b.quadrature else 5.0, False)
+        yield Target(f"{slope} / value, {b.name}", own, 1.5 if b.quadrature else 5.0, False)
     for name, words, least in (("paper", "odeint, finite differences", 20_000), ("kvaerno5", "Kvaerno5 1e-6", 700)):
-        yield Mark(
+        yield Target(
             f"{slope}, colorectal: {words} / ours", _times("gradient", "colorectal", slope, name, 1), least, True
         )
     for name, two, one in (("expert", 15, 7), ("casadi", 40, 18)):
         for cores, least in ((2, two), (1, one)):
             words = f"1000 patients, colorectal, {cores} core{'s' if cores > 1 else ''}: {TITLES[name]} / ours"
-            yield Mark(words, _times("cohort", "colorectal", "cohort", name, cores), least, True)
+            yield Target(words, _times("cohort", "colorectal", "cohort", name, cores), least, True)
     words = f"256 patients, clones, 2 cores: {TITLES['casadi']} / ours"
-    yield Mark(words, _times("cohort", "clones", "cohort", "casadi"), 10, True)
+    yield Target(words, _times("cohort", "clones", "cohort", "casadi"), 10, True)
     for b in BENCHMARKS.values():
         share = _of("cohort", b.name, "ours", "share of patients with gap <= 0.1 %", 2)
-        yield Mark(f"patients with gap <= 0.1 %, {b.name}", share, 0.99, True)
+        yield Target(f"patients with gap <= 0.1 %, {b.name}", share, 0.99, True)
     expert = _times("patient", "colorectal", "warm", "expert", 1)
-    yield Mark("1 patient warm, colorectal, 1 core: CasADi expert / ours", expert, 3, True)
+    yield Target("1 patient warm, colorectal, 1 core: CasADi expert / ours", expert, 3, True)
     for cache, most in (("filled", 0.7), ("empty", 1.3)):
         job = _ratio(("start", "-", "ours", f"main job, {cache} cache"), ("start", "-", "casadi", "main job"))
-        yield Mark(f"main job, process start to files, {cache} cache: ours / CasADi script", job, most, False)
+        yield Target(f"main job, process start to files, {cache} cache: ours / CasADi script", job, most, False)
     nodes = "nodes a second, value and gradient"
-    yield Mark("nodes/s against a scalar numba adjoint", _against("numba", nodes), 1.5, True)
-    yield Mark("share of the exp/log bound", _share_of_bound(nodes), 0.5, True)
-    yield Mark("map 40 x 40: odeint / ours", _times("map", "-", "map", "paper"), 1000, True)
+    yield Target("nodes/s against a scalar numba adjoint", _against("numba", nodes), 1.5, True)
+    yield Target("share of the exp/log bound", _share_of_bound(nodes), 0.5, True)
+    yield Target("map 40 x 40: odeint / ours", _times("map", "-", "map", "paper"), 1000, True)
     growth = [("scaling", "colorectal", "ours", f"evaluate {size} patients") for size in (10_000, 1_000)]
-    yield Mark("time at 10,000 patients / at 1,000 (evaluation)", _ratio(*growth), 10.5, False)
+    yield Target("time at 10,000 patients / at 1,000 (evaluation)", _ratio(*growth), 10.5, False)
     memory = _of("scaling", "colorectal", "ours", "peak memory above import, 100000 patients")
-    yield Mark("memory at 100,000 patients (evaluation) [GB]", memory, 1.0, False)
+    yield Target("memory at 100,000 patients (evaluation) [GB]", memory, 1.0, False)
     for b in BENCHMARKS.values():
         if b.starts:
             found = _of("seeds", b.name, "ours", "best known optimum found")
-            yield Mark(f"best known optimum found, share of seeds, {b.name}, {b.starts} starts", found, 0.99, True)
+            yield Target(f"best known optimum found, share of seeds, {b.name}, {b.starts} starts", found, 0.99, True)
 
 
 def _key(entry: Entry) -> Key:
@@ -126,7 +126,7 @@ def number(value: float) -> str:
 
 
 def table(entries: Sequence[Entry]) -> str:
-    """Markdown of the last value of each figure on this machine: contenders by problem, then the marks."""
+    """Markdown of the last value of each figure on this machine: contenders by problem, then the targets."""
     if not entries:
         return "nothing has been measured"
     machine = entries[-1].machine
@@ -134,7 +134,7 @@ def table(entries: Sequence[Entry]) -> str:
     figures = {key: e.row for key, e in last.items()}
     commits = ", ".join(dict.fromkeys(e.commit for e in last.values()))
     head = f"{machine}; commit {commits}; {entries[-1].date[:10]}. Medians; one patient on one core."
-    return "\n\n".join([head, *_by_problem(figures), _marks(figures)])
+    return "\n\n".join([head, *_by_problem(figures), _targets(figures)])
 
 
 _COLUMNS = {
@@ -167,13 +167,13 @@ def _percent(share: float) -> str:
     return f"{100 * share:.3f} %" if math.isfinite(share) else "-"
 
 
-def _marks(figures: Figures) -> str:
-    out = ["| mark | measured | to reach | |", "|---|---|---|---|"]
-    for mark in marks():
-        value = mark.value(figures)
+def _targets(figures: Figures) -> str:
+    out = ["| target | measured | to reach | |", "|---|---|---|---|"]
+    for target in targets():
+        value = target.value(figures)
         verdict = "unmeasured"
         if math.isfinite(value):
-            verdict = "reached" if (value >= mark.limit) == mark.at_least or value == mark.limit else "missed"
-        sign = ">=" if mark.at_least else "<="
-        out.append(f"| {mark.words} | {number(value)} | {sign} {mark.limit:g} | {verdict} |")
+            verdict = "reached" if (value >= target.limit) == target.at_least or value == target.limit else "missed"
+        sign = ">=" if target.at_least else "<="
+        out.append(f"| {target.words} | {number(value)} | {sign} {target.limit:g} | {verdict} |")
     return "\n".join(out)

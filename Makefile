@@ -1,0 +1,31 @@
+# One-word tasks; PYTHON may be another interpreter.
+PYTHON ?= .venv/bin/python
+
+.PHONY: help fast test slow lint generate docs bench
+
+help:
+	@echo "make fast | test | slow | lint | generate | docs | bench"
+
+fast:
+	$(PYTHON) -m pytest -n 2 -m fast
+
+test:
+	$(PYTHON) -m pytest -n 2
+
+slow:
+	$(PYTHON) -m pytest -n 2 -m slow
+
+lint:
+	$(PYTHON) -m ruff check optimizer tests benchmarks
+	$(PYTHON) -m ruff format --check optimizer tests benchmarks
+	$(PYTHON) -m pyright --pythonpath $(PYTHON)
+
+generate:
+	$(PYTHON) -m optimizer schema --out scenarios/scenario.schema.json
+	$(PYTHON) -m benchmarks --table
+
+docs: generate
+	$(PYTHON) -m sphinx -W docs docs/_build/html
+
+bench:
+	$(PYTHON) -m benchmarks

@@ -1,0 +1,221 @@
+"""Run: a chunked, digested, resumable directory; its manifest says what was asked, and each finished file's digest.
+
+A digest is written down before its file: a file that is missing is made again, one that is there without its digest or
+with another one is refused by name. Tables are columns, as Parquet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from optimizer.files.run_directory import DirectoryError, check_writable, clean, write_whole
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MARKER = "manifest.json"
+_FILES = "files"
+Columns = dict[str, Any]
+
+
+def to_bytes(document: Any) -> bytes:
+    """JSON that is the same bytes for the same content."""
+    return (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def digest(path: Path | None) -> str | None:
+    """SHA-256 of a file that patients come from."""
+    return None if path is None else _sha256(path.read_bytes())
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+class Run:
+    """A run that is begun, or gone on with where one was begun with the same manifest.
+
+    Args:
+        out: its directory.
+        manifest: what its bytes depend on, JSON-able.
+
+    Raises:
+        DirectoryError: the directory holds something else, or a run of which a field of the manifest differs.
+    """
+
+    def __init__(self, out: Path, manifest: Mapping[str, Any]):
+        check_writable(out)
+        self.out, self.digests = out, dict[str, str]()
+        self._asked = json.loads(to_bytes(manifest))
+        known = out / MARKER
+        if known.is_file():
+            self._go_on(known)
+        elif out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir()):
+            raise DirectoryError(f"{out}: wanted a new directory or an earlier run with {MARKER}; got other files")
+        else:
+            self._write()
+        for folder in (out, *(entry for entry in out.iterdir() if entry.is_dir() and not entry.is_symlink())):
+            clean(folder)
+
+    def _go_on(self, known: Path) -> None:
+        try:
+            before = json.loads(known.read_text(encoding="utf-8"))
+            self.digests = dict(before.pop(_FILES, {}))
+        except (OSError, ValueError, TypeError, AttributeError):
+            raise DirectoryError(f"{known}: wanted the manifest of an earlier run; got something else") from None
+        differs = _difference(before, self._asked, "")
+        if differs is not None:
+            field, was, now = differs
+            wanted = f"{field} = {_short(was)}, as in the run that is there"
+            raise DirectoryError(f"{self.out}: wanted {wanted}; got {_short(now)}: name another directory with --out")
+
+    def _write(self) -> None:
+        write_whole(self.out / MARKER, to_bytes({**self._asked, _FILES: dict(sorted(self.digests.items()))}))
+
+    def parts(self, names: Sequence[str], make: Callable[[], Sequence[bytes]]) -> list[bytes]:
+        """Files that are made together, as they were kept; where one is missing all are made.
+
+        Args:
+            names: paths in the directory.
+            make: gives their bytes, the same in every run of this manifest.
+
+        Raises:
+            DirectoryError: a file that this run did not write, or one that cannot be written.
+        """
+        kept = [self._read(name) for name in names]
+        if not any(data is None for data in kept):
+            return [data for data in kept if data is not None]
+        made = list(make())
+        self.digests |= {name: _sha256(data) for name, data in zip(names, made, strict=True)}
+        self._write()
+        for name, data in zip(names, made, strict=True):
+            write_whole(self.out / name, data)
+        return made
+
+    def _read(self, name: str) -> bytes | None:
+        path = self.out / name
+        if not path.is_symlink() and not path.exists():
+            return None
+        if path.is_symlink() or not path.is_file():
+            raise DirectoryError(f"{path}: wanted a file of this run; got something else")
+        data = path.read_bytes()
+        known = self.digests.get(name)
+        if known != _sha256(data):
+            got = "none is written down" if known is None else "another: the file was changed or cut short"
+            raise DirectoryError(f"{path}: wanted the digest in {MARKER}; got {got}; delete it to have it made again")
+        return data
+
+
+def _difference(before: Any, now: Any, path: str) -> tuple[str, Any, Any] | None:
+    """The first field that differs, with both its values."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in [*before, *(k for k in now if k not in before)]:
+            found = _difference(before.get(key), now.get(key), f"{path}.{key}" if path else key)
+            if found is not None:
+                return found
+        return None
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for i, (a, b) in enumerate(zip(before, now, strict=True)):
+            found = _difference(a, b, f"{path}[{i}]")
+            if found is not None:
+                return found
+        return None
+    return None if before == now else (path, before, now)
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def table_bytes(columns: Mapping[str, Any]) -> bytes:
+    """Columns as Parquet; the same columns give the same bytes. A two-dimensional one is a list in every row."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrays, names = [], []
+    for name, values in columns.items():
+        if isinstance(values, np.ndarray) and values.ndim == 2:
+            kind = pa.list_(pa.from_numpy_dtype(values.dtype), values.shape[1])
+            arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=kind))
+        elif isinstance(values, np.ndarray):
+            arrays.append(pa.array(values))
+        else:
+            arrays.append(pa.array(list(values), pa.string()))
+        names.append(name)
+    sink = io.BytesIO()
+    pq.write_table(pa.table(arrays, names=names), sink, compression="zstd")
+    return sink.getvalue()
+
+
+def columns_of(data: bytes, path: Path, keys: Mapping[str, Sequence[Any]]) -> Columns:
+    """Columns of a table that `table_bytes` made.
+
+    Args:
+        data: of the file.
+        path: of the file, for a message.
+        keys: columns whose values are known, and the values: whose rows these are.
+
+    Raises:
+        DirectoryError: it cannot be read, or the rows are others.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(io.BytesIO(data))
+    except (OSError, pa.ArrowException) as error:
+        raise DirectoryError(f"{path}: wanted a chunk of this run; got: {str(error)[:80]}") from None
+    out = {name: _values(table.column(name)) for name in table.column_names}
+    for name, wanted in keys.items():
+        if name not in out:
+            raise DirectoryError(f"{path}: wanted a column {name}; got none")
+        if list(out[name]) != list(wanted):
+            said = [f"{len(rows)} rows, {_short(str([*rows[:1], *rows[-1:]]))}" for rows in (wanted, out[name])]
+            raise DirectoryError(f"{path}: {name}: wanted {said[0]}; got {said[1]}, or others between")
+    return out
+
+
+def _values(column: pa.ChunkedArray) -> Any:
+    import pyarrow as pa
+
+    whole = column.combine_chunks()
+    if pa.types.is_fixed_size_list(whole.type):
+        return whole.flatten().to_numpy(zero_copy_only=False).reshape(len(whole), whole.type.list_size)
+    return whole.to_pylist() if pa.types.is_string(whole.type) else whole.to_numpy(zero_copy_only=False)
+
+
+def joined(parts: Mapping[Path, Columns]) -> Columns:
+    """Chunks one below the other.
+
+    Raises:
+        DirectoryError: one has other columns than the first.
+    """
+    first = next(iter(parts.values()))
+    kinds = _kinds(first)
+    for path, part in parts.items():
+        if _kinds(part) != kinds:
+            odd = next(iter(set(_kinds(part).items()) ^ set(kinds.items())))[0]
+            raise DirectoryError(f"{path}: wanted the columns of the other chunks; got another: {odd}")
+    out: Columns = {}
+    for name, values in first.items():
+        pieces = [part[name] for part in parts.values()]
+        out[name] = np.concatenate(pieces) if isinstance(values, np.ndarray) else [x for piece in pieces for x in piece]
+    return out
+
+
+def _kinds(part: Columns) -> dict[str, Any]:
+    return {
+        name: (str(values.dtype), values.shape[1:]) if isinstance(values, np.ndarray) else "text"
+        for name, values in part.items()
+    }
