@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import importlib.util
 from collections.abc import Callable
 from dataclasses import fields, replace
 from importlib.util import find_spec
@@ -104,8 +103,6 @@ def _check(settings: Settings, kind: str) -> None:
         raise DataError(f"level: wanted a number between 0 and 1; got {settings.level}")
     if settings.bayes and settings.loss != "linear":
         raise DataError(f"bayes: wanted loss linear; got {settings.loss}")
-    if settings.bayes and importlib.util.find_spec("numpyro") is None:
-        raise DataError("bayes: wanted the extra of that name, pip install 'adose[bayes]'; got no numpyro")
     if settings.method == "two-stage" and kind != "rates":
         raise DataError(f"method: wanted direct for a table of kind {kind}; got two-stage")
     if settings.hierarchical and (kind in ("rates", "ic50") or (kind == "secretion" and not settings.bayes)):

@@ -149,9 +149,3 @@ def test_every_setting_is_an_option():
     for own in fields(Settings):
         if own.name not in ("model", "progress"):
             assert f"--{own.name.replace('_', '-')}" in words
-
-
-def test_a_missing_extra_is_said_before_the_work(tmp_path, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(DataError, match=r"bayes: wanted the extra of that name, pip install 'adose\[bayes\]'; got no"):
-        calibrate(CRC, "rates", tmp_path / "fit", bayes=True)
