@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 
 from optimizer.calibrate.fragment import fragment_text
 from optimizer.calibrate.report import DISCLAIMER, FORMAT, FitReport
+from optimizer.files.event_tables import csv_of
 from optimizer.files.faults import DataError
 from optimizer.files.run_directory import DirectoryError, check_place, whole
 
@@ -32,7 +32,8 @@ def write_report(report: FitReport, out: str | Path, draw: Draw | None = None) -
             if report.fragment.tables:
                 (work / "scenario_fragment.toml").write_text(fragment_text(report), encoding="utf-8")
             for name, rows in report.tables.items():
-                _write_csv(work / f"{name}.csv", rows)
+                columns = list(rows[0]) if rows else ["empty"]
+                (work / f"{name}.csv").write_bytes(csv_of(columns, (list(row.values()) for row in rows)))
             if draw is not None:
                 draw(report, work)
     except DirectoryError as error:
@@ -84,10 +85,3 @@ def write_posterior(report: FitReport, path: Path) -> None:
     groups["observed_data"] = xr.Dataset({"observed": observed})
     # By way of memory: the HDF5 library crashes when it runs into a full disk itself.
     path.write_bytes(xr.DataTree.from_dict(groups).to_netcdf(engine="h5netcdf"))
-
-
-def _write_csv(path: Path, rows: list[dict]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, fieldnames=list(rows[0]) if rows else ["empty"])
-        writer.writeheader()
-        writer.writerows(rows)

@@ -147,17 +147,13 @@ def descend(
 
 @eqx.filter_jit
 def descend_observations(
-    problem: FitProblem, observed: Float[Array, "sets n"], starts: Float[Array, "lanes p"]
+    problem: FitProblem, observed: Float[Array, "sets n"], start: Float[Array, " p"]
 ) -> tuple[Float[Array, "sets p"], Float[Array, " sets"]]:
-    """The best of the same starts for many sets of observations under one design: z and the objective of each set."""
-
-    def one(y: Float[Array, " n"]) -> tuple[Float[Array, " p"], Float[Array, ""]]:
-        there = replace(problem, observed=y)
-        free = jnp.zeros(starts.shape, bool)
-        ends, costs = jax.vmap(lambda z, h: _descend(there, z, h, MAX_STEPS))(starts, free)
-        return ends[jnp.argmin(costs)], jnp.min(costs)
-
-    return jax.lax.map(one, observed, batch_size=64)
+    """From one start for many sets of observations under one design: z and the objective of each set."""
+    free = jnp.zeros(start.shape, bool)
+    return jax.lax.map(
+        lambda y: _descend(replace(problem, observed=y), start, free, MAX_STEPS), observed, batch_size=64
+    )
 
 
 def multistart(

@@ -18,7 +18,7 @@ from optimizer.calibrate.fit import Settings
 from optimizer.calibrate.growth import EFFECTS
 from optimizer.calibrate.report import DISCLAIMER, FitReport, Fragment, quantity
 from optimizer.calibrate.tables import Table
-from optimizer.calibrate.timeseries import Series
+from optimizer.calibrate.timeseries import Series, burden
 from optimizer.fields import describe
 from optimizer.files.headers import split_header
 from optimizer.mechanisms.stroma import Stroma
@@ -112,9 +112,9 @@ def patient(
         values: by the names of `growth.PARAMETERS`, burdens in the table's unit.
         draws: of the same [chain, draw].
     """
-    unit, held = table.units["burden"], series.held
+    unit, held = burden(table)[1], series.held
     kind = EFFECTS[settings.effect][held].kind
-    strength = "imax" if kind == "hill_inhibition" else "strength" if held else "emax"
+    strength = "strength" if held else "emax"
     rate = "1" if settings.effect == "norton_simon" else "1/day"
     own: dict[str, tuple[str, float, str]] = {strength: ("drug_effect", values["drug_effect"], rate)}
     if not held:

@@ -13,11 +13,11 @@
 | EC50 | `ec50` | mg | amount of drug in the body at half effect |
 | ke, h | `elimination_rate`, `hill` | 1/d, 1 | held at given values unless asked for |
 
-These are models of the simulator: a tumor of one clone, a drug in one compartment of 1 L, the effects `hill` and
-`hill_inhibition`. `simulated` runs them as they are, for every growth law with one capacity. The exposure integral of E
-has a closed form between doses, so three of the four above are exact here; logistic log-kill adds one Gauss-Legendre
-rule on every interval between doses and observations. These closed forms are what is fitted where there is one; a law
-test holds them against the simulator.
+These are models of the simulator: a tumor of one clone, a drug in one compartment of 1 L, the effect `hill`, or
+Norton-Simon that saturates (`Saturating`). `simulated` runs them as they are, for every growth law with one capacity.
+The exposure integral of E has a closed form between doses, so three of the four above are exact here; logistic
+log-kill adds one Gauss-Legendre rule on every interval between doses and observations. These closed forms are what is
+fitted where there is one; a law test holds them against the simulator.
 
 Where a record says only whether the patient was treated, E is the level itself, 0 or 1, held until the next record.
 """
@@ -26,20 +26,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from optimizer.axes import Numbers, Scalar
 from optimizer.mesh import Mesh
 from optimizer.models.growth import AbstractGrowth, Exponential, Gompertz, Logistic, VonBertalanffy
 from optimizer.models.tumor import Tumor
 from optimizer.pharmacology.direct import Direct
-from optimizer.pharmacology.effects import Hill, HillInhibition, Linear, NortonSimon
+from optimizer.pharmacology.effects import AbstractEffect, Action, Hill, Linear, NortonSimon, hill
 from optimizer.pharmacology.one_compartment import OneCompartment
 from optimizer.simulate.rollout import System, flow
+
+
+class Saturating(AbstractEffect):
+    """Norton-Simon with an Emax: growth is multiplied by 1 - imax (c / ec50)^k / (1 + (c / ec50)^k).
+
+    A scenario has the linear law alone: with imax > 1 births change sign inside an interval, where fixed steps lose
+    their order.
+    """
+
+    kind: ClassVar[str] = "saturating_norton_simon"
+    imax: Scalar
+    ec50: Scalar
+    hill: Scalar
+
+    def __call__(self, conc: Numbers, shift: Numbers) -> Action:
+        share = self.imax * hill(conc / (self.ec50 * shift), self.hill)
+        return Action(jnp.asarray(share), jnp.zeros_like(share))
+
 
 PARAMETERS: tuple[str, ...] = (
     "initial_burden",
@@ -53,7 +72,7 @@ PARAMETERS: tuple[str, ...] = (
 LAWS: dict[str, Callable[..., AbstractGrowth]] = {
     law.kind: law for law in (Exponential, Logistic, Gompertz, VonBertalanffy)
 }
-EFFECTS = {"log_kill": (Hill, Linear), "norton_simon": (HillInhibition, NortonSimon)}
+EFFECTS = {"log_kill": (Hill, Linear), "norton_simon": (Saturating, NortonSimon)}
 """Effect -> that of a concentration, and that of a level which is on or off."""
 NODES = 12
 NOTHING = -1e30
@@ -72,9 +91,9 @@ Growth = Callable[[Float[Array, " 7"], Float[Array, " t"], Events], Float[Array,
 
 def tumor(theta: Float[Array, " 7"], growth: str, effect: str, held: bool) -> System:
     """The simulator's system for theta in the order of `PARAMETERS`; a cell is a unit of burden."""
-    start, rate, capacity, strength, ec50, elimination, hill = theta
+    start, rate, capacity, strength, ec50, elimination, steepness = theta
     law = LAWS[growth]() if growth == "exponential" else LAWS[growth](capacity)
-    act = EFFECTS[effect][held](strength) if held else EFFECTS[effect][held](strength, ec50, hill)
+    act = EFFECTS[effect][held](strength) if held else EFFECTS[effect][held](strength, ec50, steepness)
     model = Tumor(
         names=("tumor",),
         is_resistant=(False,),

@@ -23,22 +23,22 @@ def ic50_report(table: Table, settings: Settings) -> FitReport:
     """
     if settings.bayes or settings.method != "direct":
         raise DataError("ic50: wanted method direct without bayes (nothing is fitted); got another")
-    names = [f"{line} {status}" for line, status in zip(table["line"], table["status"], strict=True)]
-    for row, name in enumerate(names):
-        if name in names[:row]:
-            raise DataError([table.fault(row, "line", "each line and status once", repr(name))])
+    names = _names(table)
     ic50, unit = table["ic50"], table.units["ic50"]
     spread, assumed = _spread(table)
     normal = np.random.default_rng(settings.seed).standard_normal((settings.chains, settings.draws, len(names)))
     values = ic50 * np.exp(spread * normal)
-    warnings = [
-        f"{names[i]} has no standard deviation: {ASSUMED_SD_OF_LOG:g} of the logarithm is assumed, not measured"
-        for i in np.flatnonzero(assumed)
-    ]
     fold, unpaired = _fold(table, ic50)
-    warnings += [f"{line} is resistant and has no sensitive partner in this table" for line in unpaired]
-    warnings += [
-        f"{line}: resistant IC50 is below the sensitive one (fold {x:.3g})" for line, x in fold.items() if x < 1
+    doc, said = "half-effect concentration", "log-normal around the table's values; no fit and no MCMC was run"
+    spreads = [quantiles(values[..., i], settings.level) for i in range(len(names))]
+    warnings = [
+        *(
+            f"{name} has no standard deviation: {ASSUMED_SD_OF_LOG:g} of the logarithm is assumed, not measured"
+            for name, unknown in zip(names, assumed, strict=True)
+            if unknown
+        ),
+        *(f"{line} is resistant and has no sensitive partner in this table" for line in unpaired),
+        *(f"{line}: resistant IC50 is below the sensitive one (fold {x:.3g})" for line, x in fold.items() if x < 1),
     ]
     return FitReport(
         kind="ic50",
@@ -48,27 +48,29 @@ def ic50_report(table: Table, settings: Settings) -> FitReport:
         sse_unit=unit,
         objective="none: the table's values are taken as they are",
         parameters=tuple(
-            Entry(
-                f"ec50[{name}]", float(x), quantiles(values[..., i], settings.level), unit, "half-effect concentration"
-            )
-            for i, (name, x) in enumerate(zip(names, ic50, strict=True))
+            Entry(f"ec50[{name}]", float(x), ends, unit, doc)
+            for name, x, ends in zip(names, ic50, spreads, strict=True)
         ),
         derived={"fold_resistance": fold},
         starts=0,
         starts_at_optimum=0,
         warnings=tuple(warnings),
         level=settings.level,
-        draws=Draws(
-            {"ec50": values},
-            {"ec50": unit},
-            "log-normal around the table's values; no fit and no MCMC was run",
-            groups={"ec50": ("clone", tuple(names))},
-        ),
+        draws=Draws({"ec50": values}, {"ec50": unit}, said, groups={"ec50": ("clone", tuple(names))}),
         fragment=fragment.none("half-maximal concentrations tell neither a growth rate nor a largest effect"),
         observed=ic50,
         fitted=ic50,
         extra={"clones": [{"name": n, "ec50": quantity(x, unit)} for n, x in zip(names, ic50, strict=True)]},
     )
+
+
+def _names(table: Table) -> list[str]:
+    """What the rows are called, each once."""
+    names = [f"{line} {status}" for line, status in zip(table["line"], table["status"], strict=True)]
+    for row, name in enumerate(names):
+        if name in names[:row]:
+            raise DataError([table.fault(row, "line", "each line and status once", repr(name))])
+    return names
 
 
 def _spread(table: Table) -> tuple[np.ndarray, np.ndarray]:

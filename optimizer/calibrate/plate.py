@@ -80,7 +80,7 @@ def plate_wells(table: Table, outliers: str = "auto") -> Wells:
 
 def _content(table: Table) -> np.ndarray:
     """What each row holds; where no vehicle of a condition is named, its samples of dose 0 are it."""
-    content = table["content"].copy() if "content" in table else np.full(len(table), "sample", dtype="<U9")
+    content = table.columns.get("content", np.full(len(table), "sample")).astype("<U9")
     faults = [
         table.fault(i, "drug", "a dose in a sample well", "an empty cell")
         for i in np.flatnonzero((content == "sample") & np.isnan(table["drug"]))

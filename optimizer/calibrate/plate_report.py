@@ -27,7 +27,7 @@ from optimizer.calibrate.replicates import weights
 from optimizer.calibrate.report import Entry, FitReport, Fragment, Part, along, compose, part, quantiles
 from optimizer.calibrate.space import Parameter
 from optimizer.calibrate.tables import Table
-from optimizer.calibrate.uncertainty import draws, gaussian_criteria
+from optimizer.calibrate.uncertainty import constant_criteria, draws, gaussian_criteria
 from optimizer.files.faults import DataError
 
 ASSAY_TIME, DOUBLING_TIME = 72.0, 24.0
@@ -116,10 +116,7 @@ def _ic50(one: Part, unit: str) -> Entry:
 def _response(fit: Fit, data: Curve, full: dict[str, float]) -> list[str]:
     """Flags an unresponsive line, and an EC50 outside the doses that were tried."""
     out = []
-    n = float(data.counts.sum())
-    mean = float(np.average(data.mean, weights=data.counts))
-    q = float(np.sum(data.counts * (data.mean - mean) ** 2) + data.within)
-    if gaussian_criteria(n, 2, q)["bic"] <= full["bic"]:
+    if constant_criteria(fit)["bic"] <= full["bic"]:
         out.append("no response: a constant describes it as well (lower BIC); its EC50 means nothing")
     positive = data.drug[data.drug > 0]
     if not positive.min() <= fit.value("ec50") <= positive.max():

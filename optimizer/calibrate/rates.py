@@ -163,7 +163,7 @@ class TwoStage:
         first = draws(self.first, count, seed)
         space = self.second.problem.space
         start = space.to_free(space.scaled(self.second.theta))
-        ends, _ = descend_observations(self.second.problem, jnp.asarray(first[:, 3:]), jnp.asarray(start)[None])
+        ends, _ = descend_observations(self.second.problem, jnp.asarray(first[:, 3:]), jnp.asarray(start))
         second = space.natural(space.from_free(np.asarray(ends)))
         return np.column_stack([second, first[:, 1], first[:, 0], first[:, 2]])
 

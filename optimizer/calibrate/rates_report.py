@@ -26,7 +26,7 @@ from optimizer.calibrate.rates import (
 from optimizer.calibrate.report import Entry, FitReport, Fragment, Part, compose, part, quantiles
 from optimizer.calibrate.space import Parameter
 from optimizer.calibrate.tables import Table
-from optimizer.calibrate.uncertainty import criteria, information_criteria
+from optimizer.calibrate.uncertainty import constant_criteria, criteria
 from optimizer.files.faults import DataError
 
 DOCS = {
@@ -62,7 +62,7 @@ def rates_report(table: Table, settings: Settings) -> FitReport:
         sse_unit=box[3].unit,
         objective=OBJECTIVE,
         derived=critical(table, fit.theta, whole.theta, settings.level),
-        warnings=(*data.flags, *whole.warnings, *_useless(data, fit)),
+        warnings=(*data.flags, *whole.warnings, *_useless(fit)),
         fragment=_fragment(table, box, fit.theta),
         comparisons=nested(data, box, fit, settings),
         panels=_panels(data, whole),
@@ -144,7 +144,7 @@ def _hill_report(data: RateData, settings: Settings) -> FitReport:
         sse_unit=rate,
         objective=OBJECTIVE,
         derived={"zero_growth_concentration": Entry("", float(np.median(crossing)), spread, drug)},
-        warnings=(*data.flags, *whole.warnings, *_useless(data, fit)),
+        warnings=(*data.flags, *whole.warnings, *_useless(fit)),
         fragment=found,
         panels=(whole.panel("net growth rate", labels, (data.drug, data.net), design),),
     )
@@ -155,7 +155,6 @@ def nested(data: RateData, box: tuple[Parameter, ...], fit: Fit, settings: Setti
     if len(data.levels) > MOST_LEVELS:
         return {"stromal": criteria(fit) | {"sse": fit.sse}}
     quick = replace(settings, starts=min(settings.starts, 64))
-    constant = float(np.average(data.net, weights=data.counts * (1.0 if data.weights is None else data.weights)))
     models = {
         "stromal": fit,
         "stromal, hill = 1": fit_direct(data, box, settings, {"hill": 1.0}),
@@ -163,19 +162,7 @@ def nested(data: RateData, box: tuple[Parameter, ...], fit: Fit, settings: Setti
         "one half-effect concentration a level": shared_curves(data, box, quick, split=True),
     }
     out = {name: criteria(model) | {"sse": model.sse} for name, model in models.items()}
-    return out | {"no effect": fit_constant(fit, constant)}
-
-
-def fit_constant(fit: Fit, value: float) -> dict[str, float]:
-    """Criteria of a constant rate on the same rows."""
-    problem = fit.problem
-    counts, weights = np.asarray(problem.counts), np.asarray(problem.weights)
-    n, within = float(problem.n), float(problem.within)
-    difference = np.asarray(problem.observed) - value
-    q = float(np.sum(weights * counts * difference**2) + within)
-    jacobian = 0.5 * float(np.sum(counts * np.log(weights)))
-    log_likelihood = -0.5 * n * (np.log(2 * np.pi * max(q, 1e-300) / n) + 1) + jacobian
-    return information_criteria(n, 2, log_likelihood) | {"sse": float(np.sum(counts * difference**2) + within)}
+    return out | {"no effect": constant_criteria(fit)}
 
 
 def critical(table: Table, theta: np.ndarray, flat: np.ndarray, level: float) -> dict[str, Any]:
@@ -193,9 +180,9 @@ def critical(table: Table, theta: np.ndarray, flat: np.ndarray, level: float) ->
     return out
 
 
-def _useless(data: RateData, fit: Fit) -> list[str]:
+def _useless(fit: Fit) -> list[str]:
     """A flag where the curve is no better than a constant: an unresponsive line or an all-dead plate."""
-    flat = fit_constant(fit, float(np.average(data.net, weights=data.counts)))
+    flat = constant_criteria(fit)
     if flat["bic"] <= criteria(fit)["bic"]:
         return ["no response: a constant rate describes these data as well (lower BIC); the parameters mean nothing"]
     explained = 1.0 - fit.sse / flat["sse"]

@@ -101,7 +101,9 @@ def secretion_report(table: Table, settings: Settings) -> FitReport:
     pooled = np.arange(shared, len(fit.theta))[None] if settings.hierarchical else None
     whole = part(fit, settings, DOCS, pooled=pooled)
     name = "growth_factor_max" if against_drug else "growth_factor_plateau"
-    mean = _mean_entry(fit, whole.theta, shared, settings.level, name)
+    spread = quantiles(whole.theta[:, shared:].mean(axis=1), settings.level)
+    unit = fit.parameters[shared].unit
+    mean = Entry(name, float(fit.theta[shared:].mean()), spread, unit, DOCS["growth_factor_max"])
     values = {p.name: (float(v), p.unit) for p, v in zip(fit.parameters[:shared], fit.theta, strict=False)}
     found = fragment.none("growth_factor_turnover is decay and secretion together, which a scenario wants apart")
     if against_drug:
@@ -121,12 +123,6 @@ def secretion_report(table: Table, settings: Settings) -> FitReport:
         panels=_panels(table, whole, names, "drug" if against_drug else "time"),
         extra=_cells(table),
     )
-
-
-def _mean_entry(fit: Fit, flat: np.ndarray, shared: int, level: float, name: str) -> Entry:
-    interval = quantiles(flat[:, shared:].mean(axis=1), level)
-    unit, doc = fit.parameters[shared].unit, DOCS["growth_factor_max"]
-    return Entry(name, float(fit.theta[shared:].mean()), interval, unit, doc)
 
 
 def _grouped(sampled: Draws, flat: np.ndarray, names: tuple[str, ...], shared: int, mean: Entry) -> Draws:

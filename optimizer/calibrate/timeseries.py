@@ -22,6 +22,7 @@ from optimizer.calibrate.tables import Table
 from optimizer.files.dose_rows import dose_events
 from optimizer.files.events import DoseEvent, expand
 from optimizer.files.faults import DataError, Fault
+from optimizer.files.headers import split_header
 
 HALF_LIFE = 1.0
 """Days: assumed half-life of the drug where `elimination_rate` is not given."""
@@ -61,7 +62,7 @@ def patient_series(table: Table) -> tuple[Series, ...]:
     Doses are read as in a dosing table (`event_tables`), two at one time add up. Refuses by name what is not fitted:
     infusions and steady state.
     """
-    days, names = table.internal("time"), table["patient"].tolist()
+    days, names, values = table.internal("time"), table["patient"].tolist(), burden(table)[0]
     number = {name: i for i, name in enumerate(dict.fromkeys(names))}
     ids = np.array([number[name] for name in names])
     found = dose_events(table, lambda row: "drug", ids)
@@ -72,19 +73,17 @@ def patient_series(table: Table) -> tuple[Series, ...]:
     out = []
     for patient, i in number.items():
         mine = np.flatnonzero(ids == i)
-        seen = mine[~dose[mine] & ~np.isnan(table["burden"][mine])]
+        seen = mine[~dose[mine] & ~np.isnan(values[mine])]
         if len(seen) == 0:
             raise DataError([table.fault(int(mine[0]), "burden", f"an observation of patient {patient}", "none")])
         seen = seen[np.argsort(days[seen], kind="stable")]
         zero = float(days[mine].min())
         at, amounts = _boluses([event for event in events if event.id == i])
         held = "treatment" in table
-        if held and found:
-            raise DataError([table.fault(found[0][0], "treatment", "either doses or a column of treatment", "both")])
         if held:
             at, amounts = _treated(table, mine, days)
         signs = table.censored["burden"][seen] if table.censored["burden"].any() else None
-        out.append(Series(str(patient), days[seen] - zero, table["burden"][seen], at - zero, amounts, held, signs))
+        out.append(Series(str(patient), days[seen] - zero, values[seen], at - zero, amounts, held, signs))
     return tuple(out)
 
 
@@ -200,6 +199,16 @@ def fit_series(series: tuple[Series, ...], model: TimeSeriesModel, settings: Set
     )
 
 
-def burden_unit(table: Table) -> str:
-    """Unit of the observed burden as a scenario writes it."""
-    return table.units["burden"]
+def burden(table: Table) -> tuple[np.ndarray, str]:
+    """The observed burden [rows] and its unit; of a diameter the volume of a sphere, which grows as the cells do.
+
+    Raises:
+        DataError: the table holds shares of the DNA, which say nothing of the burden.
+    """
+    unit = table.units["burden"]
+    if split_header(table.names["burden"], "burden")[0] in ("variant_fraction", "vaf"):
+        wanted = "a burden (volume, diameter, psa, ctdna, burden)"
+        raise DataError([table.fault(0, "burden", wanted, "a share of the DNA, which says how cells differ")])
+    if unit in ("mm", "cm"):
+        return np.pi / 6.0 * table["burden"] ** 3, f"{unit}3"
+    return table["burden"], unit

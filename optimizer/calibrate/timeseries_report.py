@@ -24,7 +24,7 @@ from optimizer.calibrate.timeseries import (
     Series,
     TimeSeriesModel,
     builtin,
-    burden_unit,
+    burden,
     fit_series,
     patient_series,
 )
@@ -47,7 +47,7 @@ def timeseries_report(table: Table, settings: Settings) -> FitReport:
 
     `settings.hierarchical` pools at least three patients; otherwise each is fitted on its own.
     """
-    series, unit = patient_series(table), burden_unit(table)
+    series, unit = patient_series(table), burden(table)[1]
     _check(table, series, settings)
     model = settings.model or builtin(series, unit, settings)
     fits = fit_series(series, model, settings)
@@ -57,6 +57,8 @@ def timeseries_report(table: Table, settings: Settings) -> FitReport:
     warnings = [warning for p in parts for warning in p.warnings]
     if "elimination_rate" in model.fixed and settings.elimination_rate is None and not series[0].held:
         warnings.append(f"the drug's half-life is not in the table: {HALF_LIFE:g} d is assumed (elimination_rate)")
+    if unit != table.units["burden"]:
+        warnings.append(f"diameters are fitted as volumes of spheres, in {unit}")
     if population is not None and not population.converged:
         warnings.append("the population's mean and spread had not settled after 200 rounds")
     drawn = _draws(parts, series, population, settings)
@@ -136,6 +138,8 @@ def _fragment(
         return fragment.none(f"a scenario holds one of {len(series)} patients, or their population (--hierarchical)")
     if not (one.amounts > 0).any():
         return fragment.none("no dose is in the table, and a scenario is about doses")
+    if settings.effect == "norton_simon" and not one.held:
+        return fragment.none("its Norton-Simon effect saturates, and a scenario's is linear (log_kill has a scenario)")
     if population is not None:
         theta = np.where(fit.free, fit.problem.space.natural(population.mean), theta)
     values = dict(zip(PARAMETERS, map(float, theta), strict=True))

@@ -94,6 +94,19 @@ def gaussian_criteria(n: float, k: int, sse: float) -> dict[str, float]:
     return information_criteria(n, k, log_likelihood) | {"sse": sse}
 
 
+def constant_criteria(fit: Fit) -> dict[str, float]:
+    """Criteria of a constant, the weighted mean, on the rows of a fit with absolute residuals."""
+    problem = fit.problem
+    used = np.asarray(problem.weights) > 0
+    y, weights, counts = (np.asarray(part)[used] for part in (problem.observed, problem.weights, problem.counts))
+    n, within = float(problem.n), float(problem.within)
+    square = counts * (y - np.average(y, weights=weights * counts)) ** 2
+    q = float(np.sum(weights * square) + within)
+    log_likelihood = -0.5 * n * (float(np.log(2 * np.pi * max(q, 1e-300) / n)) + 1.0)
+    jacobian = 0.5 * float(np.sum(counts * np.log(weights)))
+    return information_criteria(n, 2, log_likelihood + jacobian) | {"sse": float(np.sum(square) + within)}
+
+
 def information_criteria(n: float, k: int, log_likelihood: float) -> dict[str, float]:
     """AIC, AICc and BIC of n rows, k parameters (sigma included) and a log-likelihood."""
     aic = 2 * k - 2 * log_likelihood

@@ -126,29 +126,6 @@ class NortonSimon(AbstractEffect):
         return Action(share, jnp.zeros_like(share))
 
 
-class HillInhibition(AbstractEffect):
-    """Kill proportional to growth that saturates: growth is multiplied by 1 - imax (c / ec50)^k / (1 + (c / ec50)^k).
-
-    Norton and Simon 1977 with the inhibitory Emax model; with imax = 1 growth stops, and beyond it cells are lost.
-
-    Example:
-        >>> float(HillInhibition(imax=1.5, ec50=1.0, hill=1.0)(1.0, 1.0).inhibition)
-        0.75
-    """
-
-    kind: ClassVar[str] = "hill_inhibition"
-    imax: Scalar = parameter(unit="1", doc="share of growth lost at endless concentration", minimum=0.0)
-    ec50: Scalar = parameter(unit="mg/L", doc="half-maximal concentration", positive=True)
-    hill: Scalar = parameter(unit="1", doc="steepness of the curve", default=1.0, positive=True)
-
-    def __call__(self, conc: Numbers, shift: Numbers) -> Action:
-        share = self.imax * hill(conc / (self.ec50 * shift), self.hill)
-        return Action(share, jnp.zeros_like(share))
-
-    def steepness(self) -> Scalar:
-        return self.hill
-
-
 class Linear(AbstractEffect):
     """The net growth rate falls in proportion to the concentration: kill = strength c."""
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import curve_fit, least_squares
+from scipy.stats import norm
 
 from optimizer.calibrate import fit as fitting
 from optimizer.calibrate.curves import curves, remaining, stromal_rate
@@ -196,3 +197,35 @@ def test_weightless_rows_are_left_out(ryegrass):
     assert uncertainty(padded).criteria["bic"] == pytest.approx(uncertainty(ryegrass).criteria["bic"], rel=1e-9)
     assert len(padded.problem.observed) == 24
     assert float(padded.problem.n) == 24.0
+
+
+def test_weighted_wells_find_scipys_optimum():
+    random = np.random.default_rng(8)
+    clean = four(FERULIC, 0.5, 8.0, 3.0, 2.5)
+    y = clean * (1 + 0.1 * random.standard_normal(24))
+    data = curve_data(FERULIC, y, 1.0 / clean**2)
+    fit = fit_curve(data, curve_box(FERULIC, y, "mmol/L"), Settings(starts=32))
+    theta, _ = curve_fit(four, FERULIC, y, p0=[0.5, 8, 3, 2.5], sigma=clean, xtol=1e-14, ftol=1e-14)
+    np.testing.assert_allclose(fit.theta, theta, rtol=1e-5)
+
+
+def test_censored_rows_count_on_the_wrong_side_only():
+    """y = 1, "<2", ">3", "<2", fitted at 1.5, 1.8, 3.5, 2.6: the last is beyond its limit by 0.6."""
+    censored = np.array([0.0, -1.0, 1.0, -1.0])
+    fitted = np.array([1.5, 1.8, 3.5, 2.6])
+    box = (Parameter("a", "1", -1.0, 2.0),)
+    problem = make_problem(
+        lambda theta, f: theta[0] + f, fitted, np.array([1.0, 2.0, 3.0, 2.0]), box, censored=censored
+    )
+    theta = jnp.zeros(1)
+    np.testing.assert_allclose(problem.deviations(theta), [0.5, 0.0, 0.0, 0.6], rtol=1e-12)
+    assert float(problem.n) == 1.0
+    assert float(problem.sse(theta)) == pytest.approx(0.25 + 0.36)
+    sigma = 0.3
+    expected = [
+        norm.logpdf(0.5, scale=sigma),
+        norm.logcdf(0.2 / sigma),
+        norm.logcdf(0.5 / sigma),
+        norm.logcdf(-0.6 / sigma),
+    ]
+    np.testing.assert_allclose(problem.log_likelihood(theta, jnp.asarray(sigma)), expected, rtol=1e-9)

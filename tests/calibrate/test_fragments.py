@@ -44,7 +44,6 @@ TABLES = {
         {"reference": "with fibroblasts", "assay_time": 48.0, "doubling_time": 30.0},
     ),
     "doses": ("timeseries", lambda: patient_rows("p"), {"growth": "logistic", "free": ("elimination_rate",)}),
-    "Norton-Simon": ("timeseries", lambda: patient_rows("p"), {"effect": "norton_simon"}),
     "treatment": ("timeseries", lambda: [treated(t) for t in range(0, 240, 10)], {}),
     "treatment, Norton-Simon": (
         "timeseries",
@@ -119,6 +118,7 @@ MISSING = {
     "plateau": ("secretion", "data/caf_egf_timeseries.csv", {}, "decay and secretion together"),
     "conditions": ("plate", plate_rows, {}, "one of 2 conditions: --reference"),
     "patients": ("timeseries", lambda: patient_rows("p") + patient_rows("q", seed=1), {}, "one of 2 patients"),
+    "Norton-Simon": ("timeseries", lambda: patient_rows("p"), {"effect": "norton_simon"}, "saturates"),
     "untreated": (
         "timeseries",
         lambda: [{"id": "a", "time_day": t, "psa_ng_per_ml": 4 * 1.02**t} for t in range(0, 90, 10)],

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import tomllib
+from dataclasses import fields
 
 import numpy as np
 import pytest
 import xarray as xr
+from typer.testing import CliRunner
 
-from optimizer.calibrate import DataError, calibrate
+from optimizer.calibrate import DataError, Settings, calibrate
+from optimizer.cli import app
 from optimizer.ensemble.patients import load_patients
 from optimizer.report.plots.calibration import save_figures
 from optimizer.scenario import Scenario
@@ -130,3 +133,19 @@ def test_lapatinib_becomes_clones(tmp_path):
     assert sum("is assumed, not measured" in warning for warning in report.warnings) == 2
     spread = np.log(report.draws.values["ec50"][..., 2]).std()
     assert spread == pytest.approx(0.4 / 6.5, rel=0.05)
+
+
+def test_phases_are_told_and_settings_kept(tmp_path):
+    told = []
+    report = calibrate(IC50, "ic50", tmp_path / "fit", progress=told.append, level=0.5, chains=2)
+    assert told == ["read", "write"]
+    kept = report.to_json()["settings"]
+    assert (kept["level"], kept["chains"], kept["outliers"]) == (0.5, 2, "auto")
+    assert report.draws.values["ec50"].shape == (2, 1000, 4)
+
+
+def test_every_setting_is_an_option():
+    words = CliRunner().invoke(app, ["calibrate", "--help"], env={"COLUMNS": "200"}).stdout
+    for own in fields(Settings):
+        if own.name not in ("model", "progress"):
+            assert f"--{own.name.replace('_', '-')}" in words

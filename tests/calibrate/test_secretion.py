@@ -67,7 +67,7 @@ def test_draws_carry_the_scenarios_names(report):
         "growth_factor_max_by_group",
     }
     np.testing.assert_allclose(values["growth_factor_max"], values["growth_factor_max_by_group"].mean(axis=-1))
-    assert report.fragment["growth_factor_max"].endswith(" pg/mL")
+    assert report.fragment.tables["model"]["growth_factor_max"].endswith(" pg/mL")
 
 
 def test_a_plateau_reached_before_the_first_sample_is_not_timed():

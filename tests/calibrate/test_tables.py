@@ -126,9 +126,9 @@ def test_a_million_rows_are_read_checked_and_reduced(tmp_path):
     path = tmp_path / "many.parquet"
     columns = {"egf_pg_per_ml": factors, "drug_ug_per_ml": doses, "net_growth_rate_per_hour": net}
     pq.write_table(pa.table(columns), path)
-    start = time.perf_counter()
+    start = time.process_time()
     data = rate_data(read_table(path, "rates"))
-    assert time.perf_counter() - start < 20.0
+    assert time.process_time() - start < 20.0
     assert len(data.net) == 15
     assert data.counts.sum() == n
     total = np.sum(data.counts * data.net**2) + data.within
