@@ -246,7 +246,9 @@ class TrialSettings:
     """
 
     policies: tuple[str, ...] = option(
-        ("replan", "AT50", "continuous"), "names of regimens, replan, AT50, continuous, none; with commas between"
+        ("replan", "tuned", "constant", "AT50", "continuous"),
+        "names of regimens, replan, tuned, constant, AT50, continuous, none; with commas between; "
+        "the file's networks come on top of the default",
     )
     patients: int | None = option(None, "how many; else all of a table, or 100", min=1)
     truth: Path | None = option(None, "scenario of the hidden patients; else FILE's own")
@@ -261,6 +263,7 @@ class TrialSettings:
     plan_temperature: float = option(
         0.15, "sharpness of progression for a plan, 0.001 to 1; less is nearer to the edge"
     )
+    plan_change: float = option(0.01, "what changes of dose cost a plan, in units of the objective", min=0.0)
     restarts: int = option(2, "starting points of who knows the patient; 0: nobody does", min=0, max=64)
     chunk: int = option(16, _CHUNK, min=1, max=_MOST_CHUNK)
     seed: int = option(None, "of patients and noise; else the file's", min=0, max=_MOST_SEED)

@@ -11,7 +11,7 @@ from benchmarks.contenders.base import Answer
 from benchmarks.problems.base import Benchmark
 from optimizer.ensemble import build_ensemble, load_patients
 from optimizer.ensemble.ensemble import Ensemble, with_system
-from optimizer.ensemble.solve import descend
+from optimizer.ensemble.personalise import descend
 from optimizer.problem import Problem, Task
 from optimizer.programs import program
 from optimizer.scenario import Scenario

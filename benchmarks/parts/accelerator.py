@@ -14,7 +14,7 @@ from benchmarks.problems import BENCHMARKS
 from benchmarks.problems.base import Benchmark
 from benchmarks.rows import Row, nothing
 from optimizer.ensemble.ensemble import with_system
-from optimizer.ensemble.solve import Solver
+from optimizer.ensemble.personalise import Solver
 from optimizer.problem import Task
 from optimizer.simulate import System
 

@@ -16,7 +16,7 @@ from benchmarks.parts import Options
 from benchmarks.problems import BENCHMARKS
 from benchmarks.problems.base import Benchmark
 from benchmarks.rows import Row
-from optimizer.ensemble.solve import Solver
+from optimizer.ensemble.personalise import Solver
 
 _LOOPED = ("casadi", "expert")
 # Ours is timed on fewer patients where all of them would take longer than this [s].

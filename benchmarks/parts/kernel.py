@@ -56,7 +56,7 @@ def ours(ensemble: Ensemble, shares: np.ndarray, block: int, threads: int) -> Pa
     """A call for each thread."""
     parts = [
         jax.tree.map(lambda leaf, rows=rows: jnp.asarray(leaf[rows]), ensemble.systems)
-        for rows in halves(len(ensemble.healthy), threads)
+        for rows in halves(len(ensemble.included), threads)
     ]
     x = jnp.asarray(shares)
     return [lambda part=part: jax.block_until_ready(looks(ensemble.task, part, x, block)) for part in parts]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import typer
 
-from optimizer.control.account import account, changed_most, fit_sentence
 from optimizer.control.replan import Replanned, replan
+from optimizer.control.replan_report import account, changed_most, fit_sentence
 from optimizer.files.event_tables import write_events
 from optimizer.files.events import compress, from_grid
 from optimizer.files.run_directory import check_place, whole

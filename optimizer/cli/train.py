@@ -45,7 +45,7 @@ def run_train(run: Command, asked: TrainSettings) -> int:
 
 def _write(learned: Learned, text: str, place: Path, plot: bool) -> None:
     """The run directory, whole or not at all."""
-    scenario, drugs = learned.scenario, learned.classes.ensemble.task.system.drugs
+    scenario, drugs = learned.scenario, learned.split.ensemble.task.system.drugs
     decisions = decide(learned.network, visit(learned))
     with whole(place, MARKER) as work:
         (work / "resolved.json").write_text(to_text(scenario.resolved()), encoding="utf-8")

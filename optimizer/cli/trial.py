@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import typer
 
+from optimizer.control.comparators import AT50, CONTINUOUS
 from optimizer.control.sweep import Sweep, options_of, run_sweep
 from optimizer.control.trial import prepare
 from optimizer.control.trial_run import TrialResult, run_trial
@@ -68,41 +69,68 @@ def write(result: TrialResult, place: Path, plot: bool) -> dict[str, Any]:
 
 def _patients(result: TrialResult) -> dict[str, Any]:
     """The hidden patients, one row each."""
-    trial = result.trial
-    faults = trial.patients.faults | trial.ensemble.failed
-    count = len(trial.patients.names)
-    out: dict[str, Any] = {
+    ensemble = result.trial.ensemble
+    count = len(ensemble.names)
+    return {
         "patient": np.arange(count),
-        "name": list(trial.patients.names),
-        "simulated": trial.ensemble.healthy,
-        "reason": [faults.get(i, "") for i in range(count)],
+        "name": list(ensemble.names),
+        "simulated": ensemble.included,
+        "reason": [ensemble.excluded.get(i, "") for i in range(count)],
+        **ensemble.patients.columns(),
     }
-    for place, column in zip(trial.patients.places, trial.patients.values.T, strict=True):
-        out[f"{place.key} [{place.unit}]"] = np.ascontiguousarray(column)
-    return out
 
 
 def show(body: dict[str, Any], title: str) -> None:
     """The report in words."""
-    header = ["policy", "median [day]", "from", "to", "mean [day]", "progressed", "regret,\nmedian [day]", "violation"]
+    header = [
+        "policy",
+        "Kaplan-Meier\nmedian [day]",
+        "from",
+        "to",
+        "mean [day]",
+        "progressed",
+        "worse than\ncontinuous",
+    ]
+    header += ["worse than\nAT50", "visits\noutside 99 %", "regret,\nmedian [day]", "violation"]
     rows = []
     for name, found in body["policies"].items():
         low, high = found["median_interval_day"]
-        regret = found["regret_day"]["quantiles"].get("0.5")
+        outside = found["outside_99_percent"]
         ends = [number(found["median_progression_day"]), number(low), number(high)]
-        rest = [number(found["mean_without_progression_day"]), str(found["progressed"]), _or_blank(regret)]
+        rest = [number(found["mean_without_progression_day"]), str(found["progressed"])]
+        rest += [str(found["worse_than"].get(other, "")) for other in (CONTINUOUS, AT50)]
+        rest += ["" if outside is None else f"{100 * outside:.1f} %"]
+        rest += [_or_blank(found["regret_day"]["quantiles"].get("0.5"))]
         rows.append([name, *ends, *rest, f"{found['worst_violation']:.1e}"])
-    table(f"{title}: {body['counted']} of {body['patients']} patients, time to progression", header, rows)
+    truth = "" if body["truth"] is None else f"; truth: {body['truth']}"
+    table(f"{title}: {body['counted']} of {body['patients']} patients, time to progression{truth}", header, rows)
     pairs = []
     for pair in body["comparisons"]:
-        p = "" if pair["log_rank"] is None else f"{pair['log_rank']['p']:.2g}"
+        low, high = pair["restricted_mean_difference"]["interval_95"]
+        span = "" if low is None else f"{number(low)} to {number(high)}"
+        ratio = "" if pair["hazard_ratio"] is None else number(pair["hazard_ratio"]["ratio"])
         counts = [str(pair["patients_longer"]), str(pair["patients_shorter"])]
-        pairs.append([" against ".join(pair["policies"]), p, number(pair["longer_day"]["mean"]), *counts])
+        tests = [_p(pair["wilcoxon"]), _p(pair["log_rank"])]
+        pairs.append(
+            [" against ".join(pair["policies"]), number(pair["longer_day"]["mean"]), span, ratio, *tests, *counts]
+        )
     if pairs:
-        table("Comparisons", ["policies", "log-rank p", "longer by [day]", "patients longer", "shorter"], pairs)
+        header = ["policies", "longer by [day]", "95 %", "hazard\nratio", "Wilcoxon p\n(Holm)", "log-rank p\n(Holm)"]
+        table("Comparisons", [*header, "patients longer", "shorter"], pairs)
     for found in body["policies"].values():
         if found["median_progression_day"] is None:
             typer.echo(found["sentence"])
+    plans = body["replan"]
+    if plans is not None and plans["patients_with_misfit"]:
+        many = f"{plans['patients_with_misfit']} of {body['counted']} patients"
+        typer.echo(
+            f"The model of replan did not fit what was measured in {many}: "
+            "there it gave the doses of the best rule tuned on the widened belief until it did."
+        )
+
+
+def _p(test: dict[str, Any] | None) -> str:
+    return "" if test is None else f"{test['p_holm']:.2g}"
 
 
 def _or_blank(value: float | None) -> str:

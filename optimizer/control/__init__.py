@@ -1,26 +1,30 @@
-"""Control: what is given when, by what has been measured: model predictive control, rules, networks, trials.
+"""Model predictive control over a particle filter, trials of policies in closed loop, and policies that are trained.
 
 | to | call |
 |---|---|
 | say what is not known of a patient | `load_prior(scenario)` |
-| believe, and learn from measurements (a particle filter) | `Inference(scenario, prior, channels)`: `begin`, `update` |
-| plan over a belief (receding horizon) | `RecedingHorizonController(inference, Effort(...), rows)`: `init`, `step` |
-| train a network and judge it on patients held out | `learn(scenario, Settings(...))` |
+| believe, and learn from measurements | `Inference(scenario, prior, channels)`: `begin`, `update` |
+| plan over a belief | `RecedingHorizonController(inference, Effort(...), rows)`: `init`, `step` |
+| see patients under any controller | `closed_loop(members, controller, assays, conduct)` |
+| train a network and judge it on patients held out | `learn(scenario, TrainSettings(...))` |
 | read what came of it | `body(learned)`, `document_of(learned)` |
 | see its decisions as a table | `decide(learned.network, every)` |
 """
 
 from optimizer.control.belief import Belief as Belief
 from optimizer.control.belief import Inference as Inference
+from optimizer.control.closed_loop import Conduct as Conduct
+from optimizer.control.closed_loop import Feedback as Feedback
+from optimizer.control.closed_loop import closed_loop as closed_loop
 from optimizer.control.decisions import decide as decide
+from optimizer.control.plan_search import Effort as Effort
 from optimizer.control.prior import Prior as Prior
 from optimizer.control.prior import load_prior as load_prior
-from optimizer.control.receding_horizon import Effort as Effort
 from optimizer.control.receding_horizon import Measurement as Measurement
 from optimizer.control.receding_horizon import Plan as Plan
 from optimizer.control.receding_horizon import RecedingHorizonController as RecedingHorizonController
 from optimizer.control.train_report import body as body
 from optimizer.control.train_report import document_of as document_of
 from optimizer.control.train_run import Learned as Learned
-from optimizer.control.train_run import Settings as Settings
 from optimizer.control.train_run import learn as learn
+from optimizer.settings import TrainSettings as TrainSettings

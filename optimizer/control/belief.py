@@ -1,4 +1,4 @@
-"""What is believed of a patient: weighted particles, and how measurements change them.
+"""Particle filter: what is believed of a patient as weighted particles, and how measurements change them.
 
 The tumor has no noise of its own: numbers and doses decide its course. A particle is therefore one set of the numbers
 that are not known; its state on any day follows by simulation, and its weight says how well it explains what was
@@ -15,19 +15,18 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import logsumexp
+from jax.scipy.special import logsumexp, ndtr
 from jaxtyping import Array, Float
 
 from optimizer.axes import Doses, Index, Scalar
 from optimizer.control.prior import Prior, draw
-from optimizer.ensemble.ensemble import build_ensemble, with_system
+from optimizer.ensemble.ensemble import Members, build_ensemble, system_at, with_system
 from optimizer.ensemble.patients import Patients
-from optimizer.observations import MISSING, Channel, Record, log_likelihood
+from optimizer.observations import BELOW, MISSING, Channel, Record, log_likelihood
+from optimizer.observations.record import expectations, predicted
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Task
 from optimizer.scenario import Scenario, ScenarioError
-from optimizer.scenario.build import build_system
-from optimizer.scenario.keys import substituted
 from optimizer.simulate import System, Trajectory, rollout
 
 # Particles are moved once the effective number of them falls below this share of all.
@@ -41,6 +40,9 @@ _MOST_TEMPERATURES = 200
 _BATCH = 128
 # Patients of the prior on whose extremes the nodes of an interval are chosen.
 _SHAPES = 64
+# Draws for each patient of the prior that is asked for, and the number of the first of them, far from hidden patients'.
+_SPARE = 4
+_PRIOR_INDEX = 2**20
 
 
 class Belief(NamedTuple):
@@ -62,13 +64,17 @@ class Updated(NamedTuple):
         ess: effective number of particles after the measurements were weighed, before any was moved.
         temperatures: stages in which particles were moved; 0 where their weights alone were changed.
         accepted: mean share of accepted moves; NaN without any.
-        surprise: minus the logarithm of the density that the belief gave to each new measurement [L, C]; 0 elsewhere.
+        negative_log_predictive: minus the logarithm of the density that the belief gave to each new measurement, 0
+            elsewhere [L, C].
+        predictive_p: two-sided probability, by the belief before it, of a value as far out as each new measurement; of
+            one below its detection limit, that it is; NaN elsewhere [L, C].
     """
 
     ess: Scalar
     temperatures: Index
     accepted: Scalar
-    surprise: Float[Array, "L C"]
+    negative_log_predictive: Float[Array, "L C"]
+    predictive_p: Float[Array, "L C"]
 
 
 class Inference:
@@ -112,13 +118,21 @@ class Inference:
 
     def system(self, z: Float[Array, "V"]) -> System:
         """The patient that a particle stands for."""
-        numbers = self.prior.numbers(z)
-        plan = substituted(self.scenario.plan, self.prior.places, list(numbers))
-        return build_system(plan, self.problem.task.system.mesh)
+        mesh = self.problem.task.system.mesh
+        return system_at(self.scenario.plan, self.prior.places, self.prior.numbers(z), mesh)
 
     def systems(self, z: Float[Array, "E V"]) -> System:
         """The patients of particles, each leaf with a leading axis [E]."""
         return jax.vmap(self.system)(z)
+
+    def members(self, count: int, spread: float = 1.0) -> Members:
+        """So many patients of the prior with its spreads widened; who is out of range gives way to another."""
+        z = spread * draw(self.prior, jax.random.key(1), _SPARE * count)
+        allowed = np.asarray(jax.vmap(lambda one: self.prior.allowed(self.prior.numbers(one)))(z))
+        # Where nobody is within the ranges, the prior's middle is everybody.
+        rows = np.resize(np.flatnonzero(allowed), count) if allowed.any() else np.zeros(count, int)
+        chosen_ = z[rows] if allowed.any() else jnp.zeros_like(z[rows])
+        return Members(self.problem.task, jax.jit(self.systems)(chosen_), jnp.arange(count) + _PRIOR_INDEX)
 
     def task_of(self, z: Float[Array, "V"]) -> Task:
         """The task of the patient that a particle stands for."""
@@ -145,10 +159,12 @@ class Inference:
             record: everything measured so far.
             fresh: which of it is new [L, C].
         """
-        each = self._mapped(lambda z: self.likelihoods(z, doses, record), belief.z)
+        each, reached = self._mapped(
+            lambda z: (self.likelihoods(z, doses, record), self._cumulative(z, doses, record)), belief.z
+        )
         new = jnp.where(fresh & (record.seen != MISSING), each, 0.0)
         weights = belief.log_weights[:, None, None]
-        surprise = jnp.where(fresh & (record.seen != MISSING), -logsumexp(weights + new, axis=0), 0.0)
+        negative_log_predictive = jnp.where(fresh & (record.seen != MISSING), -logsumexp(weights + new, axis=0), 0.0)
         log_weights = belief.log_weights + jnp.sum(new, (1, 2))
         normalised = log_weights - logsumexp(log_weights)
         ess = jnp.where(jnp.any(jnp.isfinite(log_weights)), jnp.exp(-logsumexp(2.0 * normalised)), 0.0)
@@ -157,7 +173,19 @@ class Inference:
             lambda: (Belief(belief.z, normalised), jnp.zeros((), int), jnp.asarray(jnp.nan)),
             lambda: self._moved(key, belief, doses, record, fresh),
         )
-        return moved, Updated(ess, temperatures, accepted, surprise)
+        below = jnp.tensordot(jnp.exp(belief.log_weights - logsumexp(belief.log_weights)), reached, axes=1)
+        p = jnp.where(record.seen == BELOW, below, 2.0 * jnp.minimum(below, 1.0 - below))
+        p = jnp.where(fresh & (record.seen != MISSING), p, jnp.nan)
+        return moved, Updated(ess, temperatures, accepted, negative_log_predictive, p)
+
+    def _cumulative(self, z: Float[Array, "V"], doses: Doses, record: Record) -> Float[Array, "L C"]:
+        """Probability in a particle of a value below each measurement, or below its detection limit."""
+        expected = expectations(self.channels, self.system(z), self.trajectory(z, doses), record.day)
+        at = predicted(self.channels, expected, record)
+        limits = jnp.stack([channel.limit() for channel in self.channels])
+        level = jnp.where(record.seen == BELOW, jnp.where(jnp.isfinite(limits), limits, 0.0), record.shown)
+        found = ndtr((level - at.mean) / at.sd)
+        return jnp.where(jnp.isfinite(found), found, 0.0)
 
     def _mapped(self, function: Any, z: Array) -> Array:
         return jax.lax.map(function, z, batch_size=_BATCH)
@@ -230,7 +258,7 @@ def _on_common_nodes(scenario: Scenario, prior: Prior) -> Problem:
     names = tuple(str(i) for i in range(_SHAPES))
     faults = {int(i): f"patient {i}: outside its range" for i in np.flatnonzero(~allowed)}
     ensemble = build_ensemble(scenario, Patients(prior.places, values, names, faults))
-    if not ensemble.healthy.any():
+    if not ensemble.included.any():
         wanted = "a patient of the prior who can be simulated"
         raise ScenarioError([f"{scenario.file}: cohort: wanted {wanted}; got none"])
     return ensemble.problem

@@ -1,119 +1,47 @@
-"""The plan: the best schedule ahead over all that is still believed, as pure functions of what was measured."""
+"""Model predictive control over a particle filter: the best schedule ahead over all that is still believed, its first
+dose given, and again at the next visit.
+
+In the field's words: a receding-horizon controller with the scenario (particle) approach to uncertainty and move
+blocking; the belief is a tempered sequential Monte Carlo filter. All of it is pure functions of what was measured.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from optimizer.axes import Doses, Flag, Index, Scalar
+from optimizer.control.assays import Assays
 from optimizer.control.belief import Belief, Inference, Updated, chosen
-from optimizer.control.phase_one import inside, open_doses, towards
+from optimizer.control.closed_loop import Conduct, Feedback
+from optimizer.control.controller_state import (
+    ControllerState,
+    Measurement,
+    Plan,
+    PlanDiagnostics,
+    strongly_typed,
+    with_rows,
+)
+from optimizer.control.misfit import ModelCheck, tail_of
+from optimizer.control.plan_search import Effort, best_plan, blocks, open_doses
+from optimizer.control.prior import draw
 from optimizer.ensemble.ensemble import with_system
-from optimizer.ensemble.population import EnsembleProgram, derive
-from optimizer.ensemble.risk import Risk
-from optimizer.observations import Record
+from optimizer.ensemble.program import EnsembleProgram
+from optimizer.objectives.roughness import Roughness
+from optimizer.observations import MISSING, Record
+from optimizer.policies.base import Observation
+from optimizer.policies.schedule import Schedule
 from optimizer.problem import Task
-from optimizer.search.interior_point import State, start, step
-from optimizer.search.multistart import MOST_ITERATIONS, SEARCH_TOLERANCE
-from optimizer.search.optimize import LIMIT_TOLERANCE
 from optimizer.search.starts import starts
+from optimizer.simulate import Trajectory, rollout
 
-
-@dataclass(frozen=True)
-class Effort:
-    """How hard a plan is searched.
-
-    Attributes:
-        risk: how the particles' objectives are made one.
-        alpha: of cvar.
-        particles: of the belief that are planned for.
-        restarts: starting points; the plan before comes first.
-        tolerance: KKT residual to reach, relative to the gradient at the start.
-        iterations: most of a restart.
-        singly: decisions that are planned one by one; what is further ahead is planned in blocks that double in
-            length. All of them when None.
-        temperature: of terms that are not smooth, where a later search begins: the plan before is near.
-        coldest: temperature that is kept to the end. Few particles stand for many: a plan that is sharp for them lets
-            the tumor run up to just below what counts as progression in the highest of them, and a patient a little
-            above that one progresses. A term at a temperature is one that is averaged over such patients. Not where
-            there are limits on states, which are enforced as the search cools down.
-    """
-
-    risk: Risk = Risk.MEAN
-    alpha: float = 0.9
-    particles: int = 32
-    restarts: int = 4
-    tolerance: float = 1e-6
-    iterations: int = MOST_ITERATIONS
-    singly: int | None = None
-    temperature: float = 1.0
-    coldest: float = 0.0
-
-    def ends(self, state: State, coldest: float) -> Flag:
-        """Whether a search that goes no lower than a temperature is over."""
-        cold = (state.temperature <= 1.001 * coldest) & (state.residual <= self.tolerance)
-        return (state.iterations >= self.iterations) | state.done | state.stuck | cold
-
-
-class Plan(NamedTuple):
-    """Doses ahead.
-
-    Attributes:
-        doses: those that were given, and the planned ones [K, N].
-        objective: risk of the objective over the particles, as searched.
-        residual: KKT residual, relative to the gradient at the start.
-        converged: whether it reached the tolerance within the limits on states.
-        violation: worst relative excess of a limit on states, over all particles.
-        iterations: of the restart that is taken.
-    """
-
-    doses: Doses
-    objective: Scalar
-    residual: Scalar
-    converged: Flag
-    violation: Scalar
-    iterations: Index
-
-
-class Measurement(NamedTuple):
-    """What is new at a visit, before its doses are given.
-
-    Attributes:
-        index: decisions that were made already: the next one is planned.
-        given: doses; those of decisions that were made count [K, N].
-        day: of what was measured [R].
-        shown: on the scales on which errors add; R rows are as many as visits can have at once [R, C].
-        seen: MISSING, MEASURED or BELOW [R, C].
-    """
-
-    index: Index
-    given: Doses
-    day: Float[Array, "R"]
-    shown: Float[Array, "R C"]
-    seen: Array
-
-
-class ControllerState(NamedTuple):
-    """All that a plan depends on: state in, state out.
-
-    Attributes:
-        belief: given everything measured.
-        record: everything measured, empty rows at its end.
-        rows: of the record that are filled.
-        plan: the last one, which the next search begins from [K, N].
-        key: of the update.
-    """
-
-    belief: Belief
-    record: Record
-    rows: Index
-    plan: Doses
-    key: Array
+# Share of a largest dose below which a planned dose is none.
+_DUST = 0.01
 
 
 class RecedingHorizonController:
@@ -123,6 +51,8 @@ class RecedingHorizonController:
         inference: beliefs about the patients of a scenario.
         effort: how hard a plan is searched.
         rows: measurements that a record has room for.
+        fallback: rule that gives the dose while the model misfits; the plan does without one.
+        may_stop: whether a plan may stop treatment for good below progression while the measured burden rises.
 
     Example:
         >>> from optimizer.control import Effort, Inference, RecedingHorizonController, load_prior
@@ -134,39 +64,47 @@ class RecedingHorizonController:
         0
     """
 
-    def __init__(self, inference: Inference, effort: Effort, rows: int):
+    def __init__(
+        self,
+        inference: Inference,
+        effort: Effort,
+        rows: int,
+        fallback: Feedback | None = None,
+        may_stop: bool = False,
+    ):
         self.inference, self.effort, self.rows = inference, effort, rows
+        self.fallback, self.may_stop = fallback, may_stop
         task = inference.problem.task
         self._starts = starts(task, max(effort.restarts, 1), inference.scenario.seed)
-        self._ladder, self._groups = ladder(task.grid.count, effort.singly)
+        self._blocks, self._groups = blocks(task.grid.count, effort.singly)
         self.plan = jax.jit(self._plan)
-        self.worth = jax.jit(self._worth)
+        self.objective_of = jax.jit(self._objective_of)
         self.step = jax.jit(self._step)
 
     def init(self, belief: Belief, seed: int) -> ControllerState:
         """Before anything was measured or given."""
-        task = self.inference.problem.task
-        first = task.doses(self._starts[0])
-        record = Record.empty(self.rows, len(self.inference.channels))
-        key = jax.random.key(np.uint32(seed))
-        return _strong(ControllerState(belief, record, jnp.zeros((), int), first, key))
+        return self._init(belief, jax.random.key(np.uint32(seed)))
 
-    def _step(
-        self, controller_state: ControllerState, new: Measurement
-    ) -> tuple[ControllerState, tuple[Plan, Updated]]:
+    def _init(self, belief: Belief, key: Array) -> ControllerState:
+        first = self.inference.problem.task.doses(self._starts[0])
+        record = Record.empty(self.rows, len(self.inference.channels))
+        return strongly_typed(ControllerState(belief, record, jnp.zeros((), int), first, key, ModelCheck.start()))
+
+    def _step(self, state: ControllerState, new: Measurement) -> tuple[ControllerState, tuple[Plan, Updated]]:
         """Take in what was measured and plan what is next.
 
         Args:
-            controller_state: so far.
+            state: so far.
             new: what is new; nothing but missing values where there is nothing new.
         """
-        record, fresh = _added(controller_state.record, controller_state.rows, new)
-        key, own = jax.random.split(controller_state.key)
-        belief, updated = self.inference.update(own, controller_state.belief, new.given, record, fresh)
+        record, fresh = with_rows(state.record, state.rows, new)
+        key, own = jax.random.split(state.key)
+        belief, updated = self.inference.update(own, state.belief, new.given, record, fresh)
         warmest = jnp.where(new.index > 0, self.effort.temperature, 1.0)
-        plan = self._plan(belief, new.given, new.index, controller_state.plan, warmest)
-        rows = controller_state.rows + jnp.sum(jnp.any(new.seen != 0, axis=1))
-        return _strong(ControllerState(belief, record, rows, plan.doses, key)), (plan, updated)
+        plan = self._plan(belief, new.given, new.index, state.plan, warmest)
+        rows = state.rows + jnp.sum(jnp.any(new.seen != 0, axis=1))
+        check = state.check.after(tail_of(updated.predictive_p))
+        return strongly_typed(ControllerState(belief, record, rows, plan.doses, key, check)), (plan, updated)
 
     def _plan(self, belief: Belief, given: Doses, index: Index, before: Doses, warmest: Scalar) -> Plan:
         """The best doses from a decision on, over the belief.
@@ -178,111 +116,131 @@ class RecedingHorizonController:
             before: the plan that the search begins from [K, N].
             warmest: temperature at which the search begins, of terms that are not smooth.
         """
-        effort, task = self.effort, self.inference.problem.task
-        population = self.population(belief, given, index)
-        limits = population.lower, population.upper, population.matrix, population.bound
-        inner = inside(*limits)
-        wished = jnp.stack([self._unknowns(population, x) for x in (_shares(task, before), *self._starts)])
-        points = jax.vmap(lambda x: towards(x, inner, *limits))(wished[: max(effort.restarts, 1)])
-
-        def search(x: Array) -> State:
-            values, _ = population.values(x, jnp.ones(()))
-            spread = jnp.std(values)
-            own = population.spread_over(jnp.where(spread > 0.0, spread, 1.0))
-            first = start(own, x)
-            first = first._replace(temperature=jnp.minimum(first.temperature, warmest))
-            return jax.lax.while_loop(lambda s: ~effort.ends(s, coldest), lambda s: advance(own, s), first)
-
-        def advance(own: EnsembleProgram, state: State) -> State:
-            after = step(own, state, strict, SEARCH_TOLERANCE, derive)
-            return after._replace(temperature=jnp.maximum(after.temperature, coldest))
-
-        coldest = 0.0 if population.is_smooth or task.state_limits else effort.coldest
-        # A search cools down, in place of moving, at a thousand times the tolerance: the one that stays warm must not.
-        strict = effort.tolerance * (1e-3 if coldest else 1.0)
-        ends = jax.lax.map(search, points)
-        out = jnp.maximum(ends.violation - LIMIT_TOLERANCE, 0.0)
-        rank = jnp.where(jnp.isfinite(ends.value), ends.value + 1e6 * out, jnp.inf)
-        best = jnp.argmin(rank)
-        end = jax.tree.map(lambda leaf: leaf[best], ends)
-        shares = jnp.clip(population.shares(end.x), task.lower, task.upper)
+        task, program = self.inference.problem.task, self.program(belief, given, index)
+        wished = jnp.stack([_scaled(task, before), *self._starts])[: max(self.effort.restarts, 1)]
+        end = best_plan(program, wished, self.effort, warmest)
+        shares = jnp.clip(program.shares(end.x), task.lower, task.upper)
         # A search that ended nowhere leaves the plan as it is.
         found = jnp.where(jnp.all(jnp.isfinite(shares)), task.doses(shares), before)
-        doses = jnp.where(_done(task, index)[:, None], given, found)
-        converged = end.done | (end.residual <= effort.tolerance)
+        # Doses too small to be given are none, unless a limit asks for some.
+        asks = jnp.any(task.matrix < 0.0)
+        dust = (found < _DUST * task.scale) & (task.lower.reshape(found.shape) <= 0.0) & ~asks
+        doses = jnp.where(_done(task, index)[:, None], given, jnp.where(dust, 0.0, found))
+        converged = end.done | (end.residual <= self.effort.tolerance)
         return Plan(doses, end.value, end.residual, converged, end.violation, end.iterations)
 
-    def _worth(self, belief: Belief, given: Doses, index: Index, doses: Doses) -> Scalar:
+    def _objective_of(self, belief: Belief, given: Doses, index: Index, doses: Doses) -> Scalar:
         """Objective of doses [K, N] over the particles that are planned for, as reported."""
-        population = self.population(belief, given, index)
+        program = self.program(belief, given, index)
+        values = jax.lax.map(
+            lambda system: with_system(program.task, system).loss(doses), program.systems, batch_size=128
+        )
+        return program.summed(values, jnp.asarray(1e-6)).value
 
-        def one(system: Any) -> Scalar:
-            return with_system(population.task, system).loss(doses)
-
-        values = jax.lax.map(one, population.systems, batch_size=128)
-        return population.summed(values, jnp.asarray(1e-6)).value
-
-    def population(self, belief: Belief, given: Doses, index: Index) -> EnsembleProgram:
-        """The task of all particles that are planned for, with what lies ahead open."""
+    def program(self, belief: Belief, given: Doses, index: Index) -> EnsembleProgram:
+        """The particles that are planned for as one nonlinear program, with what lies ahead open."""
         effort, task = self.effort, self.inference.problem.task
         drugs, count = task.scale.size, task.grid.count
         ahead = jnp.maximum(jnp.arange(count) - index, 0)
-        group = (jnp.asarray(self._ladder)[ahead][:, None] * drugs + jnp.arange(drugs)).ravel()
+        group = (jnp.asarray(self._blocks)[ahead][:, None] * drugs + jnp.arange(drugs)).ravel()
         done = jnp.repeat(_done(task, index), drugs)
-        task, open_ = open_doses(task, _shares(task, given), done, group, self._groups * drugs)
+        if effort.change > 0.0 and not any(isinstance(term, Roughness) for term in task.objective.terms):
+            task = eqx.tree_at(lambda t: t.objective, task, task.objective + effort.change * Roughness())
+        task, open_ = open_doses(task, _scaled(task, given), done, group, self._groups * drugs)
         systems = self.inference.systems(chosen(belief, effort.particles))
-        share = jnp.full(effort.particles, 1.0 / effort.particles)
-        return EnsembleProgram(task, systems, share, jnp.ones(()), effort.risk, effort.alpha, open_)
+        weights = jnp.full(effort.particles, 1.0 / effort.particles)
+        return EnsembleProgram(task, systems, weights, jnp.ones(()), effort.risk, effort.alpha, open_)
 
-    @staticmethod
-    def _unknowns(population: EnsembleProgram, shares: Float[Array, "n"]) -> Float[Array, "m"]:
-        """The unknowns that come nearest to these shares: means over the doses of a group that are open."""
-        ahead: Any = population.ahead
-        free = (ahead.span > 0.0).astype(float)
-        own = jnp.where(ahead.span > 0.0, (shares - ahead.base) / jnp.where(ahead.span > 0.0, ahead.span, 1.0), 0.0)
-        return ahead.summed(own) / jnp.maximum(ahead.summed(free), 1.0)
+    # --- in closed loop -----------------------------------------------------------------------------------------------
 
+    def control(self, task: Task, assays: Assays, conduct: Conduct) -> tuple[Trajectory, PlanDiagnostics]:
+        """The whole loop of one patient: measure, update the belief, plan, give the first dose, and so on.
 
-def ladder(count: int, singly: int | None) -> tuple[np.ndarray, int]:
-    """Block of each of `count` decisions ahead: so many alone, then blocks that double in length; and how many.
+        Later doses of a plan change nothing of what is measured now, so that each decision replays the plan so far.
+        """
+        assert conduct.keys is not None
+        (first, steps), particles = conduct.keys, self.inference.particles
+        belief = Belief(draw(self.inference.prior, first, particles), jnp.full(particles, -jnp.log(float(particles))))
+        kind = task.scale.dtype
+        rule = None if self.fallback is None else self.fallback.shown(assays, task)
 
-    >>> ladder(9, 2)[0].tolist()
-    [0, 1, 2, 2, 3, 3, 3, 3, 4]
-    """
-    if singly is None or singly >= count:
-        return np.arange(count), count
-    lengths = [1] * singly
-    while sum(lengths) < count:
-        lengths.append(2 * lengths[-1] if len(lengths) > singly or singly == 0 else 2)
-    blocks = np.repeat(np.arange(len(lengths)), lengths)[:count]
-    return blocks, int(blocks[-1]) + 1
+        def decision(carry: Any, k: Index) -> Any:
+            def alive() -> Any:
+                state, _, memory, seen_last, last = carry
+                found, trajectory = assays.under(task.system, state.plan, task.grid)
+                burden, times = trajectory.burden, trajectory.times
+                passed = jnp.any((burden > conduct.factor * burden[0]) & (times <= task.grid.edges[k])) & conduct.stops
+                seen = jnp.where(assays.visits.counts == k, found.seen, MISSING)
+                new = Measurement(k, state.plan, task.grid.edges[:-1], found.shown, seen)
+                goes = ((k == 0) | jnp.any(seen != MISSING)) & ~passed
+                state, told = jax.lax.cond(
+                    goes, lambda: self._visit(state, new), lambda: (state, PlanDiagnostics.none(kind))
+                )
+                if rule is not None:
+                    now = jnp.exp(jnp.interp(task.grid.edges[k], times, jnp.log(burden)))
+                    at = Observation(k, task.grid.edges[k], task.grid.lengths[k], now, burden[0])
+                    asked, memory = rule.decide(memory, at)
+                    newest = assays.newest_burden(found, k)
+                    last = jnp.where(goes, self._overruled(state, k, newest > seen_last), last)
+                    dose = jnp.where(last > 0, self._within(state.plan, k, asked), state.plan[k])
+                    state = state._replace(plan=jnp.where(passed, state.plan, state.plan.at[k].set(dose)))
+                    told = told._replace(fallback=jnp.where(passed, 0, last))
+                    seen_last = jnp.where(goes, newest, seen_last)
+                return (state, passed, memory, seen_last, last), told
 
+            return jax.lax.cond(carry[1], lambda: (carry, PlanDiagnostics.none(kind)), alive)
 
-def _strong(controller_state: ControllerState) -> ControllerState:
-    """Without weakly typed numbers, which would be compiled a second time."""
-    return jax.tree.map(
-        lambda a: a if jnp.issubdtype(a.dtype, jax.dtypes.prng_key) else a.astype(a.dtype), controller_state
-    )
+        memory = None if rule is None else rule.init()
+        start = (self._init(belief, steps), jnp.asarray(False), memory, jnp.asarray(jnp.inf), jnp.zeros((), int))
+        (state, *_), told = jax.lax.scan(decision, start, jnp.arange(task.grid.count))
+        return rollout(task.system, Schedule(state.plan), task.grid), told
+
+    def _overruled(self, state: ControllerState, k: Index, rises: Flag) -> Index:
+        """Why the plan's dose is not given: 1, the model misfits; 2, treatment would be stopped for good; else 0."""
+        ahead = jnp.arange(state.plan.shape[0]) >= k
+        ends = jnp.all(jnp.where(ahead[:, None], state.plan, 0.0) <= 0.0) & rises & (not self.may_stop)
+        return jnp.where(state.check.misfits, 1, jnp.where(ends, 2, 0))
+
+    def _within(self, plan: Doses, k: Index, asked: Float[Array, "N"]) -> Float[Array, "N"]:
+        """A dose at a decision, or as much of it as the limits on sums of doses leave, with the least doses later."""
+        task = self.inference.problem.task
+        done = jnp.repeat(_done(task, k), task.scale.size)
+        base = jnp.where(done, _scaled(task, plan), task.lower)
+        least = base.reshape(plan.shape)[k]
+        way = (jnp.zeros_like(plan).at[k].set(asked / task.scale - least)).ravel()
+        rise, room = task.matrix @ way, task.bound - task.matrix @ base
+        share = jnp.where(rise > 0.0, jnp.maximum(room, 0.0) / jnp.where(rise > 0.0, rise, 1.0), jnp.inf)
+        return (least + jnp.minimum(jnp.min(share, initial=1.0), 1.0) * (asked / task.scale - least)) * task.scale
+
+    def _visit(self, state: ControllerState, new: Measurement) -> tuple[ControllerState, PlanDiagnostics]:
+        state, (plan, updated) = self.step(state, new)
+        following = self.inference.problem.task.grid.edges[new.index + 1]
+
+        def log_burden(z: Array) -> Scalar:
+            trajectory = self.inference.trajectory(z, plan.doses)
+            return jnp.interp(following, trajectory.times, jnp.log(trajectory.burden))
+
+        told = PlanDiagnostics(
+            planned=jnp.asarray(True),
+            ess=updated.ess,
+            temperatures=updated.temperatures,
+            negative_log_predictive=jnp.sum(updated.negative_log_predictive),
+            objective=plan.objective,
+            residual=plan.residual,
+            converged=plan.converged,
+            iterations=plan.iterations,
+            predicted=jnp.exp(jnp.median(jax.vmap(log_burden)(chosen(state.belief, self.effort.particles)))),
+            predictive_p=state.check.p,
+            fallback=jnp.zeros((), int),
+        )
+        like = PlanDiagnostics.none(state.plan.dtype)
+        return state, jax.tree.map(lambda a, b: jnp.asarray(a, b.dtype), told, like)
 
 
 def _done(task: Task, index: Index) -> Array:
     return jnp.arange(task.grid.count) < index
 
 
-def _shares(task: Task, doses: Doses) -> Float[Array, "n"]:
+def _scaled(task: Task, doses: Doses) -> Float[Array, "n"]:
+    """Doses as shares of the largest, flattened."""
     return (doses / task.scale).ravel()
-
-
-def _added(record: Record, rows: Index, new: Measurement) -> tuple[Record, Array]:
-    """The record with new rows behind the old ones, and which of it is new [L, C].
-
-    Rows without any result are left out; days of the empty rows are never looked at.
-    """
-    filled = jnp.any(new.seen != 0, axis=1)
-    # Behind the end there is no row: what goes there is dropped.
-    places = jnp.where(filled, rows + jnp.cumsum(filled) - 1, record.day.shape[0])
-    day = record.day.at[places].set(new.day, mode="drop")
-    shown = record.shown.at[places].set(new.shown, mode="drop")
-    seen = record.seen.at[places].set(new.seen, mode="drop")
-    fresh = (jnp.arange(day.shape[0]) >= rows)[:, None] & (seen != 0)
-    return Record(day, shown, seen), fresh

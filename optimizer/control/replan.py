@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from optimizer.control.belief import Belief, Inference
+from optimizer.control.fallback import Fallback, fall_back, rises
 from optimizer.control.measurements import Measurements, none_measured, read_measurements
-from optimizer.control.outlook import Fit, Outlook, fit, foreseen, outlook
-from optimizer.control.plan_search import Found, PlanSearch
+from optimizer.control.misfit import ModelCheck, tail_of
+from optimizer.control.plan_restarts import Found, PlanRestarts
+from optimizer.control.plan_search import Effort
+from optimizer.control.prediction import MISFIT, Fit, Prediction, fit, predict
 from optimizer.control.prior import load_prior
-from optimizer.control.receding_horizon import Effort, Plan, RecedingHorizonController
+from optimizer.control.receding_horizon import RecedingHorizonController
+from optimizer.control.verdict import audited, verdict
 from optimizer.files.event_tables import read_grid
 from optimizer.observations import Record
-from optimizer.policies.schedule import Schedule
-from optimizer.problem import Problem
 from optimizer.scenario import Scenario, ScenarioError
-from optimizer.search.audit import Audit, audit
-from optimizer.search.feasible import satisfies
+from optimizer.search.audit import Audit
 from optimizer.search.multistart import Progress
-from optimizer.search.optimize import LIMIT_TOLERANCE, difference
 from optimizer.settings import ReplanSettings as Settings
 from optimizer.settings import of_file
 from optimizer.status import Status
@@ -58,6 +58,20 @@ class Visit:
     change: float | None
 
 
+class ModelFit(NamedTuple):
+    """Whether what was measured fits the model.
+
+    Attributes:
+        whole: all of it at once.
+        check: visit by visit.
+        misfits: whether one of both says that it does not.
+    """
+
+    whole: Fit
+    check: ModelCheck
+    misfits: bool
+
+
 @dataclass(frozen=True)
 class Replanned:
     """What came of it.
@@ -73,12 +87,12 @@ class Replanned:
         before: the belief without a measurement.
         belief: the belief now.
         doses: what was given and what is planned [K, N].
-        plan: the search's own account of it.
-        restarts: of the search: how many, how many converged, and how many optima they found.
+        found: the search's own account of it.
         course: what the plan is compared with, in words, and its doses [K, N].
-        ahead: what the belief expects of the plan and of the course.
+        predictions: what the belief expects of the plan and of the course.
         visits: what each changed.
-        fit: whether what was measured fits the model.
+        model: whether what was measured fits the model.
+        fallback: the rule whose dose is planned in place of the search's; None where the plan is the search's.
         audit: of the plan in the particle with the largest weight.
         status: outcome.
         reason: what decided it.
@@ -94,12 +108,12 @@ class Replanned:
     before: Belief
     belief: Belief
     doses: Float[np.ndarray, "K N"]
-    plan: Plan
-    restarts: tuple[int, int, int]
+    found: Found
     course: tuple[str, Float[np.ndarray, "K N"]]
-    ahead: tuple[Outlook, Outlook]
+    predictions: tuple[Prediction, Prediction]
     visits: tuple[Visit, ...]
-    fit: Fit
+    model: ModelFit
+    fallback: Fallback | None
     audit: Audit
     status: Status
     reason: str
@@ -144,21 +158,31 @@ def replan(
     inference = Inference(scenario, prior, channels, settings.particles)
     so_far = np.where(np.arange(len(listed))[:, None] < index, listed, 0.0)
     controller = RecedingHorizonController(inference, replace(effort, restarts=1), max(len(seen.days), 1))
-    search = PlanSearch(controller, so_far, index, effort.restarts, tell)
+    search = PlanRestarts(controller, so_far, index, effort.restarts, tell)
     before = inference.begin(settings.seed)
     uninformed = search.best(before, [])
     belief, visits = _taught(inference, search, before, uninformed, seen, settings.seed, tell)
     hints = [uninformed.doses, *(v.doses for v in visits[-1:] if v.doses is not None)]
     found = search.best(belief, hints) if visits else uninformed
     course = (FOLLOWED, listed) if follows else (UNINFORMED, search.settled(uninformed.doses))
-    doses, no_levels = search.rounded(belief, found.doses, settings.seed)
+    model = _fits(inference, belief, jnp.asarray(so_far), seen, visits)
+    fallback = None
+    if model.misfits or _stops(scenario, found, inference, seen, index):
+        tell(Progress("fallback", 0, 1, None))
+        fallback = fall_back(inference, seen, index, settings.risk, settings.alpha)
+    wished = found.doses
+    if fallback is not None:
+        wished = np.where(np.arange(len(listed))[:, None] < index, so_far, fallback.dose)
+    doses, no_levels = search.rounded(belief, wished, settings.seed)
     tell(Progress("outlook", 0, 1, None))
     factor = scenario.progression_factor
-    ahead = tuple(outlook(inference, belief, jnp.asarray(d), factor) for d in (doses, course[1]))
-    fitting = fit(inference, belief, jnp.asarray(so_far), seen.record(channels))
+    predictions = tuple(predict(inference, belief, jnp.asarray(d), factor) for d in (doses, course[1]))
     tell(Progress("audit", 0, 1, None))
-    checked = _audited(inference, search.problem, belief, doses)
-    status, reason = _verdict(search, found, doses, ahead[0], checked, no_levels, effort)
+    checked = audited(inference, search.problem, belief, doses)
+    status, reason = verdict(search, found, doses, predictions[0], checked, no_levels, effort, model.misfits)
+    if fallback is not None and status in (Status.MISFIT, Status.SOLVED, Status.NOT_CONVERGED):
+        why = "" if model.misfits else "; the plan would stop treatment for good while the measured burden rises"
+        reason = f"{reason}{why}: planned is {fallback.sentence}"
     return Replanned(
         scenario=scenario,
         settings=settings,
@@ -170,12 +194,12 @@ def replan(
         before=before,
         belief=belief,
         doses=doses,
-        plan=found.plan,
-        restarts=(found.restarts, found.converged, found.optima),
+        found=found,
         course=course,
-        ahead=(ahead[0], ahead[1]),
+        predictions=(predictions[0], predictions[1]),
         visits=visits,
-        fit=fitting,
+        model=model,
+        fallback=fallback,
         audit=checked,
         status=status,
         reason=reason,
@@ -220,12 +244,17 @@ def _listed(
     return scenario, index, doses, bool(np.any(doses[index:] > 0.0))
 
 
+def _stops(scenario: Scenario, found: Found, inference: Inference, seen: Measurements, index: int) -> bool:
+    """Whether a plan would stop treatment for good while the measured burden rises, which the file does not allow."""
+    return not scenario.plan.may_stop and not found.doses[index:].any() and rises(inference, seen)
+
+
 # --- what was learned -------------------------------------------------------------------------------------------------
 
 
 def _taught(
     inference: Inference,
-    search: PlanSearch,
+    search: PlanRestarts,
     belief: Belief,
     uninformed: Found,
     seen: Measurements,
@@ -238,7 +267,6 @@ def _taught(
     scale = np.asarray(inference.problem.task.scale)
     for row in range(count):
         tell(Progress("visits", row, count, None))
-        expected = foreseen(inference, belief, doses, record)[row]
         known = Record(record.day, record.shown, jnp.where(jnp.arange(count)[:, None] <= row, record.seen, 0))
         fresh = jnp.zeros(record.seen.shape, bool).at[row].set(True)
         key = jax.random.fold_in(jax.random.key(np.uint32(seed)), row)
@@ -248,38 +276,16 @@ def _taught(
             new = np.asarray(search.near(belief, plan, _COOL).doses)
             change = float(np.mean(np.abs(new - plan)[search.index :] / scale))
             plan = new
+        expected = np.asarray(updated.predictive_p)[row]
         visits.append(Visit(row, expected, float(updated.ess), new, change))
     return belief, tuple(visits)
 
 
-def _audited(inference: Inference, problem: Problem, belief: Belief, doses: np.ndarray) -> Audit:
-    """The adaptive solver's word on the plan in the particle with the largest weight."""
-    heaviest = belief.z[int(jnp.argmax(belief.log_weights))]
-    task = eqx.tree_at(lambda t: t.system, problem.task, inference.system(heaviest))
-    own = replace(problem, task=task)
-    _, report = own.simulate(Schedule(jnp.asarray(doses)))
-    return audit(own, doses, report, 0.0, directions=0)
-
-
-def _verdict(
-    search: PlanSearch, found: Found, doses: np.ndarray, ahead: Outlook, checked: Audit, no_levels: str, effort: Effort
-) -> tuple[Status, str]:
-    """Status, and the sentence that says what decided it."""
-    if not checked.report.finite:
-        return Status.SIMULATION_FAILED, "the audit's solver ran out of steps or met a number that is not finite"
-    if not satisfies(search.problem, doses):
-        over = [c for c in checked.report.constraints if c.violation > 0.0]
-        said = f"{over[0].name}: wanted at most {over[0].limit:.6g}; got {over[0].value:.6g}" if over else ""
-        told = said or "no schedule was found that satisfies every dose limit exactly"
-        return Status.INFEASIBLE, no_levels or f"{told}; doses that were given count"
-    if ahead.violation > LIMIT_TOLERANCE:
-        names = ", ".join(limit.label() for limit in search.problem.task.state_limits)
-        worst = f"{100.0 * ahead.violation:.3g} % beyond its limit in the worst particle"
-        return Status.INFEASIBLE, f"{names}: wanted it met by all that is believed possible; got {worst}"
-    if not checked.passed:
-        return Status.AUDIT_FAILED, difference(checked)
-    if not found.plan.converged:
-        wanted = f"wanted a KKT residual of at most {effort.tolerance:g} of its start"
-        return Status.NOT_CONVERGED, f"{wanted}; got {float(found.plan.residual):.1e}"
-    ways = f"{found.optima} distinct optim{'um' if found.optima == 1 else 'a'}"
-    return Status.SOLVED, f"{found.converged} of {found.restarts} restarts converged, to {ways}"
+def _fits(
+    inference: Inference, belief: Belief, doses: Array, seen: Measurements, visits: tuple[Visit, ...]
+) -> ModelFit:
+    """All measurements at once, and visit by visit."""
+    whole, check = fit(inference, belief, doses, seen.record(inference.channels)), ModelCheck.start()
+    for visit in visits:
+        check = check.after(tail_of(jnp.asarray(visit.expected)))
+    return ModelFit(whole, check, bool(check.misfits) or (whole.p_value is not None and whole.p_value < MISFIT))

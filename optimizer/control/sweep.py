@@ -13,15 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from optimizer.control.assays import plan_visits, watched
 from optimizer.control.trial import Trial
 from optimizer.control.trial_run import TrialResult, manifest, run_trial
-from optimizer.control.trial_summary import curve, held, horizon_of, of_policy
-from optimizer.control.visits import Changes, plan_visits, watched
+from optimizer.control.trial_summary import held, horizon_of, of_policy
+from optimizer.ensemble.survival import survival
 from optimizer.files.run import Run, to_bytes
 from optimizer.files.run_directory import DirectoryError, write_whole
 from optimizer.scenario import ScenarioError
 from optimizer.scenario.faults import one_of
 from optimizer.search.multistart import Progress
+from optimizer.settings import Changes
 from optimizer.status import DISCLAIMER
 
 FORMAT = "adose-sweep-1"
@@ -114,7 +116,7 @@ def run_sweep(
         raise ScenarioError([f"{trial.scenario.file}: observation: wanted one that shows the burden; got none"])
     combinations = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
     trials = [trial.with_changes(Changes(**combination)) for combination in combinations]
-    edges = np.asarray(trial.programs.edges)
+    edges = np.asarray(trial.ensemble.task.grid.edges)
     for one in trials:
         plan_visits(trial.scenario.file, one.channels, edges)
     if (out / "sweep.json").is_dir():
@@ -153,7 +155,7 @@ def _row(result: TrialResult, combination: dict[str, float], name: str) -> dict[
         "policy": name,
         "patients": int(days.size),
         "measurements": _measurements(result, name),
-        "median_progression_day": curve(days, horizon_of(result)).median()[0] if days.size else None,
+        "median_progression_day": survival(days, horizon_of(result)).median if days.size else None,
         "mean_without_progression_day": float(np.mean(held(result, name))) if days.size else None,
         "mean_objective": float(np.mean(of_policy(result, name, "objective"))) if days.size else None,
     }

@@ -1,4 +1,4 @@
-"""Training: the gradient of a cohort's objective through the closed loop, followed by Adam."""
+"""Policy optimization by the gradient through the closed loop: one controller for an ensemble, by Adam."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from optimizer.axes import Scalar
-from optimizer.control.watched import Watched, evaluate_policy, sums
-from optimizer.ensemble.risk import Risk, risk_of, smoothed
-from optimizer.policies.base import AbstractPolicy
+from optimizer.axes import Index, Scalar
+from optimizer.control.assays import BurdenAssays
+from optimizer.control.closed_loop import Conduct, Feedback, closed_loop
+from optimizer.ensemble.ensemble import Members
+from optimizer.ensemble.risk import Risk, feasible_rank, risk_of, smoothed
+from optimizer.problem import Task
 from optimizer.search.multistart import Progress
-from optimizer.search.optimize import LIMIT_TOLERANCE
-from optimizer.simulate import System
 
 # Steps between two looks at what the network itself comes to.
 SLICE = 10
@@ -35,9 +35,15 @@ _ROOM = 0.02
 # A training has converged when the loss falls by less than this share of itself in the last tenth of the steps.
 STILL = 5e-3
 _TENTH = 10
+# Numbers of patients lie below this: errors of another draw are those of numbers above it.
+_MOST = 2**24
+# No outcome of a training looks at progression.
+_CONDUCT = Conduct(1.0)
+# Patients whose gradients are taken at a time.
+_BATCH = 64
 
 
-class Look(NamedTuple):
+class Checkpoint(NamedTuple):
     """What a training had come to.
 
     Attributes:
@@ -63,16 +69,16 @@ class Training:
 
     Attributes:
         weights: those that did best on the patients it was trained on [W].
-        best: the look at which they did.
-        history: every look, the first before the first step.
+        best: the checkpoint at which they did.
+        history: every checkpoint, the first before the first step.
         steps: how many were asked for.
         fall: relative fall of the loss in the last tenth of the steps; infinite where they were not all taken.
         interrupted: whether the user stopped it.
     """
 
     weights: Float[np.ndarray, "W"]
-    best: Look
-    history: tuple[Look, ...]
+    best: Checkpoint
+    history: tuple[Checkpoint, ...]
     steps: int
     fall: float
     interrupted: bool
@@ -84,37 +90,41 @@ class Training:
 
 
 class TrainingSet(eqx.Module):
-    """What is made small.
+    """What is made small: the risk of a controller over patients.
 
     Attributes:
-        patients: P of them.
-        policy: the network within the limits on single doses.
+        members: P patients.
+        controller: the network within the limits on single doses.
+        assays: how they are measured.
         risk: how the patients' objectives are made one.
         alpha: of cvar.
         width: over which the corners of the risk are rounded off at temperature 1.
     """
 
-    patients: Watched
-    policy: AbstractPolicy
+    members: Members
+    controller: Feedback
+    assays: BurdenAssays
     risk: Risk = eqx.field(static=True)
     alpha: float = eqx.field(static=True)
     width: Scalar
 
-    def with_weights(self, weights: Float[Array, "W"]) -> AbstractPolicy:
-        """The policy with other weights [W]."""
-        return eqx.tree_at(_weights, self.policy, weights)
+    def with_weights(self, weights: Float[Array, "W"]) -> Feedback:
+        """The controller with other weights [W]."""
+        return eqx.tree_at(_weights, self.controller, weights)
 
     def loss(self, weights: Float[Array, "W"], temperature: Scalar, draw: Scalar = 0) -> Scalar:
         """Smoothed risk over the patients, errors of measurement as in a draw, and the mean price of broken limits."""
-        policy, patients = self.with_weights(weights).smooth(temperature), self.patients.redrawn(draw)
+        controller, shift = self.with_weights(weights).smooth(temperature), _MOST * jnp.asarray(draw, int)
 
-        def one(system: System, number: Array) -> tuple[Scalar, Scalar]:
-            task, scene = patients.scene(system, number, policy)
+        def one(task: Task, index: Index) -> tuple[Scalar, Scalar]:
+            scene = task.scene(controller.control(task, self.assays(index + shift), _CONDUCT)[0])
             worst = [jnp.max(reading.excess) for reading in task.readings(scene)]
-            excess = jnp.concatenate([jnp.asarray(worst), sums(task, scene)])
+            # Excess of each limit on sums of doses, in largest doses.
+            sums = task.matrix @ scene.shares.ravel() - task.bound
+            excess = jnp.concatenate([jnp.asarray(worst), sums])
             return task.objective.smooth(scene, temperature), jnp.sum(jax.nn.relu(excess + _ROOM))
 
-        values, broken = patients.map(one)
+        values, broken = self.members.map(one, _BATCH)
         share = jnp.full(values.shape, 1.0 / values.size)
         whole = smoothed(self.risk, jax.lax.stop_gradient(values), share, self.alpha, self.width * temperature)
         # The derivative of the risk is its weights, whatever its level was found by.
@@ -122,8 +132,8 @@ class TrainingSet(eqx.Module):
         return risk + _PRICE / temperature * jnp.mean(broken)
 
 
-def _weights(limited: Any) -> Array:
-    return limited.rule.weights
+def _weights(controller: Any) -> Array:
+    return controller.policy.rule.weights
 
 
 def temperature_at(step: Scalar, steps: int) -> Scalar:
@@ -172,7 +182,7 @@ def train(
     weights, memory = jnp.asarray(first), _adam(steps).init(jnp.asarray(first))
     best, losses, interrupted = first, [], False
     tell(Progress("compile", 0, steps, None))
-    history = [_look(training_set, weights, 0, steps, np.nan, np.nan)]
+    history = [_checkpoint(training_set, weights, 0, steps, np.nan, np.nan)]
     try:
         while (done := history[-1].step) < steps:
             count = min(SLICE, steps - done)
@@ -180,7 +190,7 @@ def train(
             losses += np.asarray(told).tolist()
             if not done:
                 history[0] = history[0]._replace(loss=losses[0], slope=float(slopes[0]))
-            history.append(_look(training_set, weights, done + count, steps, losses[-1], float(slopes[-1])))
+            history.append(_checkpoint(training_set, weights, done + count, steps, losses[-1], float(slopes[-1])))
             best = np.asarray(weights) if history[-1] == _best(history) else best
             tell(Progress("train", done + count, steps, _best(history).objective))
             if not np.isfinite(losses[-1]):
@@ -192,22 +202,20 @@ def train(
     return Training(best, _best(history), tuple(history), steps, _fall(losses, steps), interrupted)
 
 
-def _look(training_set: TrainingSet, weights: Array, step: int, steps: int, loss: float, slope: float) -> Look:
+def _checkpoint(
+    training_set: TrainingSet, weights: Array, step: int, steps: int, loss: float, slope: float
+) -> Checkpoint:
     """What the weights come to without any smoothing, and the loss and slope of the step before."""
-    found = evaluate_policy(training_set.patients, training_set.with_weights(weights), jnp.ones(()))
+    controller = training_set.with_weights(weights)
+    found = closed_loop(training_set.members, controller, training_set.assays, _CONDUCT)
     temperature = float(temperature_at(jnp.asarray(float(step)), steps))
-    objective = risk_of(training_set.risk, np.asarray(found.judged.objective), training_set.alpha)
-    return Look(step, temperature, loss, slope, objective, float(np.max(found.excess)))
+    objective = risk_of(training_set.risk, np.asarray(found.evaluation.objective), training_set.alpha)
+    return Checkpoint(step, temperature, loss, slope, objective, float(np.max(found.excess)))
 
 
-def _best(history: list[Look]) -> Look:
-    """The look with the lowest objective; one that breaks a limit is worse than any that does not."""
-
-    def merit(look: Look) -> float:
-        value = look.objective if look.excess <= LIMIT_TOLERANCE else 1e6 * (1.0 + look.excess)
-        return value if np.isfinite(value) else np.inf
-
-    return min(history, key=merit)
+def _best(history: list[Checkpoint]) -> Checkpoint:
+    """The checkpoint with the lowest objective; one that breaks a limit is worse than any that does not."""
+    return min(history, key=lambda c: float(feasible_rank(np.asarray(c.objective), np.asarray(c.excess))))
 
 
 def _fall(losses: list[float], steps: int) -> float:

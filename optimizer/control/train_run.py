@@ -11,11 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optimizer.control.assays import BurdenAssays
+from optimizer.control.closed_loop import Conduct, Feedback, PatientOutcome, closed_loop
+from optimizer.control.comparators import AT50, CONTINUOUS, at50
 from optimizer.control.train import Training, TrainingSet, train
-from optimizer.control.tuned_rule import at50, open_rule, tuned
-from optimizer.control.watched import Evaluation, Watched, evaluate_policy, watched
+from optimizer.control.tune import open_rule, tuned
 from optimizer.ensemble.ensemble import Ensemble, build_ensemble
 from optimizer.ensemble.patients import Patients, load_patients
+from optimizer.ensemble.risk import refuse_alpha
 from optimizer.policies.base import AbstractPolicy
 from optimizer.policies.continuous import Continuous
 from optimizer.policies.network import Network, first_weights
@@ -32,24 +35,22 @@ from optimizer.status import Status
 # Patients where nobody says how many, and how far the seed of those held out is from that of the others.
 PATIENTS = 64
 _HELD_OUT_SEED = 2**31
-NETWORK, TUNED, AT50, CONTINUOUS = "network", "tuned rule", "AT50", "continuous"
+NETWORK, TUNED = "network", "tuned rule"
 
 
 @dataclass(frozen=True)
-class Classes:
+class Split:
     """Who is trained on and who is held out.
 
     Attributes:
         ensemble: both, one after the other.
-        split: number of those who are trained on.
+        count: of those who are trained on.
         are_others: whether those held out are others.
-        faults: why a patient cannot be simulated.
     """
 
     ensemble: Ensemble
-    split: int
+    count: int
     are_others: bool
-    faults: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,12 @@ class Learned:
     Attributes:
         scenario: what was asked.
         settings: how.
-        classes: the patients.
+        split: the patients.
         network: the policy that did best on those it was trained on.
         training: how it went.
         rule: numbers of the tuned rule by name; empty where the training was interrupted.
         held_out: how many patients were judged.
-        judged: what each policy came to in them.
+        outcomes: what each policy came to in them.
         audit: of the doses that the typical patient gets.
         status: outcome.
         reason: of it, one sentence.
@@ -73,12 +74,12 @@ class Learned:
 
     scenario: Scenario
     settings: Settings
-    classes: Classes
+    split: Split
     network: Network
     training: Training
     rule: dict[str, float]
     held_out: int
-    judged: dict[str, Evaluation]
+    outcomes: dict[str, PatientOutcome]
     audit: Audit
     status: Status
     reason: str
@@ -100,49 +101,52 @@ def learn(scenario: Scenario, settings: Settings, tell: Callable[[Progress], Non
     settings = of_file(settings, scenario)
     _check(scenario, settings)
     clock, began = {}, time.perf_counter()
-    classes = _classes(scenario, settings)
-    problem, seed = classes.ensemble.problem, settings.seed
-    taught = watched(classes.ensemble, 0, classes.split, settings.noise)
-    first = 0 if not classes.are_others else classes.split
-    others = watched(classes.ensemble, first, len(classes.ensemble.healthy), settings.noise)
-    scale, span = problem.task.scale, jnp.asarray(scenario.plan.horizon)
-    start = first_weights(scale.shape[0], settings.hidden, seed)
+    split = _split(scenario, settings)
+    problem, members = split.ensemble.problem, split.ensemble.members(0, split.count)
+    others = split.ensemble.members(split.count if split.are_others else 0)
+    scale, conduct = problem.task.scale, Conduct(jnp.asarray(scenario.progression_factor))
+    assays = BurdenAssays(jnp.asarray(settings.noise, dtype=float), problem.task.grid.count)
+
+    def controller(policy: AbstractPolicy) -> Feedback:
+        return Feedback(problem.limited(policy), True)
+
+    start = first_weights(scale.shape[0], settings.hidden, settings.seed)
+    span = jnp.asarray(scenario.plan.horizon)
     network = Network(scale, jnp.asarray(start), hidden=settings.hidden, span=span, delay=settings.delay)
-    training_set = _training_set(taught, problem, network, settings)
+    first = np.asarray(closed_loop(members, controller(network), assays, conduct).evaluation.objective)
+    # Corners of the risk are rounded off over how far apart the objectives lie at first.
+    width = jnp.asarray(float(np.std(first)) or 1.0)
+    training_set = TrainingSet(members, controller(network), assays, settings.risk, settings.alpha, width)
     training = train(training_set, start, settings.steps, tell)
     network = dataclasses.replace(network, weights=jnp.asarray(training.weights))
     clock["train"], began = time.perf_counter() - began, time.perf_counter()
-    policies: dict[str, AbstractPolicy] = {NETWORK: problem.limited(network)}
-    numbers: dict[str, float] = {}
+    controllers, numbers = {NETWORK: controller(network)}, {}
     if not training.interrupted:
         tell(Progress("tune the rule", 0, 1, None))
         rule = open_rule(scenario.rule(), problem, scenario.progression_factor, settings.delay)
-        policies[TUNED], best, _ = tuned(taught, problem, rule, settings.risk, settings.alpha)
+        controllers[TUNED], best, _ = tuned(members, assays, problem, rule, settings.risk, settings.alpha)
         numbers = dict(zip(rule.names, best.tolist(), strict=True))
-    policies[AT50] = problem.limited(at50(problem, settings.delay))
-    policies[CONTINUOUS] = problem.limited(Continuous(scale))
+    controllers |= {AT50: controller(at50(problem, settings.delay)), CONTINUOUS: controller(Continuous(scale))}
     clock["rule"], began = time.perf_counter() - began, time.perf_counter()
     tell(Progress("judge", 0, 1, None))
-    factor = jnp.asarray(scenario.progression_factor)
-    judged = {
-        name: jax.tree.map(np.asarray, evaluate_policy(others, policy, factor)) for name, policy in policies.items()
+    outcomes = {
+        name: jax.tree.map(np.asarray, closed_loop(others, own, assays, conduct)) for name, own in controllers.items()
     }
-    checked, status, reason = _verdict(problem, policies[NETWORK], training, seed)
+    checked, status, reason = _verdict(problem, controllers[NETWORK].policy, training, settings.seed)
     clock["judge"] = time.perf_counter() - began
     return Learned(
-        scenario, settings, classes, network, training, numbers, others.count, judged, checked, status, reason, clock
+        scenario, settings, split, network, training, numbers, others.count, outcomes, checked, status, reason, clock
     )
 
 
 def _check(scenario: Scenario, settings: Settings) -> None:
-    if not 0.0 <= settings.alpha < 1.0:
-        raise ScenarioError([f"--alpha: wanted at least 0 and less than 1; got {settings.alpha:g}"])
     if not 0.0 <= settings.noise < 10.0:
         raise ScenarioError([f"--noise: wanted at least 0 and less than 10; got {settings.noise:g}"])
+    refuse_alpha(settings.alpha)
     check_64_bits("train")
 
 
-def _classes(scenario: Scenario, settings: Settings) -> Classes:
+def _split(scenario: Scenario, settings: Settings) -> Split:
     """Patients to train on, and others: drawn by another seed, or the rest of a table."""
     plan, count = scenario.plan.cohort, settings.patients
     if plan is None:
@@ -161,13 +165,9 @@ def _classes(scenario: Scenario, settings: Settings) -> Classes:
         others = load_patients(scenario, settings.held_out or split, (settings.seed + _HELD_OUT_SEED) % 2**32)
         patients = _joined(taught, others)
     ensemble = build_ensemble(scenario, patients)
-    faults = patients.faults | ensemble.failed
-    for who, rows in (("to train on", ensemble.healthy[:split]), ("to judge on", ensemble.healthy[split:])):
-        if rows.size and not rows.any():
-            first = next(iter(faults.values()))
-            wanted = f"a patient {who} who can be simulated"
-            raise ScenarioError([f"{scenario.file}: cohort: wanted {wanted}; got none: {first}"])
-    return Classes(ensemble, split, plan is not None, tuple(faults.values()))
+    ensemble.require(scenario.file, "a patient to train on", 0, split)
+    ensemble.require(scenario.file, "a patient to judge on", split)
+    return Split(ensemble, split, plan is not None)
 
 
 def _some(patients: Patients, count: int) -> Patients:
@@ -184,14 +184,6 @@ def _joined(one: Patients, other: Patients) -> Patients:
         for i, fault in other.faults.items()
     }
     return Patients(one.places, np.concatenate([one.values, other.values]), names, faults)
-
-
-def _training_set(taught: Watched, problem: Problem, network: Network, settings: Settings) -> TrainingSet:
-    """What is made small; corners of the risk are rounded off over how far apart the objectives lie at first."""
-    limited = problem.limited(network)
-    values = np.asarray(evaluate_policy(taught, limited, jnp.ones(())).judged.objective)
-    width = jnp.asarray(float(np.std(values)) or 1.0)
-    return TrainingSet(taught, limited, settings.risk, settings.alpha, width)
 
 
 def _verdict(problem: Problem, network: AbstractPolicy, training: Training, seed: int) -> tuple[Audit, Status, str]:

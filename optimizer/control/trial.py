@@ -7,16 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
-from optimizer.control.arms import CLAIRVOYANT, REPLAN, arms
+from optimizer.control.assays import TrialAssays, changed, plan_visits, watched, without_visits
 from optimizer.control.belief import Inference
-from optimizer.control.closed_loop import Programs
+from optimizer.control.comparators import CLAIRVOYANT, CONSTANT, FALLBACK, REPLAN, TUNED, comparators, with_networks
+from optimizer.control.fallback import HIGHEST, WIDER
+from optimizer.control.plan_search import Effort
 from optimizer.control.prior import load_prior
-from optimizer.control.receding_horizon import Effort
-from optimizer.control.visits import changed
+from optimizer.control.trial_programs import Programs
+from optimizer.control.tune import Tuned, constant_on_belief, tuned_on_belief
 from optimizer.ensemble.ensemble import Ensemble, build_ensemble
 from optimizer.ensemble.patients import DRAWN, Patients, file_of, load_patients
+from optimizer.ensemble.risk import refuse_alpha
 from optimizer.observations import Channel
 from optimizer.programs import check_64_bits
 from optimizer.scenario import Scenario, ScenarioError
@@ -42,6 +46,7 @@ def effort_of(settings: Settings) -> Effort:
         singly=_SINGLY,
         temperature=settings.plan_temperature,
         coldest=settings.plan_temperature,
+        change=settings.plan_change,
     )
 
 
@@ -53,32 +58,31 @@ class Trial:
         scenario: what the controller believes.
         truth: the hidden patients' scenario, with the decisions, the objective and the limits of the controller's.
         settings: what is asked.
-        patients: who they are.
-        ensemble: their numbers.
+        ensemble: the hidden patients.
         programs: compiled once, shared by the trials of a sweep.
         points: where the search of who knows the truth begins [R, n].
         middle: a point far from all limits on doses [n].
+        policies: names of the policies.
     """
 
     scenario: Scenario
     truth: Scenario
     settings: Settings
-    patients: Patients
     ensemble: Ensemble
     programs: Programs
     points: np.ndarray
     middle: np.ndarray
+    policies: tuple[str, ...]
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The policies of the tables: who knows the truth comes last."""
+        return (*self.policies, CLAIRVOYANT) if self.settings.restarts else self.policies
 
     @property
     def channels(self) -> tuple[Channel, ...]:
         """What is measured."""
         return changed(self.scenario.channels(), self.settings.changes)
-
-    @property
-    def rows(self) -> tuple[str, ...]:
-        """The policies of the tables: who knows the truth comes last."""
-        own = self.settings.policies
-        return (*own, CLAIRVOYANT) if self.settings.restarts else own
 
     def with_changes(self, changes: Changes) -> Trial:
         """The same trial with other assays."""
@@ -94,29 +98,51 @@ def prepare(scenario: Scenario, settings: Settings, allow_code: bool = False) ->
     settings = of_file(settings, scenario)
     _check(scenario, settings)
     truth = hidden(scenario, settings.truth, allow_code)
-    patients = _patients(truth, settings)
-    ensemble = build_ensemble(truth, patients)
-    if not ensemble.healthy.any():
-        first = next(iter((patients.faults | ensemble.failed).values()))
-        raise ScenarioError([f"{truth.file}: cohort: wanted a patient who can be simulated; got none: {first}"])
+    ensemble = build_ensemble(truth, _patients(truth, settings))
+    ensemble.require(truth.file)
     problem, channels = scenario.problem(), scenario.channels()
     if problem.levels:
         raise ScenarioError([f"{scenario.file}: constraint: wanted no dose levels in a trial; got some"])
-    found = arms(scenario, problem, channels, settings.policies)
-    inference = Inference(scenario, load_prior(scenario), channels, settings.particles) if REPLAN in found else None
-    apart = len({float(channel.assay.delay) for channel in channels})
+    names = with_networks(scenario, settings.policies)
+    rules = {name: rule for name, rule in comparators(scenario, problem, channels, names).items() if rule is not None}
+    is_believing = _believes(scenario, names)
+    inference = Inference(scenario, load_prior(scenario), channels, settings.particles) if is_believing else None
+    task, apart = ensemble.task, len({float(channel.assay.delay) for channel in channels})
     programs = Programs(
-        problem=problem if inference is None else inference.problem,
-        truth=ensemble.problem,
-        arms={name: arm for name, arm in found.items() if arm is not None},
+        task=task,
+        rules=rules,
         inference=inference,
         effort=effort_of(settings),
-        rows=problem.task.grid.count * max(apart, 1),
+        rows=task.grid.count * max(apart, 1),
         factor=scenario.progression_factor,
+        tune=lambda: {} if inference is None else _tuned(scenario, settings, inference, names),
+        may_stop=scenario.plan.may_stop,
     )
-    task = ensemble.task
     points = np.asarray(starts(task, max(settings.restarts, 1), settings.seed))[: settings.restarts]
-    return Trial(scenario, truth, settings, patients, ensemble, programs, points, center(task))
+    return Trial(scenario, truth, settings, ensemble, programs, points, center(task), names)
+
+
+def _believes(scenario: Scenario, names: tuple[str, ...]) -> bool:
+    """Whether a policy of these names needs a belief; a regimen of the file keeps its name."""
+    own = {regimen.name for regimen in scenario.regimens()}
+    return any(name == REPLAN or (name in (TUNED, CONSTANT) and name not in own) for name in names)
+
+
+def _tuned(scenario: Scenario, settings: Settings, inference: Inference, names: tuple[str, ...]) -> dict[str, Tuned]:
+    """The rules that are tuned on the belief: those that are compared, and the one that `replan` falls back on."""
+    own, found = {regimen.name for regimen in scenario.regimens()}, {}
+    channels, grid = inference.channels, inference.problem.task.grid
+    visits = plan_visits(scenario.file, channels, np.asarray(grid.edges))
+    assays = TrialAssays(without_visits(channels), visits, jnp.asarray(np.uint32(settings.seed)), grid.edges[:-1])
+    risk = settings.risk, settings.alpha
+    if watched(channels) is not None:
+        if TUNED in names and TUNED not in own:
+            found[TUNED] = tuned_on_belief(inference, assays, scenario.progression_factor, *risk)
+        if REPLAN in names:
+            found[FALLBACK] = tuned_on_belief(inference, assays, HIGHEST, *risk, spread=WIDER)
+    if CONSTANT in names and CONSTANT not in own:
+        found[CONSTANT] = constant_on_belief(inference, *risk)
+    return found
 
 
 def _check(scenario: Scenario, settings: Settings) -> None:
@@ -127,8 +153,7 @@ def _check(scenario: Scenario, settings: Settings) -> None:
             raise ScenarioError([f"--{name.replace('_', '-')}: wanted at least {bound}; got {value}"])
     if not 0.001 <= settings.plan_temperature <= 1.0:
         raise ScenarioError([f"--plan-temperature: wanted 0.001 to 1; got {settings.plan_temperature:g}"])
-    if not 0.0 <= settings.alpha < 1.0:
-        raise ScenarioError([f"--alpha: wanted at least 0 and less than 1; got {settings.alpha:g}"])
+    refuse_alpha(settings.alpha)
     check_64_bits("trial")
 
 

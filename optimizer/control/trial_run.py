@@ -3,43 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from optimizer.analysis.bounds import ideal_containment
-from optimizer.control.arms import CLAIRVOYANT, REPLAN
-from optimizer.control.closed_loop import PatientOutcome, PlanDiagnostics, numbers
+from optimizer.control.assays import Visits, plan_visits, without_visits
+from optimizer.control.closed_loop import PatientOutcome
+from optimizer.control.comparators import CLAIRVOYANT, REPLAN
+from optimizer.control.receding_horizon import PlanDiagnostics
 from optimizer.control.trial import Trial, source_of
 from optimizer.control.trial_table import decision_columns, patient_columns
-from optimizer.control.visits import Visits, plan_visits, without_visits
+from optimizer.ensemble.ensemble import Cores
 from optimizer.files.run import Columns, Run, columns_of, digest, joined, table_bytes
 from optimizer.files.run_directory import check_writable
 from optimizer.search.feasible import make_feasible, satisfies
-from optimizer.search.multistart import Progress, cores
+from optimizer.search.multistart import Progress
 
-FORMAT = "adose-trial-1"
+FORMAT = "adose-trial-2"
 # Excess of a limit that is not taken for one.
 _KEPT = 1e-6
 
 
-class Seen(NamedTuple):
+class PatientRecord(NamedTuple):
     """All that is recorded of one patient.
 
     Attributes:
         outcomes: by policy.
-        diagnostics: of `replan`, arrays with a leading axis [K]; None without it.
+        plans: how each plan of `replan` came about, arrays with a leading axis [K]; None without it.
         copied: whether the best policy's schedule is the best that was found.
         bound: the longest possible time to progression, where theory knows it [day]; else NaN.
     """
 
     outcomes: dict[str, PatientOutcome]
-    diagnostics: PlanDiagnostics | None
+    plans: PlanDiagnostics | None
     copied: bool
     bound: float
 
@@ -62,15 +62,25 @@ class TrialResult:
 def manifest(trial: Trial, versions: dict[str, str]) -> dict[str, Any]:
     """What the bytes of a trial depend on."""
     own = vars(trial.settings)
-    plain = ("seed", "alpha", "particles", "plan_particles", "plan_iterations", "plan_temperature", "restarts", "chunk")
+    plain = (
+        "seed",
+        "alpha",
+        "particles",
+        "plan_particles",
+        "plan_iterations",
+        "plan_temperature",
+        "plan_change",
+        "restarts",
+        "chunk",
+    )
     return {
         "format": FORMAT,
         "scenario": trial.scenario.resolved()["scenario"],
         "truth": None if trial.truth is trial.scenario else trial.truth.resolved()["scenario"],
-        "policies": list(trial.settings.policies),
-        "patients": len(trial.patients.names),
+        "policies": list(trial.policies),
+        "patients": len(trial.ensemble.names),
         "risk": trial.settings.risk.value,
-        **{name: own[name] for name in plain},
+        **{name: own[name] for name in (*plain, "restarts", "chunk")},
         "changes": vars(trial.settings.changes),
         "belief_sha256": digest(source_of(trial.scenario)),
         "truth_sha256": digest(source_of(trial.truth)),
@@ -101,7 +111,7 @@ def run_trial(
     check_writable(out)
     runner = Runner(trial)
     run = Run(out, manifest(trial, versions or {}))
-    total, size = len(trial.patients.names), trial.settings.chunk
+    total, size = len(trial.ensemble.names), trial.settings.chunk
     tables, logs = dict[Path, Columns](), dict[Path, Columns]()
     for first in range(0, total, size):
         names = [f"{kind}/{first:09d}.parquet" for kind in ("decisions", "chunks")]
@@ -114,10 +124,10 @@ def run_trial(
 
         log, table = (out / name for name in names)
         kept = run.parts(names, make)
-        whose: dict[str, Any] = {"patient": np.repeat(rows, len(trial.rows)), "policy": [*trial.rows] * len(rows)}
-        each = len(trial.rows) * (len(trial.programs.edges) - 1)
-        lived: dict[str, Any] = {"patient": np.repeat([i for i in rows if trial.ensemble.healthy[i]], each)}
-        logs[log], tables[table] = columns_of(kept[0], log, lived), columns_of(kept[1], table, whose)
+        whose = {"patient": np.repeat(rows, len(trial.rows)), "policy": [*trial.rows] * len(rows)}
+        each = len(trial.rows) * trial.ensemble.task.grid.count
+        simulated = {"patient": np.repeat([i for i in rows if trial.ensemble.included[i]], each).tolist()}
+        logs[log], tables[table] = columns_of(kept[0], log, simulated), columns_of(kept[1], table, whose)
         tell(Progress("patients", rows.stop, total, None))
     return TrialResult(trial, joined(tables), joined(logs))
 
@@ -126,73 +136,64 @@ class Runner:
     """Patients of a trial, one at a time on each core; a patient's numbers do not depend on who the others are."""
 
     def __init__(self, trial: Trial):
-        self.trial = trial
-        edges = np.asarray(trial.programs.edges)
+        self.trial, self.programs = trial, trial.programs
+        edges = np.asarray(trial.ensemble.task.grid.edges)
         self.visits: Visits = plan_visits(trial.scenario.file, trial.channels, edges)
         self.channels = without_visits(trial.channels)
-        self._is_warm = False
+        self._cores = Cores()
+        # Before anything is traced that uses them.
+        assert self.programs.tuned is not None
 
-    def patients(self, rows: range, tell: Callable[[int], None]) -> Iterator[Seen | None]:
-        """What is recorded of these patients; None of one who cannot be simulated."""
-        healthy = self.trial.ensemble.healthy
+    def patients(self, rows: range, tell: Callable[[int], None]) -> Iterator[PatientRecord | None]:
+        """What is recorded of these patients; None of one who is excluded."""
+        included = self.trial.ensemble.included
+        found = self._cores.map(self.one, [i for i in rows if included[i]])
+        for done, i in enumerate(rows):
+            record = next(found) if included[i] else None
+            tell(done + 1)
+            yield record
 
-        early: dict[int, Seen] = {}
-
-        def work(i: int) -> Seen | None:
-            if not healthy[i]:
-                return None
-            return early[i] if i in early else self.one(i)
-
-        well = [i for i in rows if healthy[i]]
-        if well and not self._is_warm:
-            # Compiled before there are threads, which would each do it.
-            early[well[0]] = self.one(well[0])
-            self._is_warm = True
-        pool = ThreadPoolExecutor(max(1, cores()))
-        try:
-            for done, found in enumerate(pool.map(work, rows)):
-                tell(done + 1)
-                yield found
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-    def one(self, i: int) -> Seen:
+    def one(self, i: int) -> PatientRecord:
         """One patient under every policy."""
-        trial, programs = self.trial, self.trial.programs
-        system = jax.tree.map(lambda leaf: jnp.asarray(leaf[i]), trial.ensemble.systems)
+        trial, programs = self.trial, self.programs
+        system = trial.ensemble.system(i)
         who = np.uint32(trial.settings.seed), np.uint32(i)
         found = numbers(programs.rules(self.channels, system, *who, self.visits))
-        diagnostics = None
-        if REPLAN in trial.settings.policies:
-            found[REPLAN], diagnostics = numbers(programs.replan(self.channels, system, *who, self.visits))
+        plans = None
+        if REPLAN in trial.policies:
+            found[REPLAN], plans = numbers(programs.replan(self.channels, system, *who, self.visits))
         copied = False
         if trial.settings.restarts:
             found[CLAIRVOYANT], copied = self._best(system, who, found)
         bound = ideal_containment(system, trial.scenario.progression_factor)
         found = {name: found[name] for name in trial.rows}
-        return Seen(found, diagnostics, copied, np.nan if bound is None else bound.value)
+        return PatientRecord(found, plans, copied, np.nan if bound is None else bound.value)
 
     def _best(self, system: Any, who: Any, found: dict[str, PatientOutcome]) -> tuple[PatientOutcome, bool]:
         """Who knows the truth: the best that a search finds, or the best of the policies that keep the limits."""
-        trial, programs = self.trial, self.trial.programs
+        trial, programs, problem = self.trial, self.programs, self.trial.ensemble.problem
         allowed = [one for one in found.values() if keeps(one)]
-        ranked = sorted(allowed or found.values(), key=lambda one: _rank(one.judged.objective))
+        ranked = sorted(allowed or found.values(), key=lambda one: _rank(one.evaluation.objective))
         begin, tolerance = ranked[0].doses, np.asarray(trial.scenario.tolerance)
-        doses, _ = numbers(programs.best(self.channels, system, trial.points, trial.middle, begin, tolerance))
+        doses, _ = numbers(programs.best(system, trial.points, trial.middle, begin, tolerance))
         own = None
         if np.all(np.isfinite(doses)):
-            doses = make_feasible(trial.ensemble.problem, doses, trial.middle)
-            noise = programs.noise(self.channels, *who)
-            own = numbers(programs.live(self.channels, system, doses, noise, self.visits))
-        good = own is not None and keeps(own) and satisfies(trial.ensemble.problem, own.doses)
-        if good and own is not None and not (allowed and ranked[0].judged.objective < own.judged.objective):
-            return own, False
-        return ranked[0], True
+            doses = make_feasible(problem, doses, trial.middle)
+            own = numbers(programs.live(self.channels, system, doses, *who, self.visits))
+        if own is None or not keeps(own) or not satisfies(problem, own.doses):
+            return ranked[0], True
+        is_behind = bool(allowed) and ranked[0].evaluation.objective < own.evaluation.objective
+        return (ranked[0], True) if is_behind else (own, False)
+
+
+def numbers(tree: Any) -> Any:
+    """Arrays outside of JAX."""
+    return jax.tree.map(np.asarray, tree)
 
 
 def keeps(one: PatientOutcome) -> bool:
     """Whether a policy kept all limits in a patient who could be simulated."""
-    return bool(one.judged.ok) and float(one.judged.excess) <= _KEPT and float(one.over) <= _KEPT
+    return bool(one.evaluation.ok) and float(one.excess) <= _KEPT
 
 
 def _rank(value: Any) -> float:

@@ -2,87 +2,31 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
-from optimizer.control.arms import CLAIRVOYANT, REPLAN
+from optimizer.control.comparators import AT50, CLAIRVOYANT, CONTINUOUS, REPLAN
+from optimizer.control.misfit import OUTSIDE
 from optimizer.control.trial_run import TrialResult
-from optimizer.control.trial_table import Outcome
-from optimizer.ensemble.summary import spread
+from optimizer.ensemble.paired import compared, holm
+from optimizer.ensemble.personalise import PatientStatus
+from optimizer.ensemble.survival import spread, survival
 from optimizer.files.run import Columns
 
-_LEVEL = 0.95
 _MOST_NAMED = 100
-
-
-class Curve(NamedTuple):
-    """Kaplan-Meier estimate of the share of patients without progression, with a pointwise confidence band.
-
-    Attributes:
-        days: of progressions, from 0 [E + 1].
-        share: without progression from that day on [E + 1].
-        low: lower end of the band [E + 1].
-        high: upper end of the band [E + 1].
-    """
-
-    days: Float[np.ndarray, "E"]
-    share: Float[np.ndarray, "E"]
-    low: Float[np.ndarray, "E"]
-    high: Float[np.ndarray, "E"]
-
-    def median(self) -> tuple[float | None, float | None, float | None]:
-        """First day on which no more than half are without progression, and the days on which the band's ends say so.
-
-        None where that is never.
-        """
-        first = [np.flatnonzero(values <= 0.5) for values in (self.share, self.low, self.high)]
-        middle, early, late = (float(self.days[at[0]]) if at.size else None for at in first)
-        return middle, early, late
-
-
-def curve(days: Float[np.ndarray, "P"], horizon: float) -> Curve:
-    """Kaplan-Meier estimate (doi 10.1080/01621459.1958.10501452) with a band by Greenwood's formula for log(-log S).
-
-    Args:
-        days: of progression; infinite where there is none, which is censored at the horizon.
-        horizon: end of the observation [day].
-    """
-    happened = np.isfinite(days)
-    if not happened.any():
-        return Curve(np.zeros(1), *[np.ones(1)] * 3)
-    from scipy.stats import ecdf
-
-    estimate = ecdf(_censored(days, horizon)).sf
-    with warnings.catch_warnings():
-        # Where all or none are left the formula has no width, which scipy warns of.
-        warnings.simplefilter("ignore")
-        band = estimate.confidence_interval(confidence_level=_LEVEL, method="log-log")
-    at = np.isin(estimate.quantiles, days[happened])
-    share = estimate.probabilities[at]
-    ends = [np.where(np.isfinite(e), e, share) for e in (band.low.probabilities[at], band.high.probabilities[at])]
-    return Curve(
-        *(np.r_[first, x] for first, x in ((0.0, estimate.quantiles[at]), (1.0, share), *((1.0, e) for e in ends)))
-    )
-
-
-def _censored(days: np.ndarray, horizon: float) -> Any:
-    from scipy.stats import CensoredData
-
-    happened = np.isfinite(days)
-    return CensoredData(uncensored=days[happened], right=np.full(int((~happened).sum()), horizon))
+# Days by which a patient must progress earlier to be worse off, and decisions without a dose that are a stop.
+_EARLIER = 1e-6
+_STOPPED = 3
 
 
 def counted(table: Columns) -> np.ndarray:
     """Rows of patients who could be simulated under every policy."""
-    good = np.isin(table["status"], [Outcome.PROGRESSED.value, Outcome.NOT_PROGRESSED.value])
+    good = np.isin(table["status"], [PatientStatus.PROGRESSED.value, PatientStatus.NOT_PROGRESSED.value])
     patients = np.asarray(table["patient"])
-    sick = np.unique(patients[~good])
-    return ~np.isin(patients, sick)
+    return ~np.isin(patients, patients[~good])
 
 
 def of_policy(result: TrialResult, name: str, column: str) -> np.ndarray:
@@ -93,7 +37,7 @@ def of_policy(result: TrialResult, name: str, column: str) -> np.ndarray:
 
 def horizon_of(result: TrialResult) -> float:
     """End of the observation [day]."""
-    return float(result.trial.programs.edges[-1])
+    return float(result.trial.ensemble.task.grid.horizon)
 
 
 def held(result: TrialResult, name: str) -> np.ndarray:
@@ -113,12 +57,15 @@ def summary(result: TrialResult) -> dict[str, Any]:
         "by_status": {n: dict(sorted(Counter(_of(result, n, "status")).items())) for n in names},
         "faults": list(dict.fromkeys(reason for reason in table["reason"] if reason))[:_MOST_NAMED],
         "truth": None if result.trial.truth is result.trial.scenario else result.trial.truth.name,
+        "truth_title": result.trial.truth.title,
+        "median": "Kaplan-Meier: first day on which no more than half of the patients are without progression",
         "horizon_day": horizon_of(result),
         "changes": vars(result.trial.settings.changes),
         "policies": {name: _policy(result, name) for name in names},
-        "comparisons": [_compared(result, a, b) for a, b in combinations(result.trial.settings.policies, 2)],
+        "comparisons": _comparisons(result),
         "ideal_bound": _bound(result),
         "replan": _replan(result),
+        "tuned": {name: found.numbers for name, found in result.trial.programs.tuned.items()},
     }
 
 
@@ -129,13 +76,19 @@ def _of(result: TrialResult, name: str, column: str) -> list[Any]:
 
 def _policy(result: TrialResult, name: str) -> dict[str, Any]:
     horizon, days = horizon_of(result), of_policy(result, name, "progression_day")
-    middle, early, late = curve(days, horizon).median() if days.size else (None, None, None)
+    middle, (early, late) = None, (None, None)
+    if days.size:
+        curve = survival(days, horizon)
+        middle, (early, late) = curve.median, curve.interval
     totals = [key for key in result.table if key.startswith("cumulative_dose.")]
     return {
         "median_progression_day": middle,
         "median_interval_day": [early, late],
         "sentence": _sentence(name, days, middle, horizon),
         "mean_without_progression_day": float(np.mean(held(result, name))) if days.size else None,
+        "worse_than": _worse(result, name),
+        "mean_change": _mean_change(result, name),
+        "outside_99_percent": _outside(result) if name == REPLAN else None,
         "progressed": int(np.isfinite(days).sum()),
         "objective": spread(of_policy(result, name, "objective")),
         "cumulative_dose": {
@@ -163,24 +116,39 @@ def _sentence(name: str, days: np.ndarray, middle: float | None, horizon: float)
     return f"{name}: half of the {count} patients had progressed by day {middle:.4g} ({gone} by day {horizon:g})."
 
 
-def _compared(result: TrialResult, one: str, other: str) -> dict[str, Any]:
-    """The log-rank test (doi 10.1093/biomet/52.1-2.203) and the difference within patients."""
-    horizon = horizon_of(result)
-    mine, theirs = (of_policy(result, name, "progression_day") for name in (one, other))
-    test = None
-    if np.isfinite(mine).any() or np.isfinite(theirs).any():
-        from scipy.stats import logrank
+def _comparisons(result: TrialResult) -> list[dict[str, Any]]:
+    """Every pair of policies; p-values also corrected for how many pairs there are."""
+    horizon, found = horizon_of(result), []
+    for pair in combinations(result.trial.policies, 2):
+        mine, theirs = (of_policy(result, name, "progression_day") for name in pair)
+        found.append({"policies": list(pair), **compared(mine, theirs, horizon)})
+    for test in ("log_rank", "stratified_log_rank", "wilcoxon"):
+        own = [None if pair[test] is None else pair[test]["p"] for pair in found]
+        for pair, p in zip(found, holm(own), strict=True):
+            if p is not None:
+                pair[test]["p_holm"] = p
+    return found
 
-        found = logrank(_censored(mine, horizon), _censored(theirs, horizon))
-        test = {"statistic": float(found.statistic), "p": float(found.pvalue)}
-    gain = held(result, one) - held(result, other)
-    return {
-        "policies": [one, other],
-        "log_rank": test,
-        "longer_day": spread(gain),
-        "patients_longer": int((gain > 1e-6).sum()),
-        "patients_shorter": int((gain < -1e-6).sum()),
-    }
+
+def _mean_change(result: TrialResult, name: str) -> float | None:
+    """Mean change of dose from one decision to the next before progression, as a share of the largest doses."""
+    log, table, changes = result.decisions, result.table, []
+    upper = result.trial.ensemble.problem.upper.max(axis=0)
+    keys = [key for key in log if key.startswith("dose.")]
+    given = np.stack([np.asarray(log[key]) / max(most, 1e-300) for key, most in zip(keys, upper, strict=True)], axis=1)
+    rows = np.array(table["policy"]) == name
+    for patient, day in zip(table["patient"][rows], table["progression_day"][rows], strict=True):
+        own = (np.array(log["policy"]) == name) & (np.asarray(log["patient"]) == patient)
+        before = given[own & ~(np.asarray(log["day"]) >= day)]
+        changes += [np.abs(np.diff(before, axis=0)).ravel()]
+    every = np.concatenate([*changes, np.zeros(0)])
+    return float(np.mean(every)) if every.size else None
+
+
+def _worse(result: TrialResult, name: str) -> dict[str, int]:
+    """Patients who progressed earlier than under the policies that no new one may fall behind."""
+    standard = [other for other in (CONTINUOUS, AT50) if other in result.trial.policies and other != name]
+    return {other: int((held(result, name) < held(result, other) - _EARLIER).sum()) for other in standard}
 
 
 def _bound(result: TrialResult) -> dict[str, Any] | None:
@@ -203,11 +171,12 @@ def _bound(result: TrialResult) -> dict[str, Any] | None:
 def _replan(result: TrialResult) -> dict[str, Any] | None:
     """How the plans were found."""
     log = result.decisions
-    if REPLAN not in result.trial.settings.policies:
+    if REPLAN not in result.trial.policies:
         return None
     planned = np.asarray(log["replan.planned"]) > 0
     if not planned.any():
         return None
+    fallback = np.asarray(log["replan.fallback"])
     moved = np.asarray(log["replan.temperatures"])[planned] > 0
     return {
         "plans": int(planned.sum()),
@@ -215,7 +184,41 @@ def _replan(result: TrialResult) -> dict[str, Any] | None:
         "median_iterations": float(np.median(np.asarray(log["replan.iterations"])[planned])),
         "median_ess": float(np.median(np.asarray(log["replan.ess"])[planned])),
         "particles_moved": float(np.mean(moved)),
+        "outside_99_percent": _outside(result),
+        "patients_with_misfit": _patients_with(log, fallback == 1),
+        "patients_kept_from_stopping": _patients_with(log, fallback == 2),
+        "decisions_by_fallback": float(
+            np.mean(np.asarray(log["replan.fallback"])[np.array(log["policy"]) == REPLAN] > 0)
+        ),
+        "progressed_untreated": _untreated(result),
     }
+
+
+def _patients_with(log: Columns, rows: np.ndarray) -> int:
+    """Patients in some rows of the log."""
+    return len(np.unique(np.asarray(log["patient"])[rows]))
+
+
+def _outside(result: TrialResult) -> float | None:
+    """Share of the visits whose results lay outside the 99 % predictive interval of the belief before them."""
+    if REPLAN not in result.trial.policies:
+        return None
+    p = np.asarray(result.decisions["replan.predictive_p"])
+    p = p[np.isfinite(p)]
+    return float(np.mean(p < OUTSIDE)) if p.size else None
+
+
+def _untreated(result: TrialResult) -> int:
+    """Patients of `replan` who progressed after some decisions in a row without any dose."""
+    log, table, count = result.decisions, result.table, 0
+    ends = table["progression_day"][np.array(table["policy"]) == REPLAN]
+    patients = np.asarray(table["patient"])[np.array(table["policy"]) == REPLAN]
+    doses = np.sum([np.asarray(log[key]) for key in log if key.startswith("dose.")], axis=0)
+    for patient, day in zip(patients[np.isfinite(ends)], ends[np.isfinite(ends)], strict=True):
+        own = (np.array(log["policy"]) == REPLAN) & (np.asarray(log["patient"]) == patient)
+        before = doses[own & (np.asarray(log["day"]) < day)][-_STOPPED:]
+        count += int(before.size == _STOPPED and not before.any())
+    return count
 
 
 def clairvoyant_is_there(result: TrialResult) -> bool:

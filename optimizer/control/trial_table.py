@@ -2,91 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from enum import StrEnum
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optimizer.control.arms import CLAIRVOYANT, REPLAN
-from optimizer.control.closed_loop import PatientOutcome, PlanDiagnostics
+from optimizer.control.closed_loop import PatientOutcome
+from optimizer.control.comparators import CLAIRVOYANT, REPLAN
+from optimizer.control.receding_horizon import PlanDiagnostics
 from optimizer.control.trial import Trial
+from optimizer.ensemble.personalise import PatientStatus
 from optimizer.files.run import Columns
 from optimizer.observations import MISSING
 from optimizer.outcome import cumulative_dose
 
 if TYPE_CHECKING:
-    from optimizer.control.trial_run import Seen
+    from optimizer.control.trial_run import PatientRecord
 
-_DIAGNOSTICS = PlanDiagnostics._fields
-_WHOLE = ("planned", "temperatures", "converged", "iterations")
-
-
-class Outcome(StrEnum):
-    """What became of a patient under a policy."""
-
-    PROGRESSED = "progressed"
-    NOT_PROGRESSED = "not_progressed"
-    SIMULATION_FAILED = "simulation_failed"
-    BAD_PARAMETERS = "bad_parameters"
+_WHOLE = ("planned", "temperatures", "converged", "iterations", "fallback")
 
 
-def patient_columns(trial: Trial, rows: Sequence[int], found: Sequence[Seen | None]) -> Columns:
+def patient_columns(trial: Trial, rows: Sequence[int], found: Sequence[PatientRecord | None]) -> Columns:
     """A chunk as columns, one row for each patient and policy."""
-    faults, names = trial.patients.faults | trial.ensemble.failed, trial.rows
-    pairs = [(i, seen, name) for i, seen in zip(rows, found, strict=True) for name in names]
-    outcomes = [None if seen is None else seen.outcomes[name] for _, seen, name in pairs]
+    names, horizon = trial.rows, float(trial.ensemble.task.grid.horizon)
+    pairs = [(i, record, name) for i, record in zip(rows, found, strict=True) for name in names]
+    outcomes = [None if record is None else record.outcomes[name] for _, record, name in pairs]
+    best = [None if record is None else record.outcomes.get(CLAIRVOYANT) for _, record, _ in pairs]
+
+    def column(read: Callable[[PatientOutcome], Any], of: Sequence[PatientOutcome | None] = outcomes) -> np.ndarray:
+        return np.array([np.nan if one is None else float(read(one)) for one in of])
+
+    def held(one: PatientOutcome) -> float:
+        return min(float(one.evaluation.progression), horizon)
+
     out: Columns = {
         "patient": np.array([i for i, _, _ in pairs]),
-        "name": [trial.patients.names[i] for i, _, _ in pairs],
+        "name": [trial.ensemble.names[i] for i, _, _ in pairs],
         "policy": [name for _, _, name in pairs],
         "status": [_status(trial, i, one).value for (i, _, _), one in zip(pairs, outcomes, strict=True)],
-        "reason": [faults.get(i, "") for i, _, _ in pairs],
+        "reason": [trial.ensemble.excluded.get(i, "") for i, _, _ in pairs],
+        "progression_day": column(lambda one: one.evaluation.progression),
+        "objective": column(lambda one: one.evaluation.objective),
     }
-    horizon = float(trial.programs.edges[-1])
-    best = [None if seen is None else seen.outcomes.get(CLAIRVOYANT) for _, seen, _ in pairs]
-    held = _numbers(outcomes, lambda one: min(float(one.judged.progression), horizon))
-    out["progression_day"] = _numbers(outcomes, lambda one: one.judged.progression)
-    out["objective"] = _numbers(outcomes, lambda one: one.judged.objective)
-    for t, term in enumerate(trial.programs.problem.task.objective.terms):
-        out[term.kind] = _numbers(outcomes, lambda one, t=t: one.judged.terms[t])
+    for t, term in enumerate(trial.ensemble.task.objective.terms):
+        out[term.kind] = column(lambda one, t=t: one.evaluation.terms[t])
     for j, drug in enumerate(trial.scenario.plan.drugs):
         key = f"cumulative_dose.{drug.name} [{drug.total_unit}]"
-        out[key] = _numbers(outcomes, lambda one, j=j: _total(trial, one)[j])
-    out["final_burden"] = _numbers(outcomes, lambda one: one.burden[-1])
-    out["log10_change"] = _numbers(outcomes, lambda one: one.judged.change)
-    out["violation"] = _numbers(outcomes, lambda one: max(float(one.judged.excess), float(one.over), 0.0))
-    out["regret"] = out["objective"] - _numbers(best, lambda one: one.judged.objective)
-    out["regret_day"] = _numbers(best, lambda one: min(float(one.judged.progression), horizon)) - held
-    out["copied"] = np.array([seen is not None and seen.copied and name == CLAIRVOYANT for _, seen, name in pairs])
-    out["ideal_bound_day"] = np.array([np.nan if seen is None else seen.bound for _, seen, _ in pairs])
+        out[key] = column(lambda one, j=j: _total(trial, one)[j])
+    out["final_burden"] = column(lambda one: one.burden[-1])
+    out["log10_change"] = column(lambda one: one.evaluation.change)
+    out["violation"] = column(lambda one: one.excess)
+    out["regret"] = out["objective"] - column(lambda one: one.evaluation.objective, best)
+    out["regret_day"] = column(held, best) - column(held)
+    out["copied"] = np.array([r is not None and r.copied and name == CLAIRVOYANT for _, r, name in pairs])
+    out["ideal_bound_day"] = np.array([np.nan if record is None else record.bound for _, record, _ in pairs])
     return out
 
 
-def _numbers(outcomes: Sequence[PatientOutcome | None], read: Any) -> np.ndarray:
-    return np.array([np.nan if one is None else float(read(one)) for one in outcomes])
-
-
 def _total(trial: Trial, one: PatientOutcome) -> np.ndarray:
-    routes = trial.ensemble.task.system.routes
-    return cumulative_dose(np.asarray(one.doses), np.asarray(trial.programs.edges), routes)
+    task = trial.ensemble.task
+    return cumulative_dose(np.asarray(one.doses), np.asarray(task.grid.edges), task.system.routes)
 
 
-def _status(trial: Trial, i: int, one: PatientOutcome | None) -> Outcome:
+def _status(trial: Trial, i: int, one: PatientOutcome | None) -> PatientStatus:
     if one is None:
-        return Outcome.SIMULATION_FAILED if i in trial.ensemble.failed else Outcome.BAD_PARAMETERS
-    if not (bool(one.judged.ok) and np.isfinite(one.judged.objective)):
-        return Outcome.SIMULATION_FAILED
-    return Outcome.PROGRESSED if np.isfinite(one.judged.progression) else Outcome.NOT_PROGRESSED
+        bad = i in trial.ensemble.patients.faults
+        return PatientStatus.BAD_PARAMETERS if bad else PatientStatus.SIMULATION_FAILED
+    if not (bool(one.evaluation.ok) and np.isfinite(one.evaluation.objective)):
+        return PatientStatus.SIMULATION_FAILED
+    return PatientStatus.PROGRESSED if np.isfinite(one.evaluation.progression) else PatientStatus.NOT_PROGRESSED
 
 
-def decision_columns(trial: Trial, rows: Sequence[int], found: Sequence[Seen | None]) -> Columns:
+def decision_columns(trial: Trial, rows: Sequence[int], found: Sequence[PatientRecord | None]) -> Columns:
     """A chunk as columns, one row for each patient, policy and decision; nobody who cannot be simulated is in it."""
-    days = np.asarray(trial.programs.edges)[:-1]
+    days = np.asarray(trial.ensemble.task.grid.edges)[:-1]
     blocks = [
-        (i, name, seen.outcomes[name], seen.diagnostics if name == REPLAN else None)
-        for i, seen in zip(rows, found, strict=True)
-        if seen is not None
+        (i, name, record.outcomes[name], record.plans if name == REPLAN else None)
+        for i, record in zip(rows, found, strict=True)
+        if record is not None
         for name in trial.rows
     ]
     count, each = len(days), [np.arange(len(days))] * len(blocks)
@@ -105,10 +98,10 @@ def decision_columns(trial: Trial, rows: Sequence[int], found: Sequence[Seen | N
         masked = [np.where(s != MISSING, v, np.nan) for s, v in zip(seen, shown, strict=True)]
         out[f"measured.{channel.label()} [{channel.quantity.unit}]"] = _stacked(masked)
         out[f"seen.{channel.label()}"] = np.concatenate([*seen, np.zeros(0, int)]).astype(np.int64)
-    for name in _DIAGNOSTICS if REPLAN in trial.settings.policies else ():
+    for name in PlanDiagnostics._fields if REPLAN in trial.policies else ():
         kind = np.int64 if name in _WHOLE else float
         blank = np.zeros(count) if name in _WHOLE else np.full(count, np.nan)
-        own = [blank if diagnostics is None else getattr(diagnostics, name) for *_, diagnostics in blocks]
+        own = [blank if plans is None else getattr(plans, name) for *_, plans in blocks]
         out[f"replan.{name}"] = np.concatenate([*own, np.zeros(0)]).astype(kind)
     return out
 

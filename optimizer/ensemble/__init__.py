@@ -1,4 +1,4 @@
-"""Virtual patients: who they are, the best schedule of each, and the best single schedule for all.
+"""Virtual populations: who the members are, the best schedule of each, and the best single schedule for all.
 
 | to | call |
 |---|---|
@@ -20,4 +20,4 @@ from optimizer.ensemble.run import Cohort as Cohort
 from optimizer.ensemble.run import Settings as Settings
 from optimizer.ensemble.run import run_chunks as run_chunks
 from optimizer.ensemble.summary import summary as summary
-from optimizer.ensemble.summary import survival as survival
+from optimizer.ensemble.survival import survival as survival

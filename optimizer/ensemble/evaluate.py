@@ -1,24 +1,71 @@
-"""What given schedules come to in many patients, without a search."""
+"""What a way of dosing comes to in a patient, and in many of them; without a search."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from optimizer.axes import Scalar
 from optimizer.ensemble.ensemble import BATCH, Ensemble, by_chunk, with_system
-from optimizer.ensemble.judge import Judged, judge
+from optimizer.objectives.base import Scene
+from optimizer.objectives.progression import time_above
 from optimizer.problem import Task
 from optimizer.simulate import System
 
+# Arrays of JAX inside a program, of NumPy outside.
+Numbers = Any
+
+
+class Evaluation(NamedTuple):
+    """What a way of dosing comes to in a patient.
+
+    Attributes:
+        objective: as reported.
+        terms: unweighted value of each term [terms].
+        progression: day on which the cells first exceed the factor times those at the start; infinite when never.
+        change: log10 of the cells at the end over those at the start.
+        excess: worst relative excess of a limit on states; at least 0.
+        ok: whether the simulation gave finite numbers.
+    """
+
+    objective: Numbers
+    terms: Float[Numbers, "terms"]
+    progression: Numbers
+    change: Numbers
+    excess: Numbers
+    ok: Numbers
+
+
+def evaluation(task: Task, scene: Scene, factor: Scalar) -> Evaluation:
+    """What was simulated comes to in a patient."""
+    burden = scene.trajectory.burden
+    level = jnp.log(factor * burden[0])
+    crossing = time_above(scene.trajectory.times, jnp.log(burden), level)
+    worst = [jnp.max(reading.excess) for reading in task.readings(scene)]
+    return Evaluation(
+        objective=task.objective.evaluate(scene),
+        terms=jnp.stack(list(task.objective.values(scene).values())),
+        progression=jnp.where(jnp.any(jnp.log(burden) > level), crossing, jnp.inf),
+        change=jnp.log10(burden[-1] / burden[0]),
+        excess=jnp.max(jnp.stack([jnp.zeros(()), *worst])),
+        ok=scene.trajectory.ok,
+    )
+
+
+def evaluate_doses(task: Task, doses: Float[Array, "K N"], factor: Scalar) -> Evaluation:
+    """What doses come to in a patient."""
+    return evaluation(task, task.simulate((doses / task.scale).ravel()), factor)
+
 
 @jax.jit
-def _judged(task: Task, systems: System, doses: Array, factor: Array) -> Judged:
-    def one(system: System) -> Judged:
-        return jax.vmap(lambda d: judge(with_system(task, system), d, factor))(doses)
+def _evaluated(task: Task, systems: System, doses: Array, factor: Array) -> Evaluation:
+    def one(system: System) -> Evaluation:
+        return jax.vmap(lambda d: evaluate_doses(with_system(task, system), d, factor))(doses)
 
     return jax.lax.map(one, systems, batch_size=BATCH)
 
@@ -28,7 +75,7 @@ def evaluate(
     schedules: Float[np.ndarray, "S K N"],
     factor: float = 1.2,
     tell: Callable[[int], None] = lambda done: None,
-) -> Judged:
+) -> Evaluation:
     """Objective, terms and time to progression of every patient under every schedule.
 
     Memory grows by the answers alone, and a patient's numbers do not depend on who the others are.
@@ -40,7 +87,7 @@ def evaluate(
         tell: hears how many patients are done.
 
     Returns:
-        Arrays [P, S, ...]; NaN for a patient who cannot be simulated.
+        Arrays [P, S, ...]; NaN for a patient who is excluded.
 
     Raises:
         ValueError: schedules that are not on the decision grid.
@@ -56,15 +103,12 @@ def evaluate(
     shape = ensemble.problem.lower.shape
     if schedules.ndim != 3 or schedules.shape[1:] != shape:
         raise ValueError(f"schedules: wanted the shape [S, {shape[0]}, {shape[1]}]; got {list(schedules.shape)}")
-    total, task, doses = len(ensemble.healthy), ensemble.task, jnp.asarray(schedules)
+    task, doses = ensemble.task, jnp.asarray(schedules)
 
-    def judged(part: System) -> Judged:
-        return jax.tree.map(np.asarray, _judged(task, part, doses, jnp.asarray(factor)))
+    def evaluated(part: System) -> Evaluation:
+        return jax.tree.map(np.asarray, _evaluated(task, part, doses, jnp.asarray(factor)))
 
-    whole = by_chunk(judged, ensemble.systems, total, tell)
-    return jax.tree.map(lambda leaf: _without(leaf, ~ensemble.healthy), whole)
-
-
-def _without(leaf: np.ndarray, sick: np.ndarray) -> np.ndarray:
-    leaf[sick] = np.nan if leaf.dtype.kind == "f" else False
-    return leaf
+    whole = by_chunk(evaluated, ensemble.systems, len(ensemble.names), tell)
+    for leaf in whole:
+        leaf[~ensemble.included] = np.nan if leaf.dtype.kind == "f" else False
+    return whole

@@ -48,10 +48,13 @@ class Patients:
 
     @property
     def healthy(self) -> np.ndarray:
-        """Whether a patient's numbers can be simulated [P]."""
-        good = np.ones(len(self.names), bool)
-        good[list(self.faults)] = False
-        return good
+        """Whether a patient's numbers are within their ranges [P]."""
+        return ~np.isin(np.arange(len(self.names)), list(self.faults))
+
+    def columns(self, rows: slice = slice(None)) -> dict[str, np.ndarray]:
+        """The numbers of some patients, by key path with its unit."""
+        pairs = zip(self.places, self.values[rows].T, strict=True)
+        return {f"{place.key} [{place.unit}]": np.ascontiguousarray(column) for place, column in pairs}
 
 
 def stepped(count: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from optimizer.axes import Scalar
+from optimizer.scenario import ScenarioError
+from optimizer.search.optimize import LIMIT_TOLERANCE
 from optimizer.settings import Risk as Risk
 
 _HALVINGS = 60
+# Worse than any objective.
+_BROKEN = 1e9
 
 
 class Smoothed(NamedTuple):
@@ -43,6 +47,31 @@ def risk_of(risk: Risk, values: Float[np.ndarray, "P"], alpha: float) -> float:
     ordered = np.sort(values)
     larger = np.cumsum(ordered[::-1])[::-1] - np.arange(len(ordered), 0, -1) * ordered
     return float(np.min(ordered + larger / len(ordered) / (1.0 - alpha)))
+
+
+def refuse_alpha(alpha: float) -> None:
+    """Refuse a share of which no risk can be made.
+
+    Raises:
+        ScenarioError: with what was wanted.
+    """
+    if not 0.0 <= alpha < 1.0:
+        raise ScenarioError([f"--alpha: wanted at least 0 and less than 1; got {alpha:g}"])
+
+
+def feasible_rank(value: Any, excess: Any, xp: Any = np) -> Any:
+    """What the best of several candidates has least of: the value where limits are met, else how far they are broken.
+
+    Args:
+        value: objectives.
+        excess: worst relative excess of a limit, of each.
+        xp: the library of the arrays, NumPy or jax.numpy.
+
+    >>> feasible_rank(np.array([-3.0, -9.0, np.nan]), np.array([0.0, 0.5, 0.0])).argmin().item()
+    0
+    """
+    rank = xp.where(excess <= LIMIT_TOLERANCE, value, _BROKEN * (1.0 + excess))
+    return xp.where(xp.isfinite(rank), rank, xp.inf)
 
 
 def smoothed(risk: Risk, values: Float[Array, "P"], share: Float[Array, "P"], alpha: float, width: Scalar) -> Smoothed:

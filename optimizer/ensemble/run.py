@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimizer.ensemble.ensemble import Ensemble, build_ensemble
-from optimizer.ensemble.patients import Patients, file_of, load_patients
-from optimizer.ensemble.population import build_population, search
-from optimizer.ensemble.solve import Outcomes, Solver
+from optimizer.ensemble.patients import file_of, load_patients
+from optimizer.ensemble.personalise import Personalised, Solver
+from optimizer.ensemble.program import build_program, search
+from optimizer.ensemble.risk import refuse_alpha
 from optimizer.files.run import Columns, Run, columns_of, digest, joined, table_bytes, to_bytes
 from optimizer.files.run_directory import DirectoryError, check_writable
 from optimizer.programs import check_64_bits
@@ -63,15 +64,13 @@ class Cohort:
     Attributes:
         scenario: what was asked.
         settings: how.
-        patients: who they are.
-        ensemble: their numbers.
+        ensemble: the patients.
         shared: the schedules that all have in common.
         table: one row a patient.
     """
 
     scenario: Scenario
     settings: Settings
-    patients: Patients
     ensemble: Ensemble
     shared: Shared
     table: Columns
@@ -101,31 +100,27 @@ def run_chunks(
     settings = of_file(settings, scenario)
     _check(scenario, settings)
     check_writable(out)
-    patients = load_patients(scenario, settings.patients, settings.seed, settings.posterior)
-    ensemble = build_ensemble(scenario, patients)
+    ensemble = build_ensemble(scenario, load_patients(scenario, settings.patients, settings.seed, settings.posterior))
     if ensemble.problem.levels:
         raise ScenarioError([f"{scenario.file}: constraint: wanted no dose levels in a cohort; got some"])
-    if not ensemble.healthy.any():
-        first = (patients.faults | ensemble.failed)[0]
-        raise ScenarioError([f"{scenario.file}: cohort: wanted a patient who can be simulated; got none: {first}"])
-    run = Run(out, manifest(scenario, settings, patients, versions))
+    ensemble.require(scenario.file)
+    run = Run(out, manifest(scenario, settings, len(ensemble.names), versions))
     shared = _shared(scenario, settings, ensemble, run, tell)
-    solver = Solver(
-        ensemble, shared.points, scenario.tolerance, shared.doses, scenario.progression_factor, settings.together
-    )
-    total, parts = len(patients.names), dict[Path, Columns]()
+    factor = scenario.progression_factor
+    solver = Solver(ensemble, shared.points, scenario.tolerance, shared.doses, factor, settings.together)
+    total, parts = len(ensemble.names), dict[Path, Columns]()
     for first in range(0, total, settings.chunk):
         name = f"chunks/{first:09d}.parquet"
 
         def make(first: int = first) -> list[bytes]:
             found = solver.chunk(first, settings.chunk, partial(_count, tell, first, total))
-            return [table_bytes(_columns(scenario, patients, ensemble, found, first))]
+            return [table_bytes(_columns(scenario, ensemble, found, first))]
 
         rows = range(first, min(first + settings.chunk, total))
-        who = {"patient": rows, "name": patients.names[rows.start : rows.stop]}
+        who = {"patient": rows, "name": ensemble.names[rows.start : rows.stop]}
         parts[out / name] = columns_of(run.parts([name], make)[0], out / name, who)
         _count(tell, 0, total, rows.stop)
-    return Cohort(scenario, settings, patients, ensemble, shared, joined(parts))
+    return Cohort(scenario, settings, ensemble, shared, joined(parts))
 
 
 def _count(tell: Callable[[Progress], None], before: int, total: int, done: int) -> None:
@@ -137,17 +132,16 @@ def _check(scenario: Scenario, settings: Settings) -> None:
     for name, value in limits.items():
         if value < 1:
             raise ScenarioError([f"--{name}: wanted at least 1; got {value}"])
-    if not 0.0 <= settings.alpha < 1.0:
-        raise ScenarioError([f"--alpha: wanted at least 0 and less than 1; got {settings.alpha:g}"])
+    refuse_alpha(settings.alpha)
     check_64_bits("cohort")
 
 
-def manifest(scenario: Scenario, settings: Settings, patients: Patients, versions: dict[str, str]) -> dict[str, Any]:
+def manifest(scenario: Scenario, settings: Settings, patients: int, versions: dict[str, str]) -> dict[str, Any]:
     """What the bytes of a run depend on."""
     return {
         "format": FORMAT,
         "scenario": scenario.resolved()["scenario"],
-        "patients": len(patients.names),
+        "patients": patients,
         "seed": settings.seed,
         "risk": settings.risk.value,
         "alpha": settings.alpha,
@@ -197,8 +191,8 @@ def _find_shared(
     middle = center(task)
     inside = inwards(np.array([state.x for state in optima[: settings.restarts]]), middle)
     tell(Progress("population", 0, 1, None))
-    population = build_population(ensemble, settings.risk, settings.alpha, np.asarray(optima[0].x))
-    together = _distinct(search(population, inside, tolerance))
+    program = build_program(ensemble, settings.risk, settings.alpha, np.asarray(optima[0].x))
+    together = _distinct(search(program, np.array(inside), tolerance))
     best = [together[0], optima[0]]
     doses = [make_feasible(ensemble.problem, np.asarray(task.doses(jnp.asarray(state.x))), middle) for state in best]
     points = [*inwards(np.asarray(together[0].x)[None], middle), *inside, *np.asarray(first)]
@@ -224,27 +218,25 @@ def _distinct(states: list[State]) -> list[State]:
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
-def _columns(scenario: Scenario, patients: Patients, ensemble: Ensemble, found: Outcomes, first: int) -> Columns:
+def _columns(scenario: Scenario, ensemble: Ensemble, found: Personalised, first: int) -> Columns:
     """A chunk as columns, one row a patient."""
-    rows, faults = slice(first, first + len(found.status)), patients.faults | ensemble.failed
+    rows, patients = slice(first, first + len(found.status)), ensemble.patients
     out: Columns = {
         "patient": np.arange(rows.start, rows.stop),
         "name": list(patients.names[rows]),
         "status": [status.value for status in found.status],
-        "reason": [faults.get(i, "") for i in range(rows.start, rows.stop)],
+        "reason": [ensemble.excluded.get(i, "") for i in range(rows.start, rows.stop)],
+        **patients.columns(rows),
     }
-    for place, column in zip(patients.places, patients.values[rows].T, strict=True):
-        out[f"{place.key} [{place.unit}]"] = np.ascontiguousarray(column)
-    solved, judged = found.solved, found.judged
+    solved, evaluated = found.solved, found.evaluated
     out |= {"converged": solved.converged, "iterations": solved.iterations, "residual": solved.residual}
     terms = [term.kind for term in ensemble.task.objective.terms]
     for s, name in enumerate(SCHEDULES):
-        out[f"{name}.objective"] = np.ascontiguousarray(judged.objective[:, s])
-        for t, term in enumerate(terms):
-            out[f"{name}.{term}"] = np.ascontiguousarray(judged.terms[:, s, t])
-        out[f"{name}.progression_day"] = np.ascontiguousarray(judged.progression[:, s])
-        out[f"{name}.log10_change"] = np.ascontiguousarray(judged.change[:, s])
-        out[f"{name}.violation"] = np.ascontiguousarray(judged.excess[:, s])
+        own = {"objective": evaluated.objective[:, s]}
+        own |= {term: evaluated.terms[:, s, t] for t, term in enumerate(terms)}
+        own |= {"progression_day": evaluated.progression[:, s], "log10_change": evaluated.change[:, s]}
+        own |= {"violation": evaluated.excess[:, s]}
+        out |= {f"{name}.{key}": np.ascontiguousarray(column) for key, column in own.items()}
     for j, drug in enumerate(ensemble.task.system.drugs):
         out[f"doses.{drug} [{scenario.dose_units[drug]}]"] = np.ascontiguousarray(found.doses[:, :, j])
     return out

@@ -1,4 +1,4 @@
-"""Searches side by side in slots of one program: a slot whose search has ended takes the next one that waits."""
+"""Searches in the batch slots of one program, with refill: a slot that is free takes the next search that waits."""
 
 from __future__ import annotations
 

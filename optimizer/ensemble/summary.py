@@ -3,66 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from optimizer.ensemble.personalise import PatientStatus
 from optimizer.ensemble.risk import Risk, risk_of
 from optimizer.ensemble.run import SCHEDULES, Cohort
-from optimizer.ensemble.solve import PatientStatus
+from optimizer.ensemble.survival import spread, survival
 
-_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _MOST_NAMED = 100
-
-
-class Survival(NamedTuple):
-    """Kaplan-Meier estimate of the share of patients without progression.
-
-    Attributes:
-        days: of progressions, from 0 [E + 1].
-        share: without progression from that day on [E + 1].
-    """
-
-    days: Float[np.ndarray, "E"]
-    share: Float[np.ndarray, "E"]
-
-    @property
-    def median(self) -> float | None:
-        """First day on which no more than half are without progression; None when that is never."""
-        below = np.flatnonzero(self.share <= 0.5)
-        return float(self.days[below[0]]) if below.size else None
-
-
-def survival(days: Float[np.ndarray, "P"], horizon: float) -> Survival:
-    """Kaplan-Meier estimate (Kaplan and Meier 1958, doi 10.1080/01621459.1958.10501452).
-
-    Args:
-        days: of progression; infinite where there is none, which is censored at the horizon.
-        horizon: end of the observation [day].
-    """
-    happened = np.isfinite(days)
-    if not happened.any():
-        return Survival(np.zeros(1), np.ones(1))
-    from scipy.stats import CensoredData, ecdf
-
-    estimate = ecdf(CensoredData(uncensored=days[happened], right=np.full(int((~happened).sum()), horizon))).sf
-    events = np.isin(estimate.quantiles, days[happened])
-    return Survival(np.r_[0.0, estimate.quantiles[events]], np.r_[1.0, estimate.probabilities[events]])
 
 
 def counted(cohort: Cohort) -> np.ndarray:
     """Patients whose schedules can be compared [P]: those who were simulated and meet the limits."""
     good = (PatientStatus.SOLVED.value, PatientStatus.NOT_CONVERGED.value)
     return np.array([status in good for status in cohort.table["status"]], bool)
-
-
-def spread(values: Float[np.ndarray, "P"]) -> dict[str, Any]:
-    """Mean, standard deviation and quantiles."""
-    if not values.size:
-        return {"mean": None, "sd": None, "quantiles": {}}
-    quantiles = {f"{q:g}": float(np.quantile(values, q)) for q in _QUANTILES}
-    return {"mean": float(np.mean(values)), "sd": float(np.std(values)), "quantiles": quantiles}
 
 
 def summary(cohort: Cohort) -> dict[str, Any]:

@@ -85,6 +85,7 @@ def check(
         cohort=cohort,
         rule=rule,
         observations=observations,
+        may_stop=spec.progression.may_stop,
     )
 
 

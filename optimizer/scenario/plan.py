@@ -194,6 +194,7 @@ class Plan:
     cohort: CohortPlan | None = None
     rule: RulePlan | None = None
     observations: tuple[ObservationPlan, ...] = ()
+    may_stop: bool = False
 
     @property
     def horizon(self) -> float:

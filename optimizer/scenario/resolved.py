@@ -52,7 +52,7 @@ def _scenario(plan: Plan) -> dict[str, Any]:
         "regimen": [_regimen(regimen, everywhere) for regimen in plan.regimens],
         "search": search,
         "patient": {key: written(value, unit) for key, (value, unit) in patient.items() if value is not None},
-        "progression": {"factor": plan.progression_factor},
+        "progression": {"factor": plan.progression_factor, **({"may_stop": True} if plan.may_stop else {})},
         **rule,
         **cohort,
         **observation,

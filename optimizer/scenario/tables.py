@@ -148,6 +148,9 @@ def _tables() -> dict[str, Any]:
         "body_surface": key(quantity(FieldInfo("m2_bsa", "", positive=True)), "body surface [m2_bsa]", None),
     }
     factor = key(quantity(positive), "progression is more than this multiple of the cells at the start", None)
+    said = "whether adose replan may stop treatment for good below progression while the measured burden rises"
+    stop = key(bool, said, False)
+    ends = {"factor": factor, "may_stop": stop}
     return {
         "decision": key(decision, "decision intervals"),
         "objective": key(_objective(), "what is made small", None),
@@ -158,7 +161,7 @@ def _tables() -> dict[str, Any]:
         "search": _optional("search", "How to search.", search),
         "patient": _optional("patient", "Size of the patient, for doses per body weight or surface.", patient),
         "cohort": key(_cohort(), "virtual patients, for adose cohort", None),
-        "progression": _optional("progression", "When the tumor counts as progressed.", {"factor": factor}),
+        "progression": _optional("progression", "When the tumor counts as progressed.", ends),
     }
 
 

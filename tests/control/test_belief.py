@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import chi2, kstest, norm
 
 from optimizer.control.belief import Belief, chosen, effective
-from optimizer.control.outlook import fit, foreseen
+from optimizer.control.prediction import fit
 from optimizer.control.prior import load_prior
 from optimizer.observations import MEASURED, Record
 from optimizer.scenario import Scenario
@@ -61,7 +61,7 @@ def test_with_nothing_measured_the_belief_stays(inference, record):
     np.testing.assert_array_equal(after.z, before.z)
     np.testing.assert_allclose(after.log_weights, before.log_weights, atol=1e-12)
     assert float(how.ess) == pytest.approx(1024.0)
-    assert not np.any(how.surprise)
+    assert not np.any(how.negative_log_predictive)
 
 
 def test_exact_and_frequent_measurements_lead_to_the_truth(inference):
@@ -76,13 +76,13 @@ def test_exact_and_frequent_measurements_lead_to_the_truth(inference):
     assert int(how.temperatures) > 1
 
 
-def test_the_surprise_of_a_measurement_is_that_of_the_predictive_law(inference, record):
+def test_the_negative_log_predictive_of_a_measurement_is_that_of_the_predictive_law(inference, record):
     first = record._replace(seen=record.seen.at[1:].set(0))
     _, how = inference.update(jax.random.key(0), inference.begin(0), jnp.asarray(DOSES), first, ALL)
     spread = np.sqrt(float(inference.prior.root[0, 0]) ** 2 + NOISE**2)
     exact = -norm(float(inference.prior.mean[0]), spread).logpdf(float(record.shown[0, 0]))
-    assert float(how.surprise[0, 0]) == pytest.approx(exact, abs=0.05)
-    tails = foreseen(inference, inference.begin(0), jnp.asarray(DOSES), first)
+    assert float(how.negative_log_predictive[0, 0]) == pytest.approx(exact, abs=0.05)
+    tails = np.asarray(how.predictive_p)
     away = (float(record.shown[0, 0]) - float(inference.prior.mean[0])) / spread
     assert tails[0, 0] == pytest.approx(2.0 * norm.sf(abs(away)), abs=0.05)
     assert np.isnan(tails[1:]).all()

@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from optimizer.control.assays import Assays, TrialAssays, belief_keys
 from optimizer.control.belief import Belief
 from optimizer.control.prior import draw
 from optimizer.control.receding_horizon import Measurement, RecedingHorizonController
 from optimizer.control.trial import Settings, prepare
 from optimizer.control.trial_run import Runner
-from optimizer.control.visits import belief_keys, results
 from optimizer.observations import MISSING
 from optimizer.scenario import Scenario
 
@@ -56,25 +56,21 @@ def killed_after(process, chunks, out):
 
 def looped(trial, runner, i):
     """Patient by patient and visit by visit in Python, with the same pieces compiled."""
-    programs, channels, visits = trial.programs, runner.channels, runner.visits
-    inference, edges = programs.inference, programs.edges
-    system = jax.tree.map(lambda leaf: jnp.asarray(leaf[i]), trial.ensemble.systems)
-    noise = programs.noise(channels, np.uint32(0), np.uint32(i))
-    first, steps = belief_keys(np.uint32(0), np.uint32(i))
-    particles = inference.particles
-    z = draw(inference.prior, first, particles)
-    controller_state = runner.controller.init(Belief(z, jnp.full(particles, -np.log(particles))), 0)._replace(key=steps)
-    for k in range(len(edges) - 1):
-        found, times, burden = runner.sample(
-            channels, system, programs.problem.task.grid, controller_state.plan, noise, visits
-        )
-        if bool(jnp.any((burden > programs.factor * burden[0]) & (times <= edges[k]))):
+    system, grid = trial.ensemble.system(i), trial.ensemble.task.grid
+    who, edges = (np.uint32(0), np.uint32(i)), grid.edges
+    assays = TrialAssays(runner.channels, runner.visits, who[0], edges[:-1])(who[1])
+    first, steps = belief_keys(*who)
+    particles = runner.controller.inference.particles
+    z = draw(runner.controller.inference.prior, first, particles)
+    state = runner.controller.init(Belief(z, jnp.full(particles, -np.log(particles))), 0)._replace(key=steps)
+    for k in range(grid.count):
+        found, trajectory = runner.sample(assays, system, state.plan, grid)
+        burden = trajectory.burden
+        if bool(jnp.any((burden > trial.programs.factor * burden[0]) & (trajectory.times <= edges[k]))):
             break
-        seen = jnp.where(visits.counts == k, found.seen, MISSING)
-        controller_state, _ = runner.controller.step(
-            controller_state, Measurement(jnp.asarray(k), controller_state.plan, edges[:-1], found.shown, seen)
-        )
-    return np.asarray(controller_state.plan)
+        seen = jnp.where(assays.visits.counts == k, found.seen, MISSING)
+        state, _ = runner.controller.step(state, Measurement(jnp.asarray(k), state.plan, edges[:-1], found.shown, seen))
+    return np.asarray(state.plan)
 
 
 def times(path):
@@ -84,7 +80,7 @@ def times(path):
     runner.controller = RecedingHorizonController(
         trial.programs.inference.measured_by(runner.channels), trial.programs.effort, trial.programs.rows
     )
-    runner.sample = jax.jit(results)
+    runner.sample = jax.jit(Assays.under)
     list(runner.patients(range(1), lambda done: None))
     looped(trial, runner, 0)
     began = time.perf_counter()

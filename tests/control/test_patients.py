@@ -7,10 +7,10 @@ import tomllib
 import numpy as np
 import pytest
 
+from optimizer.control.assays import Changes
 from optimizer.control.prior import load_prior
 from optimizer.control.trial import Settings, prepare
 from optimizer.control.trial_run import run_trial
-from optimizer.control.visits import Changes
 from optimizer.ensemble.patients import load_patients
 from optimizer.scenario import Scenario
 

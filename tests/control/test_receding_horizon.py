@@ -1,5 +1,7 @@
 """Plans: what was given is counted, what is left is optimal."""
 
+from copy import copy
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,10 +9,10 @@ import pytest
 
 from optimizer.control import Effort, Inference, Measurement, RecedingHorizonController, load_prior
 from optimizer.control.belief import chosen
-from optimizer.control.phase_one import inside, towards
-from optimizer.control.receding_horizon import ladder
+from optimizer.control.plan_search import _towards, blocks, phase_one
 from optimizer.ensemble.ensemble import Ensemble
-from optimizer.ensemble.population import build_population, derive, search
+from optimizer.ensemble.patients import Patients
+from optimizer.ensemble.program import build_program, derive, search
 from optimizer.ensemble.risk import Risk
 from optimizer.scenario import Scenario
 from optimizer.search.interior_point import start
@@ -21,10 +23,11 @@ from tests.control.conftest import DOSES
 def robust(inference, particles, risk=Risk.MEAN):
     """The one schedule for all particles as a cohort finds it."""
     systems = inference.systems(chosen(inference.begin(0), particles))
-    ensemble = Ensemble(inference.problem, jax.tree.map(np.asarray, systems), np.ones(particles, bool), {})
+    patients = Patients((), np.zeros((particles, 0)), tuple(map(str, range(particles))), {})
+    ensemble = Ensemble(inference.problem, jax.tree.map(np.asarray, systems), patients, {})
     middle = center(inference.problem.task)
-    population = build_population(ensemble, risk, 0.75, middle)
-    state = search(population, middle[None], 1e-8)[0]
+    program = build_program(ensemble, risk, 0.75, middle)
+    state = search(program, middle[None], 1e-8)[0]
     return np.asarray(inference.problem.task.doses(state.x)), float(state.value)
 
 
@@ -63,13 +66,13 @@ def test_a_budget_that_is_used_up_leaves_nothing_to_give(plan_after):
 def test_the_best_of_what_is_left_is_not_beaten(controller, plan_after):
     belief, given, index = controller.inference.begin(0), jnp.asarray(DOSES), jnp.asarray(2)
     plan = plan_after(DOSES, 2)
-    best = float(controller.worth(belief, given, index, plan.doses))
+    best = float(controller.objective_of(belief, given, index, plan.doses))
     rng = np.random.default_rng(0)
     for _ in range(40):
         ahead = np.clip(np.asarray(plan.doses)[2:] + rng.normal(0.0, 0.1, (4, 1)), 0.0, 1.0)
         ahead *= min(1.0, (20.0 - 7.0 * DOSES[:2].sum()) / (7.0 * ahead.sum()))
         other = np.concatenate([DOSES[:2], ahead])
-        assert float(controller.worth(belief, given, index, jnp.asarray(other))) > best - 1e-7
+        assert float(controller.objective_of(belief, given, index, jnp.asarray(other))) > best - 1e-7
 
 
 def test_a_step_is_pure_and_may_be_mapped(controller, record):
@@ -89,14 +92,14 @@ def test_a_step_is_pure_and_may_be_mapped(controller, record):
 
 
 def test_blocks_ahead_double_in_length():
-    blocks, count = ladder(20, 3)
-    assert blocks.tolist() == [0, 1, 2, 3, 3, 4, 4, 4, 4, *[5] * 8, *[6] * 3]
+    found, count = blocks(20, 3)
+    assert found.tolist() == [0, 1, 2, 3, 3, 4, 4, 4, 4, *[5] * 8, *[6] * 3]
     assert count == 7
-    assert ladder(5, None)[0].tolist() == [0, 1, 2, 3, 4]
+    assert blocks(5, None)[0].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_an_inner_point_is_found_where_there_is_one():
-    rng, find = np.random.default_rng(0), jax.jit(inside)
+    rng, find = np.random.default_rng(0), jax.jit(phase_one)
     for _ in range(20):
         matrix, point = rng.normal(size=(6, 5)), rng.uniform(0.05, 0.95, 5)
         bound = matrix @ point + 0.02
@@ -105,7 +108,7 @@ def test_an_inner_point_is_found_where_there_is_one():
         assert float(jnp.min(limits[3] - limits[2] @ inner)) > 0.0
         assert float(jnp.min(jnp.minimum(inner, 1.0 - inner))) > 0.0
         wished = jnp.asarray(rng.uniform(size=5))
-        moved = towards(wished, inner, *limits)
+        moved = _towards(wished, inner, *limits)
         assert float(jnp.min(limits[3] - limits[2] @ moved)) > 0.0
         if np.all(matrix @ wished < bound - 0.1):
             np.testing.assert_allclose(moved, inner + 0.95 * (wished - inner), atol=1e-12)
@@ -117,14 +120,51 @@ def test_derivatives_are_by_what_is_open(risk):
     inference = Inference(scenario, load_prior(scenario), scenario.channels(), particles=16)
     controller = RecedingHorizonController(inference, Effort(risk=risk, alpha=0.5, particles=3, singly=2), rows=1)
     given = jnp.full((50, 1), 0.7)
-    population = controller.population(inference.begin(0), given, jnp.asarray(3)).spread_over(jnp.asarray(0.1))
-    x = jnp.where(population.upper > 0.0, jnp.linspace(0.3, 0.8, population.upper.size), 0.0)
-    state = start(population, x)._replace(temperature=jnp.asarray(0.2))
-    find = jax.jit(lambda z: derive(population, state._replace(x=z)))
+    program = controller.program(inference.begin(0), given, jnp.asarray(3)).spread_over(jnp.asarray(0.1))
+    x = jnp.where(program.upper > 0.0, jnp.linspace(0.3, 0.8, program.upper.size), 0.0)
+    state = start(program, x)._replace(temperature=jnp.asarray(0.2))
+    find = jax.jit(lambda z: derive(program, state._replace(x=z)))
     value, _, slope, hessian = find(x)
-    looked, exact = jax.jit(jax.value_and_grad(lambda z: population.look(z, jnp.asarray(0.2))[0]))(x)
+    looked, exact = jax.jit(jax.value_and_grad(lambda z: program.look(z, jnp.asarray(0.2))[0]))(x)
     assert float(value) == pytest.approx(float(looked), rel=1e-12)
     np.testing.assert_allclose(slope, exact, atol=1e-9 * float(jnp.max(jnp.abs(exact))))
     steps = 1e-5 * np.eye(x.size)
     measured = np.stack([np.asarray(find(x + step)[2] - find(x - step)[2]) / 2e-5 for step in steps])
     np.testing.assert_allclose(hessian, measured, atol=1e-5 * np.max(np.abs(measured)))
+
+
+def test_the_dose_of_a_rule_leaves_what_limits_on_sums_leave(controller):
+    """The limit is 20 dose days: 14 were given by two weeks of whole doses, 6 are left."""
+    plan = jnp.asarray([[1.0], [1.0], [0.0], [0.0], [0.0], [0.0]])
+    dose = controller._within(plan, jnp.asarray(2), jnp.asarray([1.0]))
+    assert float(dose[0]) == pytest.approx(6.0 / 7.0)
+    assert float(controller._within(plan, jnp.asarray(2), jnp.asarray([0.3]))[0]) == pytest.approx(0.3)
+
+
+def test_treatment_is_not_stopped_for_good_while_the_burden_rises(controller):
+    state = controller.init(controller.inference.begin(0), 0)
+    given = jnp.asarray([[1.0], [1.0], [0.0], [0.0], [0.0], [0.0]])
+    stops, later = state._replace(plan=given), state._replace(plan=given.at[5].set(0.5))
+    k, yes, no = jnp.asarray(2), jnp.asarray(True), jnp.asarray(False)
+    assert int(controller._overruled(stops, k, yes)) == 2
+    assert int(controller._overruled(stops, k, no)) == 0
+    assert int(controller._overruled(later, k, yes)) == 0
+    lenient = copy(controller)
+    lenient.may_stop = True
+    assert int(lenient._overruled(stops, k, yes)) == 0
+    doubted = stops._replace(check=stops.check.after(1e-6))
+    assert int(lenient._overruled(doubted, k, no)) == 1
+
+
+def test_a_change_of_dose_costs_unless_the_file_says_what_it_costs(controller):
+    scenario = Scenario.load("scenarios/competing_clones_trial.toml")
+    inference = Inference(scenario, load_prior(scenario), scenario.channels(), particles=16)
+
+    def kinds(own, change):
+        found = RecedingHorizonController(own, Effort(particles=2, change=change), rows=1)
+        given = jnp.zeros((own.problem.task.grid.count, 1))
+        return [term.kind for term in found.program(own.begin(0), given, jnp.asarray(0)).task.objective.terms]
+
+    assert kinds(inference, 0.01).count("roughness") == 1
+    assert "roughness" not in kinds(inference, 0.0)
+    assert kinds(controller.inference, 0.01).count("roughness") == 1  # the file has a term of its own

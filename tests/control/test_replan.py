@@ -263,3 +263,26 @@ def test_assays_resolve_to_themselves():
     resolved = scenario.resolved()["scenario"]
     assert [entry["kind"] for entry in resolved["observation"]] == ["burden", "variant_fraction"]
     assert Scenario.from_tables(resolved, "again").resolved()["scenario"] == resolved
+
+
+def test_a_model_that_does_not_fit_is_never_solved(files, tmp_path):
+    """A burden that jumps twentyfold each week is no line: the next dose is a rule's, and the exit code says it."""
+    rows = "\n".join(f"{day},{value}" for day, value in ((0, 1e8), (7, 2e9), (14, 1e8), (21, 2e9)))
+    (tmp_path / "jumps.csv").write_text(f"day,burden [cell]\n{rows}\n")
+    options = ["--given", str(files / "given.csv"), "--observations", str(tmp_path / "jumps.csv")]
+    options += ["--particles", "64", "--plan-particles", "4", "--restarts", "1", "--no-plot", "--json"]
+    result = CliRunner().invoke(app, ["replan", str(SMALL), *options, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 5, result.stderr
+    document = json.loads(result.stdout)
+    assert document["status"] == "misfit"
+    assert "what was measured does not fit the model: planned is the dose of the best rule" in document["reason"]
+    assert "Solved" not in result.stderr
+    found = document["misfit"]
+    assert found["active"]
+    assert found["visits_outside_99_percent"] >= 2
+    doses = document["schedule"]["doses"]["drug"]
+    # The tumor is above where the rule begins again: its share of the largest dose, held, as far as the limit lets it.
+    assert doses[4:] == pytest.approx([doses[3]] * 2)
+    assert 0.0 < doses[3] <= found["fallback"]["share"]
+    assert 7.0 * sum(doses) <= 20.0
+    assert document["next"]["doses"]["drug"] == doses[3]

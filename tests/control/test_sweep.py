@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
+from optimizer.control.assays import Changes, changed
 from optimizer.control.sweep import options_of, run_sweep
-from optimizer.control.visits import Changes, changed
 from optimizer.files.run import columns_of
 from optimizer.scenario import ScenarioError
 

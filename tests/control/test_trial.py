@@ -10,12 +10,12 @@ import pytest
 from scipy.stats import CensoredData, logrank
 
 from optimizer.cli.trial import write
+from optimizer.control.assays import Changes, plan_visits
 from optimizer.control.trial import Settings, prepare
 from optimizer.control.trial_run import Runner, run_trial
-from optimizer.control.trial_summary import counted, curve, summary
-from optimizer.control.visits import Changes, plan_visits
+from optimizer.control.trial_summary import counted, summary
 from optimizer.ensemble.ensemble import with_system
-from optimizer.ensemble.judge import judge
+from optimizer.ensemble.survival import survival
 from optimizer.files.run_directory import DirectoryError
 from optimizer.models.growth import Gompertz
 from optimizer.outcome import outcome
@@ -56,7 +56,7 @@ def rules(trial, i, **changes):
 
 
 def test_without_noise_a_rule_is_its_regimen(trial):
-    scenario, problem = trial.scenario, trial.programs.problem
+    scenario, problem = trial.scenario, trial.scenario.problem()
     grid = problem.task.grid
     named = {regimen.name: problem.limited(regimen.policy) for regimen in scenario.regimens()}
     play = {name: jax.jit(lambda system, p=policy: rollout(system, p, grid)) for name, policy in named.items()}
@@ -66,7 +66,7 @@ def test_without_noise_a_rule_is_its_regimen(trial):
             plain = play[name](system_of(trial, i))
             assert np.array_equal(found[name].doses, plain.doses)
             day = outcome(plain, grid, ("drug",), ("infusion",), scenario.progression_factor).time_to_progression_day
-            assert float(found[name].judged.progression) == pytest.approx(np.inf if day is None else day)
+            assert float(found[name].evaluation.progression) == pytest.approx(np.inf if day is None else day)
     assert 0.0 < float(np.mean(found["AT50"].doses)) < 1.0
 
 
@@ -91,7 +91,7 @@ def test_each_channel_has_its_own_visits(result):
 def test_a_run_can_be_replayed(result):
     found, _ = result
     trial, log = found.trial, found.decisions
-    grid = trial.programs.problem.task.grid
+    grid = trial.ensemble.task.grid
     play = jax.jit(lambda system, doses: rollout(system, Schedule(doses), grid))
     for patient in (0, 1, 3):
         for name in trial.rows:
@@ -193,7 +193,7 @@ def test_another_assay_does_not_continue_a_run(trial, result):
 
 
 def test_a_delayed_result_is_seen_later(trial):
-    edges = np.asarray(trial.programs.edges)
+    edges = np.asarray(trial.ensemble.task.grid.edges)
     late = plan_visits("x", trial.with_changes(Changes(delay=30.0)).channels, edges)
     assert np.asarray(late.counts)[:4, 0].tolist() == [2, 3, 4, 5]
     now, then = (np.asarray(rules(trial, 0, noise=0.0, delay=delay)["AT50"].doses) for delay in (0.0, 56.0))
@@ -228,12 +228,12 @@ def test_the_report_counts_what_the_table_holds(result):
 
 
 def test_a_median_that_is_not_reached_is_said_in_words():
-    few = curve(np.array([50.0, np.inf, np.inf]), 100.0)
-    assert few.median()[0] is None
+    few = survival(np.array([50.0, np.inf, np.inf]), 100.0)
+    assert few.median is None
     assert few.share[-1] == pytest.approx(2 / 3)
     assert (few.low <= few.share).all()
     assert (few.high >= few.share).all()
-    assert curve(np.array([10.0, 20.0, 30.0]), 100.0).median()[0] == 20.0
+    assert survival(np.array([10.0, 20.0, 30.0]), 100.0).median == 20.0
 
 
 def test_what_cannot_be_tried_is_refused(tmp_path, trial):

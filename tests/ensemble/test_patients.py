@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from optimizer import programs
 from optimizer.ensemble.ensemble import build_ensemble
 from optimizer.ensemble.patients import load_patients
-from optimizer.ensemble.population import build_population
+from optimizer.ensemble.program import build_program
 from optimizer.ensemble.risk import Risk
 from optimizer.files.faults import DataError, TableWarning
 from optimizer.scenario import Scenario, ScenarioError
@@ -100,11 +100,11 @@ def test_every_key_of_a_shipped_scenario_reaches_the_numbers(name):
 def test_who_cannot_be_simulated_has_the_typical_numbers(few):
     ensemble = build_ensemble(few, patients := load_patients(few, None, seed=0))
     assert patients.faults == {2: "patient cyd: model.ec50_max: wanted a finite number above 0; got nan"}
-    assert ensemble.failed[4].startswith("patient eve: wanted at most ")
-    assert ensemble.failed[4].endswith("got 4104")
+    assert ensemble.excluded[4].startswith("patient eve: wanted at most ")
+    assert ensemble.excluded[4].endswith("got 4104")
     # Nobody waits for eve's steps.
     assert ensemble.task.system.mesh.panels < 100
-    assert ensemble.healthy.tolist() == [True, True, False, True, False, True, True]
+    assert ensemble.included.tolist() == [True, True, False, True, False, True, True]
     typical = ravel_pytree(ensemble.task.system)[0]
     assert np.array_equal(numbers(ensemble, 2), typical)
     assert np.array_equal(numbers(ensemble, 4), typical)
@@ -226,7 +226,7 @@ def test_other_numbers_and_seeds_find_the_programs_of_the_first(tmp_path):
     try:
         for count, seed in ((37, 0), (40, 1), (38, 0)):
             ensemble = build_ensemble(scenario, load_patients(scenario, count, seed))
-            build_population(ensemble, Risk.MEAN, 0.9, np.asarray(ensemble.task.lower))
+            build_program(ensemble, Risk.MEAN, 0.9, np.asarray(ensemble.task.lower))
             kept.append({path.name for path in (tmp_path / "cache").iterdir()})
     finally:
         jax.config.update("jax_compilation_cache_dir", before)

@@ -8,7 +8,7 @@ from scipy.integrate import quad
 from scipy.optimize import minimize_scalar
 
 from optimizer.ensemble.risk import Risk, risk_of, smoothed
-from optimizer.ensemble.summary import survival
+from optimizer.ensemble.survival import survival
 
 VALUES = np.random.default_rng(5).gamma(2.0, 1.5, 23)
 

@@ -16,10 +16,10 @@ from scipy.optimize import LinearConstraint, minimize
 import optimizer as opt
 from optimizer.ensemble.ensemble import build_ensemble, with_system
 from optimizer.ensemble.patients import load_patients
-from optimizer.ensemble.population import build_population, search
+from optimizer.ensemble.personalise import Solver, _together
+from optimizer.ensemble.program import build_program, search
 from optimizer.ensemble.risk import Risk, risk_of
 from optimizer.ensemble.run import Settings, run_chunks
-from optimizer.ensemble.solve import Solver, _together
 from optimizer.ensemble.summary import counted, summary
 from optimizer.files.run import table_bytes
 from optimizer.files.run_directory import DirectoryError
@@ -131,7 +131,7 @@ def ensemble(few):
 @pytest.fixture(scope="module")
 def of_all(ensemble):
     """Objectives of the healthy patients under one schedule, and their slopes."""
-    systems = jax.tree.map(lambda leaf: jnp.asarray(leaf[ensemble.healthy]), ensemble.systems)
+    systems = jax.tree.map(lambda leaf: jnp.asarray(leaf[ensemble.included]), ensemble.systems)
     values = jax.jit(lambda x: jax.vmap(lambda s: with_system(ensemble.task, s).look(x, jnp.ones(()))[0])(systems))
     return values, jax.jit(jax.jacrev(values))
 
@@ -139,7 +139,7 @@ def of_all(ensemble):
 def best_of_scipy(ensemble, of_all, risk, alpha):
     """SLSQP on the patients' objectives; the corners of a risk become limits with slacks."""
     task, (values, slopes) = ensemble.task, of_all
-    count, size = int(ensemble.healthy.sum()), task.lower.size
+    count, size = int(ensemble.included.sum()), task.lower.size
     matrix, bound = np.asarray(task.matrix), np.asarray(task.bound)
     # Unknowns: shares x, a level t, slacks s_p >= f_p(x) - t.
     weight = {Risk.MEAN: None, Risk.CVAR: 1.0 / (1.0 - alpha) / count, Risk.WORST: 2.0}[risk]
@@ -182,10 +182,10 @@ def test_the_schedule_for_all_is_the_one_of_scipy(ensemble, of_all, risk):
     alpha = 0.5
     _, theirs = best_of_scipy(ensemble, of_all, risk, alpha)
     start = np.asarray(center(ensemble.task))
-    population = build_population(ensemble, risk, alpha, start)
+    population = build_program(ensemble, risk, alpha, start)
     state = search(population, start[None], 1e-7)[0]
     assert bool(state.done)
-    ours = np.asarray(population.values(state.x, jnp.ones(()))[0])[ensemble.healthy]
+    ours = np.asarray(population.values(state.x, jnp.ones(()))[0])[ensemble.included]
     assert risk_of(risk, ours, alpha) == pytest.approx(risk_of(risk, theirs, alpha), abs=1e-6)
     assert risk_of(risk, ours, alpha) <= risk_of(risk, theirs, alpha) + 1e-8
 
@@ -224,14 +224,14 @@ def test_side_by_side_is_one_by_one(few, run_few, ensemble, monkeypatch):
     """What an accelerator does, on this machine: the same optima from searches that share a few slots."""
     cohort, _ = run_few
     assert 7 * len(cohort.shared.points) > 4
-    monkeypatch.setattr("optimizer.ensemble.solve.SLOTS", 4)
-    monkeypatch.setattr("optimizer.ensemble.solve._together", _together.__wrapped__)
+    monkeypatch.setattr("optimizer.ensemble.personalise.SLOTS", 4)
+    monkeypatch.setattr("optimizer.ensemble.personalise._together", _together.__wrapped__)
     shared = cohort.shared
     solver = Solver(ensemble, shared.points, few.tolerance, shared.doses, few.progression_factor, together=True)
     found = solver.chunk(0, 7, lambda done: None)
     used = counted(cohort)
     theirs = cohort.table["personalised.objective"]
-    assert found.judged.objective[used, 0] == pytest.approx(theirs[used], abs=1e-8)
+    assert found.evaluation.objective[used, 0] == pytest.approx(theirs[used], abs=1e-8)
     assert [str(status) for status in found.status] == list(cohort.table["status"])
 
 
@@ -246,7 +246,7 @@ jax.config.update("jax_enable_x64", True)
 assert jax.device_count() == 2
 from optimizer.ensemble.ensemble import build_ensemble
 from optimizer.ensemble.patients import load_patients
-from optimizer.ensemble.solve import Solver
+from optimizer.ensemble.personalise import Solver
 from tests.ensemble.conftest import ROWS, of_table
 
 folder = Path(sys.argv[1])
@@ -255,7 +255,7 @@ given = np.load(folder / "given.npz")
 ensemble = build_ensemble(scenario, load_patients(scenario, None, 0))
 factor = scenario.progression_factor
 solver = Solver(ensemble, given["points"], scenario.tolerance, given["doses"], factor, together=True)
-np.save(folder / "objective.npy", solver.chunk(0, 7).judged.objective)
+np.save(folder / "objective.npy", solver.chunk(0, 7).evaluation.objective)
 """
 
 

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from optimizer.ensemble.run import SCHEDULES, Cohort
-from optimizer.ensemble.summary import counted, survival
+from optimizer.ensemble.summary import counted
+from optimizer.ensemble.survival import survival
 from optimizer.report.plots.style import GREY, SHRINKING, color, dose_bars, footnote, line, new_figure, with_unit
 
 

@@ -13,7 +13,7 @@ from optimizer.report.plots.style import GREY, color, dose_bars, footnote, line,
 
 def expected_burden(ax: Axes, found: Replanned) -> Axes:
     """Quantiles of the burden under the plan, its median on the other course, and what was measured of it."""
-    plan, course = found.ahead
+    plan, course = found.predictions
     start = float(found.inference.problem.task.grid.edges[found.index])
     for low, high, shade in ((0, 4, 0.15), (1, 3, 0.3)):
         label = "plan: 90 % and 50 % of what is believed" if low else None
@@ -43,7 +43,7 @@ def expected_burden(ax: Axes, found: Replanned) -> Axes:
 def chance(ax: Axes, found: Replanned) -> Axes:
     """Probability of progression by each day."""
     names = ("plan", found.course[0])
-    for i, (name, ahead) in enumerate(zip(names, found.ahead, strict=True)):
+    for i, (name, ahead) in enumerate(zip(names, found.predictions, strict=True)):
         ax.plot(ahead.days, ahead.probability(), color=color(i), ls=line(i), label=name)
     ax.set(ylabel="progressed by then", ylim=(-0.02, 1.03))
     ax.legend(fontsize=7, frameon=False)

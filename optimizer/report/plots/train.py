@@ -16,7 +16,7 @@ _SHOWN = np.linspace(0.05, 1.5, 30)
 
 def training_figure(learned: Learned) -> Figure:
     """Loss, survival, and a map of the decisions for each drug."""
-    drugs = learned.classes.ensemble.task.system.drugs
+    drugs = learned.split.ensemble.task.system.drugs
     columns = max(2, len(drugs))
     figure = new_figure(4.6 * columns, 7.4)
     axes = figure.subplots(2, columns, squeeze=False)
@@ -30,7 +30,7 @@ def training_figure(learned: Learned) -> Figure:
         else:
             by_time(ax, learned)
     figure.suptitle(learned.scenario.title, fontsize=10)
-    who = "patients it has not seen" if learned.classes.are_others else "the patient it was trained on"
+    who = "patients it has not seen" if learned.split.are_others else "the patient it was trained on"
     footnote(figure, f"Judged on {who}: {learned.held_out}.")
     return figure
 
@@ -38,9 +38,9 @@ def training_figure(learned: Learned) -> Figure:
 def losses(ax: Axes, learned: Learned) -> Axes:
     """What the gradient makes small, and what the network itself came to, against the steps."""
     history, best = learned.training.history, learned.training.best
-    steps = [look.step for look in history]
-    ax.plot(steps, [look.loss for look in history], color=color(0), ls=line(0), label="loss (smoothed)")
-    ax.plot(steps, [look.objective for look in history], color=color(1), ls=line(1), label="objective")
+    steps = [entry.step for entry in history]
+    ax.plot(steps, [entry.loss for entry in history], color=color(0), ls=line(0), label="loss (smoothed)")
+    ax.plot(steps, [entry.objective for entry in history], color=color(1), ls=line(1), label="objective")
     ax.plot([best.step], [best.objective], "o", color=color(1), label="kept")
     ax.set(xlabel="step", ylabel="over the patients trained on")
     ax.legend(fontsize=7, frameon=False)
@@ -49,8 +49,8 @@ def losses(ax: Axes, learned: Learned) -> Axes:
 
 def held_out(ax: Axes, learned: Learned) -> Axes:
     """Share of the patients held out without progression over time, under each policy."""
-    horizon = float(learned.classes.ensemble.task.grid.horizon)
-    for i, name in enumerate(learned.judged):
+    horizon = float(learned.split.ensemble.task.grid.horizon)
+    for i, name in enumerate(learned.outcomes):
         own = curve(learned, name)
         said = "median not reached" if own.median is None else f"median {own.median:.4g} day"
         days, share = np.r_[own.days, horizon], np.r_[own.share, own.share[-1]]
@@ -68,7 +68,7 @@ def decisions(ax: Axes, learned: Learned, drug: int) -> Axes:
     burden, change = np.unique(table.burden), np.unique(table.change)
     shares = table.shares[chosen, drug].reshape(burden.size, change.size)
     shade = ax.pcolormesh(burden, 100.0 * change, shares.T, vmin=0.0, vmax=1.0, cmap="viridis", shading="nearest")
-    name = learned.classes.ensemble.task.system.drugs[drug]
+    name = learned.split.ensemble.task.system.drugs[drug]
     ax.figure.colorbar(shade, ax=ax).set_label(f"share of the largest dose of {name}", fontsize=8)
     ax.axvline(1.0, color=GREY, lw=0.8)
     ax.set(xlabel="measured burden / first", ylabel="its change in a week [%]", title=f"day {TIMES[1] * span:g}")

@@ -8,7 +8,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from optimizer.control.trial_run import TrialResult
-from optimizer.control.trial_summary import clairvoyant_is_there, counted, curve, horizon_of, of_policy
+from optimizer.control.trial_summary import clairvoyant_is_there, counted, horizon_of, of_policy
+from optimizer.ensemble.survival import survival
 from optimizer.report.plots.style import color, footnote, line, new_figure
 
 # Patients of a swimmer plot; of more, the first ones are drawn.
@@ -20,10 +21,10 @@ def kaplan_meier(ax: Axes, result: TrialResult) -> Axes:
     """Share of patients without progression over time with confidence bands; a tick marks patients without any."""
     horizon = horizon_of(result)
     for i, name in enumerate(result.trial.rows):
-        found = curve(of_policy(result, name, "progression_day"), horizon)
+        found = survival(of_policy(result, name, "progression_day"), horizon)
         days = np.r_[found.days, horizon]
         share, low, high = (np.r_[x, x[-1]] for x in (found.share, found.low, found.high))
-        median = found.median()[0]
+        median = found.median
         words = "median not reached" if median is None else f"median {median:.4g} day"
         ax.step(days, share, where="post", color=color(i), ls=line(i), label=f"{name} ({words})")
         ax.fill_between(days, low, high, step="post", color=color(i), alpha=0.12, lw=0.0)
@@ -36,7 +37,7 @@ def kaplan_meier(ax: Axes, result: TrialResult) -> Axes:
 
 def swimmers(ax: Axes, result: TrialResult, name: str, patients: np.ndarray) -> Axes:
     """A bar for each patient up to progression, dark where more drug was given; a diamond marks the progression."""
-    edges, horizon = np.asarray(result.trial.programs.edges), horizon_of(result)
+    edges, horizon = np.asarray(result.trial.ensemble.task.grid.edges), horizon_of(result)
     rows = np.array(result.table["policy"]) == name
     days = dict(zip(result.table["patient"][rows], result.table["progression_day"][rows], strict=True))
     given = np.stack([intensity(result, name, int(patient)) for patient in patients])
@@ -55,7 +56,7 @@ def intensity(result: TrialResult, name: str, patient: int) -> np.ndarray:
     log = result.decisions
     rows = (np.asarray(log["patient"]) == patient) & (np.array(log["policy"]) == name)
     doses = np.stack([log[key][rows] for key in log if key.startswith("dose.")], axis=1)
-    most = np.maximum(result.trial.programs.problem.upper.max(axis=0), 1e-300)
+    most = np.maximum(result.trial.ensemble.problem.upper.max(axis=0), 1e-300)
     return np.mean(doses / most, axis=1)
 
 

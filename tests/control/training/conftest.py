@@ -2,7 +2,7 @@
 
 import pytest
 
-from optimizer.control import Settings, learn
+from optimizer.control import TrainSettings, learn
 from optimizer.scenario import Scenario
 
 STEPS = 80
@@ -61,7 +61,7 @@ def clones(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def settings():
-    return Settings(patients=24, held_out=24, steps=STEPS, hidden=8)
+    return TrainSettings(patients=24, held_out=24, steps=STEPS, hidden=8)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import csv
 import json
 from contextlib import contextmanager
 from dataclasses import replace
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +15,14 @@ from optimizer.cli import app
 from optimizer.cli import train as train_commands
 from optimizer.control import body, decide, document_of, learn
 from optimizer.control import train_run as run_room
+from optimizer.control.assays import BurdenAssays
+from optimizer.control.closed_loop import Conduct, Feedback, closed_loop
+from optimizer.control.comparators import at50
 from optimizer.control.decisions import to_csv
 from optimizer.control.train import TrainingSet, temperature_at, train
-from optimizer.control.train_run import AT50, CONTINUOUS, NETWORK, TUNED, _classes, _verdict
-from optimizer.control.tuned_rule import at50, open_rule, tuned
-from optimizer.control.watched import Measured, evaluate_policy, watched
-from optimizer.ensemble import Risk
+from optimizer.control.train_run import AT50, CONTINUOUS, NETWORK, TUNED, _split, _verdict
+from optimizer.control.tune import open_rule, tuned
+from optimizer.ensemble import Ensemble, Risk
 from optimizer.policies.network import Network, first_weights
 from optimizer.report.plots.train import training_figure
 from optimizer.scenario import Scenario, ScenarioError
@@ -34,7 +35,7 @@ from .conftest import COHORT, SCENARIO, STEPS, scenario_of
 
 
 def mean(learned, name):
-    return float(np.mean(learned.judged[name].judged.objective))
+    return float(np.mean(learned.outcomes[name].evaluation.objective))
 
 
 def test_it_learns_and_holds_others_longer(learned):
@@ -43,7 +44,7 @@ def test_it_learns_and_holds_others_longer(learned):
     assert best.objective == min(look.objective for look in learned.training.history)
     assert mean(learned, NETWORK) < mean(learned, CONTINUOUS) - 0.02
     assert mean(learned, TUNED) < mean(learned, AT50) + 1e-9
-    assert learned.classes.are_others
+    assert learned.split.are_others
     assert learned.held_out == 24
     assert learned.audit.passed
     assert learned.status in (Status.SOLVED, Status.NOT_CONVERGED)
@@ -53,26 +54,28 @@ def test_it_learns_and_holds_others_longer(learned):
 
 def test_a_patient_is_simulated_as_alone(learned, clones):
     """The network's doses in one of the held-out patients, by the rollout of that patient's own system."""
-    ensemble, policy = learned.classes.ensemble, learned.classes.ensemble.problem.limited(learned.network)
-    task = ensemble.of(learned.classes.split + 3)
+    ensemble, policy = learned.split.ensemble, learned.split.ensemble.problem.limited(learned.network)
+    task = ensemble.of(learned.split.count + 3)
     alone = float(jax.jit(lambda: task.objective.evaluate(task.scene(rollout(task.system, policy, task.grid))))())
-    assert float(learned.judged[NETWORK].judged.objective[3]) == pytest.approx(alone, abs=1e-12)
+    assert float(learned.outcomes[NETWORK].evaluation.objective[3]) == pytest.approx(alone, abs=1e-12)
     days = -alone * float(task.grid.horizon)
-    assert float(learned.judged[NETWORK].judged.progression[3]) == pytest.approx(days, abs=1e-6)
+    assert float(learned.outcomes[NETWORK].evaluation.progression[3]) == pytest.approx(days, abs=1e-6)
 
 
 def test_the_same_seed_gives_the_same_bytes(learned, clones, settings):
     again = learn(clones, settings)
     assert network_text(document_of(again)) == network_text(document_of(learned))
-    assert {n: c.judged.objective.tobytes() for n, c in again.judged.items()} == {
-        n: c.judged.objective.tobytes() for n, c in learned.judged.items()
+    assert {n: c.evaluation.objective.tobytes() for n, c in again.outcomes.items()} == {
+        n: c.evaluation.objective.tobytes() for n, c in learned.outcomes.items()
     }
 
 
 def test_the_loss_has_the_gradient_that_differences_say(learned):
-    patients = watched(learned.classes.ensemble, 0, 6, noise=0.1)
-    policy = learned.classes.ensemble.problem.limited(learned.network)
-    training_set = TrainingSet(patients, policy, Risk.CVAR, 0.5, jnp.asarray(0.1))
+    members = learned.split.ensemble.members(0, 6)
+    controller = Feedback(learned.split.ensemble.problem.limited(learned.network), True)
+    training_set = TrainingSet(
+        members, controller, BurdenAssays(jnp.asarray(0.1), 36), Risk.CVAR, 0.5, jnp.asarray(0.1)
+    )
     any_draw = jax.jit(jax.value_and_grad(lambda w, draw: training_set.loss(w, jnp.asarray(0.7), draw)))
 
     def both(weights, draw=0):
@@ -93,13 +96,14 @@ def test_the_temperature_falls_and_stays():
 
 
 def test_noise_belongs_to_the_patient(learned):
-    ensemble = learned.classes.ensemble
-    policy = ensemble.problem.limited(at50(ensemble.problem))
-    system = jax.tree.map(lambda leaf: leaf[0], ensemble.systems)
+    ensemble = learned.split.ensemble
+    controller = Feedback(ensemble.problem.limited(at50(ensemble.problem)), True)
+    task = ensemble.of(0)
 
     @jax.jit
     def given(noise, number):
-        return rollout(system, Measured(policy, noise, number), ensemble.task.grid).doses
+        assays = BurdenAssays(noise, task.grid.count)(number)
+        return controller.control(task, assays, Conduct(1.0))[0].doses
 
     def doses(noise, number):
         return np.asarray(given(jnp.asarray(noise), jnp.asarray(number)))
@@ -110,18 +114,18 @@ def test_noise_belongs_to_the_patient(learned):
 
 
 def test_the_tuned_rule_is_no_worse_than_a_grid(learned):
-    ensemble = learned.classes.ensemble
-    patients = watched(ensemble, 0, 24, noise=0.0)
+    ensemble = learned.split.ensemble
+    members, assays, conduct = ensemble.members(0, 24), BurdenAssays(jnp.zeros(()), 36), Conduct(1.2)
     rule = open_rule(None, ensemble.problem, 1.2, delay=0)
-    policy, best, value = tuned(patients, ensemble.problem, rule, Risk.MEAN, 0.9)
-    found = evaluate_policy(patients, policy, jnp.asarray(1.2))
-    assert float(np.mean(found.judged.objective)) == pytest.approx(value, abs=1e-12)
+    controller, best, value = tuned(members, assays, ensemble.problem, rule, Risk.MEAN, 0.9)
+    found = closed_loop(members, controller, assays, conduct)
+    assert float(np.mean(found.evaluation.objective)) == pytest.approx(value, abs=1e-12)
     assert ((rule.lower <= best) & (best <= rule.upper)).all()
     rng, others = np.random.default_rng(0), []
     for _ in range(20):
         numbers = jnp.asarray(rng.uniform(rule.lower, rule.upper))
-        limited = ensemble.problem.limited(rule.with_numbers(numbers))
-        others.append(float(np.mean(evaluate_policy(patients, limited, jnp.asarray(1.2)).judged.objective)))
+        other = Feedback(ensemble.problem.limited(rule.with_numbers(numbers)), True)
+        others.append(float(np.mean(closed_loop(members, other, assays, conduct).evaluation.objective)))
     assert value <= min(others) + 1e-9
 
 
@@ -166,7 +170,7 @@ def test_the_report_and_the_figure_say_it(learned):
 def verdict(learned, **changes):
     """What is said of the same network after another training."""
     training = replace(learned.training, **changes)
-    problem = learned.classes.ensemble.problem
+    problem = learned.split.ensemble.problem
     return _verdict(problem, problem.limited(learned.network), training, 0)[1:]
 
 
@@ -190,33 +194,35 @@ def test_sums_of_doses_are_kept(learned):
     limit = {"kind": "cumulative_dose", "drug": "drug", "limit": "300 day"}
     tables = learned.scenario.resolved()["scenario"] | {"constraint": [limit]}
     problem = Scenario.from_tables(tables, "sums").problem()
-    ensemble = replace(learned.classes.ensemble, problem=problem)
-    patients = watched(ensemble, 0, 24, noise=0.0)
+    ensemble = replace(learned.split.ensemble, problem=problem)
+    members, assays = ensemble.members(0, 24), BurdenAssays(jnp.zeros(()), 36)
     start = first_weights(1, 8, 0)
     network = Network(jnp.ones(1), jnp.asarray(start), hidden=8, span=jnp.asarray(1008.0))
-    training_set = TrainingSet(patients, problem.limited(network), Risk.MEAN, 0.9, jnp.asarray(0.1))
+    training_set = TrainingSet(
+        members, Feedback(problem.limited(network), True), assays, Risk.MEAN, 0.9, jnp.asarray(0.1)
+    )
     found = train(training_set, start, STEPS)
     assert found.history[0].excess > 0.5
     assert found.best.excess <= 1e-6
-    came = evaluate_policy(patients, training_set.with_weights(jnp.asarray(found.weights)), jnp.ones(()))
+    came = closed_loop(members, training_set.with_weights(jnp.asarray(found.weights)), assays, Conduct(1.0))
     assert 100.0 < 28.0 * 36 * float(np.max(came.given)) <= 300.0 + 1e-6
 
 
 def test_without_a_cohort_the_typical_patient_is_alone(tmp_path, settings):
-    found = _classes(scenario_of(tmp_path, SCENARIO), settings)
-    assert (found.split, len(found.ensemble.healthy), found.are_others) == (1, 1, False)
+    found = _split(scenario_of(tmp_path, SCENARIO), settings)
+    assert (found.count, len(found.ensemble.included), found.are_others) == (1, 1, False)
 
 
 def test_a_table_is_split(tmp_path, settings, monkeypatch):
-    everybody = lambda _, patients: SimpleNamespace(healthy=np.ones(len(patients.names), bool), failed={})  # noqa: E731
+    everybody = lambda _, patients: Ensemble(None, None, patients, {})  # noqa: E731
     monkeypatch.setattr(run_room, "build_ensemble", everybody)
     rows = "\n".join(f"{cells}" for cells in (0.002, 0.004, 0.008, 0.016))
     (tmp_path / "table.csv").write_text(f"model.clone[resistant].cells\n{rows}\n")
     scenario = scenario_of(tmp_path, f'{SCENARIO}[cohort]\ntable = "table.csv"\n')
-    found = _classes(scenario, replace(settings, patients=3))
-    assert (found.split, len(found.ensemble.healthy), found.are_others) == (3, 4, True)
+    found = _split(scenario, replace(settings, patients=3))
+    assert (found.count, len(found.ensemble.included), found.are_others) == (3, 4, True)
     with pytest.raises(ScenarioError, match="fewer than the 4 patients of the table"):
-        _classes(scenario, replace(settings, patients=4))
+        _split(scenario, replace(settings, patients=4))
 
 
 def run(*arguments):
@@ -248,7 +254,7 @@ def test_a_run_writes_what_a_scenario_can_name(folder, learned):
     (folder / "clones.toml").write_text(SCENARIO + COHORT + named)
     again = CliRunner().invoke(app, ["simulate", "clones.toml", "--regimen", "trained", "--json"])
     assert again.exit_code == 0, again.stderr
-    problem = learned.classes.ensemble.problem
+    problem = learned.split.ensemble.problem
     total = problem.simulate(learned.network)[1].total
     assert json.loads(again.stdout)["objective"]["total"] == pytest.approx(total, abs=1e-5)
 
@@ -275,9 +281,9 @@ def test_an_interrupted_run_keeps_the_best(folder, monkeypatch):
 
 
 def test_nothing_to_keep_is_nothing_written(learned):
-    patients = watched(learned.classes.ensemble, 0, 24, noise=0.0)
-    policy = learned.classes.ensemble.problem.limited(Network(jnp.ones(1), jnp.zeros(129), hidden=8))
-    training_set = TrainingSet(patients, policy, Risk.MEAN, 0.9, jnp.asarray(0.1))
+    members = learned.split.ensemble.members(0, 24)
+    controller = Feedback(learned.split.ensemble.problem.limited(Network(jnp.ones(1), jnp.zeros(129), hidden=8)), True)
+    training_set = TrainingSet(members, controller, BurdenAssays(jnp.zeros(()), 36), Risk.MEAN, 0.9, jnp.asarray(0.1))
 
     def tell(event):
         raise KeyboardInterrupt

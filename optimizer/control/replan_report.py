@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from optimizer.control.belief import Belief, effective
-from optimizer.control.outlook import MISFIT, QUANTILES, Outlook
+from optimizer.control.misfit import OUTSIDE, tail_of
+from optimizer.control.prediction import MISFIT, QUANTILES, Prediction
 from optimizer.control.replan import Replanned, Visit
 from optimizer.observations import BELOW, MEASURED, OVER, UNDER
 from optimizer.search.optimize import LIMIT_TOLERANCE
@@ -23,7 +25,7 @@ def account(found: Replanned) -> dict[str, Any]:
     edges, drugs = np.asarray(task.grid.edges), task.system.drugs
     doses = {drug: found.doses[:, j].tolist() for j, drug in enumerate(drugs)}
     first = found.index
-    restarts, converged, optima = found.restarts
+    search, plan = found.found, found.found.plan
     return {
         "status": found.status.value,
         "reason": found.reason,
@@ -34,18 +36,27 @@ def account(found: Replanned) -> dict[str, Any]:
         "budgets": _budgets(found),
         "belief": _belief(found),
         "fit": _fit(found),
+        "misfit": {
+            "active": found.model.misfits,
+            "visits_outside_99_percent": sum(_is_outside(visit) for visit in found.visits),
+            "last_visit_p": float(found.model.check.p),
+            "fallback": None if found.fallback is None else found.fallback.rule,
+        },
         "visits": [_visit(found, visit) for visit in found.visits],
         "changed_most": changed_most(found),
-        "prediction": {"plan": _outlook(found, found.ahead[0]), "course": _outlook(found, found.ahead[1])},
+        "prediction": {
+            "plan": _prediction(found, found.predictions[0]),
+            "course": _prediction(found, found.predictions[1]),
+        },
         "staying_the_course": _staying(found),
         "risk": found.effort.risk.value,
         "alpha": found.effort.alpha,
         "search": {
-            "restarts": restarts,
-            "converged": converged,
-            "distinct_optima": optima,
-            "iterations": int(found.plan.iterations),
-            "kkt_residual": float(found.plan.residual),
+            "restarts": search.restarts,
+            "converged": search.converged,
+            "distinct_optima": search.optima,
+            "iterations": int(plan.iterations),
+            "kkt_residual": float(plan.residual),
             "tolerance": found.effort.tolerance,
             "particles": found.effort.particles,
             "temperature": found.effort.coldest,
@@ -80,32 +91,36 @@ def _belief(found: Replanned) -> dict[str, Any]:
     numbers = {key: {**now[key], "before": {k: before[key][k] for k in ("median", "interval_90")}} for key in now}
     return {
         "particles": found.settings.particles,
-        "effective_particles": _particles_left(found.belief),
+        "effective_particles": float(effective(found.belief)),
         "numbers": numbers,
     }
 
 
 def _fit(found: Replanned) -> dict[str, Any]:
-    p_value = found.fit.p_value
+    p_value = found.model.whole.p_value
     return {
         "posterior_predictive_p": p_value,
         "fits": None if p_value is None else p_value >= MISFIT,
         "sentence": fit_sentence(found),
         "standardized_residuals": [
             {"day": float(day), **_named(found, row)}
-            for day, row in zip(found.measurements.days, found.fit.residuals, strict=True)
+            for day, row in zip(found.measurements.days, found.model.whole.residuals, strict=True)
         ],
     }
 
 
+def _is_outside(visit: Visit) -> bool:
+    return bool(tail_of(jnp.asarray(visit.expected)) < OUTSIDE)
+
+
 def fit_sentence(found: Replanned) -> str:
     """Whether what was measured fits the model, plainly."""
-    p_value = found.fit.p_value
+    p_value = found.model.whole.p_value
     if p_value is None:
         return "Nothing was measured: the belief is the prior."
     if p_value >= MISFIT:
         return f"What was measured fits the model (posterior predictive p {p_value:.2g})."
-    far = np.abs(np.where(np.isfinite(found.fit.residuals), found.fit.residuals, 0.0))
+    far = np.abs(np.where(np.isfinite(found.model.whole.residuals), found.model.whole.residuals, 0.0))
     row, channel = np.unravel_index(int(np.argmax(far)), far.shape)
     day, label = found.measurements.days[row], found.inference.channels[channel].label()
     worst = f"{label} on day {day:g} is {far[row, channel]:.1f} standard deviations off"
@@ -160,7 +175,7 @@ def changed_most(found: Replanned) -> dict[str, Any] | None:
     }
 
 
-def _outlook(found: Replanned, ahead: Outlook) -> dict[str, Any]:
+def _prediction(found: Replanned, ahead: Prediction) -> dict[str, Any]:
     effort = found.effort
     return {
         "day": ahead.days.tolist(),
@@ -175,7 +190,7 @@ def _outlook(found: Replanned, ahead: Outlook) -> dict[str, Any]:
 
 def _staying(found: Replanned) -> dict[str, Any]:
     """What it would cost to go on as before."""
-    plan, course = found.ahead
+    plan, course = found.predictions
     effort = found.effort
     ends = [float(ahead.probability()[-1]) for ahead in (plan, course)]
     return {
@@ -188,11 +203,6 @@ def _staying(found: Replanned) -> dict[str, Any]:
         "median_progression_day": {"plan": plan.median_progression(), "course": course.median_progression()},
         "limits_met": course.violation <= LIMIT_TOLERANCE,
     }
-
-
-def _particles_left(belief: Belief) -> float:
-    """Effective number of particles."""
-    return float(effective(belief))
 
 
 def _parameters(replanned: Replanned, belief: Belief) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One schedule for all patients: a task whose objective is the mean, CVaR or worst case over them."""
+"""Nonlinear program of one schedule for an ensemble: the objective is its mean, CVaR or worst case."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from optimizer import programs as _programs
 from optimizer.axes import Scalar, Times
 from optimizer.ensemble.ensemble import Ensemble, with_system
 from optimizer.ensemble.patients import stepped
 from optimizer.ensemble.risk import Risk, Smoothed, smoothed
 from optimizer.problem import Task
-from optimizer.programs import program
 from optimizer.search import stages
 from optimizer.search.ahead import Ahead
 from optimizer.search.interior_point import State, start, step
@@ -35,7 +35,7 @@ class EnsembleProgram(eqx.Module):
     Attributes:
         task: of the typical patient: grid, objective and limits.
         systems: of the patients, each leaf with a leading axis [P].
-        share: what each patient counts [P], summing to 1; 0 for one who cannot be simulated.
+        weights: what each patient counts [P], summing to 1; 0 for one who is excluded.
         width: how far apart the patients' objectives lie; corners are rounded off over this times the temperature.
         risk: how their objectives are made one.
         alpha: of cvar.
@@ -44,7 +44,7 @@ class EnsembleProgram(eqx.Module):
 
     task: Task
     systems: System
-    share: Float[Array, "P"]
+    weights: Float[Array, "P"]
     width: Scalar
     risk: Risk = eqx.field(static=True)
     alpha: float = eqx.field(static=True)
@@ -95,43 +95,43 @@ class EnsembleProgram(eqx.Module):
 
     def summed(self, values: Array, temperature: Scalar) -> Smoothed:
         """The patients' objectives as one."""
-        return smoothed(self.risk, values, self.share, self.alpha, self.width * temperature)
+        return smoothed(self.risk, values, self.weights, self.alpha, self.width * temperature)
 
     def look(self, shares: Array, temperature: Scalar) -> tuple[Scalar, tuple[Times, ...]]:
         """The objective at a temperature, and the excess of every state limit in every patient [P T]."""
         values, excesses = self.values(shares, temperature)
-        counted = self.share[:, None] > 0.0
+        counted = self.weights[:, None] > 0.0
         kept = tuple(jnp.where(counted, excess, -jnp.inf).ravel() for excess in excesses)
         return self.summed(values, temperature).value, kept
 
 
-def derive(population: EnsembleProgram, state: State) -> tuple[Scalar, Any, Array, Array]:
+def derive(program: EnsembleProgram, state: State) -> tuple[Scalar, Any, Array, Array]:
     """Value, excesses, gradient and Hessian of the merit, patient by patient.
 
     The risk r(f_1, ..., f_P) has the gradient w and the Hessian diag(d) - d d'/sum(d), so that with the patients'
     gradients G [P, n] and Hessians H_p the whole one is sum_p w_p H_p + G' diag(d) G - (G'd)(G'd)' / sum(d).
     """
     x, temperature, penalty = state.x, state.temperature, state.penalty
-    whole = _weighed(population, x, temperature)
-    counted = population.share > 0.0
+    whole = _weighed(program, x, temperature)
+    counted = program.weights > 0.0
     # Prices come one after the other, a saved time of every patient.
     prices = tuple(price.reshape(counted.size, -1) for price in state.prices)
 
     def one(inputs: Any) -> tuple[Any, Any]:
         system, weight, counted, price = inputs
-        task = with_system(population.task, system)
+        task = with_system(program.task, system)
 
         def finish(value: Scalar, excess: tuple[Times, ...]) -> Scalar:
             return weight * value + jnp.where(counted, penalized(jnp.zeros(()), excess, price, penalty), 0.0)
 
-        _, _, path = stages.look(task, population.shares(x), temperature)
-        value, excess, slope, hessian = stages.derivatives(task, path, temperature, finish, population.ahead)
+        _, _, path = stages.look(task, program.shares(x), temperature)
+        value, excess, slope, hessian = stages.derivatives(task, path, temperature, finish, program.ahead)
         own = jnp.zeros_like(x)
-        if population.risk is not Risk.MEAN:
-            own = jax.grad(lambda z: task.look(population.shares(z), temperature)[0])(x)
+        if program.risk is not Risk.MEAN:
+            own = jax.grad(lambda z: task.look(program.shares(z), temperature)[0])(x)
         return (value, slope, hessian), (own, excess)
 
-    inputs = (population.systems, whole.weights, counted, prices)
+    inputs = (program.systems, whole.weights, counted, prices)
     (value, slopes, hessian), (own, excesses) = _mapped_sums(one, inputs)
     # Patients' objectives, weighted, are the risk for the mean alone; pulls of limits are sums in any case.
     value = value + whole.value
@@ -142,12 +142,12 @@ def derive(population: EnsembleProgram, state: State) -> tuple[Scalar, Any, Arra
     return value, kept, slopes, hessian + spread
 
 
-def _weighed(population: EnsembleProgram, x: Array, temperature: Scalar) -> Smoothed:
+def _weighed(program: EnsembleProgram, x: Array, temperature: Scalar) -> Smoothed:
     """What each patient counts; `value` is what the risk is beyond the sum of weighted objectives."""
-    if population.risk is Risk.MEAN:
-        return Smoothed(jnp.zeros(()), population.share, jnp.zeros_like(population.share))
-    values, _ = population.values(x, temperature)
-    whole = population.summed(values, temperature)
+    if program.risk is Risk.MEAN:
+        return Smoothed(jnp.zeros(()), program.weights, jnp.zeros_like(program.weights))
+    values, _ = program.values(x, temperature)
+    whole = program.summed(values, temperature)
     beyond = whole.value - jnp.sum(jnp.where(whole.weights > 0.0, whole.weights * values, 0.0))
     return Smoothed(beyond, whole.weights, whole.curvature)
 
@@ -173,8 +173,8 @@ def _mapped_sums(function: Any, inputs: Any) -> tuple[Any, Any]:
     return sums, each
 
 
-def build_population(ensemble: Ensemble, risk: Risk, alpha: float, typical: Float[np.ndarray, "n"]) -> EnsembleProgram:
-    """The task of a whole ensemble.
+def build_program(ensemble: Ensemble, risk: Risk, alpha: float, typical: Float[np.ndarray, "n"]) -> EnsembleProgram:
+    """The program of a whole ensemble.
 
     Args:
         ensemble: the patients.
@@ -187,47 +187,47 @@ def build_population(ensemble: Ensemble, risk: Risk, alpha: float, typical: Floa
     """
     if not 0.0 <= alpha < 1.0:
         raise ValueError(f"alpha: wanted at least 0 and less than 1; got {alpha}")
-    if not ensemble.healthy.any():
+    if not ensemble.included.any():
         raise ValueError("patients: wanted at least one who can be simulated; got none")
-    # Few sizes, or every number of patients would be compiled: who fills up does not count, as who is not healthy.
-    total = len(ensemble.healthy)
+    # Few sizes, or every number of patients would be compiled: who fills up does not count, as who is excluded.
+    total, included = len(ensemble.names), ensemble.included
     rows = np.minimum(np.arange(stepped(total)), total - 1)
     systems = jax.tree.map(lambda leaf: jnp.asarray(leaf[rows]), ensemble.systems)
-    share = jnp.asarray(np.where(np.arange(rows.size) < total, ensemble.healthy[rows], 0.0) / ensemble.healthy.sum())
-    population = EnsembleProgram(ensemble.task, systems, share, jnp.ones(()), risk, alpha)
-    values = np.asarray(_values(population, jnp.asarray(typical)))[:total][ensemble.healthy]
+    weights = jnp.asarray(np.where(np.arange(rows.size) < total, ensemble.weights[rows], 0.0))
+    program = EnsembleProgram(ensemble.task, systems, weights, jnp.ones(()), risk, alpha)
+    values = np.asarray(_values(program, jnp.asarray(typical)))[:total][included]
     # Where all patients are alike, any width will do.
     width = float(np.std(values)) or 1.0
-    return eqx.tree_at(lambda p: p.width, population, jnp.asarray(width))
+    return eqx.tree_at(lambda p: p.width, program, jnp.asarray(width))
 
 
-@program
-def _values(population: EnsembleProgram, shares: Array) -> Array:
-    return population.values(shares, jnp.ones(()))[0]
+@_programs.program
+def _values(program: EnsembleProgram, shares: Array) -> Array:
+    return program.values(shares, jnp.ones(()))[0]
 
 
-@program
-def _begin(population: EnsembleProgram, x: Array) -> State:
-    return start(population, x)
+@_programs.program
+def _begin(program: EnsembleProgram, x: Array) -> State:
+    return start(program, x)
 
 
-@program
-def _advance(population: EnsembleProgram, state: State, steps: Array, tolerance: Array) -> State:
+@_programs.program
+def _advance(program: EnsembleProgram, state: State, steps: Array, tolerance: Array) -> State:
     goal = state.iterations + steps
     return jax.lax.while_loop(
         lambda s: (s.iterations < goal) & ~(s.done | s.stuck),
-        lambda s: step(population, s, tolerance, SEARCH_TOLERANCE, derive),
+        lambda s: step(program, s, tolerance, SEARCH_TOLERANCE, derive),
         state,
     )
 
 
-def search(population: EnsembleProgram, points: Float[np.ndarray, "R n"], tolerance: float) -> list[State]:
+def search(program: EnsembleProgram, points: Float[np.ndarray, "R n"], tolerance: float) -> list[State]:
     """Take every starting point to a stationary point of the population's objective."""
     found = []
     for point in points:
-        state = _begin(population, jnp.asarray(point))
+        state = _begin(program, jnp.asarray(point))
         while not (state.done or state.stuck or int(state.iterations) >= MOST_ITERATIONS):
             # Short slices: Ctrl-C is heard between them.
-            state = _advance(population, state, jnp.asarray(4), jnp.asarray(tolerance))
+            state = _advance(program, state, jnp.asarray(4), jnp.asarray(tolerance))
         found.append(state)
     return found

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, cached_property
@@ -12,17 +11,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
-from optimizer.ensemble.devices import over_devices, shared_out
-from optimizer.ensemble.ensemble import Ensemble, with_system
-from optimizer.ensemble.judge import Judged, Numbers, judge
+from optimizer.ensemble.ensemble import Cores, Ensemble, with_system
+from optimizer.ensemble.evaluate import Evaluation, Numbers, evaluate_doses
+from optimizer.ensemble.risk import feasible_rank
 from optimizer.ensemble.slots import through_slots
 from optimizer.problem import Task
 from optimizer.programs import program
 from optimizer.search.feasible import make_feasible, satisfies
 from optimizer.search.interior_point import State, start, step
-from optimizer.search.multistart import MOST_ITERATIONS, SEARCH_TOLERANCE, cores
+from optimizer.search.multistart import MOST_ITERATIONS, SEARCH_TOLERANCE
 from optimizer.search.optimize import LIMIT_TOLERANCE
 from optimizer.search.phase_one import center
 from optimizer.simulate import System
@@ -32,11 +32,13 @@ SLOTS = 4096
 
 
 class PatientStatus(StrEnum):
-    """What became of a patient."""
+    """What became of a patient: of a search for his or her schedule, or under a policy."""
 
     SOLVED = "solved"
     NOT_CONVERGED = "not_converged"
     INFEASIBLE = "infeasible"
+    PROGRESSED = "progressed"
+    NOT_PROGRESSED = "not_progressed"
     SIMULATION_FAILED = "simulation_failed"
     BAD_PARAMETERS = "bad_parameters"
 
@@ -69,20 +71,20 @@ class End(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Outcomes:
+class Personalised:
     """Patients of one chunk, arrays with a leading axis [C].
 
     Attributes:
         status: of each.
         doses: personalised schedules [C, K, N]; NaN where there is none.
         solved: how the search went.
-        judged: what the personalised and the shared schedules come to, axes [C, S, ...]; NaN where there is nothing.
+        evaluated: what the personalised and the shared schedules come to [C, S, ...]; NaN where there is nothing.
     """
 
     status: list[PatientStatus]
     doses: Float[np.ndarray, "C K N"]
     solved: Solved
-    judged: Judged
+    evaluated: Evaluation
 
 
 def descend(task: Task, point: Float[Array, "n"], tolerance: Array) -> State:
@@ -94,13 +96,12 @@ def descend(task: Task, point: Float[Array, "n"], tolerance: Array) -> State:
     )
 
 
-def best_of(task: Task, ends: State | End) -> Solved:
+def best_of(task: Task, ends: Any) -> Solved:
     """The best end that meets the limits, of ends with a leading axis [R]."""
-    found = jax.lax.map(lambda x: judge(task, task.doses(x), jnp.ones(())), ends.x)
-    out = jnp.where(found.ok, jnp.maximum(found.excess - LIMIT_TOLERANCE, 0.0), jnp.inf)
-    rank = jnp.where(jnp.isfinite(found.objective), found.objective + 1e6 * out, jnp.inf)
-    best = jnp.argmin(jnp.where(jnp.isnan(rank), jnp.inf, rank))
-    converged = jnp.sum(ends.done & (out == 0.0))
+    found = jax.lax.map(lambda x: evaluate_doses(task, task.doses(x), jnp.ones(())), ends.x)
+    excess = jnp.where(found.ok, found.excess, jnp.inf)
+    best = jnp.argmin(feasible_rank(found.objective, excess, jnp))
+    converged = jnp.sum(ends.done & (excess <= LIMIT_TOLERANCE))
     return Solved(ends.x[best], converged, ends.iterations[best], ends.residual[best], ends.done[best])
 
 
@@ -139,19 +140,36 @@ def _best_one(task: Task, system: System, ends: End) -> Solved:
     return best_of(with_system(task, system), ends)
 
 
-def _judge_one(task: Task, system: System, doses: Array, factor: Array) -> Judged:
-    return jax.lax.map(lambda d: judge(with_system(task, system), d, factor), doses)
+def _evaluate_one(task: Task, system: System, doses: Any, factor: Array) -> Evaluation:
+    return jax.lax.map(lambda d: evaluate_doses(with_system(task, system), d, factor), doses)
 
 
 # Everything that is a number is an argument: one compilation for all runs of the same shape. Alone, every restart is a
 # call: the same search in a loop over restarts takes up to three times as long (marching models on a CPU).
-_ALONE = program(_descend_one), program(_best_one), program(_judge_one)
+_ALONE = program(_descend_one), program(_best_one), program(_evaluate_one)
+
+
+def over_devices(function: Callable[..., Any], mapped: Sequence[int | None]) -> Callable[..., Any]:
+    """A function of many patients as a program on all devices that there are, an equal share on each.
+
+    Args:
+        function: of patients in leading axes; no patient's results depend on another's.
+        mapped: 0 for an argument with a leading axis of patients, a multiple of the devices; None for what all share.
+    """
+    if jax.device_count() == 1:
+        return jax.jit(function)
+    # Each device goes through its own steps: none waits for another's slowest patient.
+    mesh = Mesh(np.array(jax.devices()), ("patients",))
+    given = tuple(PartitionSpec() if axis is None else PartitionSpec("patients") for axis in mapped)
+    return jax.jit(
+        jax.shard_map(function, mesh=mesh, in_specs=given, out_specs=PartitionSpec("patients"), check_vma=False)
+    )
 
 
 @cache
-def _together() -> tuple[Callable[..., Solved], Callable[..., Judged]]:
-    judge_many = jax.vmap(_judge_one, (None, 0, 0, None))
-    return over_devices(_solve_many, (None, 0, None, None)), over_devices(judge_many, (None, 0, 0, None))
+def _together() -> tuple[Callable[..., Solved], Callable[..., Evaluation]]:
+    evaluate_many = jax.vmap(_evaluate_one, (None, 0, 0, None))
+    return over_devices(_solve_many, (None, 0, None, None)), over_devices(evaluate_many, (None, 0, 0, None))
 
 
 class Solver:
@@ -178,7 +196,7 @@ class Solver:
         factor: float,
         together: bool | None = None,
     ):
-        self.ensemble, self.shared, self._is_warm = ensemble, shared, False
+        self.ensemble, self.shared, self._cores = ensemble, shared, Cores()
         self.together = jax.default_backend() != "cpu" if together is None else together
         self.points, self.tolerance, self.factor = jnp.asarray(points), jnp.asarray(tolerance), jnp.asarray(factor)
 
@@ -187,7 +205,7 @@ class Solver:
         """A point far from every dose limit [n]."""
         return center(self.ensemble.task)
 
-    def chunk(self, first: int, size: int, tell: Callable[[int], None] = lambda done: None) -> Outcomes:
+    def chunk(self, first: int, size: int, tell: Callable[[int], None] = lambda done: None) -> Personalised:
         """Patients `first` up to `first + size`, or fewer at the end; `tell` hears how many are done.
 
         Args:
@@ -195,51 +213,44 @@ class Solver:
             size: patients of a chunk; the last one is filled up with the typical patient where it is stepped together.
             tell: is told after each patient.
         """
-        healthy = self.ensemble.healthy[first : first + size]
+        included = self.ensemble.included[first : first + size]
         systems = jax.tree.map(lambda leaf: leaf[first : first + size], self.ensemble.systems)
-        rows = self._lockstep(systems, len(healthy), size) if self.together else self._by_core(systems, healthy)
+        rows = self._lockstep(systems, len(included), size) if self.together else self._by_core(systems, included)
         found: list[Any] = []
         for row in rows:
             found.append(row)
             tell(len(found))
-        return self._gathered(found, healthy, first)
+        return self._gathered(found, included, first)
 
-    def _by_core(self, systems: System, healthy: np.ndarray) -> Iterator[Any]:
-        def work(i: int) -> Any:
-            return self._one(jax.tree.map(lambda leaf: leaf[i], systems)) if healthy[i] else None
-
-        if not self._is_warm:
-            # Compiled before there are threads, which would each do it.
-            self._one(jax.tree.map(lambda leaf: leaf[0], systems))
-            self._is_warm = True
-        pool = ThreadPoolExecutor(max(1, cores()))
-        try:
-            yield from pool.map(work, range(len(healthy)))
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    def _by_core(self, systems: System, included: np.ndarray) -> Iterator[Any]:
+        well = self._cores.map(
+            lambda i: self._one(jax.tree.map(lambda leaf: leaf[i], systems)), np.flatnonzero(included).tolist()
+        )
+        return (next(well) if good else None for good in included)
 
     def _one(self, system: System) -> tuple[Any, np.ndarray, Any]:
-        descend_one, best_one, judge_one = _ALONE
+        descend_one, best_one, evaluate_one = _ALONE
         task = self.ensemble.task
         ends = [descend_one(task, system, point, self.tolerance) for point in self.points]
         stacked = jax.tree.map(lambda *parts: np.stack(parts), *ends)
         solved = jax.tree.map(np.asarray, best_one(task, system, stacked))
         doses = self._settled(solved.shares)
-        judged = judge_one(task, system, np.concatenate([doses[None], self.shared]), self.factor)
-        return solved, doses, jax.tree.map(np.asarray, judged)
+        evaluated = evaluate_one(task, system, np.concatenate([doses[None], self.shared]), self.factor)
+        return solved, doses, jax.tree.map(np.asarray, evaluated)
 
     def _lockstep(self, systems: System, count: int, size: int) -> Iterator[Any]:
         """All together; chunks have one size, or every new one would be compiled."""
-        solve_all, judge_all = _together()
-        size = shared_out(size)
+        solve_all, evaluate_all = _together()
+        # Every device has the same number of patients.
+        size = -(-size // jax.device_count()) * jax.device_count()
         padded = jax.tree.map(lambda leaf: np.concatenate([leaf, np.repeat(leaf[:1], size - count, axis=0)]), systems)
         solved = jax.tree.map(np.asarray, solve_all(self.ensemble.task, padded, self.points, self.tolerance))
         doses = np.stack([self._settled(shares) for shares in solved.shares])
         shared = np.broadcast_to(self.shared, (size, *self.shared.shape))
         given = np.concatenate([doses[:, None], shared], axis=1)
-        judged = jax.tree.map(np.asarray, judge_all(self.ensemble.task, padded, given, self.factor))
+        evaluated = jax.tree.map(np.asarray, evaluate_all(self.ensemble.task, padded, given, self.factor))
         for i in range(count):
-            yield jax.tree.map(lambda a, i=i: a[i], solved), doses[i], jax.tree.map(lambda a, i=i: a[i], judged)
+            yield jax.tree.map(lambda a, i=i: a[i], solved), doses[i], jax.tree.map(lambda a, i=i: a[i], evaluated)
 
     def _settled(self, shares: np.ndarray) -> np.ndarray:
         """Doses that satisfy every limit on doses exactly; NaN where the search ended nowhere."""
@@ -249,26 +260,27 @@ class Solver:
             self.ensemble.problem, np.asarray(self.ensemble.task.doses(jnp.asarray(shares))), self.middle
         )
 
-    def _gathered(self, found: list[Any], healthy: np.ndarray, first: int) -> Outcomes:
+    def _gathered(self, found: list[Any], included: np.ndarray, first: int) -> Personalised:
         """Rows as arrays; those of patients who cannot be simulated are masked here, after the solve."""
-        sample = next((row for row, good in zip(found, healthy, strict=True) if good and row is not None), None)
+        sample = next((row for row, good in zip(found, included, strict=True) if good and row is not None), None)
         if sample is None:
             sample = _empty(self.ensemble, self.shared)
         blank = jax.tree.map(_masked, sample)
-        rows = [row if good else blank for row, good in zip(found, healthy, strict=True)]
-        solved, doses, judged = (
+        rows = [row if good else blank for row, good in zip(found, included, strict=True)]
+        solved, doses, evaluated = (
             jax.tree.map(lambda *parts: np.stack(parts), *part) for part in zip(*rows, strict=True)
         )
         status = [self._status(row, first + i) for i, row in enumerate(rows)]
-        return Outcomes(status, doses, solved, judged)
+        return Personalised(status, doses, solved, evaluated)
 
     def _status(self, row: Any, i: int) -> PatientStatus:
-        solved, doses, judged = row
-        if not self.ensemble.healthy[i]:
-            return PatientStatus.SIMULATION_FAILED if i in self.ensemble.failed else PatientStatus.BAD_PARAMETERS
-        if not (np.all(judged.ok) and np.all(np.isfinite(judged.objective))):
+        solved, doses, evaluated = row
+        if not self.ensemble.included[i]:
+            bad = i in self.ensemble.patients.faults
+            return PatientStatus.BAD_PARAMETERS if bad else PatientStatus.SIMULATION_FAILED
+        if not (np.all(evaluated.ok) and np.all(np.isfinite(evaluated.objective))):
             return PatientStatus.SIMULATION_FAILED
-        if judged.excess[0] > LIMIT_TOLERANCE or not satisfies(self.ensemble.problem, doses):
+        if evaluated.excess[0] > LIMIT_TOLERANCE or not satisfies(self.ensemble.problem, doses):
             return PatientStatus.INFEASIBLE
         return PatientStatus.SOLVED if solved.done else PatientStatus.NOT_CONVERGED
 
@@ -283,5 +295,5 @@ def _empty(ensemble: Ensemble, shared: np.ndarray) -> Any:
     one, many, terms = np.zeros(()), np.zeros(1 + len(shared)), len(ensemble.task.objective.terms)
     whole = np.zeros((), int)
     solved = Solved(np.zeros(ensemble.task.lower.size), whole, whole, one, np.zeros((), bool))
-    judged = Judged(many, np.zeros((many.size, terms)), many, many, many, many.astype(bool))
-    return solved, np.zeros(shared.shape[1:]), judged
+    evaluated = Evaluation(many, np.zeros((many.size, terms)), many, many, many, many.astype(bool))
+    return solved, np.zeros(shared.shape[1:]), evaluated

@@ -1,4 +1,4 @@
-"""What a belief expects of a schedule, and whether what was measured fits the model at all."""
+"""Posterior predictive distributions: what a belief expects of a schedule, and whether what was measured fits."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import ndtr
 from jaxtyping import Array, Float
 
 from optimizer.axes import Doses
 from optimizer.control.belief import Belief, Inference
-from optimizer.ensemble.judge import judge
+from optimizer.ensemble.evaluate import evaluation
 from optimizer.ensemble.risk import Risk, risk_of
 from optimizer.observations import MEASURED, Record
 from optimizer.observations.record import expectations, predicted
@@ -26,7 +25,7 @@ MISFIT = 0.01
 
 
 @dataclass(frozen=True)
-class Outlook:
+class Prediction:
     """What a schedule comes to over a belief.
 
     Attributes:
@@ -77,31 +76,32 @@ class Fit(NamedTuple):
     residuals: Float[np.ndarray, "L C"]
 
 
-def outlook(inference: Inference, belief: Belief, doses: Doses, factor: float) -> Outlook:
+def predict(inference: Inference, belief: Belief, doses: Doses, factor: float) -> Prediction:
     """Simulate all particles under doses [K, N]; progression is more than `factor` times the cells at the start."""
     grid = inference.problem.task.grid
     edges = np.asarray(grid.edges)
     days = np.unique(np.concatenate([edges, 0.5 * (edges[1:] + edges[:-1])]))
-    logs, judged = _followed(inference)(belief.z, doses, jnp.asarray(days), jnp.asarray(factor))
+    logs, evaluated = _followed(inference)(belief.z, doses, jnp.asarray(days), jnp.asarray(factor))
     weights = np.exp(np.asarray(belief.log_weights))
     weights = weights / weights.sum()
     used = weights > 0.0
     bands = np.stack([_quantiles(column[used], weights[used]) for column in np.asarray(logs).T])
-    progression, objective = np.asarray(judged.progression), np.asarray(judged.objective)
-    violation = float(np.max(np.asarray(judged.excess)[used], initial=0.0))
-    return Outlook(days, np.exp(bands), progression[used], objective[used], weights[used], violation)
+    progression, objective = np.asarray(evaluated.progression), np.asarray(evaluated.objective)
+    violation = float(np.max(np.asarray(evaluated.excess)[used], initial=0.0))
+    return Prediction(days, np.exp(bands), progression[used], objective[used], weights[used], violation)
 
 
 @lru_cache(maxsize=4)
 def _followed(inference: Inference) -> Any:
-    """Log burden on some days and judgment of every particle; compiled once for an inference."""
+    """Log burden on some days and evaluation of every particle; compiled once for an inference."""
 
     @jax.jit
     def all_of_them(z: Array, doses: Array, days: Array, factor: Array) -> Any:
         def one(own: Array) -> Any:
             trajectory = inference.trajectory(own, doses)
-            patient = inference.task_of(own)
-            return jnp.interp(days, trajectory.times, jnp.log(trajectory.burden)), judge(patient, doses, factor)
+            task = inference.task_of(own)
+            found = evaluation(task, task.scene(trajectory), factor)
+            return jnp.interp(days, trajectory.times, jnp.log(trajectory.burden)), found
 
         return jax.lax.map(one, z, batch_size=_BATCH)
 
@@ -149,13 +149,3 @@ def _residuals(inference: Inference) -> Any:
         return jax.lax.map(one, z, batch_size=_BATCH)
 
     return all_of_them
-
-
-def foreseen(inference: Inference, belief: Belief, doses: Doses, record: Record) -> Float[np.ndarray, "L C"]:
-    """Two-sided probability, by a belief, of a value as far out as each one that was measured; NaN where there is none.
-
-    The belief must be one that has not seen it.
-    """
-    far = np.asarray(_residuals(inference)(belief.z, doses, record))
-    below = np.tensordot(np.exp(np.asarray(belief.log_weights)), np.asarray(ndtr(jnp.asarray(far))), axes=1)
-    return np.where(np.asarray(record.seen) == MEASURED, 2.0 * np.minimum(below, 1.0 - below), np.nan)

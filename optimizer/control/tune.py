@@ -1,0 +1,161 @@
+"""Policy search over a rule's numbers: the threshold rule that does best on an ensemble."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from optimizer.axes import Index
+from optimizer.control.assays import Assays, BurdenAssays
+from optimizer.control.belief import Inference
+from optimizer.control.closed_loop import Conduct, Feedback, closed_loop
+from optimizer.control.comparators import at50
+from optimizer.ensemble.ensemble import Members
+from optimizer.ensemble.risk import Risk, feasible_rank, risk_of
+from optimizer.policies.base import AbstractMeasuring
+from optimizer.policies.continuous import Continuous
+from optimizer.problem import Problem
+from optimizer.regimens import Rule
+
+# Values of each number at first, by how many numbers are open; then this many about the best, ever closer.
+_FIRST = {1: 41, 2: 17, 3: 9, 4: 6}
+_FEWEST = 4
+_AROUND = 5
+_ZOOMS = 5
+_CLOSER = 0.5
+# Patients of a belief that a rule is tuned on.
+_TUNED_ON = 24
+# A share of the first burden that no burden falls below.
+_NEVER: Any = 1e-12
+
+
+def open_rule(written: Rule | None, problem: Problem, factor: float, delay: int) -> Rule:
+    """The scenario's rule with its ranges; a threshold rule below progression where it has none.
+
+    Args:
+        written: the scenario's own.
+        problem: whose drugs are given.
+        factor: progression is more than this multiple of the cells at the start.
+        delay: visits by which measurements are late.
+    """
+    if written is not None:
+        policy = written.policy
+        if isinstance(policy, AbstractMeasuring):
+            # Each patient has noise of his or her own.
+            policy = dataclasses.replace(policy, noise=jnp.zeros(()), delay=delay)
+        return written._replace(policy=policy)
+    lower, upper = np.array([0.05, 0.1, 0.2]), np.array([factor, factor, 1.0])
+    return Rule(at50(problem, delay), ("stop_below", "restart_above", "share"), lower, upper)
+
+
+class Tuned(NamedTuple):
+    """A rule with the numbers that do best.
+
+    Attributes:
+        controller: the rule.
+        numbers: by name.
+        value: the risk they came to.
+    """
+
+    controller: Feedback
+    numbers: dict[str, float]
+    value: float
+
+
+def tuned_on_belief(
+    inference: Inference,
+    assays: Callable[[Index], Assays],
+    factor: float,
+    risk: Risk,
+    alpha: float,
+    spread: float = 1.0,
+) -> Tuned:
+    """The threshold rule that does best on patients of the prior, measured as in the trial.
+
+    Args:
+        inference: with the prior.
+        assays: how patients are measured.
+        factor: most of the first burden at which treatment may begin again.
+        risk: how the patients' objectives are made one.
+        alpha: of cvar.
+        spread: by which the prior is widened.
+    """
+    rule = open_rule(None, inference.problem, factor, 0)
+    found, best, value = tuned(inference.members(_TUNED_ON, spread), assays, inference.problem, rule, risk, alpha)
+    return Tuned(found, dict(zip(rule.names, best.tolist(), strict=True)), value)
+
+
+def constant_on_belief(inference: Inference, risk: Risk, alpha: float) -> Tuned:
+    """The constant dose, one share of the largest of each drug, that does best on patients of the prior."""
+    problem = inference.problem
+    never = dataclasses.replace(at50(problem), stop_below=_NEVER, restart_above=_NEVER)
+    rule = Rule(never, ("share",), np.zeros(1), np.ones(1))
+    assays = BurdenAssays(jnp.zeros(()), problem.task.grid.count)
+    _, best, value = tuned(inference.members(_TUNED_ON), assays, problem, rule, risk, alpha)
+    constant = Feedback(problem.limited(Continuous(best[0] * problem.task.scale)), False)
+    return Tuned(constant, {"share": float(best[0])}, value)
+
+
+def with_numbers(controller: Feedback, names: tuple[str, ...], values: Float[Array, "n"]) -> Feedback:
+    """The rule with other numbers."""
+    return eqx.tree_at(lambda c: tuple(getattr(c.policy.rule, name) for name in names), controller, tuple(values))
+
+
+@eqx.filter_jit
+def _evaluated(
+    members: Members, assays: Any, controller: Feedback, names: tuple[str, ...], values: Float[Array, "B n"]
+) -> tuple[Float[Array, "B P"], Float[Array, "B P"]]:
+    """Objective and worst excess of a limit of each patient under each set of numbers."""
+
+    def one(numbers: Array) -> tuple[Array, Array]:
+        found = closed_loop(members, with_numbers(controller, names, numbers), assays, Conduct(1.0))
+        return found.evaluation.objective, found.excess
+
+    return jax.lax.map(one, values)
+
+
+def tuned(
+    members: Members,
+    assays: Callable[[Index], Assays],
+    problem: Problem,
+    rule: Rule,
+    risk: Risk,
+    alpha: float,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Feedback, np.ndarray, float]:
+    """The rule with the numbers that do best on all patients, those numbers [n], and the risk they came to.
+
+    A grid over all ranges, then ever finer ones about the best; the objective of a rule has steps.
+
+    Args:
+        members: whom it is tuned on.
+        assays: how they are measured.
+        problem: with the limits on doses.
+        rule: with its open numbers.
+        risk: how the patients' objectives are made one.
+        alpha: of cvar.
+        tell: hears how many grids of how many are done.
+    """
+    controller, size = Feedback(problem.limited(rule.policy), True), _FIRST.get(len(rule.names), _FEWEST)
+    ranges = list(zip(rule.lower, rule.upper, strict=True))
+    axes = [np.linspace(low, high, size) for low, high in ranges]
+    best, least, reach = rule.written(), np.inf, (rule.upper - rule.lower) / (size - 1)
+    for zoom in range(1 + _ZOOMS):
+        values = np.array(list(itertools.product(*axes)))
+        found, excess = map(np.asarray, _evaluated(members, assays, controller, rule.names, jnp.asarray(values)))
+        ranks = feasible_rank(np.array([risk_of(risk, row, alpha) for row in found]), excess.max(axis=1))
+        if ranks.min() < least:
+            best, least = values[int(np.argmin(ranks))], float(ranks.min())
+        tell(zoom + 1, 1 + _ZOOMS)
+        steps = np.linspace(-1.0, 1.0, _AROUND)
+        axes = [np.clip(b + r * steps, low, high) for b, r, (low, high) in zip(best, reach, ranges, strict=True)]
+        reach = _CLOSER * reach
+    return with_numbers(controller, rule.names, jnp.asarray(best)), best, least
