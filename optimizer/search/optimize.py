@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
 import jax
@@ -13,7 +14,7 @@ from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Report, Task
 from optimizer.programs import check_64_bits
 from optimizer.search import kkt
-from optimizer.search.audit import Audit, audit
+from optimizer.search.audit import Audit, audit, dense
 from optimizer.search.basins import SMALLER, search
 from optimizer.search.feasible import NoLevels, make_feasible, round_to_levels, satisfies, without_traces
 from optimizer.search.multistart import Progress, Run, run
@@ -72,6 +73,10 @@ def optimize(
     if restarts < 1:
         raise ValueError(f"restarts: wanted at least 1; got {restarts}")
     tell = progress or (lambda _: None)
+    # What judges the result is compiled while the search is.
+    beside = ThreadPoolExecutor(1)
+    rehearsed = beside.submit(_rehearse, problem)
+    beside.shutdown(wait=False)
     task, clock = problem.task, {}
     began = time.perf_counter()
     tell(Progress("starts", 0, restarts, None))
@@ -88,6 +93,7 @@ def optimize(
     choice = _choose(problem, screened, found, tolerance, seed, tell)
     clock["levels"] = time.perf_counter() - began
     began = time.perf_counter()
+    wait([rehearsed])
     policy = Schedule(jnp.asarray(choice.doses))
     trajectory, report = problem.simulate(policy)
     total, state = len(found.states), found.states[choice.solutions.best]
@@ -98,6 +104,13 @@ def optimize(
     record = _recorded(choice, found, screened, (hops, tried), tolerance, clock)
     status, reason = _verdict(problem, choice, found, checked, record, points, tell)
     return Result(problem, policy, trajectory, report, checked, record, status, reason, seed, found.history)
+
+
+def _rehearse(problem: Problem) -> None:
+    """Build the programs that judge a result, by judging the smallest doses."""
+    problem.simulate(Schedule(jnp.asarray(problem.lower)))
+    dense(problem, problem.lower)
+    kkt.gradient(problem.task, problem.task.lower, None)
 
 
 @dataclass(frozen=True)
