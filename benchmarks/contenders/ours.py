@@ -1,6 +1,7 @@
 """Ours, and SciPy's SLSQP on our gradient."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +41,7 @@ def problem_of(benchmark: Benchmark, patient: Sequence[float] | None = None) -> 
         return problem
     places = load_patients(scenario, 1, 0).places
     system = build_system(substituted(scenario.plan, places, list(patient)), problem.task.system.mesh)
-    return Problem(with_system(problem.task, jax.tree.map(jnp.asarray, system)), problem.rows, problem.levels)
+    return replace(problem, task=with_system(problem.task, jax.tree.map(jnp.asarray, system)))
 
 
 def ensemble_of(benchmark: Benchmark, patients: int) -> tuple[Ensemble, np.ndarray]:

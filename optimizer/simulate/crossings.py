@@ -1,15 +1,15 @@
 """Crossings and peaks of what was simulated, read between the saved times by root finding."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
-from scipy.interpolate import BarycentricInterpolator
-from scipy.optimize import brentq, minimize_scalar
 
 # Saved values that a polynomial goes through.
 _POINTS = 8
+
+Curve: TypeAlias = Callable[[Any], Any]
 
 
 def first_above(times: Float[np.ndarray, "T"], values: Float[np.ndarray, "T"], level: float) -> float | None:
@@ -68,7 +68,7 @@ def _tops(times: np.ndarray, values: np.ndarray) -> Iterator[tuple[int, int, int
         yield int(i), int(i) - 1, int(i) + 1
 
 
-def _polynomial(times: np.ndarray, values: np.ndarray, low: int, high: int) -> BarycentricInterpolator:
+def _polynomial(times: np.ndarray, values: np.ndarray, low: int, high: int) -> Curve:
     """Through the saved values nearest to those from `low` to `high`, on the same smooth stretch."""
     first, last = low, high
     while last - first < _POINTS - 1:
@@ -78,18 +78,24 @@ def _polynomial(times: np.ndarray, values: np.ndarray, low: int, high: int) -> B
             break
         goes_left = left and (not right or times[low] - times[first - 1] <= times[last + 1] - times[high])
         first, last = (first - 1, last) if goes_left else (first, last + 1)
+    from scipy.interpolate import BarycentricInterpolator  # 0.3 s, and nothing where nothing is simulated
+
     return BarycentricInterpolator(times[first : last + 1], values[first : last + 1])
 
 
-def _highest(curve: BarycentricInterpolator, times: np.ndarray, low: int, high: int) -> tuple[float, float]:
+def _highest(curve: Curve, times: np.ndarray, low: int, high: int) -> tuple[float, float]:
     """Where between two saved times a curve is highest, and how high."""
+    from scipy.optimize import minimize_scalar
+
     ends, how = (times[low], times[high]), {"xatol": 1e-9 * float(times[high] - times[low])}
     found: Any = minimize_scalar(lambda t: -float(curve(t)), bounds=ends, method="bounded", options=how)
     return float(found.x), -float(found.fun)
 
 
-def _root(curve: BarycentricInterpolator, level: float, low: float, high: float) -> float:
+def _root(curve: Curve, level: float, low: float, high: float) -> float:
     """Where a curve that rises through a level does so."""
+    from scipy.optimize import brentq
+
     ends = float(curve(low)) - level, float(curve(high)) - level
     if not ends[0] < 0.0 < ends[1]:
         return float(low if ends[0] >= 0.0 else high)

@@ -58,7 +58,7 @@ def test_secretion_is_the_steady_growth_factor_of_the_stroma():
 
 
 def test_the_rise_to_a_plateau_is_the_stromas_after_a_change_of_medium():
-    model, times = stroma(), np.linspace(0.0, 0.05, 9)
+    model, times = stroma(), np.asarray(Mesh(2).nodes(0.05))
     conc = jnp.full((9, 1), 0.02)
     path = model.advance(StromaState(jnp.log(1e3), jnp.asarray(0.0)), jnp.asarray(times), conc)
     top = model.steady_growth_factor(1e3, conc[0])

@@ -105,8 +105,8 @@ def test_optimize_tells_a_person(folder):
         assert text in result.stdout
     assert "Solved" in result.stderr
     lines = result.stderr.splitlines()
-    assert lines[:3] == ["compile", "search: 0 of 2 restarts", lines[2]]
-    assert lines[2].startswith("search: 1 of 2 restarts, best objective")
+    assert lines[:4] == ["starts", "compile", "search: 0 of 2 restarts", lines[3]]
+    assert lines[3].startswith("search: 1 of 2 restarts, best objective")
     assert (folder / "runs/small/schedule.csv").exists()
     assert not (folder / "runs/small/overview.png").exists()
     assert "<svg" not in (folder / "runs/small/report.html").read_text()
