@@ -79,7 +79,7 @@ class Task(eqx.Module):
         """The objective of doses [K, N] as reported; differentiable."""
         return self.objective.evaluate(self.scene(rollout(self.system, Schedule(doses), self.grid)))
 
-    def look(self, shares: Float[Array, "KN"], temperature: Scalar) -> tuple[Scalar, tuple[Times, ...]]:
+    def evaluate(self, shares: Float[Array, "KN"], temperature: Scalar) -> tuple[Scalar, tuple[Times, ...]]:
         """What the search sees: the objective at a temperature, and the excess of every state limit over time."""
         scene = self.simulate(shares)
         return self.objective.smooth(scene, temperature), tuple(r.excess for r in self.readings(scene))

@@ -27,7 +27,7 @@ _descend = program(descend)
 @jax.jit
 def value(task: Task, shares: jax.Array, temperature: jax.Array) -> jax.Array:
     """The objective as searched."""
-    return task.look(shares, temperature)[0]
+    return task.evaluate(shares, temperature)[0]
 
 
 value_and_gradient = jax.jit(jax.value_and_grad(value.__wrapped__, argnums=1))

@@ -28,7 +28,7 @@ _BATCH = {"cpu": 128, "gpu": 8192}
 def _all(task: Task, systems: System, shares: jax.Array, batch: int, slope: bool) -> jax.Array:
     def one(system: System) -> jax.Array:
         def look(x: jax.Array) -> jax.Array:
-            return with_system(task, system).look(x, jnp.ones((), x.dtype))[0]
+            return with_system(task, system).evaluate(x, jnp.ones((), x.dtype))[0]
 
         return jnp.sum(jax.grad(look)(shares)) if slope else look(shares)
 

@@ -42,7 +42,7 @@ def looks(task: Task, systems: System, shares: jax.Array, block: int) -> tuple[j
 
     def one(system: System) -> tuple[jax.Array, jax.Array]:
         own = with_system(task, system)
-        return jax.value_and_grad(lambda x: own.look(x, jnp.ones(()))[0])(shares)
+        return jax.value_and_grad(lambda x: own.evaluate(x, jnp.ones(()))[0])(shares)
 
     return jax.lax.map(one, systems, batch_size=block)
 

@@ -19,8 +19,9 @@ from optimizer.axes import Flag, Scalar, Times
 from optimizer.ensemble.program import EnsembleProgram, derive
 from optimizer.ensemble.risk import Risk, feasible_rank
 from optimizer.problem import Task
-from optimizer.search.ahead import Ahead
-from optimizer.search.interior_point import State, start, step
+from optimizer.search.interior_point import step
+from optimizer.search.iterate import State, start
+from optimizer.search.move_blocking import MoveBlocking
 from optimizer.search.multistart import MOST_ITERATIONS, SEARCH_TOLERANCE
 
 _MOST_STEPS = 40
@@ -118,7 +119,7 @@ class _Room(eqx.Module):
     def is_smooth(self) -> bool:
         return True
 
-    def look(self, shares: Array, temperature: Scalar) -> tuple[Scalar, tuple[Times, ...]]:
+    def evaluate(self, shares: Array, temperature: Scalar) -> tuple[Scalar, tuple[Times, ...]]:
         away = (shares - 0.5 * (self.lower + self.upper))[:-1]
         return shares[-1] + 0.5 * _PULL * jnp.sum(away**2), ()
 
@@ -166,13 +167,17 @@ def _towards(
 
 def _unknowns(program: EnsembleProgram, shares: Float[Array, "n"]) -> Float[Array, "m"]:
     """The unknowns that come nearest to these shares: means over the doses of a block that are open."""
-    ahead: Any = program.ahead
-    free = (ahead.span > 0.0).astype(float)
-    own = jnp.where(ahead.span > 0.0, (shares - ahead.base) / jnp.where(ahead.span > 0.0, ahead.span, 1.0), 0.0)
-    return ahead.summed(own) / jnp.maximum(ahead.summed(free), 1.0)
+    blocking: Any = program.blocking
+    free = (blocking.span > 0.0).astype(float)
+    own = jnp.where(
+        blocking.span > 0.0, (shares - blocking.base) / jnp.where(blocking.span > 0.0, blocking.span, 1.0), 0.0
+    )
+    return blocking.summed(own) / jnp.maximum(blocking.summed(free), 1.0)
 
 
-def open_doses(task: Task, given: Float[Array, "n"], done: Array, group: Array, count: int) -> tuple[Task, Ahead]:
+def open_doses(
+    task: Task, given: Float[Array, "n"], done: Array, group: Array, count: int
+) -> tuple[Task, MoveBlocking]:
     """What is still open of a task once some doses were given, and the task with limits that are used up put aside.
 
     Args:
@@ -191,7 +196,7 @@ def open_doses(task: Task, given: Float[Array, "n"], done: Array, group: Array, 
     span = jnp.where(adds, 0.0, span)
     frees = jnp.any((task.matrix < 0.0) & (span > 0.0), axis=1)
     bound = jnp.where(spent & ~frees, task.matrix @ base + 1.0, task.bound)
-    return eqx.tree_at(lambda t: t.bound, task, bound), Ahead(base, span, group, count)
+    return eqx.tree_at(lambda t: t.bound, task, bound), MoveBlocking(base, span, group, count)
 
 
 def blocks(count: int, singly: int | None) -> tuple[np.ndarray, int]:

@@ -21,7 +21,8 @@ from optimizer.ensemble.slots import through_slots
 from optimizer.problem import Task
 from optimizer.programs import program
 from optimizer.search.feasible import make_feasible, satisfies
-from optimizer.search.interior_point import State, start, step
+from optimizer.search.interior_point import step
+from optimizer.search.iterate import State, start
 from optimizer.search.multistart import MOST_ITERATIONS, SEARCH_TOLERANCE
 from optimizer.search.optimize import LIMIT_TOLERANCE
 from optimizer.search.phase_one import center

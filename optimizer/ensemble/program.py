@@ -17,9 +17,10 @@ from optimizer.ensemble.patients import stepped
 from optimizer.ensemble.risk import Risk, Smoothed, smoothed
 from optimizer.problem import Task
 from optimizer.search import stages
-from optimizer.search.ahead import Ahead
-from optimizer.search.interior_point import State, start, step
+from optimizer.search.interior_point import step
+from optimizer.search.iterate import State, start
 from optimizer.search.merit import penalized
+from optimizer.search.move_blocking import MoveBlocking
 from optimizer.search.multistart import MOST_ITERATIONS, SEARCH_TOLERANCE
 from optimizer.simulate import System
 
@@ -39,7 +40,7 @@ class EnsembleProgram(eqx.Module):
         width: how far apart the patients' objectives lie; corners are rounded off over this times the temperature.
         risk: how their objectives are made one.
         alpha: of cvar.
-        ahead: the doses that are open, where not all of them are searched one by one.
+        blocking: the doses that are open, where not all of them are searched one by one.
     """
 
     task: Task
@@ -48,29 +49,31 @@ class EnsembleProgram(eqx.Module):
     width: Scalar
     risk: Risk = eqx.field(static=True)
     alpha: float = eqx.field(static=True)
-    ahead: Ahead | None = None
+    blocking: MoveBlocking | None = None
 
     @property
     def lower(self) -> Array:
         """Smallest shares [K N]; of the doses ahead, 0 [m]."""
-        return self.task.lower if self.ahead is None else jnp.zeros(self.ahead.count)
+        return self.task.lower if self.blocking is None else jnp.zeros(self.blocking.count)
 
     @property
     def upper(self) -> Array:
         """Largest shares [K N]; of the doses ahead, 1 where there is a choice [m]."""
-        if self.ahead is None:
+        if self.blocking is None:
             return self.task.upper
-        return jnp.where(self.ahead.summed(self.ahead.span) > 0.0, 1.0, 0.0)
+        return jnp.where(self.blocking.summed(self.blocking.span) > 0.0, 1.0, 0.0)
 
     @property
     def matrix(self) -> Array:
         """Linear limits on the unknowns [rows, K N], or [rows, m]."""
-        return self.task.matrix if self.ahead is None else self.ahead.summed(self.task.matrix * self.ahead.span)
+        return (
+            self.task.matrix if self.blocking is None else self.blocking.summed(self.task.matrix * self.blocking.span)
+        )
 
     @property
     def bound(self) -> Array:
         """Right-hand sides [rows]."""
-        return self.task.bound if self.ahead is None else self.task.bound - self.task.matrix @ self.ahead.base
+        return self.task.bound if self.blocking is None else self.task.bound - self.task.matrix @ self.blocking.base
 
     @property
     def is_smooth(self) -> bool:
@@ -79,7 +82,7 @@ class EnsembleProgram(eqx.Module):
 
     def shares(self, x: Array) -> Array:
         """All doses as shares of the largest, from the unknowns."""
-        return x if self.ahead is None else self.ahead.shares(x)
+        return x if self.blocking is None else self.blocking.shares(x)
 
     def spread_over(self, width: Scalar) -> "EnsembleProgram":
         """The same with corners rounded off over another width."""
@@ -89,7 +92,7 @@ class EnsembleProgram(eqx.Module):
         """Objective of every patient [P], and the excesses of every state limit [P, T]."""
 
         def one(system: System) -> tuple[Scalar, tuple[Times, ...]]:
-            return with_system(self.task, system).look(self.shares(x), temperature)
+            return with_system(self.task, system).evaluate(self.shares(x), temperature)
 
         return jax.lax.map(one, self.systems, batch_size=_BATCH)
 
@@ -97,7 +100,7 @@ class EnsembleProgram(eqx.Module):
         """The patients' objectives as one."""
         return smoothed(self.risk, values, self.weights, self.alpha, self.width * temperature)
 
-    def look(self, shares: Array, temperature: Scalar) -> tuple[Scalar, tuple[Times, ...]]:
+    def evaluate(self, shares: Array, temperature: Scalar) -> tuple[Scalar, tuple[Times, ...]]:
         """The objective at a temperature, and the excess of every state limit in every patient [P T]."""
         values, excesses = self.values(shares, temperature)
         counted = self.weights[:, None] > 0.0
@@ -115,23 +118,23 @@ def derive(program: EnsembleProgram, state: State) -> tuple[Scalar, Any, Array, 
     whole = _weighed(program, x, temperature)
     counted = program.weights > 0.0
     # Prices come one after the other, a saved time of every patient.
-    prices = tuple(price.reshape(counted.size, -1) for price in state.prices)
+    multipliers = tuple(multiplier.reshape(counted.size, -1) for multiplier in state.multipliers)
 
     def one(inputs: Any) -> tuple[Any, Any]:
-        system, weight, counted, price = inputs
+        system, weight, counted, multiplier = inputs
         task = with_system(program.task, system)
 
         def finish(value: Scalar, excess: tuple[Times, ...]) -> Scalar:
-            return weight * value + jnp.where(counted, penalized(jnp.zeros(()), excess, price, penalty), 0.0)
+            return weight * value + jnp.where(counted, penalized(jnp.zeros(()), excess, multiplier, penalty), 0.0)
 
-        _, _, path = stages.look(task, program.shares(x), temperature)
-        value, excess, slope, hessian = stages.derivatives(task, path, temperature, finish, program.ahead)
+        _, _, path = stages.evaluate(task, program.shares(x), temperature)
+        value, excess, slope, hessian = stages.derivatives(task, path, temperature, finish, program.blocking)
         own = jnp.zeros_like(x)
         if program.risk is not Risk.MEAN:
-            own = jax.grad(lambda z: task.look(program.shares(z), temperature)[0])(x)
+            own = jax.grad(lambda z: task.evaluate(program.shares(z), temperature)[0])(x)
         return (value, slope, hessian), (own, excess)
 
-    inputs = (program.systems, whole.weights, counted, prices)
+    inputs = (program.systems, whole.weights, counted, multipliers)
     (value, slopes, hessian), (own, excesses) = _mapped_sums(one, inputs)
     # Patients' objectives, weighted, are the risk for the mean alone; pulls of limits are sums in any case.
     value = value + whole.value

@@ -24,7 +24,7 @@ from optimizer.programs import check_64_bits
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.search import multistart
 from optimizer.search.feasible import make_feasible
-from optimizer.search.interior_point import State
+from optimizer.search.iterate import State
 from optimizer.search.multistart import Progress
 from optimizer.search.phase_one import center, inwards
 from optimizer.search.starts import starts

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from optimizer.axes import Index
-from optimizer.search.interior_point import State
+from optimizer.search.iterate import State
 from optimizer.search.multistart import MOST_ITERATIONS
 
 # Slots are filled again once this share of them is empty: to begin a search costs as much as a sixth of a step.

@@ -36,15 +36,15 @@ def direction(
 
 
 @jax.custom_batching.custom_vmap
-def _step(matrix: Array, pull: Array, damping: Scalar, solved: Flag) -> tuple[Array, Scalar]:
+def _step(matrix: Array, rhs: Array, damping: Scalar, solved: Flag) -> tuple[Array, Scalar]:
     """By a Cholesky factor where its pivots say that all eigenvalues are positive: these cost six times as much."""
-    root = jnp.linalg.cholesky(matrix + damping * jnp.eye(pull.size, dtype=pull.dtype))
+    root = jnp.linalg.cholesky(matrix + damping * jnp.eye(rhs.size, dtype=rhs.dtype))
     pivots = jnp.diagonal(root)
     positive = (jnp.min(pivots) > _LEAST_PIVOT) & (damping <= _LEAST_PIVOT**2)
     return jax.lax.cond(
         positive,
-        lambda: (jax.scipy.linalg.cho_solve((root, True), pull), jnp.min(pivots) ** 2),
-        lambda: _by_eigenvalues(matrix, pull, damping, solved),
+        lambda: (jax.scipy.linalg.cho_solve((root, True), rhs), jnp.min(pivots) ** 2),
+        lambda: _by_eigenvalues(matrix, rhs, damping, solved),
     )
 
 
@@ -55,10 +55,10 @@ def _(count: int, batched: Sequence[bool], *inputs: Array) -> tuple[tuple[Array,
     return jax.vmap(_by_eigenvalues, axes, axis_size=count)(*inputs), (True, True)
 
 
-def _by_eigenvalues(matrix: Array, pull: Array, damping: Scalar, solved: Flag) -> tuple[Array, Scalar]:
+def _by_eigenvalues(matrix: Array, rhs: Array, damping: Scalar, solved: Flag) -> tuple[Array, Scalar]:
     values, vectors = jnp.linalg.eigh(matrix)
     safe = jnp.maximum(jnp.abs(values), 1e-9) + damping
-    along = (vectors.T @ pull) / safe
+    along = (vectors.T @ rhs) / safe
     saddle = solved & (values[0] < -1e-6)
     kick = jnp.where(along[0] >= 0, 1e-2, -1e-2)
     along = along.at[0].add(jnp.where(saddle, kick, 0.0))

@@ -14,107 +14,19 @@ from jaxtyping import Array, Bool, Float
 
 from optimizer.axes import Flag, Index, Scalar, Times
 from optimizer.search.direction import direction
+from optimizer.search.iterate import LEAST_TEMPERATURE, Point, State, gaps
 from optimizer.search.landscape import Landscape
-from optimizer.search.merit import derivatives, look, merit
+from optimizer.search.merit import derivatives, merit
 
 L = TypeVar("L", bound=Landscape)
 
 _LEAST_BARRIER = 1e-11
-_LEAST_TEMPERATURE = 1e-3
 # Factor on the temperature once a subproblem is solved, and how much less well than the last one.
 _COOLING, _EARLY = 0.1, 1e4
 _HALVINGS = 12
 _ARMIJO = 1e-4
 # Room, as a share of the largest dose, above which a limit is not active (as in kkt.py).
 _ACTIVE = 1e-5
-
-
-class State(NamedTuple):
-    """A restart in progress.
-
-    Attributes:
-        x: doses as shares [n].
-        path: where the intervals begin at these doses; nothing but in a single patient.
-        low: multipliers of the lower bounds [n].
-        high: multipliers of the upper bounds [n].
-        row: multipliers of the linear limits [rows].
-        barrier: barrier parameter.
-        damping: added to the eigenvalues of the scaled Hessian.
-        prices: multipliers of the state limits, one [T] each.
-        penalty: weight of the augmented Lagrangian.
-        temperature: of the terms that are not smooth.
-        violation: worst relative excess of a state limit.
-        value: objective with penalties.
-        residual: KKT residual, in units of the objective per largest dose.
-        scale: the gradient at the start, which the residual is measured against.
-        iterations: steps taken.
-        done: whether the residual has been reached (and the state limits hold).
-        stuck: whether no step helps any more.
-    """
-
-    x: Float[Array, "n"]
-    path: Any
-    low: Float[Array, "n"]
-    high: Float[Array, "n"]
-    row: Float[Array, "rows"]
-    barrier: Scalar
-    damping: Scalar
-    prices: tuple[Times, ...]
-    penalty: Scalar
-    temperature: Scalar
-    violation: Scalar
-    value: Scalar
-    residual: Scalar
-    scale: Scalar
-    iterations: Index
-    done: Flag
-    stuck: Flag
-
-
-class Gaps(NamedTuple):
-    """Room to each limit."""
-
-    low: Float[Array, "n"]
-    high: Float[Array, "n"]
-    row: Float[Array, "rows"]
-
-
-def gaps(task: Landscape, x: Float[Array, "n"], free: Bool[Array, "n"]) -> Gaps:
-    """Room to each limit; 1 for unknowns that are fixed."""
-    return Gaps(
-        jnp.where(free, x - task.lower, 1.0),
-        jnp.where(free, task.upper - x, 1.0),
-        task.bound - task.matrix @ x,
-    )
-
-
-def start(task: Landscape, x: Float[Array, "n"]) -> State:
-    """State of a restart at a strictly feasible point."""
-    free = task.upper > task.lower
-    _, excesses, path = look(task, x, jnp.ones(()))
-    room, barrier = gaps(task, x, free), jnp.asarray(1e-2)
-    zero, infinite, no = jnp.zeros(()), jnp.asarray(jnp.inf), jnp.asarray(False)
-    state = State(
-        x=x,
-        path=path,
-        low=jnp.where(free, barrier / room.low, 0.0),
-        high=jnp.where(free, barrier / room.high, 0.0),
-        row=barrier / room.row,
-        barrier=barrier,
-        damping=jnp.asarray(1e-8),
-        prices=tuple(jnp.zeros(excess.shape) for excess in excesses),
-        penalty=jnp.asarray(10.0),
-        temperature=jnp.asarray(_LEAST_TEMPERATURE if task.is_smooth else 1.0),
-        violation=zero,
-        value=infinite,
-        residual=infinite,
-        scale=zero,
-        iterations=jnp.zeros((), int),
-        done=no,
-        stuck=no,
-    )
-    # Numbers written as literals are weakly typed; after a step they are not, and that would be a second compilation.
-    return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), state)
 
 
 def step(
@@ -128,124 +40,191 @@ def step(
 
     `derive` gives value, excesses, gradient and Hessian of the merit where a task knows a shorter way to them.
     """
-    free, lens = task.upper > task.lower, (state.prices, state.penalty, state.temperature)
+    free, lens = task.upper > task.lower, (state.multipliers, state.penalty, state.temperature)
     if derive is None:
         value, excesses, slope, hessian = derivatives(task, state.x, state.path, *lens)
     else:
         value, excesses, slope, hessian = derive(task, state)
-    slope = jnp.where(free, slope, 0.0)
-    room = gaps(task, state.x, free)
-    scale = jnp.where(state.iterations == 0, jnp.maximum(jnp.max(jnp.abs(slope)), 1e-8), state.scale)
-    stationary = jnp.where(free, slope - state.low + state.high + state.row @ task.matrix, 0.0)
-    products = jnp.concatenate([state.low * room.low, state.high * room.high, state.row * room.row])
-    # What multipliers of limits that are not active still carry is a gradient that nothing holds up.
-    rooms = jnp.concatenate([room.low, room.high, room.row])
-    idle = jnp.where(rooms > _ACTIVE, jnp.concatenate([state.low, state.high, state.row]), 0.0)
-    parts = [jnp.max(jnp.abs(stationary)), jnp.sum(products), jnp.max(idle)]
-    residual = jnp.max(jnp.stack(parts))
-    violation = jnp.max(jnp.stack([jnp.zeros(()), *(jnp.max(e) for e in excesses)]))
-
-    # Finished on this subproblem? Then tighten it, or stop.
-    solved = residual <= tolerance * scale
-    cold = state.temperature <= _LEAST_TEMPERATURE * 1.001
-    drift = [jnp.max(jnp.abs(_reprice(p, e, state.penalty) - p)) for p, e in zip(state.prices, excesses, strict=True)]
-    settled = jnp.max(jnp.stack([jnp.zeros(()), *drift])) <= 1e3 * tolerance * scale
-    kept = (violation <= limit_tolerance) & settled
-    done = solved & cold & kept
-    # Early subproblems need not be solved to the end; the last one, whose prices stay, has to be.
-    near = residual <= jnp.where(cold, 30.0, _EARLY) * tolerance * scale
-    tighten = near & ~(cold & kept)
-
-    # Barrier: lowered as soon as its own problem is solved to some times its value; measured, later costs iterations
-    # where the objective stays as it is, sooner where terms are still followed to colder ones.
-    barrier, nearly = state.barrier, jnp.where(cold, 30.0, 10.0)
-    least = jnp.clip(0.3 * _ACTIVE * tolerance * scale, 1e-14, _LEAST_BARRIER)
-    floor = jnp.maximum(_LEAST_BARRIER, 0.1 * tolerance * scale / products.size)
-    # What a multiplier carries of a limit with little room, barrier / room, may need a lower one.
-    floor = jnp.where(jnp.max(idle) > tolerance * scale, least, floor)
-    for _ in range(3):
-        centered = jnp.maximum(
-            jnp.max(jnp.abs(stationary)), jnp.max(jnp.abs(products - jnp.where(products > 0, barrier, 0.0)))
-        )
-        smaller = jnp.maximum(floor, jnp.minimum(0.2 * barrier, barrier**1.5))
-        barrier = jnp.where((centered <= nearly * barrier) & (barrier > floor), smaller, barrier)
-
-    sigma_low, sigma_high, sigma_row = state.low / room.low, state.high / room.high, state.row / room.row
-    curvature = jnp.where(free[:, None] & free[None, :], hessian, 0.0)
-    curvature = curvature + jnp.diag(jnp.where(free, sigma_low + sigma_high, 1.0))
-    curvature = curvature + jnp.where(free[:, None] & free[None, :], (task.matrix.T * sigma_row) @ task.matrix, 0.0)
-    downhill = -slope + jnp.where(free, barrier / room.low - barrier / room.high, 0.0)
-    downhill = downhill - jnp.where(free, (barrier / room.row) @ task.matrix, 0.0)
-    dx, lowest = direction(curvature, downhill, state.damping, solved)
+    here = Point(value, excesses, jnp.where(free, slope, 0.0), hessian, gaps(task, state.x, free), free)
+    scale = jnp.where(state.iterations == 0, jnp.maximum(jnp.max(jnp.abs(here.slope)), 1e-8), state.scale)
+    left = _residuals(task, state, here)
+    solved, done, tighten = _verdict(state, left, excesses, tolerance * scale, limit_tolerance)
+    barrier = _barrier(state, left, tolerance * scale)
+    dx, downhill, lowest = _newton(task, state, here, barrier, solved)
     # A stationary point that is no minimum is left, not stayed at.
     done = done & (lowest > -1e-6 * jnp.maximum(1.0, scale))
-    dx = jnp.where(free, dx, 0.0)
-
-    d_low = jnp.where(free, barrier / room.low - state.low - sigma_low * dx, 0.0)
-    d_high = jnp.where(free, barrier / room.high - state.high + sigma_high * dx, 0.0)
-    shift = task.matrix @ dx
-    d_row = barrier / room.row - state.row + sigma_row * shift
-    keep = jnp.maximum(0.99, 1.0 - barrier)
-    reach = keep * _reach(jnp.concatenate([room.low, room.high, room.row]), jnp.concatenate([dx, -dx, -shift]))
-    dual = keep * _reach(jnp.concatenate([state.low, state.high, state.row]), jnp.concatenate([d_low, d_high, d_row]))
-
-    def barrier_value(z: Array, value: Scalar) -> Scalar:
-        left = gaps(task, z, free)
-        logs = jnp.log(jnp.maximum(jnp.concatenate([left.low, left.high, left.row]), 1e-300))
-        return value - barrier * jnp.sum(logs)
-
-    now = barrier_value(state.x, value)
-    along = jnp.minimum(-downhill @ dx, 0.0)
+    duals = _dual_step(task, state, here, barrier, dx)
+    reach, dual_reach = _fractions_to_the_boundary(task, state, here, barrier, dx, duals)
 
     def tried(length: Scalar) -> tuple[Scalar, Any]:
         z = state.x + length * dx
         value, (_, path) = merit(task, z, *lens)
-        return barrier_value(z, value), path
+        return _with_barrier(task, z, value, barrier, free), path
 
+    now, along = _with_barrier(task, state.x, value, barrier, free), jnp.minimum(-downhill @ dx, 0.0)
     length, halvings, path = _backtrack(tried, now, along, jnp.minimum(reach, 1.0), state.path)
     moved = halvings < _HALVINGS
     x = state.x + jnp.where(moved, length, 0.0) * dx
-    change = jnp.where(halvings == 0, 0.1, jnp.where(halvings < 3, 1.0, 30.0))
-    damping = jnp.clip(state.damping * change, 1e-10, 1e6)
-
-    after = gaps(task, x, free)
-    low = _guard(state.low + jnp.minimum(dual, 1.0) * d_low, barrier, after.low, free)
-    high = _guard(state.high + jnp.minimum(dual, 1.0) * d_high, barrier, after.high, free)
-    row = _guard(state.row + jnp.minimum(dual, 1.0) * d_row, barrier, after.row, jnp.ones_like(after.row, bool))
-
-    prices = tuple(
-        jnp.where(tighten, _reprice(p, e, state.penalty), p) for p, e in zip(state.prices, excesses, strict=True)
-    )
-    # Nothing changes any more, multipliers included, and never will.
-    same = jnp.abs(residual / scale - state.residual) <= 1e-12 * state.residual
-    stalled = same & (jnp.max(jnp.abs(x - state.x)) <= 1e-15) & (barrier == state.barrier) & ~done & ~tighten
-    slow = tighten & (violation > jnp.maximum(0.25 * state.violation, limit_tolerance))
-    following = State(
-        x=jnp.where(tighten, state.x, x),
+    own = state._replace(
         path=jax.tree.map(lambda old, new: jnp.where(moved & ~tighten, new, old), state.path, path),
-        low=low,
-        high=high,
-        row=row,
-        barrier=jnp.where(tighten, jnp.maximum(barrier, 1e-7), barrier),
-        damping=jnp.where(tighten, 1e-8, damping),
-        prices=prices,
-        penalty=jnp.where(slow, jnp.minimum(state.penalty * 4.0, 1e8), state.penalty),
-        temperature=jnp.where(
-            tighten, jnp.maximum(state.temperature * _COOLING, _LEAST_TEMPERATURE), state.temperature
-        ),
-        violation=jnp.where(tighten, violation, state.violation),
         value=value,
-        residual=residual / scale,
+        residual=left.size / scale,
         scale=scale,
         iterations=state.iterations + 1,
         done=done,
-        stuck=(~moved & (state.damping > 1e5)) | stalled,
     )
-    finished = state.done | state.stuck | done
+    room = gaps(task, x, free)
+    own = own._replace(
+        low=_guard(state.low + jnp.minimum(dual_reach, 1.0) * duals[0], barrier, room.low, free),
+        high=_guard(state.high + jnp.minimum(dual_reach, 1.0) * duals[1], barrier, room.high, free),
+        row=_guard(
+            state.row + jnp.minimum(dual_reach, 1.0) * duals[2], barrier, room.row, jnp.ones_like(room.row, bool)
+        ),
+    )
+    return _following(state, own, x, barrier, left, excesses, (moved, halvings), tighten, limit_tolerance)
+
+
+class Residuals(NamedTuple):
+    """What is left of the optimality conditions (Nocedal and Wright 2006, equations 19.2).
+
+    Attributes:
+        stationary: gradient of the Lagrangian [n].
+        products: of multipliers and room, which the barrier parameter should be [2 n + rows].
+        idle: multipliers of limits that are not active: a gradient that nothing holds up [2 n + rows].
+        size: the largest, which the search drives to zero.
+        violation: worst relative excess of a state limit.
+    """
+
+    stationary: Float[Array, "n"]
+    products: Float[Array, "limits"]
+    idle: Float[Array, "limits"]
+    size: Scalar
+    violation: Scalar
+
+
+def _residuals(task: Landscape, state: State, here: Point) -> Residuals:
+    room, duals = jnp.concatenate(here.room), jnp.concatenate([state.low, state.high, state.row])
+    stationary = jnp.where(here.free, here.slope - state.low + state.high + state.row @ task.matrix, 0.0)
+    products, idle = duals * room, jnp.where(room > _ACTIVE, duals, 0.0)
+    size = jnp.max(jnp.stack([jnp.max(jnp.abs(stationary)), jnp.sum(products), jnp.max(idle)]))
+    violation = jnp.max(jnp.stack([jnp.zeros(()), *(jnp.max(e) for e in here.excesses)]))
+    return Residuals(stationary, products, idle, size, violation)
+
+
+def _is_cold(state: State) -> Flag:
+    return state.temperature <= LEAST_TEMPERATURE * 1.001
+
+
+def _verdict(
+    state: State, left: Residuals, excesses: tuple[Times, ...], wanted: Scalar, limit_tolerance: float
+) -> tuple[Flag, Flag, Flag]:
+    """Whether the subproblem is solved, the whole problem is, and the subproblem is to be tightened."""
+    solved, cold = left.size <= wanted, _is_cold(state)
+    pairs = zip(state.multipliers, excesses, strict=True)
+    drift = [jnp.max(jnp.abs(_updated(m, e, state.penalty) - m)) for m, e in pairs]
+    settled = jnp.max(jnp.stack([jnp.zeros(()), *drift])) <= 1e3 * wanted
+    kept = (left.violation <= limit_tolerance) & settled
+    # Early subproblems need not be solved to the end; the last one, whose multipliers stay, has to be.
+    near = left.size <= jnp.where(cold, 30.0, _EARLY) * wanted
+    return solved, solved & cold & kept, near & ~(cold & kept)
+
+
+def _barrier(state: State, left: Residuals, wanted: Scalar) -> Scalar:
+    """The barrier parameter, lowered as soon as its own problem is solved (Waechter and Biegler 2006, equation 7).
+
+    Solved is to some times its value; measured, later costs iterations where the objective stays as it is, sooner where
+    terms are still followed to colder ones.
+    """
+    barrier, nearly = state.barrier, jnp.where(_is_cold(state), 30.0, 10.0)
+    least = jnp.clip(0.3 * _ACTIVE * wanted, 1e-14, _LEAST_BARRIER)
+    floor = jnp.maximum(_LEAST_BARRIER, 0.1 * wanted / left.products.size)
+    # What a multiplier carries of a limit with little room, barrier / room, may need a lower one.
+    floor = jnp.where(jnp.max(left.idle) > wanted, least, floor)
+    for _ in range(3):
+        away = jnp.max(jnp.abs(left.products - jnp.where(left.products > 0, barrier, 0.0)))
+        centered = jnp.maximum(jnp.max(jnp.abs(left.stationary)), away)
+        smaller = jnp.maximum(floor, jnp.minimum(0.2 * barrier, barrier**1.5))
+        barrier = jnp.where((centered <= nearly * barrier) & (barrier > floor), smaller, barrier)
+    return barrier
+
+
+def _newton(
+    task: Landscape, state: State, here: Point, barrier: Scalar, solved: Flag
+) -> tuple[Float[Array, "n"], Float[Array, "n"], Scalar]:
+    """Step of the unknowns from the condensed system (19.12), the way downhill, and the lowest scaled eigenvalue."""
+    room, free = here.room, here.free
+    both = free[:, None] & free[None, :]
+    curvature = jnp.where(both, here.hessian, 0.0)
+    curvature = curvature + jnp.diag(jnp.where(free, state.low / room.low + state.high / room.high, 1.0))
+    curvature = curvature + jnp.where(both, (task.matrix.T * (state.row / room.row)) @ task.matrix, 0.0)
+    downhill = -here.slope + jnp.where(free, barrier / room.low - barrier / room.high, 0.0)
+    downhill = downhill - jnp.where(free, (barrier / room.row) @ task.matrix, 0.0)
+    dx, lowest = direction(curvature, downhill, state.damping, solved)
+    return jnp.where(free, dx, 0.0), downhill, lowest
+
+
+def _dual_step(
+    task: Landscape, state: State, here: Point, barrier: Scalar, dx: Float[Array, "n"]
+) -> tuple[Array, Array, Array]:
+    """Steps of the multipliers of lower and upper bounds and of linear limits, from those of the unknowns (19.13)."""
+    room, free, shift = here.room, here.free, task.matrix @ dx
+    return (
+        jnp.where(free, barrier / room.low - state.low - state.low / room.low * dx, 0.0),
+        jnp.where(free, barrier / room.high - state.high + state.high / room.high * dx, 0.0),
+        barrier / room.row - state.row + state.row / room.row * shift,
+    )
+
+
+def _fractions_to_the_boundary(
+    task: Landscape, state: State, here: Point, barrier: Scalar, dx: Float[Array, "n"], duals: tuple[Array, ...]
+) -> tuple[Scalar, Scalar]:
+    """Longest steps that keep most of the room, and of the multipliers (19.9)."""
+    keep, speed = jnp.maximum(0.99, 1.0 - barrier), jnp.concatenate([dx, -dx, -(task.matrix @ dx)])
+    reach = keep * _reach(jnp.concatenate(here.room), speed)
+    return reach, keep * _reach(jnp.concatenate([state.low, state.high, state.row]), jnp.concatenate(duals))
+
+
+def _with_barrier(task: Landscape, x: Array, value: Scalar, barrier: Scalar, free: Bool[Array, "n"]) -> Scalar:
+    """The merit with the logarithmic barrier of all limits on doses (19.4)."""
+    return value - barrier * jnp.sum(jnp.log(jnp.maximum(jnp.concatenate(gaps(task, x, free)), 1e-300)))
+
+
+def _following(
+    state: State,
+    own: State,
+    x: Float[Array, "n"],
+    barrier: Scalar,
+    left: Residuals,
+    excesses: tuple[Times, ...],
+    tries: tuple[Flag, Index],
+    tighten: Flag,
+    limit_tolerance: float,
+) -> State:
+    """The next iterate: at the new point, or at the old one where a subproblem is tightened or the search has ended."""
+    moved, halvings = tries
+    change = jnp.where(halvings == 0, 0.1, jnp.where(halvings < 3, 1.0, 30.0))
+    damping = jnp.clip(state.damping * change, 1e-10, 1e6)
+    # Nothing changes any more, multipliers included, and never will.
+    same = jnp.abs(own.residual - state.residual) <= 1e-12 * state.residual
+    stays = (jnp.max(jnp.abs(x - state.x)) <= 1e-15) & (barrier == state.barrier)
+    slow = tighten & (left.violation > jnp.maximum(0.25 * state.violation, limit_tolerance))
+    pairs = zip(state.multipliers, excesses, strict=True)
+    following = own._replace(
+        x=jnp.where(tighten, state.x, x),
+        barrier=jnp.where(tighten, jnp.maximum(barrier, 1e-7), barrier),
+        damping=jnp.where(tighten, 1e-8, damping),
+        multipliers=tuple(jnp.where(tighten, _updated(m, e, state.penalty), m) for m, e in pairs),
+        penalty=jnp.where(slow, jnp.minimum(state.penalty * 4.0, 1e8), state.penalty),
+        temperature=jnp.where(tighten, jnp.maximum(state.temperature * _COOLING, LEAST_TEMPERATURE), state.temperature),
+        violation=jnp.where(tighten, left.violation, state.violation),
+        stuck=(~moved & (state.damping > 1e5)) | (same & stays & ~own.done & ~tighten),
+    )
+    ended = state.done | state.stuck
     stay = state._replace(
-        value=following.value, residual=following.residual, scale=scale, violation=violation, done=following.done
+        value=own.value, residual=own.residual, scale=own.scale, violation=left.violation, done=own.done
     )
-    stay = jax.tree.map(lambda a, b: jnp.where(state.done | state.stuck, a, b), state, stay)
+    stay = jax.tree.map(lambda a, b: jnp.where(ended, a, b), state, stay)
+    finished = ended | own.done
     return jax.tree.map(lambda a, b: jnp.where(finished, a, b), stay, following)
 
 
@@ -267,8 +246,8 @@ def _backtrack(function: Any, now: Scalar, slope: Scalar, longest: Scalar, path:
     return length, halvings, path
 
 
-def _reprice(price: Times, excess: Times, penalty: Scalar) -> Times:
-    return jnp.maximum(price + penalty * excess, 0.0)
+def _updated(multiplier: Times, excess: Times, penalty: Scalar) -> Times:
+    return jnp.maximum(multiplier + penalty * excess, 0.0)
 
 
 def _reach(room: Array, speed: Array) -> Scalar:

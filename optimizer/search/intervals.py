@@ -16,24 +16,24 @@ from optimizer.problem import Task
 from optimizer.simulate import System, Trajectory, flow, read_out
 
 
-class Slopes(NamedTuple):
+class Jacobians(NamedTuple):
     """First derivatives of every interval.
 
     Attributes:
-        end: of the state at its end by the entry [K, d, m].
-        cost: of its part of the terms that are sums by the entry [K, m].
-        nodes: of what the other terms and the limits read by the entry, arrays [K, Q, ..., m].
-        entry: of the entry by the state at the start and by the interval's shares [K, m, d + N].
-        back: the way back through every interval, from weights of what it gives to those of its entry.
-        back_by_entry: derivatives of the numbers in `back` by the entry, a last axis [m] more.
+        end: of the state at its end by the start [K, d, m].
+        cost: of its part of the terms that are sums by the start [K, m].
+        nodes: of what the other terms and the limits read by the start just after the dose, arrays [K, Q, ..., m].
+        interval_start: of the start by the state at the start and by the interval's shares [K, m, d + N].
+        back: the way back through every interval, from weights of what it gives to those of its start.
+        back_by_start: derivatives of the numbers in `back` by the start just after the dose, a last axis [m] more.
     """
 
     end: Float[Array, "K d m"]
     cost: Float[Array, "K m"]
     nodes: list[Array]
-    entry: Float[Array, "K m dN"]
+    interval_start: Float[Array, "K m dN"]
     back: Any
-    back_by_entry: Any
+    back_by_start: Any
 
 
 class Path(NamedTuple):
@@ -42,18 +42,18 @@ class Path(NamedTuple):
     Attributes:
         rows: shares [K, N].
         start: z, the kinetics and states that doses reach [K, d].
-        calm: those that no dose reaches, arrays [K, ...].
-        entry: s, all of z just after the dose, and the rates of infusions [K, m].
-        calm_entry: what no dose reaches, just after the dose.
+        unforced: those that no dose reaches, arrays [K, ...].
+        interval_start: s, all of z just after the dose, and the rates of infusions [K, m].
+        unforced_start: what no dose reaches, just after the dose.
         times: starts of the intervals [K, day].
         lengths: of the intervals [K, day].
     """
 
     rows: Array
     start: Array
-    calm: list[Array]
-    entry: Array
-    calm_entry: list[Array]
+    unforced: list[Array]
+    interval_start: Array
+    unforced_start: list[Array]
     times: Array
     lengths: Array
 
@@ -68,16 +68,16 @@ class Stages:
         self.leaves, self.structure = jax.tree.flatten(task.system.start())
         self.reached = _reached(task.system, self.leaves, self.structure)
         self.first, self.tree = ravel_pytree([leaf for leaf, r in zip(self.leaves, self.reached, strict=True) if r])
-        self.calm = [leaf for leaf, r in zip(self.leaves, self.reached, strict=True) if not r]
+        self.unforced = [leaf for leaf, r in zip(self.leaves, self.reached, strict=True) if not r]
         sums = [term.is_sum for term in objective.terms]
         self.sums, self.others = (_part(objective, np.equal(sums, kept)) for kept in (True, False))
         self.times, self.lengths = task.grid.edges[:-1], task.grid.lengths
         self.shape = self._shape()
         self.read = self._read()
 
-    def joined(self, z: Array, calm: list[Array]) -> Any:
+    def joined(self, z: Array, unforced: list[Array]) -> Any:
         """Kinetics and state."""
-        moving, still = iter(self.tree(z)), iter(calm)
+        moving, still = iter(self.tree(z)), iter(unforced)
         return jax.tree.unflatten(self.structure, [next(moving if r else still) for r in self.reached])
 
     def parted(self, state: Any) -> tuple[Array, list[Array]]:
@@ -85,85 +85,91 @@ class Stages:
         leaves = list(zip(jax.tree.leaves(state), self.reached, strict=True))
         return ravel_pytree([leaf for leaf, r in leaves if r])[0], [leaf for leaf, r in leaves if not r]
 
-    def enter(self, z: Array, calm: list[Array], shares: Array) -> tuple[Array, list[Array]]:
+    def enter(self, z: Array, unforced: list[Array], shares: Array) -> tuple[Array, list[Array]]:
         """s of an interval, and what no dose reaches."""
         dose = shares * self.task.scale
-        pk, y = self.joined(z, calm)
-        z, calm = self.parted((self.task.system.give(pk, dose), y))
-        return jnp.concatenate([z, dose[self.infused]]), calm
+        pk, y = self.joined(z, unforced)
+        z, unforced = self.parted((self.task.system.give(pk, dose), y))
+        return jnp.concatenate([z, dose[self.infused]]), unforced
 
-    def flown(self, s: Array, calm: list[Array], time: Scalar, length: Scalar) -> tuple[Any, Any]:
+    def integrate_interval(self, s: Array, unforced: list[Array], time: Scalar, length: Scalar) -> tuple[Any, Any]:
         """Kinetics and state at the end of an interval; times, weights, concentrations and states at its nodes."""
         size = self.first.size
         rate = jnp.zeros_like(self.task.scale).at[self.infused].set(s[size:])
-        return flow(self.task.system, self.joined(s[:size], calm), rate, time, length)
+        return flow(self.task.system, self.joined(s[:size], unforced), rate, time, length)
 
-    def piece(self, s: Array, calm: list[Array], time: Scalar, length: Scalar) -> tuple[Any, Trajectory]:
+    def interval(self, s: Array, unforced: list[Array], time: Scalar, length: Scalar) -> tuple[Any, Trajectory]:
         """Kinetics and state at the end of an interval, and the trajectory in it."""
-        last, nodes = self.flown(s, calm, time, length)
+        last, nodes = self.integrate_interval(s, unforced, time, length)
         nodes = jax.tree.map(lambda a: a[None], nodes)
         return last, read_out(self.task.system, *nodes, jnp.zeros((1, self.task.scale.size)))
 
-    def stage(self, s: Array, calm: list[Array], time: Scalar, length: Scalar) -> tuple[Array, Scalar, list[Array]]:
+    def stage(self, s: Array, unforced: list[Array], time: Scalar, length: Scalar) -> tuple[Array, Scalar, list[Array]]:
         """z of the next interval, this one's part of the terms that are sums, and what all others read at its nodes."""
-        last, piece = self.piece(s, calm, time, length)
-        cost = self.sums.smooth(self.task.scene(piece), self.temperature) if self.sums.terms else jnp.zeros_like(time)
-        seen = [leaf for leaf, kept in zip(jax.tree.leaves(piece), self.read, strict=True) if kept]
+        last, interval = self.interval(s, unforced, time, length)
+        cost = (
+            self.sums.smooth(self.task.scene(interval), self.temperature) if self.sums.terms else jnp.zeros_like(time)
+        )
+        seen = [leaf for leaf, kept in zip(jax.tree.leaves(interval), self.read, strict=True) if kept]
         return self.parted(last)[0], cost, seen
 
-    def march(self, rows: Array) -> tuple[Path, Trajectory]:
+    def forward_sweep(self, rows: Array) -> tuple[Path, Trajectory]:
         """Where every interval begins, and the trajectory."""
 
         def interval(state: Any, inputs: Any) -> tuple[Any, tuple[Path, Any]]:
             shares, time, length = inputs
-            s, calm = self.enter(*state, shares)
-            last, nodes = self.flown(s, calm, time, length)
-            return self.parted(last), (Path(shares, *state, s, calm, time, length), nodes)
+            s, unforced = self.enter(*state, shares)
+            last, nodes = self.integrate_interval(s, unforced, time, length)
+            return self.parted(last), (Path(shares, *state, s, unforced, time, length), nodes)
 
         inputs = rows, self.times, self.lengths
-        _, (path, nodes) = jax.lax.scan(interval, (self.first, self.calm), inputs)
+        _, (path, nodes) = jax.lax.scan(interval, (self.first, self.unforced), inputs)
         return path, read_out(self.task.system, *nodes, rows * self.task.scale)
 
-    def slopes(self, path: Path) -> tuple[Array, list[Array], Slopes]:
+    def jacobians(self, path: Path) -> tuple[Array, list[Array], Jacobians]:
         """Costs and nodes of all intervals, and the first derivatives of every interval."""
 
         def one(at: Path) -> Any:
             def there_and_back(s: Array) -> Any:
-                given, back = jax.vjp(lambda s: self.stage(s, at.calm_entry, at.times, at.lengths), s)
+                given, back = jax.vjp(lambda s: self.stage(s, at.unforced_start, at.times, at.lengths), s)
                 numbers, rest = eqx.partition(back, eqx.is_inexact_array)
                 return (given, numbers), rest
 
             def push(v: Array) -> Any:
-                return jax.jvp(there_and_back, (at.entry,), (v,), has_aux=True)
+                return jax.jvp(there_and_back, (at.interval_start,), (v,), has_aux=True)
 
-            return jax.vmap(push, out_axes=(None, -1, None))(jnp.eye(at.entry.size, dtype=at.entry.dtype))
+            return jax.vmap(push, out_axes=(None, -1, None))(
+                jnp.eye(at.interval_start.size, dtype=at.interval_start.dtype)
+            )
 
         def entering(at: Path) -> Any:
-            return jax.jacfwd(lambda z, u: self.enter(z, at.calm, u)[0], (0, 1))(at.start, at.rows)
+            return jax.jacfwd(lambda z, u: self.enter(z, at.unforced, u)[0], (0, 1))(at.start, at.rows)
 
         ((_, costs, nodes), numbers), (first, second), rest = jax.vmap(one)(path)
-        entry = jnp.concatenate(jax.vmap(entering)(path), axis=-1)
-        return costs, nodes, Slopes(*first, entry, eqx.combine(numbers, rest), second)
+        interval_start = jnp.concatenate(jax.vmap(entering)(path), axis=-1)
+        return costs, nodes, Jacobians(*first, interval_start, eqx.combine(numbers, rest), second)
 
-    def bends(self, slopes: Slopes, ends: Array, pulls: list[Array], unit: Scalar) -> Float[Array, "K m m"]:
-        """Second derivatives of every interval by its entry, weighted with the adjoints of all that it gives."""
+    def hessian_blocks(
+        self, jacobians: Jacobians, ends: Array, cotangents: list[Array], unit: Scalar
+    ) -> Float[Array, "K m m"]:
+        """Second derivatives of every interval by its start, weighted with the adjoints of all that it gives."""
 
-        def one(back: Any, by_entry: Any, end: Array, pull: list[Array]) -> Array:
+        def one(back: Any, by_start: Any, end: Array, cotangent: list[Array]) -> Array:
             numbers, rest = eqx.partition(back, eqx.is_inexact_array)
 
             def slope(numbers: Any) -> Array:
-                return eqx.combine(numbers, rest)((end, unit, pull))[0]
+                return eqx.combine(numbers, rest)((end, unit, cotangent))[0]
 
-            return jax.vmap(lambda v: jax.jvp(slope, (numbers,), (v,))[1], -1, -1)(by_entry)
+            return jax.vmap(lambda v: jax.jvp(slope, (numbers,), (v,))[1], -1, -1)(by_start)
 
-        return jax.vmap(one)(slopes.back, slopes.back_by_entry, ends, pulls)
+        return jax.vmap(one)(jacobians.back, jacobians.back_by_start, ends, cotangents)
 
-    def entry_bends(self, path: Path, weights: Array) -> Float[Array, "K dN dN"]:
+    def start_hessians(self, path: Path, weights: Array) -> Float[Array, "K dN dN"]:
         """Second derivatives of the entries; zero for kinetics in which a dose only adds."""
 
         def one(at: Path, weight: Array) -> Array:
             def entered(w: Array) -> Scalar:
-                return self.enter(w[: at.start.size], at.calm, w[at.start.size :])[0] @ weight
+                return self.enter(w[: at.start.size], at.unforced, w[at.start.size :])[0] @ weight
 
             return jax.hessian(entered)(jnp.concatenate([at.start, at.rows]))
 
@@ -185,11 +191,11 @@ class Stages:
 
     def _shape(self) -> Trajectory:
         """Shapes of a whole trajectory."""
-        entry = jax.eval_shape(self.enter, self.first, self.calm, self.task.scale)
-        _, piece = jax.eval_shape(self.piece, *entry, self.times[0], self.lengths[0])
+        interval_start = jax.eval_shape(self.enter, self.first, self.unforced, self.task.scale)
+        _, interval = jax.eval_shape(self.interval, *interval_start, self.times[0], self.lengths[0])
         count = self.lengths.size
         return jax.tree.map(
-            lambda a: jax.ShapeDtypeStruct((count * a.shape[0], *a.shape[1:]) if a.ndim else (), a.dtype), piece
+            lambda a: jax.ShapeDtypeStruct((count * a.shape[0], *a.shape[1:]) if a.ndim else (), a.dtype), interval
         )
 
     def _read(self) -> list[bool]:

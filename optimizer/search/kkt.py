@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from optimizer.axes import Scalar
 from optimizer.problem import Task
 from optimizer.programs import program
-from optimizer.search.interior_point import State
+from optimizer.search.iterate import State
 
 # A limit counts as active when its room is below this share of its size.
 _ACTIVE = 1e-5
@@ -24,7 +24,7 @@ def gradient(task: Task, shares: Float[Array, "n"], temperature: Scalar | None) 
     return jax.grad(lambda x: task.objective.smooth(task.simulate(x), temperature))(shares)
 
 
-def residual(task: Task, shares: np.ndarray, gradient: np.ndarray, pulls: np.ndarray | None = None) -> float:
+def residual(task: Task, shares: np.ndarray, gradient: np.ndarray, limit_gradients: np.ndarray | None = None) -> float:
     """Smallest |gradient + sum of multipliers times active limits|, the multipliers being non-negative.
 
     Zero at a point that satisfies the Karush-Kuhn-Tucker conditions. Unlike the size of the last step it cannot be
@@ -34,13 +34,13 @@ def residual(task: Task, shares: np.ndarray, gradient: np.ndarray, pulls: np.nda
         task: the limits.
         shares: the point, flattened shares of the largest doses [n].
         gradient: of the objective with respect to the shares [n].
-        pulls: gradients of the active limits on states, weighted over time [limits, n].
+        limit_gradients: gradients of the active limits on states, weighted over time [limits, n].
 
     Returns:
         The largest entry of the remainder, in units of the objective per largest dose; inf where something is not
         finite.
     """
-    if not np.all(np.isfinite(gradient)) or (pulls is not None and not np.all(np.isfinite(pulls))):
+    if not np.all(np.isfinite(gradient)) or (limit_gradients is not None and not np.all(np.isfinite(limit_gradients))):
         return np.inf
     lower, upper, matrix, bound = (np.asarray(a) for a in (task.lower, task.upper, task.matrix, task.bound))
     free = upper > lower
@@ -50,7 +50,7 @@ def residual(task: Task, shares: np.ndarray, gradient: np.ndarray, pulls: np.nda
         -identity[:, free & (shares - lower <= _ACTIVE * width)],
         identity[:, free & (upper - shares <= _ACTIVE * width)],
         matrix[bound - matrix @ shares <= _ACTIVE * np.maximum(np.abs(bound), 1.0)].T,
-        np.zeros((shares.size, 0)) if pulls is None else np.asarray(pulls).T,
+        np.zeros((shares.size, 0)) if limit_gradients is None else np.asarray(limit_gradients).T,
     ]
     active = np.hstack(columns)[free]
     slope = np.asarray(gradient)[free]
@@ -105,9 +105,9 @@ def stationarity(task: Task, state: State) -> Stationarity:
         return Stationarity(np.inf, np.inf)
     x = np.asarray(state.x)
     slope = np.asarray(gradient(task, state.x, None if task.objective.is_smooth else state.temperature))
-    pulls = np.asarray(_pulls(task, state)) if task.state_limits else np.zeros((0, x.size))
-    left = gap(task, x, slope + pulls.sum(axis=0))
-    return Stationarity(residual(task, x, slope, pulls) / max(float(state.scale), 1e-300), left)
+    limit_gradients = np.asarray(_pulls(task, state)) if task.state_limits else np.zeros((0, x.size))
+    left = gap(task, x, slope + limit_gradients.sum(axis=0))
+    return Stationarity(residual(task, x, slope, limit_gradients) / max(float(state.scale), 1e-300), left)
 
 
 @program
@@ -117,10 +117,10 @@ def _pulls(task: Task, state: State) -> Array:
     def excesses(x: Array) -> list[Array]:
         return [reading.excess for reading in task.readings(task.simulate(x))]
 
-    pairs = zip(state.prices, excesses(state.x), strict=True)
-    prices = [jnp.maximum(price + state.penalty * excess, 0.0) for price, excess in pairs]
+    pairs = zip(state.multipliers, excesses(state.x), strict=True)
+    multipliers = [jnp.maximum(multiplier + state.penalty * excess, 0.0) for multiplier, excess in pairs]
 
     def weighted(x: Array) -> Array:
-        return jnp.stack([jnp.sum(p * e) for p, e in zip(prices, excesses(x), strict=True)])
+        return jnp.stack([jnp.sum(p * e) for p, e in zip(multipliers, excesses(x), strict=True)])
 
     return jax.jacrev(weighted)(state.x)

@@ -34,6 +34,6 @@ class Landscape(Protocol):
     @property
     def is_smooth(self) -> bool: ...
 
-    def look(self, shares: Array, temperature: Scalar) -> tuple[Scalar, tuple[Times, ...]]:
+    def evaluate(self, shares: Array, temperature: Scalar) -> tuple[Scalar, tuple[Times, ...]]:
         """The objective at a temperature, and the relative excess of every state limit."""
         ...

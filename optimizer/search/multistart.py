@@ -14,7 +14,8 @@ import numpy as np
 
 from optimizer.axes import Index
 from optimizer.programs import program
-from optimizer.search.interior_point import State, start, step
+from optimizer.search.interior_point import step
+from optimizer.search.iterate import State, start
 from optimizer.search.landscape import Landscape
 
 # State limits are driven to a tenth of what the audit lets pass.

@@ -15,7 +15,7 @@ from optimizer.ensemble.patients import Patients
 from optimizer.ensemble.program import build_program, derive, search
 from optimizer.ensemble.risk import Risk
 from optimizer.scenario import Scenario
-from optimizer.search.interior_point import start
+from optimizer.search.iterate import start
 from optimizer.search.phase_one import center
 from tests.control.conftest import DOSES
 
@@ -125,7 +125,7 @@ def test_derivatives_are_by_what_is_open(risk):
     state = start(program, x)._replace(temperature=jnp.asarray(0.2))
     find = jax.jit(lambda z: derive(program, state._replace(x=z)))
     value, _, slope, hessian = find(x)
-    looked, exact = jax.jit(jax.value_and_grad(lambda z: program.look(z, jnp.asarray(0.2))[0]))(x)
+    looked, exact = jax.jit(jax.value_and_grad(lambda z: program.evaluate(z, jnp.asarray(0.2))[0]))(x)
     assert float(value) == pytest.approx(float(looked), rel=1e-12)
     np.testing.assert_allclose(slope, exact, atol=1e-9 * float(jnp.max(jnp.abs(exact))))
     steps = 1e-5 * np.eye(x.size)

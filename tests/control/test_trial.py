@@ -15,6 +15,7 @@ from optimizer.control.trial import Settings, prepare
 from optimizer.control.trial_run import Runner, run_trial
 from optimizer.control.trial_summary import counted, summary
 from optimizer.ensemble.ensemble import with_system
+from optimizer.ensemble.evaluate import evaluate_doses
 from optimizer.ensemble.survival import survival
 from optimizer.files.run_directory import DirectoryError
 from optimizer.models.growth import Gompertz
@@ -153,7 +154,7 @@ def test_the_table_is_what_its_doses_come_to(result):
     trial, log, table = found.trial, found.decisions, found.table
     doses = jnp.asarray(log["dose.drug [1]"][rows_of(log, 1, "replan")])[:, None]
     task = with_system(trial.ensemble.task, system_of(trial, 1))
-    again, row = jax.jit(judge)(task, doses, jnp.asarray(1.2)), rows_of(table, 1, "replan").argmax()
+    again, row = jax.jit(evaluate_doses)(task, doses, jnp.asarray(1.2)), rows_of(table, 1, "replan").argmax()
     assert float(again.objective) == pytest.approx(table["objective"][row], rel=1e-9)
     assert table["cumulative_dose.drug [day]"][row] == pytest.approx(28.0 * float(jnp.sum(doses)))
 

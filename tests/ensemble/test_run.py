@@ -132,7 +132,7 @@ def ensemble(few):
 def of_all(ensemble):
     """Objectives of the healthy patients under one schedule, and their slopes."""
     systems = jax.tree.map(lambda leaf: jnp.asarray(leaf[ensemble.included]), ensemble.systems)
-    values = jax.jit(lambda x: jax.vmap(lambda s: with_system(ensemble.task, s).look(x, jnp.ones(()))[0])(systems))
+    values = jax.jit(lambda x: jax.vmap(lambda s: with_system(ensemble.task, s).evaluate(x, jnp.ones(()))[0])(systems))
     return values, jax.jit(jax.jacrev(values))
 
 

@@ -12,7 +12,7 @@ from optimizer.mesh import Mesh
 from optimizer.objectives.base import AbstractTerm, Objective
 from optimizer.problem import Task
 from optimizer.registry import discover
-from optimizer.search.merit import dense, derivatives, look, penalized
+from optimizer.search.merit import dense, derivatives, evaluate, penalized
 from optimizer.simulate import Grid
 from tests.laws.factory import make, registry, system
 
@@ -78,12 +78,13 @@ def test_derivatives_are_those_of_the_whole_rollout(case):
     own, rng = task(case), np.random.default_rng(case)
     shares = jnp.asarray(rng.uniform(0.1, 0.9, own.lower.size))
     size = GRID.count * own.system.mesh.size
-    prices = tuple(jnp.asarray(rng.uniform(0.0, 1.0, size)) for _ in own.state_limits)
-    lens = (prices, jnp.asarray(5.0), jnp.asarray(0.3))
-    value, excesses, slope, hessian = jax.jit(lambda x: derivatives(own, x, look(own, x, lens[2])[2], *lens))(shares)
+    multipliers = tuple(jnp.asarray(rng.uniform(0.0, 1.0, size)) for _ in own.state_limits)
+    lens = (multipliers, jnp.asarray(5.0), jnp.asarray(0.3))
+    both = jax.jit(lambda x: derivatives(own, x, evaluate(own, x, lens[2])[2], *lens))
+    value, excesses, slope, hessian = both(shares)
 
     def rolled_out(x):
-        value, excesses = own.look(x, lens[2])
+        value, excesses = own.evaluate(x, lens[2])
         return penalized(value, excesses, *lens[:2]), excesses
 
     wanted = jax.jit(lambda x: dense(rolled_out, x))(shares)

@@ -14,7 +14,8 @@ from optimizer.regimens import Regimen
 from optimizer.search import kkt, screening
 from optimizer.search.basins import neighbors
 from optimizer.search.feasible import make_feasible, satisfies, without_traces
-from optimizer.search.interior_point import start, step
+from optimizer.search.interior_point import step
+from optimizer.search.iterate import start
 from optimizer.search.landscape import Landscape
 from optimizer.search.phase_one import center
 from optimizer.search.solutions import Solutions
@@ -200,7 +201,7 @@ class Saddle(NamedTuple):
     bound: jax.Array
     is_smooth: bool = True
 
-    def look(self, shares, temperature):
+    def evaluate(self, shares, temperature):
         x, y = shares - 0.5
         return x**2 - y**2, ()
 

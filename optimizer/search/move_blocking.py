@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 
-class Ahead(eqx.Module):
+class MoveBlocking(eqx.Module):
     """Doses that are still open, in groups that are given alike: shares = base + span * x[group].
 
     Attributes:
@@ -29,7 +29,7 @@ class Ahead(eqx.Module):
         """How far all shares move with the unknowns."""
         return self.span * step[self.group]
 
-    def slopes(self, by_share: Float[Array, "... n"]) -> Float[Array, "... m"]:
+    def jacobians(self, by_share: Float[Array, "... n"]) -> Float[Array, "... m"]:
         """Derivatives by the unknowns, from those by all shares."""
         return self.summed(by_share * self.span)
 
