@@ -76,6 +76,15 @@ def _like(values: Array, table: np.ndarray) -> Array:
     return jnp.asarray(table, values.dtype)
 
 
+def _combine(table: np.ndarray, values: Float[Array, "panels nodes ..."]) -> Float[Array, "panels rows ..."]:
+    """A small table times the values at the nodes of each panel.
+
+    Written out as sums: what a matrix product gives for one patient may depend, in its last bit, on who else is there.
+    """
+    rows = [sum(float(c) * values[:, r] for r, c in enumerate(row) if c) for row in table]
+    return jnp.stack([jnp.zeros_like(values[:, 0]) + row for row in rows], axis=1)
+
+
 class Mesh(eqx.Module):
     """Panels of every decision interval: `layer` of them in the boundary layer after a dose, `uniform` in the rest.
 
@@ -162,7 +171,7 @@ def weights(tau: Nodes) -> Nodes:
 def cumulative(tau: Nodes, rate: Float[Array, "Q ..."]) -> Float[Array, "Q ..."]:
     """Integral of `rate` from the start of the interval to each node (the polynomial through the nodes of a panel)."""
     h = panel_lengths(tau).reshape((-1, 1) + (1,) * (rate.ndim - 1))
-    inside = h * jnp.einsum("qr,pr...->pq...", _like(rate, _INTEGRALS), panel_values(rate))
+    inside = h * _combine(_INTEGRALS, panel_values(rate))
     before = jnp.cumsum(inside[:, -1], axis=0)
     inside = inside.at[1:].add(before[:-1, None])
     return _joined(jnp.zeros_like(rate[0]), inside[:, 1:])
@@ -203,19 +212,19 @@ def relax(tau: Nodes, target: Nodes, rate: Nodes, start: Scalar, fallback_rate: 
 def _settled(z: Float[Array, "panels"], targets: Float[Array, "panels nodes"]) -> Float[Array, "panels later_nodes"]:
     """Solution of g' = z (target - g) from g(0) = 0 at the nodes after the first, the panel's length being one."""
     long = jnp.where(z < _SHORT, 1.0, z)
-    powers = targets @ _like(z, _POWERS.T)
+    powers = _combine(_POWERS, targets)
     # The particular solution of a polynomial target is its alternating series of derivatives over powers of z.
     series, derivative, factor = powers, powers, jnp.ones_like(long)
     for _ in range(DEGREE):
         derivative = jnp.pad(derivative[:, 1:] * _like(z, np.arange(1.0, DEGREE + 1)), ((0, 0), (0, 1)))
         factor = -factor / long
         series = series + factor[:, None] * derivative
-    particular = series @ _like(z, np.vander(_PLACES, increasing=True).T)
+    particular = _combine(np.vander(_PLACES, increasing=True), series)
     far = particular[:, 1:] - particular[:, :1] * jnp.exp(-long[:, None] * _like(z, _PLACES[1:]))
     short = jnp.where(z < _SHORT, z, 0.0)[:, None]
     near, term = jnp.zeros_like(targets), targets
     for _ in range(_TERMS):
-        term = short * (term @ _like(z, _INTEGRALS.T))
+        term = short * _combine(_INTEGRALS, term)
         near, term = near + term, -term
     return jnp.where(z[:, None] < _SHORT, near[:, 1:], far)
 
@@ -244,7 +253,7 @@ def runge_kutta(
         The state at every node [Q, ...]; inside a panel by Shampine's continuous extension.
     """
     h = panel_lengths(tau)
-    stages = jax.tree.map(lambda d: jnp.einsum("sr,pr...->ps...", _like(d, _TO_STAGES), panel_values(d)), drive)
+    stages = jax.tree.map(lambda d: _combine(_TO_STAGES, panel_values(d)), drive)
 
     def panel(y: Any, inputs: Any) -> tuple[Any, Any]:
         h, part = inputs

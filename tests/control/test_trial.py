@@ -173,7 +173,7 @@ def test_a_run_goes_on_to_the_same_bytes(trial, result, tmp_path):
         run_trial(trial, place, VERSIONS, stop)
     assert [path.name for path in (place / "chunks").iterdir()] == ["000000000.parquet"]
     # What a kill leaves: a log whose chunk is missing, and half of a file under another name.
-    shutil.copy(finished / "decisions" / "000000002.parquet", place / "decisions")
+    (place / "chunks" / "000000000.parquet").unlink()
     (place / "chunks" / ".000000002.parquet.x.part").write_bytes(b"half")
     again = run_trial(trial, place, VERSIONS)
     (place / "chunks" / ".000000002.parquet.x.part").unlink()
