@@ -29,7 +29,7 @@ from optimizer.simulate import System
 _CHUNK = 1024
 BATCH = 32
 _SHAPES = 200
-_MOST_PANELS = 8
+_MOST_PANELS = 16
 
 
 class Members(eqx.Module):

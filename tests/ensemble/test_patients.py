@@ -81,7 +81,8 @@ def test_a_patient_is_the_scenario_with_these_numbers(few):
     assert float(ensemble.of(3).loss(doses)) == pytest.approx(float(task.loss(doses)), abs=1e-7)
     assert ensemble.of(3).system.mesh.uniform >= task.system.mesh.uniform
     own = ravel_pytree(task.system.model)[0]
-    assert np.array_equal(ravel_pytree(ensemble.of(3).system.model)[0], own)
+    # A column is converted as a whole, a quantity of the scenario from its decimals: the last bit may differ.
+    np.testing.assert_array_max_ulp(np.asarray(ravel_pytree(ensemble.of(3).system.model)[0]), np.asarray(own), 1)
 
 
 @pytest.mark.parametrize("name", ["competing_clones", "her2_lapatinib_pi3k", "docetaxel_neutropenia"])
@@ -100,9 +101,8 @@ def test_every_key_of_a_shipped_scenario_reaches_the_numbers(name):
 def test_who_cannot_be_simulated_has_the_typical_numbers(few):
     ensemble = build_ensemble(few, patients := load_patients(few, None, seed=0))
     assert patients.faults == {2: "patient cyd: model.ec50_max: wanted a finite number above 0; got nan"}
-    assert ensemble.excluded[4].startswith("patient eve: wanted at most ")
-    assert ensemble.excluded[4].endswith("got 4104")
-    # Nobody waits for eve's steps.
+    assert ensemble.excluded[4] == "patient eve: wanted a tumor that stays finite; got one that does not"
+    # Nobody waits for eve.
     assert ensemble.task.system.mesh.panels < 100
     assert ensemble.included.tolist() == [True, True, False, True, False, True, True]
     typical = ravel_pytree(ensemble.task.system)[0]
