@@ -231,7 +231,7 @@ def test_side_by_side_is_one_by_one(few, run_few, ensemble, monkeypatch):
     found = solver.chunk(0, 7, lambda done: None)
     used = counted(cohort)
     theirs = cohort.table["personalised.objective"]
-    assert found.evaluation.objective[used, 0] == pytest.approx(theirs[used], abs=1e-8)
+    assert found.evaluated.objective[used, 0] == pytest.approx(theirs[used], abs=1e-8)
     assert [str(status) for status in found.status] == list(cohort.table["status"])
 
 
@@ -255,7 +255,7 @@ given = np.load(folder / "given.npz")
 ensemble = build_ensemble(scenario, load_patients(scenario, None, 0))
 factor = scenario.progression_factor
 solver = Solver(ensemble, given["points"], scenario.tolerance, given["doses"], factor, together=True)
-np.save(folder / "objective.npy", solver.chunk(0, 7).evaluation.objective)
+np.save(folder / "objective.npy", solver.chunk(0, 7).evaluated.objective)
 """
 
 
