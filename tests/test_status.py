@@ -12,6 +12,7 @@ CODES = {
     "not_converged": 5,
     "audit_failed": 5,
     "simulation_failed": 5,
+    "misfit": 5,
     "interrupted": 130,
 }
 

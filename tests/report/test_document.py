@@ -1,7 +1,6 @@
 """The run directory: complete, reproducible, whole or not at all."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -92,24 +91,6 @@ def test_a_fault_on_the_way_leaves_what_was_there(tmp_path):
         broken(OSError(28, "No space left on device"))
     with pytest.raises(KeyboardInterrupt):
         broken(KeyboardInterrupt())
-    assert (place / "report.json").read_text() == "first"
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
-
-
-def test_ctrl_c_between_the_two_renames_puts_the_old_one_back(tmp_path, monkeypatch):
-    place = tmp_path / "run"
-    with whole(place, "report.json") as work:
-        (work / "report.json").write_text("first")
-    rename = os.rename
-
-    def interrupted(source, target):
-        rename(source, target)
-        if str(target).endswith(".old"):
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "rename", interrupted)
-    with pytest.raises(KeyboardInterrupt), whole(place, "report.json") as work:
-        (work / "report.json").write_text("second")
     assert (place / "report.json").read_text() == "first"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 

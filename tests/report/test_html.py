@@ -176,7 +176,8 @@ def test_shows_the_numbers_of_a_rule(run):
 
 def test_a_number_that_is_missing_is_a_word(run):
     broken = {"passed": False, "method": "adaptive", "rtol": 1e-9, "objective": None}
-    broken |= {"objective_difference": None, "gradient_difference": None, "constraint_differences": {"a": None}}
+    broken |= {"objective_difference": None, "gradient_difference": None, "gradient_error": None}
+    broken |= {"constraint_differences": {"a": None}}
     found = Reader(page_of(run, audit=broken))
     assert "objective none relative difference of the objective none" in found.text
 
