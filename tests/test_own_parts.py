@@ -97,17 +97,7 @@ def test_their_laws_and_the_lists_of_kinds_hold(clone):
     said = run(clone, "-m", "pytest", "-q", "-m", "not slow", *files, "-k", chosen, "-rA")
     for part in PARTS:
         assert re.search(rf"PASSED .*\[.*({part.kind}|{part.name})", said), part.kind
-    run(
-        clone,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "tests/scenario/test_schema.py",
-        "-k",
-        "json or " + chosen,
-    )
+    run(clone, "-m", "pytest", "-q", "tests/scenario/test_schema.py", "-k", "json or " + chosen)
 
 
 @pytest.mark.slow

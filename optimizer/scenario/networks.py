@@ -117,7 +117,7 @@ def read_network(path: Path, drugs: Sequence[Any], where: str) -> dict[str, Any]
     try:
         raw = read_regular(path, MAX_BYTES)
     except DataError as error:
-        raise ScenarioError([f"{where}: {error}"]) from None
+        raise ScenarioError([f"{where}: {str(error).removeprefix(f'{path.name}: ')}"]) from None
     try:
         found = json.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError):

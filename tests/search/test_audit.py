@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from optimizer.search import audit as auditing
-from optimizer.search import kkt, optimize
+from optimizer.search import basins, kkt, optimize
 from optimizer.search.audit import audit
 from optimizer.search.multistart import Run
 from optimizer.status import Status
@@ -106,7 +106,7 @@ def test_a_failed_audit_is_no_solution(small_problem, small_result, monkeypatch)
 
 
 def test_a_search_that_stopped_early_is_no_solution(small_problem, small_result, monkeypatch):
-    honest = optimize.run
+    honest = basins.run
 
     def stopped(task, points, *rest) -> Run:
         found = honest(task, points, *rest)
@@ -116,7 +116,7 @@ def test_a_search_that_stopped_early_is_no_solution(small_problem, small_result,
         ]
         return dataclasses.replace(found, states=states)
 
-    monkeypatch.setattr(optimize, "run", stopped)
+    monkeypatch.setattr(basins, "run", stopped)
     result = optimize.optimize(small_problem, restarts=4)
     assert result.status is Status.NOT_CONVERGED
     assert result.search.converged == 0
