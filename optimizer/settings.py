@@ -123,7 +123,10 @@ class SchemaSettings:
 
 @dataclass(frozen=True)
 class ListSettings:
-    """List models, presets, drugs' kinetics and roles, constraints, objectives, policies and units."""
+    """List the words of a scenario (models, kinetics, limits, terms, rules, tables, units), or the keys of one."""
+
+    family: str | None = option(None, "a family of words, such as policy, constraint or table; else all")
+    word: str | None = option(None, "one of them, whose keys are shown with units, defaults and ranges")
 
 
 @dataclass(frozen=True)

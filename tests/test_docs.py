@@ -12,6 +12,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import optimizer as opt
@@ -25,7 +26,11 @@ from optimizer.search.starts import on_decisions
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = {page.relative_to(DOCS).as_posix(): page.read_text(encoding="utf-8") for page in sorted(DOCS.rglob("*.md"))}
-COMMANDS = sorted({c for text in PAGES.values() for c in re.findall(r"\$ \.venv/bin/adose (.+)", text)})
+EXAMPLES = [command.epilog.replace("\\[", "[") for command in get_command(app).commands.values()]
+COMMANDS = sorted(
+    {c for text in PAGES.values() for c in re.findall(r"\$ \.venv/bin/adose (.+)", text)}
+    | {example.removeprefix("Example: adose ") for example in EXAMPLES}
+)
 TUTORIAL = PAGES["tutorial.md"]
 
 
@@ -71,7 +76,7 @@ def test_pages_load_nothing_from_elsewhere(site):
 
 
 def test_reference_has_every_public_name_word_and_command(site):
-    from optimizer.cli.scenario import catalog
+    from optimizer.scenario.words import catalog
 
     python, words, commands = (
         (site / "reference" / f"{name}.html").read_text(encoding="utf-8") for name in ("python", "words", "commands")
@@ -80,8 +85,6 @@ def test_reference_has_every_public_name_word_and_command(site):
     for family, found in catalog().items():
         assert f"<h2>{family}<" in words
         assert not [name for name in found if f">{name}</span>" not in words]
-    from typer.main import get_command
-
     assert not [name for name in get_command(app).commands if f"<h2>adose {name}<" not in commands]
 
 
@@ -93,8 +96,6 @@ def test_equations_are_mathml(site):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_parse(command):
-    from typer.main import get_command
-
     name, *arguments = shlex.split(command)
     parsed = get_command(app).commands[name].make_context(name, list(arguments))
     assert parsed.params

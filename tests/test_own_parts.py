@@ -82,7 +82,7 @@ def test_words_schema_and_reference_have_them(clone):
     code = (
         "import sys; sys.path.insert(0, 'docs/extension')\n"
         "from generated import words\n"
-        "from optimizer.cli.scenario import catalog\n"
+        "from optimizer.scenario.words import catalog\n"
         "from optimizer.scenario.json_schema import schema_text\n"
         "listed = {kind for family in catalog().values() for kind in family}\n"
         f"for kind in {KINDS}:\n"

@@ -1,8 +1,12 @@
 """Pages that the package writes itself: public names, commands, and the words of a scenario."""
 
 import inspect
+import json
 import re
+import tomllib
 from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -11,6 +15,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 _SECTION = re.compile(r"(Args|Attributes|Returns|Raises|Example):")
+_EXAMPLE = "```console\n$ .venv/bin/{}\n```\n"
 _ENTRY = re.compile(r"(\w[\w ,.*]*): (.*)")
 
 
@@ -115,33 +120,49 @@ def _examples(lines: list[str]) -> list[str]:
 
 
 def words() -> str:
-    """The words of a scenario by family, as `adose list` prints them."""
-    from optimizer.cli.scenario import catalog
+    """The words of a scenario by family, as `adose list` prints them, each with its keys."""
+    from optimizer.scenario.words import catalog, keys
 
     parts = []
     for family, found in catalog().items():
         parts += [f"## {family}", "", "| name | meaning |", "|---|---|"]
         parts += [f"| `{name}` | {_cell(meaning)} |" for name, meaning in found.items()]
-        parts += ["", *_keys(family)]
+        parts.append("")
+        for name in found:
+            parts += _keys(f"{family} {name}", keys(family, name))
     return "\n".join(parts)
 
 
-def _keys(word: str) -> list[str]:
-    """The keys of each kind of a family, with unit and meaning."""
-    from optimizer.fields import describe
-    from optimizer.scenario.schema import FAMILIES, classes
+def _keys(title: str, rows: list[Any]) -> list[str]:
+    """The keys of a word, with unit, default, range, meaning, and a value from the shipped scenarios."""
+    if not rows:
+        return []
+    head = ["| key | unit | default | allowed | example | meaning |", "|---|---|---|---|---|---|"]
+    lines = []
+    for row in rows:
+        default = "required" if row.required else _cell(row.default)
+        example = f"`{_written()[row.name]}`" if row.name in _written() else ""
+        shown = [f"`{row.name}`", _cell(row.unit), default, _cell(row.allowed), example, _cell(row.meaning)]
+        lines.append(f"| {' | '.join(shown)} |")
+    return [f"### Keys of {title}", "", *head, *lines, ""]
 
-    parts = []
-    for family, entry in FAMILIES.items():
-        if entry.word != word or family == "model":
-            continue
-        for kind, cls in classes(family).items():
-            fields = describe(cls)
-            if fields:
-                parts += [f"### Keys of {word} {kind}", "", "| key | unit | meaning |", "|---|---|---|"]
-                parts += [f"| `{name}` | {info.unit} | {_cell(info.doc)} |" for name, info in fields.items()]
-                parts.append("")
-    return parts
+
+@cache
+def _written() -> dict[str, str]:
+    """A value of each key that the shipped scenarios write, as TOML has it."""
+    found: dict[str, str] = {}
+
+    def walk(node: Any) -> None:
+        for item in node if isinstance(node, list) else []:
+            walk(item)
+        for key, value in node.items() if isinstance(node, dict) else ():
+            if isinstance(value, str | int | float):
+                found.setdefault(key, json.dumps(value, ensure_ascii=False))
+            walk(value)
+
+    for path in sorted((Path(__file__).parents[2] / "scenarios").glob("*.toml")):
+        walk(tomllib.loads(path.read_text(encoding="utf-8")))
+    return found
 
 
 def _cell(text: str) -> str:
@@ -161,7 +182,7 @@ def commands() -> str:
         for option in command.params:
             shown = ", ".join(option.opts) if option.param_type_name == "option" else option.name.upper()
             parts.append(f"| `{shown}` | {_cell(getattr(option, 'help', '') or '')} |")
-        parts.append("")
+        parts += ["", _EXAMPLE.format(command.epilog.removeprefix("Example: ").replace(r"\[", "["))]
     return "\n".join(parts)
 
 

@@ -12,23 +12,28 @@ import typer
 from optimizer.report.terminal import session
 from optimizer.settings import Command
 
-_FILES = {"file": "FILE"}
+# Arguments that are told by their place.
+_PLACED = {"file": "FILE", "family": "KIND", "word": "NAME"}
 Run = TypeVar("Run", bound=Callable[..., int])
 
 
-def command(app: typer.Typer, settings: type, shared: str, **docs: str) -> Callable[[Run], Run]:
+def command(
+    app: typer.Typer, settings: type, shared: str, group: str, example: str, **docs: str
+) -> Callable[[Run], Run]:
     """Make a command of a function of the shared options and of its settings, which returns the exit code.
 
     Args:
         app: where the command goes, by the function's name without an underscore at its end.
         settings: dataclass of `optimizer.settings`; its docstring's first sentence is the command's help.
         shared: names of fields of `Command` that this command has.
+        group: the question that it belongs to, a heading of `adose -h`.
+        example: a line that can be typed as it stands in a clone of the project.
         docs: help of shared options that are something else here.
     """
     own, common = _options(settings, {}), _options(Command, docs)
     common = {name: common[name] for name in shared.split()}
-    first = [name for name in common if name in _FILES]
-    order = [*first, *own, *(name for name in common if name not in _FILES)]
+    first = [name for name in common if name in _PLACED]
+    order = [*first, *own, *(name for name in common if name not in _PLACED)]
 
     def wrap(run: Run) -> Run:
         def call(**given: Any) -> None:
@@ -39,7 +44,10 @@ def command(app: typer.Typer, settings: type, shared: str, **docs: str) -> Calla
 
         call.__signature__ = inspect.Signature([common.get(name) or own[name] for name in order])  # type: ignore[attr-defined]
         help_ = " ".join((settings.__doc__ or "").split("\n\n")[0].split())
-        app.command(run.__name__.rstrip("_"), help=help_)(call)
+        name = run.__name__.rstrip("_")
+        # A bracket would begin a style.
+        shown = f"Example: adose {name} {example}".rstrip().replace("[", r"\[")
+        app.command(name, help=help_, epilog=shown, rich_help_panel=group)(call)
         return run
 
     return wrap
@@ -54,9 +62,9 @@ def _options(settings: type, docs: Mapping[str, str]) -> dict[str, inspect.Param
 def _parameter(own: Field, kind: Any, doc: str | None) -> inspect.Parameter:
     text = doc or own.metadata["doc"]
     default: Any = inspect.Parameter.empty if own.default is MISSING else own.default
-    if own.name in _FILES:
-        info: Any = typer.Argument(help=text, metavar=_FILES[own.name], show_default=False)
-        default = inspect.Parameter.empty
+    if own.name in _PLACED:
+        info: Any = typer.Argument(help=text, metavar=_PLACED[own.name], show_default=False)
+        default = inspect.Parameter.empty if own.name == "file" else default
     else:
         flag = own.metadata["flag"] or f"--{own.name.replace('_', '-')}"
         # Where nothing is the default, the help says what is done then.

@@ -23,6 +23,12 @@ MAX_NAME, MAX_TEXT, MAX_LIST = 100, 2000, 20_000
 DRUG_FIELDS = ("drug", "first", "second")
 
 
+class Default(typing.NamedTuple):
+    """What a class puts in place of a key that is left out, beside the key's type; None where that is nothing."""
+
+    value: Any
+
+
 class Sizes(typing.NamedTuple):
     """Size of the patient, for doses and volumes per body weight [kg] or body surface [m2]."""
 
@@ -109,7 +115,8 @@ def quantity(info: FieldInfo) -> Any:
     def read(value: Any, validation: Any) -> float:
         return read_quantity(value, info, info.unit, validation.context or Sizes())
 
-    return Annotated[float, PlainValidator(read), _placeholder("number" if info.unit in ("1", "cell") else "quantity")]
+    kind = "number" if info.unit in ("1", "cell") else "quantity"
+    return Annotated[float, info, PlainValidator(read), _placeholder(kind)]
 
 
 def _read_raw(value: Any) -> Any:
@@ -196,7 +203,8 @@ def whole(low: int, high: int) -> Any:
             raise QuantityError(f"wanted a whole number from {low} to {high}; got {show(value)}")
         return value
 
-    return Annotated[int, PlainValidator(read), WithJsonSchema({"type": "integer", "minimum": low, "maximum": high})]
+    schema = WithJsonSchema({"type": "integer", "minimum": low, "maximum": high})
+    return Annotated[int, FieldInfo("", "", minimum=low, maximum=high), PlainValidator(read), schema]
 
 
 def many(type_: Any, most: int) -> Any:
@@ -252,8 +260,10 @@ def fields_of(cls: type, contextual: bool = True) -> dict[str, tuple[Any, Any]]:
     by_name = {f.name: f for f in dataclasses.fields(cls)}
     out: dict[str, tuple[Any, Any]] = {}
     for name, info in describe(cls).items():
-        required = default_of(cls, name) is dataclasses.MISSING
-        out[name] = key(_type(by_name[name], info, contextual), describe_text(info), ... if required else None)
+        default = default_of(cls, name)
+        required = default is dataclasses.MISSING
+        type_ = Annotated[_type(by_name[name], info, contextual), info, Default(None if required else default)]
+        out[name] = key(type_, describe_text(info), ... if required else None)
     return out
 
 

@@ -1,7 +1,8 @@
-"""Reading scenario files: TOML text of at most 1 MiB, with the drug files that it includes."""
+"""Reading scenario files: TOML (or a run's `resolved.json`) of at most 1 MiB, with the drug files that it includes."""
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import tomllib
@@ -12,6 +13,8 @@ from optimizer.scenario.faults import ScenarioError
 from optimizer.scenario.fields import show
 
 MAX_BYTES = 2**20
+# Of a scenario with every default and unit spelled out.
+FORMAT = "adose-resolved-1"
 # A key of more parts (a.b.c ...) than any scenario has; the parser's time grows with their square.
 _MAX_PARTS = 64
 _RUN = re.compile(r"[\w\"' \t.-]+")
@@ -31,10 +34,12 @@ def read_toml(path: Path, name: str = "") -> tuple[dict[str, Any], str]:
     name = name or str(path)
     text = _read(path, name)
     try:
-        data = tomllib.loads(text)
+        data = _resolved(text, name) if text.lstrip().startswith("{") else tomllib.loads(text)
         faults = [f"{name}: {where}: wanted a finite number; got {value!r}" for where, value in _odd_numbers(data)]
     except tomllib.TOMLDecodeError as error:
-        raise ScenarioError([f"{name}: {_toml_fault(str(error))}"]) from None
+        raise ScenarioError([f"{name}: {_another_kind(text) or _toml_fault(str(error))}"]) from None
+    except ScenarioError:
+        raise
     except RecursionError:
         raise ScenarioError([f"{name}: wanted TOML tables; got brackets or keys nested too deep"]) from None
     except ValueError:  # a number of more digits than Python reads
@@ -66,6 +71,35 @@ def _read(path: Path, name: str) -> str:
     if any(_DOTS.sub("", run).count(".") > _MAX_PARTS for run in _RUN.findall(text)):
         raise ScenarioError([f"{name}: wanted keys of a few parts; got one of more than {_MAX_PARTS}"])
     return text
+
+
+def _resolved(text: str, name: str) -> dict[str, Any]:
+    """The scenario in a `resolved.json`; no TOML begins with a brace."""
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        wanted = "a scenario in TOML, or the resolved.json of a run"
+        got = f"a brace, and then no JSON (line {error.lineno}: {error.msg})"
+        raise ScenarioError([f"{name}: wanted {wanted}; got {got}"]) from None
+    if found.get("format") == FORMAT and isinstance(found.get("scenario"), dict):
+        return found["scenario"]
+    got = f"JSON of the format {show(found['format'])}" if "format" in found else "JSON of another kind"
+    raise ScenarioError([f"{name}: wanted a scenario in TOML, or the resolved.json of a run; got {got}"])
+
+
+def _another_kind(text: str) -> str:
+    """What a text is that is no TOML at all, said in words; empty where it may be meant as TOML."""
+    first = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")
+    wanted = "wanted a scenario in TOML"
+    if first.lstrip().startswith("<"):
+        what = "a model in SBML" if "<sbml" in text[:10_000] else "XML"
+        return f"{wanted}; got {what}"
+    names = [part.strip() for part in re.split(r"[,;\t]", first)]
+    if len(names) > 2 and "=" not in first and not first.lstrip().startswith("["):
+        shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+        hint = "a table of doses goes beside a scenario: adose simulate SCENARIO --schedule TABLE"
+        return f"{wanted}; got a table with the columns {show(shown)} ({hint})"
+    return ""
 
 
 def _toml_fault(message: str) -> str:

@@ -7,9 +7,8 @@ from typing import Any
 
 from optimizer.fields import describe
 from optimizer.scenario.fields import DOSE, DRUG_FIELDS, TOTAL, level_unit
+from optimizer.scenario.files import FORMAT
 from optimizer.scenario.plan import Clone, CohortPlan, Drug, Part, Plan, RegimenPlan, written
-
-FORMAT = "adose-resolved-1"
 
 
 def resolve(plan: Plan, name: str) -> dict[str, Any]:

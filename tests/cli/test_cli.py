@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import jax
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 from optimizer.cli import app
 from optimizer.files import run_directory
 from optimizer.report import terminal
+from optimizer.scenario import words
 from optimizer.search.multistart import Progress
 from optimizer.simulate import adaptive
 
@@ -187,6 +189,48 @@ def test_schema_and_list(folder):
     assert "protection" in listed["term"]
     assert "hour" in listed["unit"]
     assert "cumulative_dose" in adose("list").stdout
+
+
+def test_list_of_one_family_and_of_one_word(folder):
+    listed = json.loads(adose("list", "policy", "--json").stdout)
+    assert list(listed) == ["policy"]
+    assert "threshold" in listed["policy"]
+    found = json.loads(adose("list", "policy", "threshold", "--json").stdout)
+    by_name = {key["name"]: key for key in found["keys"]}
+    assert by_name["stop_below"]["required"]
+    assert by_name["stop_below"]["allowed"] == "> 0"
+    assert by_name["share"]["default"] == "1"
+    assert by_name["every"]["unit"] == "day"
+    assert "restart_above" in adose("list", "policy", "threshold").stdout
+    decision = json.loads(adose("list", "table", "decision", "--json").stdout)
+    assert [key["name"] for key in decision["keys"]] == ["every", "horizon", "edges"]
+    preset = json.loads(adose("list", "preset", "kraut2025_caf", "--json").stdout)
+    assert {"name": "ec50_max", "default": "7.34 ug/mL"}.items() <= {k["name"]: k for k in preset["keys"]}[
+        "ec50_max"
+    ].items()
+    for wrong in (["list", "polcy"], ["list", "policy", "x"]):
+        refused = adose(*wrong)
+        assert refused.exit_code == 2
+        assert refused.stderr.count("\n") == 1
+        assert "wanted one of" in refused.stderr
+
+
+def test_every_word_has_keys_that_say_what_they_mean():
+    for family, found in words.catalog().items():
+        for name in found:
+            for key in words.keys(family, name):
+                assert key.meaning, (family, name, key.name)
+                assert "{" not in key.meaning
+                assert not (key.required and key.default)
+
+
+def test_version_and_examples_are_shown(folder):
+    assert adose("--version").stdout == adose("-V").stdout == f"adose {version('adose')}\n"
+    assert "Example: adose optimize scenarios/" in " ".join(adose("optimize", "-h").stdout.split())
+    shown = adose("-h").stdout
+    assert [
+        shown.index(group) for group in ("Start with", "Explore it", "Many patients", "From data", "About")
+    ] == sorted(shown.index(group) for group in ("Start with", "Explore it", "Many patients", "From data", "About"))
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 """Reading files: what is no scenario file is refused in one sentence, and quickly."""
 
 import os
+import re
 import time
 
 import pytest
 
+from optimizer.files.run_directory import to_text
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.scenario.files import MAX_BYTES, include_drugs, read_toml
 
@@ -133,3 +135,36 @@ def test_text_is_kept():
     data, text = read_toml(path)
     assert text == path.read_text()
     assert "model" in data
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("schedule.csv", "ID,TIME,EVID,AMT,RATE\n1,0,1,3,0\n", r"got a table with the columns .*--schedule"),
+        ("doses.txt", "day;drug;amount\n0;a;1,5\n", "got a table with the columns"),
+        ("model.xml", '<?xml version="1.0"?>\n<sbml level="3"></sbml>\n', "got a model in SBML"),
+        ("page.html", "<!doctype html>\n<p>\n", "got XML"),
+        ("report.json", '{"format": "adose-report-1"}', 'got JSON of the format "adose-report-1"'),
+        ("other.json", '{"a": NaN}', "got JSON of another kind"),
+        ("broken.json", '{"a": ', "got a brace, and then no JSON"),
+        ("typo.toml", "title = 'a, b, c\n", "wanted valid TOML"),
+    ],
+)
+def test_a_file_of_another_kind_is_told_what_it_is(tmp_path, name, text, said):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ScenarioError) as caught:
+        Scenario.load(tmp_path / name)
+    assert re.search(said, str(caught.value))
+    assert len(caught.value.faults) == 1
+
+
+@pytest.mark.parametrize("name", ["crc_caf_cetuximab", "docetaxel_neutropenia", "competing_clones_trial"])
+def test_what_a_run_resolved_loads_as_a_scenario(tmp_path, name):
+    scenario = Scenario.load(f"scenarios/{name}.toml")
+    (tmp_path / "resolved.json").write_text(to_text(scenario.resolved()))
+    again = Scenario.load(tmp_path / "resolved.json")
+    assert again.resolved()["scenario"] == scenario.resolved()["scenario"]
+    number = '{"format": "adose-resolved-1", "scenario": {"search": {"tolerance": NaN}}}'
+    (tmp_path / "resolved.json").write_text(number)
+    with pytest.raises(ScenarioError, match="finite"):
+        Scenario.load(tmp_path / "resolved.json")

@@ -1,0 +1,130 @@
+"""The words of a scenario: every kind that a file may name, every table, and every key with its unit and range."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, Literal, NamedTuple
+
+from optimizer.fields import FieldInfo
+from optimizer.models.stromal import PRESETS
+from optimizer.scenario.fields import DOSE, TOTAL, Default
+from optimizer.scenario.schema import FAMILIES, Spec, classes, first_line
+from optimizer.scenario.tables import scenario_spec
+from optimizer.units import UNITS
+
+_OF_DRUG = {DOSE: "unit of the dose", TOTAL: "unit of the dose, summed", "1": ""}
+
+
+class Key(NamedTuple):
+    """A key of a table.
+
+    Attributes:
+        name: as it is written.
+        unit: internal unit; a file may write any unit of the same dimension. Empty where there is none.
+        default: what holds where it is left out; empty where that is nothing.
+        allowed: its range or its choices; empty where anything goes.
+        required: whether it must be given.
+        meaning: one line.
+    """
+
+    name: str
+    unit: str
+    default: str
+    allowed: str
+    required: bool
+    meaning: str
+
+
+def catalog() -> dict[str, dict[str, str]]:
+    """All words of a scenario by family, with their meaning; `table` has the tables that are of no family."""
+    found: dict[str, dict[str, str]] = {}
+    specs = _specs()
+    found["model"] = {n.removeprefix("model_"): _doc(spec) for n, spec in specs.items() if n.startswith("model_")}
+    found["preset"] = {name: f"{p.meaning} (doi {p.doi})" for name, p in PRESETS.items()}
+    for family, entry in FAMILIES.items():
+        if family != "model":
+            found[entry.word] = {kind: first_line(cls) for kind, cls in classes(family).items()}
+    found["table"] = {name: _doc(spec) for name, spec in specs.items() if not name.startswith(tuple(_prefixes()))}
+    found["unit"] = {unit.name: ", ".join((unit.meaning, *unit.aliases)) for unit in UNITS}
+    return found
+
+
+def keys(word: str, name: str) -> list[Key]:
+    """The keys of a word of `catalog`, in the order of its table; none of a unit.
+
+    Args:
+        word: its family.
+        name: the kind, preset or table.
+
+    Example:
+        >>> [(key.name, key.unit) for key in keys("pharmacokinetics", "first_order")]
+        [('kind', ''), ('elimination', '1/day'), ('half_life', 'day')]
+    """
+    if word == "preset":
+        known = {key.name: key for key in keys("model", "stromal")} | {
+            k.name: k for k in keys("table", "stromal_clone")
+        }
+        return [known[name]._replace(default=str(value)) for name, value in PRESETS[name].values.items()]
+    prefix = {entry.word: _prefix(family) for family, entry in FAMILIES.items()} | {"table": ""}
+    spec = _specs().get(f"{prefix[word]}{name}") if word in prefix else None
+    return [] if spec is None else [_key(field.alias or name, field) for name, field in spec.model_fields.items()]
+
+
+def _prefix(family: str) -> str:
+    return "drug_" if family == "role" else f"{family}_"
+
+
+def _prefixes() -> Iterator[str]:
+    return (_prefix(family) for family in FAMILIES)
+
+
+def _doc(spec: type[Spec]) -> str:
+    return (spec.__doc__ or spec.__name__).strip().splitlines()[0]
+
+
+@cache
+def _specs() -> dict[str, type[Spec]]:
+    """Every table that a scenario may hold, by the name of its model, in the order in which a reader meets them."""
+    found: dict[str, type[Spec]] = {}
+
+    def walk(annotation: Any) -> None:
+        is_new = isinstance(annotation, type) and issubclass(annotation, Spec) and annotation.__name__ not in found
+        if is_new and annotation.__name__ != "_Nothing":
+            found[annotation.__name__] = annotation
+            for field in annotation.model_fields.values():
+                walk(field.annotation)
+        for inner in typing.get_args(annotation):
+            walk(inner)
+
+    walk(scenario_spec())
+    return found
+
+
+def _key(name: str, field: Any) -> Key:
+    told = [one for one in field.metadata if isinstance(one, FieldInfo)]
+    info = told[0] if told else FieldInfo("", "")
+    defaults = [one.value for one in field.metadata if isinstance(one, Default)]
+    default = defaults[0] if defaults else field.default
+    is_none = field.is_required() or default in (None, (), "") or field.default_factory is not None
+    shown = "" if is_none else _said(default)
+    meaning = (field.description or "chooses the kind").replace(f" [{info.unit}]", "")
+    return Key(name, _OF_DRUG.get(info.unit, info.unit), shown, _allowed(field, info), field.is_required(), meaning)
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _allowed(field: Any, info: FieldInfo) -> str:
+    """The range of a number, or the choices of a name."""
+    if typing.get_origin(field.annotation) is Literal:
+        return ", ".join(map(str, typing.get_args(field.annotation)))
+    if field.annotation is bool:
+        return "true, false"
+    least = "> 0" if info.positive else "" if info.minimum is None else f">= {info.minimum:g}"
+    most = "" if info.maximum is None else f"<= {info.maximum:g}"
+    return ", ".join(filter(None, (least, most)))
