@@ -46,6 +46,8 @@ class Task(eqx.Module):
         upper: largest shares [K N].
         matrix: linear limits on shares, matrix x <= bound [rows, K N].
         bound: right-hand sides [rows].
+        margins: by how much each state limit is searched more strictly than it is written, as an excess [limits]; None
+            stands for zeros.
     """
 
     system: System
@@ -57,6 +59,7 @@ class Task(eqx.Module):
     upper: Float[Array, "KN"]
     matrix: Float[Array, "rows KN"]
     bound: Float[Array, "rows"]
+    margins: Float[Array, "limits"] | None = None
 
     def scene(self, trajectory: Trajectory, grid: Grid | None = None) -> Scene:
         """What terms and constraints look at; doses on another grid count as what they add to each decision."""
@@ -91,7 +94,10 @@ class Task(eqx.Module):
 
     def readings(self, scene: Scene) -> tuple[Reading, ...]:
         """Every state limit read off a trajectory."""
-        return tuple(limit.read(scene) for limit in self.state_limits)
+        found = tuple(limit.read(scene) for limit in self.state_limits)
+        if self.margins is None:
+            return found
+        return tuple(r._replace(excess=r.excess + self.margins[i]) for i, r in enumerate(found))
 
 
 def _on_decisions(task: Task, doses: Doses, grid: Grid) -> Float[Array, "decisions N"]:
@@ -211,16 +217,18 @@ class Problem:
         scale = np.where(most > 0, most, 1.0)
         matrix = np.array([row.coefficients * scale for row in frame.rows]).reshape(len(frame.rows), lower.size)
         size = np.abs(matrix).max(axis=1, initial=1e-300)
+        state_limits = tuple(c for c in constraints if isinstance(c, AbstractStateLimit))
         task = Task(
             system=system,
             grid=grid,
             objective=objective,
-            state_limits=tuple(c for c in constraints if isinstance(c, AbstractStateLimit)),
+            state_limits=state_limits,
             scale=jnp.asarray(scale),
             lower=jnp.asarray((frame.lower / scale).ravel()),
             upper=jnp.asarray((frame.upper / scale).ravel()),
             matrix=jnp.asarray(matrix / size[:, None]),
             bound=jnp.asarray(np.array([row.limit for row in frame.rows]) / size),
+            margins=jnp.zeros(len(state_limits)),
         )
         return cls(task, tuple(frame.rows), frame.levels, frame, tuple(limits))
 

@@ -16,6 +16,7 @@ from optimizer.scenario.check import check
 from optimizer.scenario.code import own_models
 from optimizer.scenario.faults import ScenarioError
 from optimizer.scenario.files import include_drugs, read_toml
+from optimizer.scenario.lines import with_lines
 from optimizer.scenario.networks import include_networks
 from optimizer.scenario.plan import Plan
 from optimizer.scenario.resolved import resolve
@@ -59,7 +60,11 @@ class Scenario:
         # As text that can be printed and written, whatever bytes the name is made of.
         file = os.fsencode(place).decode("utf-8", "replace")
         data, text = read_toml(place, file)
-        return cls.from_tables(data, Path(file).stem, folder=place.parent, allow_code=allow_code, text=text, file=file)
+        name = Path(file).stem
+        try:
+            return cls.from_tables(data, name, folder=place.parent, allow_code=allow_code, text=text, file=file)
+        except ScenarioError as error:
+            raise ScenarioError(with_lines(error.faults, file, text)) from None
 
     @classmethod
     def from_tables(
@@ -163,7 +168,8 @@ class Scenario:
         try:
             return Problem.build(system, self.grid(), self.objective(), least, most, limits)
         except ConstraintError as error:
-            raise ScenarioError([f"{self.file}: {self._culprit(limits)}: {_line(error)}"]) from None
+            faults = [f"{self.file}: {self._culprit(limits)}: {_line(error)}"]
+            raise ScenarioError(with_lines(faults, self.file, self.text)) from None
 
     def _culprit(self, limits: tuple[Any, ...]) -> str:
         """Key path of the limit that does not fit by itself; of all limits where they only disagree together."""

@@ -52,5 +52,6 @@ def with_ceiling(
     """
     ceiling = TermCeiling(terms[1], jnp.asarray(_NONE if limit is None else limit), jnp.asarray(size))
     objective = Objective(terms, jnp.asarray(weights, dtype=float))
-    task = dataclasses.replace(problem.task, objective=objective, state_limits=(*problem.task.state_limits, ceiling))
+    limits = (*problem.task.state_limits, ceiling)
+    task = dataclasses.replace(problem.task, objective=objective, state_limits=limits, margins=jnp.zeros(len(limits)))
     return dataclasses.replace(problem, task=task)

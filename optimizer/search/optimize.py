@@ -30,6 +30,9 @@ _ROUNDED = 3
 # The search goes a little further than it is judged by: its own residual and the one measured apart differ by rounding
 # and by what limits that are nearly active still carry.
 _STRICTER = 0.5
+# A limit on states that the audit finds broken by no more than this is searched again more strictly, so many times.
+_JUST = 1e-3
+_BACK_OFFS = 3
 
 
 def optimize(
@@ -88,22 +91,41 @@ def optimize(
     clock["starts"] = time.perf_counter() - began
     strict = _STRICTER * tolerance
     found, tried = search(task, screened, points, strict, seed, tell)
-    clock |= {"compile": found.compile_seconds, "search": found.search_seconds}
-    began = time.perf_counter()
-    choice = _choose(problem, screened, found, tolerance, seed, tell)
-    clock["levels"] = time.perf_counter() - began
-    began = time.perf_counter()
     wait([rehearsed])
-    policy = Schedule(jnp.asarray(choice.doses))
-    trajectory, report = problem.simulate(policy)
-    total, state = len(found.states), found.states[choice.solutions.best]
-    tell(Progress("audit", total, total, report.total))
-    checked = audit(problem, choice.doses, report, float(state.scale), seed)
-    clock["audit"] = time.perf_counter() - began
+    clock |= {"levels": 0.0, "audit": 0.0}
+    strictly = problem
+    for _ in range(_BACK_OFFS + 1):
+        began = time.perf_counter()
+        choice = _choose(strictly, screened, found, tolerance, seed, tell)
+        clock["levels"] += time.perf_counter() - began
+        began = time.perf_counter()
+        policy = Schedule(jnp.asarray(choice.doses))
+        trajectory, report = problem.simulate(policy)
+        total, state = len(found.states), found.states[choice.solutions.best]
+        tell(Progress("audit", total, total, report.total))
+        checked = audit(problem, choice.doses, report, float(state.scale), seed)
+        clock["audit"] += time.perf_counter() - began
+        if found.interrupted or not _is_just_beyond(report, checked):
+            break
+        strictly = _backed_off(strictly, checked)
+        found = found.joined(run(strictly.task, jnp.asarray(inside(task, screened, np.asarray(state.x)[None])), strict, tell))
+    clock |= {"compile": found.compile_seconds, "search": found.search_seconds}
     hops = total - len(points)
     record = _recorded(choice, found, screened, (hops, tried), tolerance, clock)
     status, reason = _verdict(problem, choice, found, checked, record, points, tell)
     return Result(problem, policy, trajectory, report, checked, record, status, reason, seed, found.history)
+
+
+def _is_just_beyond(report: Report, checked: Audit) -> bool:
+    """Whether the search meets its limits on states, and the audit finds one of them broken by the search's error."""
+    return checked.report.finite and report.violation <= LIMIT_TOLERANCE < checked.report.violation <= _JUST
+
+
+def _backed_off(problem: Problem, checked: Audit) -> Problem:
+    """The problem with each limit on states searched more strictly by twice what the audit finds beyond it."""
+    limits, task = problem.task.state_limits, problem.task
+    beyond = np.array([check.violation for check in checked.report.constraints[-len(limits) :]])
+    return replace(problem, task=replace(task, margins=task.margins + jnp.asarray(2.0 * beyond)))
 
 
 def _rehearse(problem: Problem) -> None:

@@ -34,4 +34,4 @@ class WorstExcess(AbstractTerm):
 def relaxed(task: Task) -> Task:
     """The task of meeting the state limits as nearly as possible, nothing else."""
     term = WorstExcess(task.state_limits)
-    return dataclasses.replace(task, objective=Objective((term,), jnp.ones(1)), state_limits=())
+    return dataclasses.replace(task, objective=Objective((term,), jnp.ones(1)), state_limits=(), margins=None)

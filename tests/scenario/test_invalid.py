@@ -5,6 +5,7 @@ import re
 import pytest
 
 from optimizer.scenario import Scenario, ScenarioError
+from optimizer.scenario.lines import with_lines
 
 from .conftest import INVALID
 from .helpers import assert_readable
@@ -31,6 +32,55 @@ def test_invalid(path):
         Scenario.load(path).problem()
     assert_readable(caught.value, at_most=1)
     text = str(caught.value)
-    assert text.startswith(f"{path}: ")
+    assert re.match(re.escape(str(path)) + r"(:\d+)?: ", text)
     assert promised(path).search(text), text
     assert text.count("; got ") <= 1
+
+
+def test_the_line_of_the_key_is_named():
+    named = 0
+    for path in INVALID:
+        with pytest.raises(ScenarioError) as caught:
+            Scenario.load(path).problem()
+        found = re.match(re.escape(str(path)) + r":(\d+): ([\w.\[\]-]+): ", str(caught.value))
+        if found is None:
+            continue
+        named += 1
+        line = path.read_text().splitlines()[int(found[1]) - 1]
+        words = re.findall(r"[A-Za-z_]\w*", found[2])
+        assert any(word in line for word in words), (path.name, line, found[2])
+    assert named >= 0.8 * len(INVALID)
+
+
+def test_lines_of_lists_of_tables_and_of_texts():
+    text = """title = '''
+[[drug]]
+key = 1
+'''
+[[drug]]
+name = "a"
+[drug.pk]
+kind = "first_order"
+[[drug]] # the second
+name = "b"
+dose = { max = "1 mg" }
+[[regimen]]
+[[regimen.dose]]
+[[regimen]]
+[[regimen.dose]]
+[[regimen.dose]]
+amount = 1
+"search".seed = 3
+"""
+    at = {
+        "drug[0].pk.kind": 8,
+        "drug[1].dose.max": 11,
+        "drug[1].pk": 9,
+        "regimen[1].dose[1].amount": 17,
+        "drug[0].pk": 7,
+    }
+    at |= {"regimen[1].dose[1].search.seed": 18, "regimen[0].dose[0]": 13}
+    for key, line in at.items():
+        assert with_lines([f"f.toml: {key}: wanted"], "f.toml", text) == [f"f.toml:{line}: {key}: wanted"]
+    left = ["f.toml: decision: wanted this key", "f.toml: wanted", "other.toml: drug[0]: wanted"]
+    assert with_lines(left, "f.toml", text) == left

@@ -12,6 +12,7 @@ from optimizer.search import basins, kkt, optimize
 from optimizer.search.audit import audit
 from optimizer.search.multistart import Run
 from optimizer.status import Status
+from tests.small import small, tables
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +122,28 @@ def test_a_search_that_stopped_early_is_no_solution(small_problem, small_result,
     assert result.status is Status.NOT_CONVERGED
     assert result.search.converged == 0
     assert result.search.kkt_residual > 1e-3
+
+
+def test_a_limit_that_the_audit_finds_just_broken_is_searched_more_strictly(monkeypatch):
+    """The search's error of a limit must not make a schedule infeasible; what is written meets the audited limit."""
+    ceiling = {"kind": "final_ceiling", "factor": 2.0}
+    problem = small(constraint=[*tables()["constraint"], ceiling])
+    honest, seen = optimize.audit, []
+
+    def further(problem, doses, report, *rest):
+        """An audit to which every limit on states is 2e-5 nearer."""
+        checked = honest(problem, doses, report, *rest)
+        *kept, ceiling = checked.report.constraints
+        beyond = np.log(ceiling.value / ceiling.limit) + 2e-5
+        seen.append(float(beyond))
+        changed = dataclasses.replace(ceiling, violation=max(float(beyond), 0.0))
+        return dataclasses.replace(
+            checked, report=dataclasses.replace(checked.report, constraints=(*kept, changed)), passed=True
+        )
+
+    monkeypatch.setattr(optimize, "audit", further)
+    result = optimize.optimize(problem, restarts=2)
+    assert seen[0] > 1e-5
+    assert seen[-1] <= 1e-6
+    assert len(seen) == 2
+    assert result.status is Status.SOLVED
