@@ -14,7 +14,6 @@ import numpy as np
 
 from optimizer.analysis.axes import EVERY, Axis, Number, axis_of, check_together, fixed_of
 from optimizer.analysis.batch import WIDTH, Frame, build_systems, doses_of, judge_batch
-from optimizer.analysis.options import OptionError
 from optimizer.analysis.repeated import Batch, batches, repeated_drugs
 from optimizer.scenario import Scenario
 from optimizer.scenario.faults import one_of
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     import xarray as xr
 from optimizer.scenario.fields import MAX_LIST
 from optimizer.scenario.plan import RegimenPlan
+from optimizer.settings import OptionError
 from optimizer.status import DISCLAIMER
 
 _MOST_POINTS = 250_000

@@ -9,8 +9,7 @@ from jaxtyping import Array, Float
 from optimizer.axes import Scalar
 from optimizer.fields import parameter
 from optimizer.pharmacology.base import AbstractPK
-from optimizer.pharmacology.chain import divided_decay
-from optimizer.pharmacology.first_order import decay_and_fill
+from optimizer.pharmacology.first_order import decay_and_fill, divided_decay
 
 _BATEMAN = "Bateman 1910, Proc Cambridge Philos Soc 15:423"
 

@@ -158,10 +158,6 @@ def _pk(kind: str, cls: type) -> dict[str, Any]:
     return fields
 
 
-def _plain(kind: str, cls: type) -> dict[str, Any]:
-    return fields_of(cls)
-
-
 def _policy(kind: str, cls: type) -> dict[str, Any]:
     fields = fields_of(cls)
     if kind == "network":
@@ -187,7 +183,7 @@ def branches(family: str) -> dict[str, type[Spec]]:
     }
     out = {}
     for kind, cls in classes(family).items():
-        own = {"pk": _pk, "policy": _policy}.get(family, _plain)(kind, cls)
+        own = {"pk": _pk, "policy": _policy}.get(family, lambda _, cls: fields_of(cls))(kind, cls)
         chosen = literal(kind, kind) if family == "transition" and kind == entry.default else literal(kind)
         fields = {entry.key: chosen, **extra.get(family, dict)(), **own}
         out[kind] = table(f"{family}_{kind}", first_line(cls), fields)
