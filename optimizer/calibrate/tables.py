@@ -10,7 +10,7 @@ import numpy as np
 from optimizer.calibrate.plate_grids import read_plate
 from optimizer.files.cells import ABOVE, BELOW, EXACT, MISSING
 from optimizer.files.dose_rows import DOSE_COLUMNS
-from optimizer.files.faults import DataError, Fault, refuse, show
+from optimizer.files.faults import DataError, refuse, show
 from optimizer.files.sheets import read_sheet
 from optimizer.files.tables import Column, Schema, interpret, looks_like_hours, plain
 from optimizer.files.tables import Table as Table
@@ -57,15 +57,14 @@ def _assumed(table: Table) -> list[str]:
 def _plate(table: Table) -> Table:
     """A plate with the roles that its kind of table needs; the name of the drug is part of the condition."""
     given = [role for role in ("signal", "viability") if role in table]
-    path, line = str(table.path), 1
     if len(given) != 1:
         wanted = "one column of signal (absorbance, luminescence, cell_count) or of viability"
         got = ", ".join(table.names[role] for role in given) or f"the columns {', '.join(table.names.values())}"
-        raise DataError([Fault(path, line, "signal", wanted, got)])
+        raise refuse(table.path, 1, "signal", wanted, got)
     wells = [role for role in ("well", "content") if role not in table]
     if wells and "signal" in table and "control" not in table and not np.any(table["drug"] == 0.0):
         wanted = "columns named well and role (sample, vehicle, blank), or dose 0 for the control"
-        raise DataError([Fault(path, line, ", ".join(wells), wanted, f"the columns {', '.join(table.names.values())}")])
+        raise refuse(table.path, 1, ", ".join(wells), wanted, f"the columns {', '.join(table.names.values())}")
     return _of_agents(table) if "agent" in table else table
 
 
@@ -83,7 +82,7 @@ def _of_agents(table: Table) -> Table:
     )
     if len(names) > 1 and "signal" in table and "control" not in table:
         wanted = "one drug in a table of signals, as wells without drug belong to no one of several"
-        raise DataError([Fault(str(table.path), 1, table.names["agent"], wanted, ", ".join(names)[:100])])
+        raise refuse(table.path, 1, table.names["agent"], wanted, ", ".join(names)[:100])
     if len(names) > 1:
         old = columns.get("culture", np.full(len(table), ""))
         columns["culture"] = np.array([", ".join(filter(None, pair)) for pair in zip(old, agents, strict=True)])
@@ -97,7 +96,7 @@ def _series(table: Table) -> Table:
     """Doses and measurements: what is measured, under one role, and what of it is censored."""
     if "burden" not in table and "value" not in table:
         got = f"the columns {', '.join(table.names.values())}"
-        raise DataError([Fault(str(table.path), 1, "burden", f"a column named {_OF_BURDEN}", got)])
+        raise refuse(table.path, 1, "burden", f"a column named {_OF_BURDEN}", got)
     if "burden" not in table:
         parts = {name: dict(getattr(table, name)) for name in ("columns", "units", "scales", "names", "censored")}
         for values in parts.values():

@@ -283,12 +283,9 @@ class Tumor(AbstractModel):
         def field(state: Any, drive: Drive) -> Any:
             cells = cells_of(state[0])
             net, moving = self._per_capita(cells, state[1], drive)
-            slope = (
-                jnp.where(has_inflow, net * cells + self._inflow(cells, moving, drive), net)
-                if any(self.has_inflow)
-                else net
-            )
-            return slope, self._coupled_fields(state[1], drive.conc, cells)
+            if any(self.has_inflow):
+                net = jnp.where(has_inflow, net * cells + self._inflow(cells, moving, drive), net)
+            return net, self._coupled_fields(state[1], drive.conc, cells)
 
         def growth(state: Any, drive: Drive) -> Any:
             net, _ = self._per_capita(cells_of(state[0]), state[1], drive)
