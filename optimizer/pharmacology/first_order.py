@@ -39,6 +39,7 @@ class FirstOrder(AbstractPK):
 
     kind: ClassVar[str] = "first_order"
     dose_unit: ClassVar[str] = "mg/L"
+    half_life_of: ClassVar[str] = "elimination"
     elimination: Scalar = parameter(unit="1/day", doc="elimination rate", positive=True)
 
     def initial(self) -> Float[Array, "s"]:

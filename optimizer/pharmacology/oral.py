@@ -45,6 +45,7 @@ class Oral(AbstractPK):
 
     kind: ClassVar[str] = "oral"
     dose_unit: ClassVar[str] = "mg"
+    half_life_of: ClassVar[str] = "clearance"
     volume: Scalar = parameter(unit="L", doc="volume of distribution", positive=True)
     clearance: Scalar = parameter(unit="L/day", doc="clearance", positive=True)
     absorption: Scalar = parameter(unit="1/day", doc="rate of absorption (ka)", source=_BATEMAN, positive=True)

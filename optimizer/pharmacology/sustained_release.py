@@ -37,6 +37,7 @@ class SustainedRelease(AbstractPK):
 
     kind: ClassVar[str] = "sustained_release"
     dose_unit: ClassVar[str] = "mg"
+    half_life_of: ClassVar[str] = "clearance"
     release: Scalar = parameter(
         unit="1/day", doc="rate at which the carrier frees the drug", source=_CARRIER, positive=True
     )
