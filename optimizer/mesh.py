@@ -34,7 +34,7 @@ def _lobatto() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 # Abramowitz and Stegun 1964, 25.4.32: exact for polynomials of degree seven.
-_PLACES, _WEIGHTS, _INTEGRALS, _POWERS = _lobatto()
+_PLACES, _WEIGHTS, _INTEGRALS, POWERS = _lobatto()
 
 # Weight of a panel's first or last node, as a share of its length.
 END_WEIGHT = float(_WEIGHTS[0])
@@ -63,7 +63,7 @@ _EXTENSION = np.array(
     ]
 )
 # Values at a panel's nodes to those at the stages of a step, and slopes at the stages to the state inside.
-_TO_STAGES = np.vander(_STAGES, DEGREE + 1, increasing=True) @ _POWERS
+_TO_STAGES = np.vander(_STAGES, DEGREE + 1, increasing=True) @ POWERS
 _INSIDE = _PLACES[1:-1, None] * (np.vander(_PLACES[1:-1], 4, increasing=True) @ _EXTENSION.T)
 
 
@@ -212,7 +212,7 @@ def relax(tau: Nodes, target: Nodes, rate: Nodes, start: Scalar, fallback_rate: 
 def _settled(z: Float[Array, "panels"], targets: Float[Array, "panels nodes"]) -> Float[Array, "panels later_nodes"]:
     """Solution of g' = z (target - g) from g(0) = 0 at the nodes after the first, the panel's length being one."""
     long = jnp.where(z < _SHORT, 1.0, z)
-    powers = _combine(_POWERS, targets)
+    powers = _combine(POWERS, targets)
     # The particular solution of a polynomial target is its alternating series of derivatives over powers of z.
     series, derivative, factor = powers, powers, jnp.ones_like(long)
     for _ in range(DEGREE):

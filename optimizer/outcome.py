@@ -74,7 +74,7 @@ def cumulative_dose(doses: np.ndarray, edges: np.ndarray, routes: Sequence[str])
 def level_units(system: System, dose_units: Mapping[str, str]) -> dict[str, str]:
     """Unit of each drug's level at the tumor: mg/L, or that of its doses where a dose is the level."""
     pairs = zip(system.drugs, system.pharmacokinetics, strict=True)
-    return {drug: dose_units.get(drug, "1") if pk.kind == "direct" else "mg/L" for drug, pk in pairs}
+    return {drug: dose_units.get(drug, "1") if pk.dose_unit == "1" else "mg/L" for drug, pk in pairs}
 
 
 def outcome(

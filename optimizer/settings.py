@@ -1,19 +1,18 @@
 """What each command is asked, written once: a field is an option of the command line, an argument in Python and a line
 of the run's manifest. The docstring of a class is the help of its command. A seed or a number of restarts that is left
-out is None until `of_file` takes it from the scenario.
+out is None until `Scenario.fill` takes it from the file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal
 
 _MOST_SEED = 2**32 - 1
 _MOST_CHUNK = 100_000
-S = TypeVar("S")
 
 
 class Risk(StrEnum):
@@ -24,28 +23,8 @@ class Risk(StrEnum):
     WORST = "worst"
 
 
-class Device(StrEnum):
-    """Where a command computes."""
-
-    CPU = "cpu"
-    GPU = "gpu"
-
-
-class Precision(StrEnum):
-    """Numbers that a command computes with."""
-
-    FLOAT64 = "float64"
-    FLOAT32 = "float32"
-
-
-class Kind(StrEnum):
-    """Kinds of measurements."""
-
-    RATES = "rates"
-    SECRETION = "secretion"
-    PLATE = "plate"
-    IC50 = "ic50"
-    TIMESERIES = "timeseries"
+class OptionError(ValueError):
+    """An option of the command line that was refused; the text is one sentence for the user."""
 
 
 def option(default: Any, doc: str, *, flag: str = "", min: float | None = None, max: float | None = None) -> Any:
@@ -74,9 +53,9 @@ class Command:
 
     file: Path = option(Path(), "scenario file (TOML)")
     out: Path | None = option(None, "run directory; runs/NAME when left out, with the command's name behind")
-    device: Device | None = option(None, "where to compute; a GPU if there is one")
-    precision: Precision = option(
-        Precision.FLOAT64, "of the numbers; float32 is faster, to about 1e-4 in log10 of the cells"
+    device: Literal["cpu", "gpu"] | None = option(None, "where to compute; a GPU if there is one")
+    precision: Literal["float64", "float32"] = option(
+        "float64", "of the numbers; float32 is faster, to about 1e-4 in log10 of the cells"
     )
     json: bool = option(False, "print one JSON document on stdout, and nothing else there")
     no_plot: bool = option(False, "draw no figures")
@@ -167,7 +146,7 @@ class FitSettings:
 class CalibrateSettings(FitSettings):
     """Fit parameters with their uncertainty to a table of measurements."""
 
-    kind: Kind = option(..., "what the table holds")
+    kind: Literal["rates", "secretion", "plate", "ic50", "timeseries"] = option(..., "what the table holds")
     out: Path = option(..., "directory for the fit")
 
 
@@ -311,25 +290,3 @@ class ParetoSettings:
 @dataclass(frozen=True)
 class VerifySettings:
     """Recompute published numbers and simulate every shipped scenario; exit code 1 when one differs."""
-
-
-class Asked(Protocol):
-    """What a scenario file says of a search."""
-
-    @property
-    def seed(self) -> int: ...
-    @property
-    def restarts(self) -> int: ...
-
-
-def of_file(settings: S, scenario: Asked) -> S:
-    """The settings with the seed and the restarts of the scenario file, where they leave them to it.
-
-    Example:
-        >>> from types import SimpleNamespace
-        >>> of_file(CohortSettings(patients=3), SimpleNamespace(seed=7, restarts=16)).seed
-        7
-    """
-    left = [name for name in ("seed", "restarts") if getattr(settings, name, 0) is None]
-    change: Callable[..., Any] = replace
-    return change(settings, **{name: getattr(scenario, name) for name in left})

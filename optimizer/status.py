@@ -63,6 +63,11 @@ class Status(StrEnum):
         return member
 
     @property
+    def has_schedule(self) -> bool:
+        """Whether there is a schedule, or a network, that could be handed on."""
+        return self not in (Status.INFEASIBLE, Status.SIMULATION_FAILED)
+
+    @property
     def ok(self) -> bool:
         """Whether the run did all it was asked to do."""
         return self.exit_code == 0

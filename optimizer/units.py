@@ -127,17 +127,29 @@ def parse_unit(text: str) -> Unit:
         raise QuantityError(f'wanted a unit such as "mg/L"; got {_shown(text)}: {why}') from None
 
 
-def parse_quantity(value: str | float, unit: str) -> float:
+def parse_quantity(value: str | float, unit: str, *sizes: tuple[Dimension, str, float | None]) -> float:
     """Convert "NUMBER UNIT" text to a number in `unit`; bare numbers pass for unit "1" and "cell" only.
 
-    Raises QuantityError when the text is no quantity, has another dimension or exceeds what a float holds.
+    It is multiplied by the `sizes` (dimension, key, value) that it needs. Raises QuantityError when the text is no
+    quantity, has another dimension or exceeds what a float holds.
 
     >>> parse_quantity("0.006 / hour", "1/day")
     0.144
     >>> parse_quantity("30 percent", "1"), parse_quantity(1e8, "cell")
     (0.3, 100000000.0)
     """
-    return _convert(value, unit)
+    wanted = parse_unit(unit)
+    try:
+        number, got = _read(value, wanted)
+        dimension, scale = got.dimension, got.scale
+        for base, key, size in sizes:
+            if dimension * base == wanted.dimension:
+                dimension, scale = wanted.dimension, scale * _size(size, key)
+        if dimension != wanted.dimension:
+            raise _Reason(_mismatch(dimension, wanted.dimension))
+        return _to_float(number * scale / wanted.scale)
+    except _Reason as why:
+        raise QuantityError(f"{_wanted(unit)}; got {_shown(value)}: {why}") from None
 
 
 def dose_to_internal(
@@ -156,7 +168,7 @@ def dose_to_internal(
     """
     weight = (Dimension(bodyweight=1), 'patient.body_weight, such as "70 kg_bw"', body_weight_kg)
     surface = (Dimension(bsa=1), 'patient.body_surface, such as "1.8 m2_bsa"', body_surface_m2)
-    dose = _convert(value, wanted_unit, weight, surface)
+    dose = parse_quantity(value, wanted_unit, weight, surface)
     if dose < 0:
         raise QuantityError(f"{_wanted(wanted_unit)}; got {_shown(value)}: a dose is not negative")
     return dose
@@ -203,22 +215,6 @@ def _atom(name: str) -> Unit:
     close = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.65)
     hint = f', did you mean "{spelled[close[0]]}"' if close else ""
     raise _Reason(f'"{name}" is not an allowed unit{hint}')
-
-
-def _convert(value: str | float, unit: str, *sizes: tuple[Dimension, str, float | None]) -> float:
-    """The value as a number of `unit`, multiplied by the sizes (dimension, key, value) that it needs."""
-    wanted = parse_unit(unit)
-    try:
-        number, got = _read(value, wanted)
-        dimension, scale = got.dimension, got.scale
-        for base, key, size in sizes:
-            if dimension * base == wanted.dimension:
-                dimension, scale = wanted.dimension, scale * _size(size, key)
-        if dimension != wanted.dimension:
-            raise _Reason(_mismatch(dimension, wanted.dimension))
-        return _to_float(number * scale / wanted.scale)
-    except _Reason as why:
-        raise QuantityError(f"{_wanted(unit)}; got {_shown(value)}: {why}") from None
 
 
 def _read(value: str | float, wanted: Unit) -> tuple[Fraction, Unit]:

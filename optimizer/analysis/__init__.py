@@ -7,6 +7,6 @@
 | get the dose that gives a mean concentration | `dose_for_mean(pk, mean, every, horizon)` |
 """
 
+from optimizer.analysis.levels import dose_for_mean as dose_for_mean
 from optimizer.analysis.map import regimen_map as regimen_map
-from optimizer.analysis.mean_dose import dose_for_mean as dose_for_mean
 from optimizer.analysis.window import windows as windows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimizer.analysis.axes import AMOUNT, DELAY, EVERY, Axis, Number
+from optimizer.analysis.levels import mean_concentration
 from optimizer.analysis.map import Map
-from optimizer.analysis.mean_dose import mean_concentration
 from optimizer.analysis.repeated import repeated_drugs
 from optimizer.files.event_tables import read_grid
 from optimizer.scenario import Scenario
@@ -76,7 +75,8 @@ def annotate(
     if not own and all(axis.number.place is not None for axis in (found.x, found.y)):
         listed = [("this scenario", _Given(np.zeros(1), np.zeros((0, len(system.drugs))), own), False)]
     else:
-        listed = [(name, given, False) for name, given in _regimens(scenario, own)]
+        plans = [regimen for regimen in scenario.plan.regimens if regimen.doses is not None]
+        listed = [(r.name, _Given(r.edges, np.asarray(r.doses), own), False) for r in plans]
     if schedule is not None:
         table = read_grid(schedule, replace(scenario.target(), edges=()), time_unit)
         listed.append((schedule.name, _Given(*table, own), True))
@@ -86,12 +86,6 @@ def annotate(
         if x is not None and y is not None:
             placed.append(Annotation(name, x, y, is_schedule))
     return tuple(placed)
-
-
-def _regimens(scenario: Scenario, own: tuple[int, ...]) -> Iterator[tuple[str, _Given]]:
-    for regimen in scenario.plan.regimens:
-        if regimen.doses is not None:
-            yield regimen.name, _Given(regimen.edges, regimen.doses, own)
 
 
 def _coordinate(axis: Axis, given: _Given, system: System) -> float | None:

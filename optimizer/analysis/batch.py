@@ -13,21 +13,21 @@ from jaxtyping import Array
 
 from optimizer import mesh as _mesh
 from optimizer.analysis.axes import AMOUNT, MEAN, Number
-from optimizer.analysis.last_days import last_days
-from optimizer.analysis.mean_dose import mean_concentration
-from optimizer.analysis.options import OptionError
+from optimizer.analysis.levels import mean_concentration
 from optimizer.analysis.repeated import Batch
-from optimizer.axes import Edges, Index, Scalar
+from optimizer.axes import Edges, Index, Scalar, Times
+from optimizer.mesh import DEGREE, END_WEIGHT, POWERS
 from optimizer.objectives.base import Objective, Scene
 from optimizer.objectives.progression import time_above
 from optimizer.policies.schedule import Schedule
 from optimizer.scenario import Scenario
 from optimizer.scenario.build import build_system
 from optimizer.scenario.keys import substituted
+from optimizer.settings import OptionError
 from optimizer.simulate import Grid, System, Trajectory, rollout
 from optimizer.simulate.resolution import choose_mesh
 
-# Lanes of the program, whatever fills them: more fall out of a CPU's cache, and another number of lanes may add up sums
+# Slots of the program, whatever fills them: more fall out of a CPU's cache, and another number of slots may add up sums
 # in another order, which would show in the last digit.
 WIDTH = 32
 # Doses of a map may be far larger than those of the scenario, and sweep faster through the stress response.
@@ -63,14 +63,14 @@ def judge_batch(
         batch: their schedules.
         doses: [B, K, N].
         progress: is told how many more points are done.
-        chunk: points at a time; the program has `WIDTH` lanes, those that are left get the first of the points.
+        chunk: points at a time; the program has `WIDTH` slots, those that are left get the first of the points.
     """
     size = len(batch.points)
     inputs, parts = (systems, batch.edges, batch.counts, doses), []
     for first in range(0, size, min(chunk, WIDTH)):
         count = min(chunk, WIDTH, size - first)
-        lanes = np.arange(WIDTH)
-        rows = first + np.where(lanes < count, lanes, 0)
+        slots = np.arange(WIDTH)
+        rows = first + np.where(slots < count, slots, 0)
         found = jax.device_get(_judge(frame, *jax.tree.map(lambda leaf, r=rows: jnp.asarray(leaf[r]), inputs)))
         parts.append({name: column[:count] for name, column in found.items()})
         progress(count)
@@ -174,3 +174,84 @@ _UNIT_MEANS = {
     )
     for route in ("bolus", "infusion")
 }
+
+
+# --- what the last days of a simulation come to -----------------------------------------------------------------------
+
+
+_NEWTON = 4
+# A panel's polynomial in the share of its length, highest power first; its start and its length [day].
+Panel = tuple[Array, Scalar, Scalar]
+
+
+def last_days(times: Times, weights: Times, values: Times, begin: Scalar, nodes: int) -> tuple[Scalar, Scalar]:
+    """Mean and peak of a series from `begin` to the end of the last interval.
+
+    Between the nodes the series is the polynomial through those of its panel: `begin` need not be a node, and neither
+    need the peak.
+
+    Args:
+        times: nodes of all intervals [T, day]; intervals that are padding have only the last time.
+        weights: of the quadrature, zero in the padding [T, day].
+        values: of the series [T].
+        begin: start of the days that count [day].
+        nodes: of one interval Q; T = K Q.
+
+    Returns:
+        The mean and the peak; jit- and vmappable.
+    """
+    end = times[-1]
+    begin = jnp.clip(begin, 0.0, end)
+    # The last node before which everything lies outside, and the end of the panel it lies in.
+    place = jnp.clip(jnp.searchsorted(times, begin, side="right") - 1, 0, times.size - 1)
+    k, q = place // nodes, place % nodes
+    panel_end = k * nodes + jnp.minimum(DEGREE * (q // DEGREE) + DEGREE, nodes - 1)
+    panel = _panel(times, values, place, nodes)
+    since, line = _share(panel, begin), jnp.polyint(panel[0])
+    inside = panel[2] * (jnp.polyval(line, jnp.ones_like(since)) - jnp.polyval(line, since))
+    whole = jnp.sum(jnp.where(jnp.arange(times.size) > panel_end, weights * values, 0.0))
+    # A node that two panels share has the weight of both.
+    shared = (panel_end % nodes > 0) & (panel_end % nodes < nodes - 1)
+    after = jnp.where(shared, (times[panel_end + DEGREE] - times[panel_end]) * END_WEIGHT * values[panel_end], 0.0)
+    first = jnp.polyval(panel[0], since)
+    return (whole + after + inside) / (end - begin), _peak(times, values, begin, first, nodes)
+
+
+def _panel(times: Times, values: Times, place: Array, nodes: int) -> Panel:
+    """The panel that begins at a place or holds it."""
+    first = place // nodes * nodes
+    start = first + DEGREE * jnp.minimum((place - first) // DEGREE, nodes // DEGREE - 1)
+    own = jax.lax.dynamic_slice(values, (start,), (DEGREE + 1,))
+    line = jnp.sum(jnp.asarray(POWERS, own.dtype) * own, axis=1)[::-1]
+    return line, times[start], times[start + DEGREE] - times[start]
+
+
+def _share(panel: Panel, time: Scalar) -> Scalar:
+    """Where a time lies in a panel, from 0 to 1; padding has nodes at one time only."""
+    _, start, length = panel
+    return (time - start) / jnp.where(length > 0.0, length, 1.0)
+
+
+def _peak(times: Times, values: Times, begin: Scalar, first: Scalar, nodes: int) -> Scalar:
+    """The largest of the nodes, the value `first` at the start, and the tops of the panels at the largest node."""
+    late = jnp.where(times >= begin, values, -jnp.inf)
+    top = jnp.argmax(late)
+    found = [jnp.max(late), first]
+    # The end of a panel or an interval is the start of the next one, in which the top may lie as well.
+    for place in (jnp.maximum(top - 1, 0), top, jnp.minimum(top + 1, times.size - 1)):
+        panel = _panel(times, values, place, nodes)
+        low = jnp.maximum(jnp.maximum(times[jnp.maximum(place - 1, 0)], panel[1]), begin)
+        high = jnp.minimum(times[jnp.minimum(place + 1, times.size - 1)], panel[1] + panel[2])
+        found.append(_top(panel, times[place], low, high))
+    return jnp.max(jnp.stack(found))
+
+
+def _top(panel: Panel, start: Scalar, low: Scalar, high: Scalar) -> Scalar:
+    """Of the polynomial between two times, by Newton's method from a node."""
+    line, slope = panel[0], jnp.polyder(panel[0])
+    at, least, most = (_share(panel, time) for time in (start, low, jnp.maximum(high, low)))
+    for _ in range(_NEWTON):
+        second = jnp.polyval(jnp.polyder(slope), at)
+        step = jnp.where(second < 0.0, jnp.polyval(slope, at) / jnp.where(second < 0.0, second, 1.0), 0.0)
+        at = jnp.clip(at - step, least, most)
+    return jnp.polyval(line, jnp.where(high > low, at, least))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ import numpy as np
 
 from optimizer.analysis.axes import EVERY, Axis, Number, axis_of, check_together, fixed_of
 from optimizer.analysis.batch import WIDTH, Frame, build_systems, doses_of, judge_batch
-from optimizer.analysis.options import OptionError
 from optimizer.analysis.repeated import Batch, batches, repeated_drugs
 from optimizer.scenario import Scenario
 from optimizer.scenario.faults import one_of
@@ -23,6 +21,8 @@ if TYPE_CHECKING:
     import xarray as xr
 from optimizer.scenario.fields import MAX_LIST
 from optimizer.scenario.plan import RegimenPlan
+from optimizer.search.multistart import cores
+from optimizer.settings import OptionError
 from optimizer.status import DISCLAIMER
 
 _MOST_POINTS = 250_000
@@ -243,7 +243,7 @@ def compute(
     columns: dict[str, np.ndarray] = {}
     progress(0, len(values))
     # A program for each batch: they are compiled side by side.
-    with ThreadPoolExecutor(max(1, min(len(jobs), os.cpu_count() or 1))) as pool:
+    with ThreadPoolExecutor(max(1, min(len(jobs), cores()))) as pool:
         for batch, found in zip(jobs, pool.map(work, jobs), strict=True):
             for name, column in found.items():
                 columns.setdefault(name, np.full(len(values), np.nan))[batch.points] = column

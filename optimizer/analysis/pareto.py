@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from optimizer.analysis.comparison import compare
-from optimizer.analysis.options import OptionError
 from optimizer.objectives.base import AbstractTerm
 from optimizer.problem import Problem
 from optimizer.registry import discover
@@ -18,6 +17,7 @@ from optimizer.scenario.faults import one_of
 from optimizer.search.epsilon import with_ceiling
 from optimizer.search.optimize import optimize
 from optimizer.search.result import Result
+from optimizer.settings import OptionError
 from optimizer.status import Status
 
 # Terms of two points that are closer than this, relative to what the front spans, are one.

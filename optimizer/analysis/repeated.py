@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from optimizer.analysis.axes import AMOUNT, DELAY, EVERY, MEAN, Number
-from optimizer.analysis.mean_dose import dose_times
+from optimizer.analysis.levels import dose_times
+from optimizer.files.events import DoseEvent, from_grid, to_grid
 from optimizer.scenario.plan import Plan, RegimenPlan
 
-# Times that are closer than this are one [day].
-_NEAR = 1e-9
 # Longest and shortest schedule of a batch, in intervals.
 _SPREAD = 2
 
@@ -82,48 +81,42 @@ def batches(
 
 
 _Schedule = tuple[np.ndarray, np.ndarray, np.ndarray]
+_Others = tuple[list[float], list[DoseEvent]]
 
 
-def _rest(plan: Plan, own: Sequence[int], regimen: RegimenPlan | None) -> tuple[np.ndarray, np.ndarray]:
-    """Edges and doses [K, N] of the drugs that are not repeated."""
-    nothing = np.array([0.0, plan.horizon]), np.zeros((1, len(plan.drugs)))
+def _rest(plan: Plan, own: Sequence[int], regimen: RegimenPlan | None) -> _Others:
+    """Edges and doses of the drugs that are not repeated."""
     if regimen is None or regimen.doses is None:
-        return nothing
+        return [], []
     doses = regimen.doses.copy()
     doses[:, own] = 0.0
-    return (regimen.edges, doses) if doses.any() or not own else nothing
+    if not doses.any() and own:
+        return [], []
+    return regimen.edges.tolist(), from_grid(regimen.edges, doses, *_named(plan))
+
+
+def _named(plan: Plan) -> tuple[list[str], dict[str, str]]:
+    """The drugs and their routes."""
+    return [drug.name for drug in plan.drugs], {drug.name: drug.route for drug in plan.drugs}
 
 
 def _one(
-    plan: Plan,
-    own: Sequence[int],
-    row: np.ndarray,
-    named: Mapping[str, int],
-    every: float,
-    rest: tuple[np.ndarray, np.ndarray],
+    plan: Plan, own: Sequence[int], row: np.ndarray, named: Mapping[str, int], every: float, rest: _Others
 ) -> _Schedule:
     """Edges [K + 1], where drugs get their amounts [K, N], and what the others get [K, N]."""
     apart = float(row[named[f"{EVERY}-1"]]) if f"{EVERY}-1" in named else every
-    starts = {}
+    (drugs, routes), events = _named(plan), list(rest[1])
     for j in own:
         delay = float(row[named[f"{DELAY}{j}"]]) if f"{DELAY}{j}" in named else 0.0
-        times = dose_times(apart, plan.horizon, delay)
-        starts[j] = times[:1] if plan.drugs[j].route == "infusion" else times
-    times = np.sort(np.concatenate([rest[0], *starts.values()]))
-    edges = times[np.concatenate([[True], np.diff(times) > _NEAR])]
-    edges[-1] = plan.horizon
-    given, others = np.zeros((2, len(edges) - 1, len(plan.drugs)))
-    for j, times in starts.items():
-        at = np.searchsorted(edges, times - _NEAR)
-        if plan.drugs[j].route == "infusion":
-            given[at.min(initial=len(given)) :, j] = 1.0
-        else:
-            given[at, j] = 1.0
-    first = np.searchsorted(edges, rest[0][:-1] - _NEAR)
-    for k, (start, stop) in enumerate(zip(first, [*first[1:], len(edges) - 1], strict=True)):
-        for j, drug in enumerate(plan.drugs):
-            others[start : stop if drug.route == "infusion" else start + 1, j] = rest[1][k, j]
-    return edges, given, others
+        times, left = dose_times(apart, plan.horizon, delay), plan.horizon - delay
+        if times.size and routes[drugs[j]] == "infusion":
+            events.append(DoseEvent(delay, drugs[j], left, rate=1.0))
+        elif times.size:
+            more = len(times) - 1
+            events.append(DoseEvent(delay, drugs[j], 1.0, interval=apart if more else 0.0, additional=more))
+    edges, doses = to_grid(events, drugs, plan.horizon, routes, rest[0])
+    mine = np.isin(np.arange(len(drugs)), own)
+    return edges, np.where(mine, doses, 0.0), np.where(mine, 0.0, doses)
 
 
 def _batch(points: np.ndarray, schedules: Sequence[_Schedule], most: int) -> Batch:

@@ -10,10 +10,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from optimizer.analysis.constant_concentration import Levels, frozen_growth, held_growth
+from optimizer.analysis.axes import levels_of, numbers_of, split
 from optimizer.analysis.intervals import HIGHEST, LOWEST, Response, responses
-from optimizer.analysis.levels import Profile, profile, time_shares, warnings
-from optimizer.analysis.options import OptionError, levels_of, numbers_of, split
+from optimizer.analysis.levels import Levels, Profile, frozen_growth, held_growth, profile, time_shares, warnings
 from optimizer.files.event_tables import read_grid
 from optimizer.mechanisms.stroma import Stroma
 from optimizer.models.base import AbstractModel
@@ -24,6 +23,7 @@ from optimizer.scenario import Scenario, ScenarioError
 from optimizer.scenario.build import build_system
 from optimizer.scenario.faults import one_of
 from optimizer.scenario.keys import find, substituted
+from optimizer.settings import OptionError
 from optimizer.simulate import System
 from optimizer.units import QuantityError
 

@@ -166,10 +166,10 @@ def gr_metrics(
     )
     problem = make_problem(gr_curve, doses, means, bounds, counts=counts, within=within)
     fit = least_squares(problem, bounds, settings, "growth-rate inhibition")
-    doubt = uncertainty(fit, settings.level)
+    found = uncertainty(fit, settings.level)
     flat = draws(fit, settings.chains * settings.draws, settings.seed)
     out: dict[str, Any] = {
-        p.name: Entry(p.name, float(v), doubt.interval(p.name), p.unit) for p, v in zip(bounds, fit.theta, strict=True)
+        p.name: Entry(p.name, float(v), found.interval(p.name), p.unit) for p, v in zip(bounds, fit.theta, strict=True)
     }
     spread = gr50(*flat.T)
     finite = np.isfinite(spread).mean() > (1 + settings.level) / 2
@@ -177,7 +177,7 @@ def gr_metrics(
     out["gr50"] = Entry("gr50", float(gr50(*fit.theta)), interval, unit)
     out["gr_max"] = float(means[np.argmax(doses)])
     out["gr_aoc"] = _area_over(doses[doses > 0], means[doses > 0])
-    return out, [f"GR: {sentence}" for sentence in doubt.warnings]
+    return out, [f"GR: {sentence}" for sentence in found.warnings]
 
 
 def gr50(gr_inf: np.ndarray | float, gec50: np.ndarray | float, hill: np.ndarray | float) -> np.ndarray:

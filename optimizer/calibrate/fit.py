@@ -20,7 +20,7 @@ SAME_OPTIMUM = 1e-6
 SCREEN_ROWS = 4000
 POLISHED = 4
 MAX_STEPS = 256
-LEAST_LANES = 128
+LEAST_SLOTS = 128
 
 
 @dataclass(frozen=True)
@@ -119,11 +119,11 @@ def _descend(
 
 @eqx.filter_jit
 def _batch(
-    problem: FitProblem, starts: Float[Array, "lanes p"], held: Bool[Array, "lanes p"], steps: int, batch: int | None
-) -> tuple[Float[Array, "lanes p"], Float[Array, " lanes"]]:
+    problem: FitProblem, starts: Float[Array, "slots p"], held: Bool[Array, "slots p"], steps: int, batch: int | None
+) -> tuple[Float[Array, "slots p"], Float[Array, " slots"]]:
     if batch is None:
         return jax.vmap(lambda z, h: _descend(problem, z, h, steps))(starts, held)
-    return jax.lax.map(lambda lane: _descend(problem, lane[0], lane[1], steps), (starts, held), batch_size=batch)
+    return jax.lax.map(lambda slot: _descend(problem, slot[0], slot[1], steps), (starts, held), batch_size=batch)
 
 
 def descend(
@@ -133,16 +133,16 @@ def descend(
     steps: int = MAX_STEPS,
     batch: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """All lanes in one batch (or `batch` at a time): where each ends (z) and its objective.
+    """All slots in one batch (or `batch` at a time): where each ends (z) and its objective.
 
-    Lanes are padded to a power of two, so that starts and profiles of one problem share a compilation.
+    Slots are padded to a power of two, so that starts and profiles of one problem share a compilation.
     """
-    lanes = starts.shape[0]
+    slots = starts.shape[0]
     held = np.zeros(starts.shape, bool) if held is None else held
-    size = lanes if batch is not None else max(LEAST_LANES, 1 << (lanes - 1).bit_length())
-    fill = np.arange(size) % lanes
+    size = slots if batch is not None else max(LEAST_SLOTS, 1 << (slots - 1).bit_length())
+    fill = np.arange(size) % slots
     ends, costs = _batch(problem, jnp.asarray(starts[fill]), jnp.asarray(held[fill]), steps, batch)
-    return np.asarray(ends)[:lanes], np.asarray(costs)[:lanes]
+    return np.asarray(ends)[:slots], np.asarray(costs)[:slots]
 
 
 @eqx.filter_jit

@@ -29,16 +29,10 @@ def ic50_report(table: Table, settings: Settings) -> FitReport:
     normal = np.random.default_rng(settings.seed).standard_normal((settings.chains, settings.draws, len(names)))
     values = ic50 * np.exp(spread * normal)
     fold, unpaired = _fold(table, ic50)
-    doc, said = "half-effect concentration", "log-normal around the table's values; no fit and no MCMC was run"
-    spreads = [quantiles(values[..., i], settings.level) for i in range(len(names))]
-    warnings = [
-        *(
-            f"{name} has no standard deviation: {ASSUMED_SD_OF_LOG:g} of the logarithm is assumed, not measured"
-            for name, unknown in zip(names, assumed, strict=True)
-            if unknown
-        ),
-        *(f"{line} is resistant and has no sensitive partner in this table" for line in unpaired),
-        *(f"{line}: resistant IC50 is below the sensitive one (fold {x:.3g})" for line, x in fold.items() if x < 1),
+    said = "log-normal around the table's values; no fit and no MCMC was run"
+    parameters = [
+        Entry(f"ec50[{name}]", float(x), quantiles(own, settings.level), unit, "half-effect concentration")
+        for name, x, own in zip(names, ic50, np.moveaxis(values, -1, 0), strict=True)
     ]
     return FitReport(
         kind="ic50",
@@ -47,20 +41,26 @@ def ic50_report(table: Table, settings: Settings) -> FitReport:
         sse=None,
         sse_unit=unit,
         objective="none: the table's values are taken as they are",
-        parameters=tuple(
-            Entry(f"ec50[{name}]", float(x), ends, unit, doc)
-            for name, x, ends in zip(names, ic50, spreads, strict=True)
-        ),
+        parameters=tuple(parameters),
         derived={"fold_resistance": fold},
         starts=0,
         starts_at_optimum=0,
-        warnings=tuple(warnings),
+        warnings=_warnings(names, assumed, fold, unpaired),
         level=settings.level,
         draws=Draws({"ec50": values}, {"ec50": unit}, said, groups={"ec50": ("clone", tuple(names))}),
         fragment=fragment.none("half-maximal concentrations tell neither a growth rate nor a largest effect"),
         observed=ic50,
         fitted=ic50,
         extra={"clones": [{"name": n, "ec50": quantity(x, unit)} for n, x in zip(names, ic50, strict=True)]},
+    )
+
+
+def _warnings(names: list[str], assumed: np.ndarray, fold: dict[str, float], unpaired: list[str]) -> tuple[str, ...]:
+    spread = f"has no standard deviation: {ASSUMED_SD_OF_LOG:g} of the logarithm is assumed, not measured"
+    return (
+        *(f"{name} {spread}" for name, unknown in zip(names, assumed, strict=True) if unknown),
+        *(f"{line} is resistant and has no sensitive partner in this table" for line in unpaired),
+        *(f"{line}: resistant IC50 is below the sensitive one (fold {x:.3g})" for line, x in fold.items() if x < 1),
     )
 
 

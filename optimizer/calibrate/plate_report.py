@@ -70,7 +70,7 @@ def plate_report(table: Table, settings: Settings) -> FitReport:
         correlation=None,
         extra={
             "growth_rate_inhibition": metrics,
-            "correlation_by_condition": {name: p.doubt.correlation for name, p in zip(known, parts, strict=True)},
+            "correlation_by_condition": {name: p.uncertainty.correlation for name, p in zip(known, parts, strict=True)},
         }
         | population_json(population),
         tables={"wells": _well_rows(table, wells)},
@@ -102,13 +102,13 @@ def _condition(fit: Fit, data: Curve, label: str, settings: Settings, unit: str)
     grid = dose_grid(data.drug)
     design = (grid, np.zeros(len(grid), int), np.array([[0, 1, 2, 3]]))
     panel = one.panel(label, (f"drug, {unit}", "viability"), (data.drug, data.mean), design)
-    notes = [f"{label}: {note}" if label else note for note in _response(fit, data, one.doubt.criteria)]
+    notes = [f"{label}: {note}" if label else note for note in _response(fit, data, one.uncertainty.criteria)]
     return replace(one, panels=(panel,), warnings=(*one.warnings, *notes))
 
 
 def _ic50(one: Part, unit: str) -> Entry:
     """The dose of half the vehicle's level; an end is None where a draw never gets there."""
-    low, high = quantiles(absolute_ic50(*one.theta.T), one.doubt.level, nearest=True)
+    low, high = quantiles(absolute_ic50(*one.theta.T), one.uncertainty.level, nearest=True)
     ends = [x if np.isfinite(x) and x > 0 else None for x in (low, high)]
     return Entry("ic50", float(absolute_ic50(*one.fit.theta)), (ends[0], ends[1]), unit)
 

@@ -199,7 +199,7 @@ def band(
 
 
 def sample_fit(
-    fit: Fit, doubt: Uncertainty, settings: Settings, pooled: np.ndarray | None = None
+    fit: Fit, uncertainty: Uncertainty, settings: Settings, pooled: np.ndarray | None = None
 ) -> tuple[Draws, np.ndarray, np.ndarray]:
     """Draws by NUTS where `settings.bayes`, by the Laplace approximation otherwise; with theta [m, P] and sigma [m]."""
     settings.progress("draws")
@@ -212,7 +212,7 @@ def sample_fit(
         told: dict[str, Any] = {"source": got.source, "diagnostics": got.diagnostics, "divergences": got.divergences}
     else:
         thetas = laplace(fit, shape[0] * shape[1], settings.seed).reshape(*shape, -1)
-        sigma, told = np.full(shape, doubt.sigma), {"source": LAPLACE}
+        sigma, told = np.full(shape, uncertainty.sigma), {"source": LAPLACE}
     values = {name: thetas[:, :, i] for i, name in enumerate(fit.names)}
     units = {parameter.name: parameter.unit for parameter in fit.parameters}
     flat, scales = thetas.reshape(-1, thetas.shape[-1]), sigma.reshape(-1)

@@ -89,13 +89,13 @@ def _two_stage_report(data: RateData, box: tuple[Parameter, ...], settings: Sett
         for i, (p, v) in enumerate(zip(box, theta, strict=True))
     )
     whole = replace(
-        first, fit=composed, draws=sampled, theta=flat, entries=named, sigma=np.full(len(flat), first.doubt.sigma)
+        first, fit=composed, draws=sampled, theta=flat, entries=named, sigma=np.full(len(flat), first.uncertainty.sigma)
     )
     by_level = {f"{g:g}": i for i, g in enumerate(data.levels)}
     stage_one = {
         "sse": stages.first.sse,
         "ec50_by_level": {g: float(stages.first.theta[3 + i]) for g, i in by_level.items()},
-        "ec50_interval_by_level": {g: first.doubt.interval(f"ec50[{g}]") for g in by_level},
+        "ec50_interval_by_level": {g: first.uncertainty.interval(f"ec50[{g}]") for g in by_level},
         "stage_two_sse": stages.second.sse,
     }
     note = "two-stage intervals carry the error of stage one only, not the misfit of the logistic in stage two"

@@ -16,6 +16,7 @@ from optimizer.calibrate.fit import Fit, Settings
 from optimizer.calibrate.posterior import Draws, band, curve, sample_fit, sampling_warnings
 from optimizer.calibrate.tables import Table
 from optimizer.calibrate.uncertainty import Profile, Uncertainty, uncertainty
+from optimizer.files.run_directory import finite
 
 FORMAT = 1
 DISCLAIMER = "Research use only. Not for clinical decisions."
@@ -33,8 +34,7 @@ class Entry:
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in fit.json; what is not finite becomes null."""
-        ends = [None if end is None else _number(end) for end in self.interval]
-        return {"value": _number(self.value), "interval": ends, "unit": self.unit, "meaning": self.doc}
+        return finite({"value": self.value, "interval": self.interval, "unit": self.unit, "meaning": self.doc})
 
 
 class Fragment(NamedTuple):
@@ -125,7 +125,7 @@ class FitReport:
             **self.extra,
             **self.provenance,
         }
-        return _plain(body)
+        return finite(body)
 
 
 @dataclass(frozen=True)
@@ -135,14 +135,14 @@ class Part:
     | field | meaning |
     |---|---|
     | `label` | condition or patient, in brackets behind each parameter; empty where there is one alone |
-    | `doubt`, `draws`, `theta`, `sigma` | its uncertainty; draws, the same flat [m, P] and [m] |
+    | `uncertainty`, `draws`, `theta`, `sigma` | its uncertainty; draws, the same flat [m, P] and [m] |
     | `size` | rows of the problem that are data, not padding |
     | `entries`, `warnings`, `panels` | what is printed and drawn |
     """
 
     label: str
     fit: Fit
-    doubt: Uncertainty
+    uncertainty: Uncertainty
     draws: Draws
     theta: np.ndarray
     sigma: np.ndarray
@@ -155,7 +155,7 @@ class Part:
         self, title: str, labels: tuple[str, str], data: tuple[np.ndarray, np.ndarray], design: Any, **how
     ) -> Panel:
         """The fitted curve and its predictive band over the grid design[0], against data (x, y)."""
-        level = self.doubt.level
+        level = self.uncertainty.level
         grid = design[0]
         limits = band(self.fit, self.theta, self.sigma, design, level)
         return Panel(title, *labels, *data, grid, curve(self.fit, design), limits, **how)
@@ -173,13 +173,13 @@ def part(
 ) -> Part:
     """A fit with its uncertainty and draws; `who` stands before each warning."""
     settings.progress("intervals")
-    doubt = uncertainty(fit, settings.level)
-    sampled, theta, sigma = sample_fit(fit, doubt, settings, pooled)
+    found = uncertainty(fit, settings.level)
+    sampled, theta, sigma = sample_fit(fit, found, settings, pooled)
     suffix = f"[{label}]" if label else ""
-    named = tuple(replace(entry, name=f"{entry.name}{suffix}") for entry in entries(fit, doubt, docs))
-    notes = [*doubt.warnings, *sampling_warnings(sampled)]
+    named = tuple(replace(entry, name=f"{entry.name}{suffix}") for entry in entries(fit, found, docs))
+    notes = [*found.warnings, *sampling_warnings(sampled)]
     said = tuple(f"{who}: {note}" if who else note for note in notes)
-    return Part(label, fit, doubt, sampled, theta, sigma, size or len(fit.problem.observed), named, said)
+    return Part(label, fit, found, sampled, theta, sigma, size or len(fit.problem.observed), named, said)
 
 
 def compose(kind: str, table: Table, parts: Sequence[Part], settings: Settings, **own: Any) -> FitReport:
@@ -200,9 +200,9 @@ def compose(kind: str, table: Table, parts: Sequence[Part], settings: Settings, 
         "draws": parts[0].draws,
         "observed": np.concatenate([np.asarray(p.fit.problem.observed)[: p.size] for p in parts]),
         "fitted": np.concatenate([p.fit.predicted()[: p.size] for p in parts]),
-        "criteria": parts[0].doubt.criteria,
-        "correlation": alone.doubt.correlation if alone else None,
-        "profiles": tuple(profile for p in parts for profile in p.doubt.profiles),
+        "criteria": parts[0].uncertainty.criteria,
+        "correlation": alone.uncertainty.correlation if alone else None,
+        "profiles": tuple(profile for p in parts for profile in p.uncertainty.profiles),
         "panels": tuple(panel for p in parts for panel in p.panels),
     }
     fields = usual | own
@@ -221,12 +221,12 @@ def along(parts: Sequence[Part], dimension: str, names: Sequence[str] | None = N
     return Draws(values, first.units, first.source, first.priors, groups, None, None, told, divergences)
 
 
-def entries(fit: Fit, doubt: Uncertainty, docs: Mapping[str, str] | None = None) -> tuple[Entry, ...]:
+def entries(fit: Fit, found: Uncertainty, docs: Mapping[str, str] | None = None) -> tuple[Entry, ...]:
     """The parameters of a fit with their profile intervals; a fixed one has its value at both ends."""
     out = []
     for parameter, value in zip(fit.parameters, fit.theta, strict=True):
         fixed = parameter.name in fit.fixed
-        interval = (float(value), float(value)) if fixed else doubt.interval(parameter.name)
+        interval = (float(value), float(value)) if fixed else found.interval(parameter.name)
         out.append(Entry(parameter.name, float(value), interval, parameter.unit, (docs or {}).get(parameter.name, "")))
     return tuple(out)
 
@@ -250,26 +250,3 @@ def quantity(value: float, unit: str) -> str | float:
     ('7.34 ug/mL', '0.0147 / h', 0.93)
     """
     return float(value) if unit == "1" else f"{float(value)!r} {unit}".replace(" 1/", " / ")
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _plain(value: Any) -> Any:
-    """Dictionaries, lists, text and finite numbers only."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, Entry):
-        return value.to_json()
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    if isinstance(value, (int, np.integer)):
-        return int(value)
-    if isinstance(value, (float, np.floating)):
-        return _number(float(value))
-    return value

@@ -21,7 +21,7 @@ from optimizer.calibrate import fragment
 from optimizer.calibrate.curves import plateau, secretion
 from optimizer.calibrate.fit import Fit, Settings, least_squares, outcome
 from optimizer.calibrate.posterior import Draws
-from optimizer.calibrate.problem import Deviation, make_problem
+from optimizer.calibrate.problem import Deviation, Predict, make_problem
 from optimizer.calibrate.report import Entry, FitReport, Panel, Part, compose, part, quantiles
 from optimizer.calibrate.space import Parameter
 from optimizer.calibrate.tables import Table
@@ -39,56 +39,59 @@ DOCS = {
 
 def groups_of(table: Table) -> tuple[tuple[str, ...], np.ndarray]:
     """Labels `line day` of the groups and the group of each row [rows]."""
-    labels = [f"{line} {day}".strip() for line, day in zip(table["line"], _days(table), strict=True)]
+    days = table["day"] if "day" in table else np.full(len(table), "")
+    labels = [f"{line} {day}".strip() for line, day in zip(table["line"], days, strict=True)]
     names, group = np.unique(labels, return_inverse=True)
     return tuple(map(str, names)), group
 
 
-def _days(table: Table) -> np.ndarray:
-    return table["day"] if "day" in table else np.full(len(table), "")
-
-
 def fit_secretion(table: Table, settings: Settings) -> tuple[Fit, tuple[str, ...]]:
     """The fit against drug; theta is (slope, midpoint, maximum of each group)."""
-    names, group = groups_of(table)
-    drug, y = table["drug"], table["growth_factor"]
-    if len(np.unique(drug)) < 3:
-        raise DataError([table.fault(0, "drug", "at least 3 different doses", str(len(np.unique(drug))))])
-    if np.all(y <= 0):
+    drug = _enough(table, "drug", "doses")
+    if np.all(table["growth_factor"] <= 0):
         raise DataError([table.fault(0, "growth_factor", "some growth factor above 0", "0 in every row")])
-    unit, span = table.units["drug"], float(drug.max())
-    small = float(drug[drug > 0].min())
-    box = (
-        Parameter("secretion_slope", f"{unit.split('/')[1]}/{unit.split('/')[0]}", 0.5 / span, 50.0 / small, log=True),
+    unit, span, small = table.units["drug"], float(drug.max()), float(drug[drug > 0].min())
+    inverse = f"{unit.split('/')[1]}/{unit.split('/')[0]}"
+    shared = (
+        Parameter("secretion_slope", inverse, 0.5 / span, 50.0 / small, log=True),
         Parameter("secretion_midpoint", unit, -span / 5, span / 5),
-        *_maxima("growth_factor_max", table, names, group),
     )
-    deviation = cast(Deviation, settings.deviation or "relative_to_fit")
-    problem = make_problem(secretion, (drug, group), y, box, deviation=deviation)
-    return least_squares(problem, box, settings, "secretion"), names
+    return _fit(table, "drug", secretion, shared, ("growth_factor_max", "relative_to_fit", "secretion"), settings)
 
 
 def fit_plateau(table: Table, settings: Settings) -> tuple[Fit, tuple[str, ...]]:
     """The fit against time; theta is (turnover, plateau of each group)."""
-    names, group = groups_of(table)
-    time, y = table["time"], table["growth_factor"]
-    if len(np.unique(time)) < 3:
-        raise DataError([table.fault(0, "time", "at least 3 different times", str(len(np.unique(time))))])
-    first = float(time[time > 0].min())
-    unit = f"1/{table.units['time']}"
-    box = (
-        Parameter("growth_factor_turnover", unit, 0.01 / float(time.max()), 10.0 / first, log=True),
-        *_maxima("growth_factor_plateau", table, names, group),
-    )
-    deviation = cast(Deviation, settings.deviation or "absolute")
-    problem = make_problem(plateau, (time, group), y, box, deviation=deviation)
-    return least_squares(problem, box, settings, "the rise to a plateau"), names
+    time = _enough(table, "time", "times")
+    fastest = 10.0 / float(time[time > 0].min())
+    rate = f"1/{table.units['time']}"
+    shared = (Parameter("growth_factor_turnover", rate, 0.01 / float(time.max()), fastest, log=True),)
+    words = "growth_factor_plateau", "absolute", "the rise to a plateau"
+    return _fit(table, "time", plateau, shared, words, settings)
 
 
-def _maxima(stem: str, table: Table, names: tuple[str, ...], group: np.ndarray) -> tuple[Parameter, ...]:
-    unit = table.units["growth_factor"]
-    top = max(float(table["growth_factor"].max()), 1e-9)
-    return tuple(Parameter(f"{stem}[{name}]", unit, top * 1e-3, top * 20, log=True) for name in names)
+def _enough(table: Table, role: str, what: str) -> np.ndarray:
+    values = table[role]
+    if len(np.unique(values)) < 3:
+        raise DataError([table.fault(0, role, f"at least 3 different {what}", str(len(np.unique(values))))])
+    return values
+
+
+def _fit(
+    table: Table,
+    role: str,
+    predict: Predict,
+    shared: tuple[Parameter, ...],
+    words: tuple[str, str, str],
+    settings: Settings,
+) -> tuple[Fit, tuple[str, ...]]:
+    """Shared parameters and one more a group; `words` are its name, the usual deviation, and what is told."""
+    (names, group), (stem, usual, what) = groups_of(table), words
+    y, unit = table["growth_factor"], table.units["growth_factor"]
+    top = max(float(y.max()), 1e-9)
+    box = (*shared, *(Parameter(f"{stem}[{name}]", unit, top * 1e-3, top * 20, log=True) for name in names))
+    deviation = cast(Deviation, settings.deviation or usual)
+    problem = make_problem(predict, (table[role], group), y, box, deviation=deviation)
+    return least_squares(problem, box, settings, what), names
 
 
 def secretion_report(table: Table, settings: Settings) -> FitReport:
@@ -117,7 +120,7 @@ def secretion_report(table: Table, settings: Settings) -> FitReport:
         objective=f"residuals {fit.problem.deviation}",
         parameters=(*whole.entries[:shared], mean, *whole.entries[shared:]),
         derived={"objective_at_optimum": fit.objective},
-        warnings=(*whole.warnings, *_unlike(whole.doubt, fit)),
+        warnings=(*whole.warnings, *_unlike(whole.uncertainty, fit)),
         draws=_grouped(whole.draws, whole.theta, names, shared, mean),
         fragment=found,
         panels=_panels(table, whole, names, "drug" if against_drug else "time"),
@@ -138,9 +141,9 @@ def _grouped(sampled: Draws, flat: np.ndarray, names: tuple[str, ...], shared: i
     return replace(sampled, values=values, units=units, groups={f"{mean.name}_by_group": ("group", names)})
 
 
-def _unlike(doubt: Uncertainty, fit: Fit) -> list[str]:
+def _unlike(uncertainty: Uncertainty, fit: Fit) -> list[str]:
     """Rows far from the curve, by line: standardized deviations beyond 3."""
-    e = outcome(fit.problem, fit.theta).deviations / max(doubt.sigma, 1e-300)
+    e = outcome(fit.problem, fit.theta).deviations / max(uncertainty.sigma, 1e-300)
     return [
         f"row {i + 1} of the data lies {e[i]:+.1f} standard deviations off the curve"
         for i in np.flatnonzero(abs(e) > 3)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from optimizer.calibrate.columns import HELD, KINDS, ROLES, SCHEMAS
 from optimizer.calibrate.plate_grids import read_plate
 from optimizer.files.cells import ABOVE, BELOW, EXACT, MISSING
-from optimizer.files.faults import DataError, Fault, refuse, show
+from optimizer.files.dose_rows import DOSE_COLUMNS
+from optimizer.files.faults import DataError, refuse, show
 from optimizer.files.sheets import read_sheet
+from optimizer.files.tables import Column, Schema, interpret, looks_like_hours, plain
 from optimizer.files.tables import Table as Table
-from optimizer.files.tables import interpret, looks_like_hours, plain
 
 _OF_BURDEN = "volume, psa, ctdna, diameter, variant_fraction or burden with its unit, or one named dv"
 
@@ -34,13 +34,9 @@ def read_table(path: str | Path, kind: str, time_unit: str | None = None) -> Tab
     if len(sheet.lines) == 0:
         raise refuse(path, sheet.header_line, "", "at least one row of data below the header", "none")
     table = interpret(sheet, SCHEMAS[kind], time_unit)
-    table = {"plate": _plate, "timeseries": _series}.get(kind, _as_it_is)(table)
+    table = {"plate": _plate, "timeseries": _series}.get(kind, lambda same: same)(table)
     notes = [f"{path}: {note}" for note in _assumed(table)]
     return replace(table, notes=(*table.notes, *notes))
-
-
-def _as_it_is(table: Table) -> Table:
-    return table
 
 
 def _assumed(table: Table) -> list[str]:
@@ -61,15 +57,14 @@ def _assumed(table: Table) -> list[str]:
 def _plate(table: Table) -> Table:
     """A plate with the roles that its kind of table needs; the name of the drug is part of the condition."""
     given = [role for role in ("signal", "viability") if role in table]
-    path, line = str(table.path), 1
     if len(given) != 1:
         wanted = "one column of signal (absorbance, luminescence, cell_count) or of viability"
         got = ", ".join(table.names[role] for role in given) or f"the columns {', '.join(table.names.values())}"
-        raise DataError([Fault(path, line, "signal", wanted, got)])
+        raise refuse(table.path, 1, "signal", wanted, got)
     wells = [role for role in ("well", "content") if role not in table]
     if wells and "signal" in table and "control" not in table and not np.any(table["drug"] == 0.0):
         wanted = "columns named well and role (sample, vehicle, blank), or dose 0 for the control"
-        raise DataError([Fault(path, line, ", ".join(wells), wanted, f"the columns {', '.join(table.names.values())}")])
+        raise refuse(table.path, 1, ", ".join(wells), wanted, f"the columns {', '.join(table.names.values())}")
     return _of_agents(table) if "agent" in table else table
 
 
@@ -87,7 +82,7 @@ def _of_agents(table: Table) -> Table:
     )
     if len(names) > 1 and "signal" in table and "control" not in table:
         wanted = "one drug in a table of signals, as wells without drug belong to no one of several"
-        raise DataError([Fault(str(table.path), 1, table.names["agent"], wanted, ", ".join(names)[:100])])
+        raise refuse(table.path, 1, table.names["agent"], wanted, ", ".join(names)[:100])
     if len(names) > 1:
         old = columns.get("culture", np.full(len(table), ""))
         columns["culture"] = np.array([", ".join(filter(None, pair)) for pair in zip(old, agents, strict=True)])
@@ -101,7 +96,7 @@ def _series(table: Table) -> Table:
     """Doses and measurements: what is measured, under one role, and what of it is censored."""
     if "burden" not in table and "value" not in table:
         got = f"the columns {', '.join(table.names.values())}"
-        raise DataError([Fault(str(table.path), 1, "burden", f"a column named {_OF_BURDEN}", got)])
+        raise refuse(table.path, 1, "burden", f"a column named {_OF_BURDEN}", got)
     if "burden" not in table:
         parts = {name: dict(getattr(table, name)) for name in ("columns", "units", "scales", "names", "censored")}
         for values in parts.values():
@@ -134,3 +129,135 @@ def _held(table: Table) -> np.ndarray:
     if faults:
         raise DataError(faults)
     return np.array([words[word] for word in text])
+
+
+# --- schemas ----------------------------------------------------------------------------------------------------------
+
+
+KINDS = ("rates", "secretion", "plate", "ic50", "timeseries")
+_DOSED = "the doses as a column of concentrations with a unit, 0 where there is no drug"
+_GIVEN = (
+    "the doses as rows of their own with EVID 1 and AMT (and RATE or DUR, II, ADDL), or a column treatment that is 1 "
+    "while the patient is treated, else 0"
+)
+
+_FACTORS = ("egf", "growth_factor", "hgf", "fgf", "fgf2", "igf1", "nrg1", "tgfb")
+_LINES = ("caf_line", "cell_line", "line", "cell", "cellline")
+_LINE = Column("line", _LINES, "text")
+_DRUG = Column("drug", ("drug", "dose", "conc", "concentration", "*"), "concentration", high=1e5)
+_MARKERS = ("tumor_volume", "volume", "psa", "ctdna", "diameter", "sld", "variant_fraction", "vaf", "burden")
+_TREATED = ("treatment", "on_treatment", "treated", "is_treated", "therapy", "on")
+_SECOND = ("drug2", "drug_2", "dose2", "conc2", "concentration2", "drug2_conc", "conc_c", "second_drug")
+_FIRST = ("drug1", "drug_1", "dose1", "conc1", "concentration1", "drug1_conc", "conc_r")
+ROLES = {
+    "sample": ("treated", "test", "compound", "drug", "unknown"),
+    "vehicle": (
+        "dmso",
+        "control",
+        "ctrl",
+        "untreated",
+        "neg",
+        "negative",
+        "negative_control",
+        "solvent",
+        "neg_control",
+    ),
+    "blank": ("background", "bg", "empty", "medium", "media", "no_cells"),
+    "time_zero": ("t0", "time0", "day0", "start", "time_0", "day_0"),
+}
+HELD = {
+    "1": ("1.0", "on", "yes", "true", "treated", "y"),
+    "0": ("0.0", "off", "no", "false", "untreated", "n", "none"),
+}
+_KEPT: dict = {"required": False, "empty": "kept"}
+
+SCHEMAS: dict[str, Schema] = {
+    "rates": Schema(
+        "a table of rates",
+        (
+            Column("growth_factor", _FACTORS, "growth_factor", required=False, high=1e6),
+            Column("birth", ("birth_rate",), "rate", required=False, high=12.0),
+            Column("death", ("death_rate",), "rate", required=False, high=12.0),
+            Column("net", ("net_rate", "net_growth_rate", "net_growth"), "rate", required=False, low=-12.0, high=12.0),
+            Column("weight", ("weight",), required=False),
+            _DRUG,
+        ),
+        _DOSED,
+    ),
+    "secretion": Schema(
+        "a table of secretion",
+        (
+            _LINE,
+            Column("day", ("experiment_date", "day", "date"), "text", required=False),
+            Column("growth_factor", _FACTORS, "growth_factor", high=1e6),
+            Column(
+                "cells", ("caf_cells", "cells", "stromal_cells"), "count", required=False, low=1.0, high=1e12, unit="1"
+            ),
+            Column("time", ("time",), "time", required=False, high=3650.0),
+            Column("drug", _DRUG.names, "concentration", required=False, high=1e5),
+        ),
+        _DOSED,
+    ),
+    "plate": Schema(
+        "a plate",
+        (
+            Column("plate", ("plate", "plate_id", "barcode"), "text", required=False),
+            Column("well", ("well", "well_id", "position"), "text", required=False),
+            Column("content", ("role", "content", "well_type", "type"), "text", required=False, choices=ROLES),
+            Column("line", _LINES, "text", required=False),
+            Column("culture", ("culture", "coculture", "condition", "medium"), "text", **_KEPT),
+            Column("growth_factor", _FACTORS, "growth_factor", **_KEPT, high=1e6),
+            Column("antibody", ("antibody", "blocker"), "concentration", **_KEPT, high=1e5),
+            Column("control", ("cell_count__ctrl", "cell_count_ctrl", "control"), "signal", **_KEPT, unit="1"),
+            Column("time_zero", ("cell_count__time0", "cell_count_time0", "time_zero"), "signal", **_KEPT, unit="1"),
+            Column(
+                "signal",
+                ("signal", "absorbance", "luminescence", "fluorescence", "cell_count", "count", "counts", "raw"),
+                "signal",
+                **_KEPT,
+                unit="1",
+            ),
+            Column(
+                "viability",
+                ("viability", "relative_viability", "survival", "effect", "response", "fraction_alive"),
+                "share",
+                **_KEPT,
+                low=float("-inf"),
+                high=5.0,
+                unit="1",
+            ),
+            Column("second_drug", _SECOND, "concentration", **_KEPT, high=1e5, unit="umol/L"),
+            Column(
+                "drug",
+                (*_FIRST, "concentration", "conc", "dose", "*"),
+                "concentration",
+                empty="kept",
+                high=1e5,
+                unit="umol/L",
+            ),
+            Column("agent", ("agent", "compound", "drug_name", "drug", "inhibitor", "treatment"), "text", **_KEPT),
+        ),
+    ),
+    "ic50": Schema(
+        "a table of half-maximal concentrations",
+        (
+            _LINE,
+            Column("status", ("status",), "text", choices={"sensitive": ("s", "parental"), "resistant": ("r",)}),
+            Column("ic50", ("ic50", "ec50"), "concentration", low=1e-9, high=1e5),
+            Column("ic50_sd", ("ic50_sd", "ec50_sd"), "concentration", **_KEPT, high=1e5),
+        ),
+    ),
+    "timeseries": Schema(
+        "a table of doses and measurements",
+        (
+            Column("patient", ("patient", "id", "subject", "subject_id", "patient_id", "usubjid"), "text"),
+            *DOSE_COLUMNS,
+            Column("burden", _MARKERS, "burden", **_KEPT, censored=True),
+            Column("value", ("dv", "cells"), "burden", **_KEPT, censored=True, unit="relative"),
+            Column("mdv", ("mdv",), **_KEPT),
+            Column("cens", ("cens", "blq"), **_KEPT, low=-1.0, high=1.0),
+            Column("treatment", _TREATED, "text", **_KEPT),
+        ),
+        _GIVEN,
+    ),
+}

@@ -70,7 +70,7 @@ def timeseries_report(table: Table, settings: Settings) -> FitReport:
         sse_unit=unit,
         objective=f"residuals {fits[0].problem.deviation} of {model.name}",
         parameters=(*front, *(entry for p in parts for entry in p.entries)),
-        derived={"residual_sd": {s.patient: p.doubt.sigma for s, p in zip(series, parts, strict=True)}},
+        derived={"residual_sd": {s.patient: p.uncertainty.sigma for s, p in zip(series, parts, strict=True)}},
         warnings=warnings,
         draws=drawn,
         fragment=_fragment(table, series, fits[0], population, drawn, settings),

@@ -48,7 +48,6 @@ class Uncertainty:
     sigma: float
     covariance: np.ndarray
     correlation: np.ndarray
-    wald: tuple[tuple[float, float], ...]
     profiles: tuple[Profile, ...]
     criteria: dict[str, float]
     warnings: tuple[str, ...]
@@ -141,15 +140,11 @@ def uncertainty(fit: Fit, level: float = 0.9) -> Uncertainty:
     safe = np.where(deviation > 0, deviation, 1.0)
     correlation = covariance / np.outer(safe, safe)
     reach = float(student.ppf((1 + level) / 2, max(dof, 1)))
-    ends = [fit.problem.space.natural(w + sign * reach * deviation) for sign in (-1, 1)]
-    wald = tuple((float(low), float(high)) for low, high in zip(*ends, strict=True))
     many = len(fit.problem.observed) > MOST_PROFILED
     profiles = () if dof <= 0 else (_quadratic if many else _profiles)(fit, w, deviation, variance, reach)
     flags = (*fit.flags, f"intervals are from the covariance: more than {MOST_PROFILED} rows") if many else fit.flags
     warnings = (*flags, *_warnings(fit, w, correlation, profiles, dof))
-    return Uncertainty(
-        level, float(np.sqrt(variance)), covariance, correlation, wald, profiles, criteria(fit), warnings
-    )
+    return Uncertainty(level, float(np.sqrt(variance)), covariance, correlation, profiles, criteria(fit), warnings)
 
 
 def draws(fit: Fit, count: int, seed: int) -> np.ndarray:
@@ -198,15 +193,15 @@ def _profiles(fit: Fit, w: np.ndarray, deviation: np.ndarray, variance: float, r
     free = np.flatnonzero(fit.free)
     grids = np.array([_grid(w[i], deviation[i], low[i], high[i]) for i in free])
     points = grids.shape[1]
-    lanes, column = np.arange(grids.size), np.repeat(free, points)
+    slots, column = np.arange(grids.size), np.repeat(free, points)
     held = np.tile(~fit.free, (grids.size, 1))
-    held[lanes, column] = True
+    held[slots, column] = True
     at = np.tile(w, (grids.size, 1))
-    at[lanes, column] = grids.ravel()
+    at[slots, column] = grids.ravel()
     starts = space.to_free(at)
     ends, costs = descend(fit.problem, starts, held)
     again = _from_neighbors(ends, costs, points // 2)
-    again[lanes, column] = starts[lanes, column]
+    again[slots, column] = starts[slots, column]
     _, second = descend(fit.problem, again, held)
     lowest = np.minimum(costs, second).reshape(grids.shape)
     return tuple(

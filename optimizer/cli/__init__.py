@@ -1,13 +1,21 @@
-"""The command `adose`. A command is its settings and one function of them; what is heavy is imported inside."""
+"""The command `adose`: each command is its settings and one function of them, imported when it is called.
+
+A field of the settings is an option, and what was typed becomes the dataclass.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+import inspect
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields
+from importlib import import_module
+from importlib.metadata import version
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from optimizer import settings
-from optimizer.cli.command import command
+from optimizer.report.terminal import session
 from optimizer.settings import Command
 from optimizer.status import DISCLAIMER
 
@@ -18,15 +26,68 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
+# Arguments that are told by their place.
+_PLACED = {"file": "FILE", "family": "KIND", "word": "NAME"}
 _ALL = "file out device json no_plot allow_code"
-_START, _EXPLORE = "Start with a scenario", "Explore it"
-_PATIENTS, _DATA, _ABOUT = "Many patients, or one over time", "From data", "About the tool"
+_SOME = "file out json no_plot allow_code"
+_TRIAL, _CAF = "scenarios/competing_clones_trial.toml", "scenarios/crc_caf_cetuximab.toml"
+_MAP = '--x "drug[drug].mean_concentration=0.2:2 mg/L:9" --y "decision.every=1:30 day:9"'
+_SEEN = "--given data/visits/given.csv --observations data/visits/observations.csv"
+_COURSE = {"out": "directory for the time course, if any"}
+_WINDOW = {"out": "directory for window.json and a figure"}
+_RATES = "data/crc_birth_death_rates.csv --kind rates --out fits/crc --against kraut2025_caf"
+
+_COMMANDS: dict[str, dict[str, tuple[str, type, str, str, dict[str, str]]]] = {
+    "Start with a scenario": {
+        "check": ("scenario", settings.CheckSettings, "file json allow_code", _CAF, {}),
+        "simulate": ("schedule", settings.SimulateSettings, _SOME, f'{_CAF} --regimen "weekly 1 ug/mL"', _COURSE),
+        "optimize": ("schedule", settings.OptimizeSettings, _ALL, _CAF, {}),
+        "compare": ("schedule", settings.CompareSettings, _SOME, "scenarios/crc_caf_combination.toml", {}),
+    },
+    "Explore it": {
+        "window": (
+            "explore",
+            settings.WindowSettings,
+            "file out json allow_code",
+            "scenarios/bistable_general.toml",
+            _WINDOW,
+        ),
+        "map": (
+            "explore",
+            settings.MapSettings,
+            "file out device precision json no_plot allow_code",
+            f"scenarios/bistable_general.toml {_MAP}",
+            {},
+        ),
+        "pareto": ("explore", settings.ParetoSettings, _SOME, f"{_CAF} --terms burden,drug_use", {}),
+    },
+    "Many patients, or one over time": {
+        "cohort": ("cohort", settings.CohortSettings, _ALL, "scenarios/crc_caf_patients.toml --patients 40", {}),
+        "trial": ("trial", settings.TrialSettings, _ALL, f"{_TRIAL} --patients 20", {}),
+        "replan": ("replan", settings.ReplanSettings, _ALL, f"{_TRIAL} {_SEEN}", {}),
+        "train": ("train", settings.TrainSettings, _ALL, _TRIAL, {}),
+    },
+    "From data": {
+        "calibrate": (
+            "calibrate",
+            settings.CalibrateSettings,
+            "file json no_plot",
+            _RATES,
+            {"file": "table of measurements (CSV, Parquet)"},
+        ),
+    },
+    "About the tool": {
+        "list": ("scenario", settings.ListSettings, "json", "policy threshold", {}),
+        "schema": ("scenario", settings.SchemaSettings, "", "--out scenario.schema.json", {}),
+        "verify": ("explore", settings.VerifySettings, "json", "", {}),
+    },
+}
+"""Group -> command -> module here whose `run_COMMAND` does it, settings, what it takes of `Command`, a line that can be
+typed as it stands in a clone of the project, and help of shared options that are something else here."""
 
 
 def _version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version
-
         typer.echo(f"adose {version('adose')}")
         raise typer.Exit
 
@@ -40,147 +101,60 @@ def _about(
     """What holds for all commands."""
 
 
-@command(app, settings.CheckSettings, "file json allow_code", _START, "scenarios/crc_caf_cetuximab.toml")
-def check(run: Command, _: settings.CheckSettings) -> int:
-    from optimizer.cli.scenario import run_check
+def _add(group: str, name: str, home: str, own_settings: type, shared: str, example: str, docs: dict[str, str]) -> None:
+    """Add a command of `_COMMANDS`; the first sentence of its settings' docstring is its help."""
+    own, common = _options(own_settings, {}), _options(Command, docs)
+    common = {name: common[name] for name in shared.split()}
+    first = [name for name in common if name in _PLACED]
+    order = [*first, *own, *(name for name in common if name not in _PLACED)]
 
-    return run_check(run)
+    def call(**given: Any) -> None:
+        asked = {name: _value(common.get(name) or own[name], value) for name, value in given.items()}
+        with session(given.get("device"), given.get("precision", "float64")):
+            mine = own_settings(**{name: asked[name] for name in own})
+            run = getattr(import_module(f"optimizer.cli.{home}"), f"run_{name}")
+            raise typer.Exit(run(Command(**{name: asked[name] for name in common}), mine))
 
-
-@command(
-    app,
-    settings.SimulateSettings,
-    "file out json no_plot allow_code",
-    _START,
-    'scenarios/crc_caf_cetuximab.toml --regimen "weekly 1 ug/mL"',
-    out="directory for the time course, if any",
-)
-def simulate(run: Command, asked: settings.SimulateSettings) -> int:
-    from optimizer.cli.schedule import run_simulate
-
-    return run_simulate(run, asked)
-
-
-@command(app, settings.OptimizeSettings, _ALL, _START, "scenarios/crc_caf_cetuximab.toml")
-def optimize(run: Command, asked: settings.OptimizeSettings) -> int:
-    from optimizer.cli.schedule import run_optimize
-
-    return run_optimize(run, asked)
+    call.__signature__ = inspect.Signature([common.get(name) or own[name] for name in order])  # type: ignore[attr-defined]
+    help_ = " ".join((own_settings.__doc__ or "").split("\n\n")[0].split())
+    # A bracket would begin a style.
+    shown = f"Example: adose {name} {example}".rstrip().replace("[", r"\[")
+    app.command(name, help=help_, epilog=shown, rich_help_panel=group)(call)
 
 
-@command(
-    app, settings.CompareSettings, "file out json no_plot allow_code", _START, "scenarios/crc_caf_combination.toml"
-)
-def compare(run: Command, _: settings.CompareSettings) -> int:
-    from optimizer.cli.schedule import run_compare
-
-    return run_compare(run)
+def _options(own: type, docs: Mapping[str, str]) -> dict[str, inspect.Parameter]:
+    """The parameters of a command, by the names of the fields that are options."""
+    hints = get_type_hints(own)
+    return {f.name: _parameter(f, hints[f.name], docs.get(f.name)) for f in fields(own) if "doc" in f.metadata}
 
 
-@command(
-    app,
-    settings.WindowSettings,
-    "file out json allow_code",
-    _EXPLORE,
-    "scenarios/bistable_general.toml",
-    out="directory for window.json and a figure",
-)
-def window(run: Command, asked: settings.WindowSettings) -> int:
-    from optimizer.cli.explore import run_window
-
-    return run_window(run, asked)
-
-
-@command(
-    app,
-    settings.MapSettings,
-    "file out device precision json no_plot allow_code",
-    _EXPLORE,
-    'scenarios/bistable_general.toml --x "drug[drug].mean_concentration=0.2:2 mg/L:9" --y "decision.every=1:30 day:9"',
-)
-def map_(run: Command, asked: settings.MapSettings) -> int:
-    from optimizer.cli.explore import run_map
-
-    return run_map(run, asked)
+def _parameter(own: Field, kind: Any, doc: str | None) -> inspect.Parameter:
+    text = doc or own.metadata["doc"]
+    default: Any = inspect.Parameter.empty if own.default is MISSING else own.default
+    if own.name in _PLACED:
+        info: Any = typer.Argument(help=text, metavar=_PLACED[own.name], show_default=False)
+        default = inspect.Parameter.empty if own.name == "file" else default
+    else:
+        flag = own.metadata["flag"] or f"--{own.name.replace('_', '-')}"
+        # Where nothing is the default, the help says what is done then.
+        shown = not (default is None or default is False or default == ())
+        info = typer.Option(flag, help=text, show_default=shown, **own.metadata["limits"])
+    if kind == tuple[str, ...]:
+        # Several that are given by default stand in one text, others are repeated.
+        kind, default = (str, ",".join(default)) if default else (list[str], [])
+    return inspect.Parameter(
+        own.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info]
+    )
 
 
-@command(
-    app,
-    settings.ParetoSettings,
-    "file out json no_plot allow_code",
-    _EXPLORE,
-    "scenarios/crc_caf_cetuximab.toml --terms burden,drug_use",
-)
-def pareto(run: Command, asked: settings.ParetoSettings) -> int:
-    from optimizer.cli.explore import run_pareto
-
-    return run_pareto(run, asked)
+def _value(parameter: inspect.Parameter, value: Any) -> Any:
+    """What was typed as the dataclass has it."""
+    several = isinstance(parameter.default, str) and "," in parameter.default
+    if several:
+        return tuple(part.strip() for part in value.split(","))
+    return tuple(value) if isinstance(value, list) else value
 
 
-@command(app, settings.CohortSettings, _ALL, _PATIENTS, "scenarios/crc_caf_patients.toml --patients 40")
-def cohort(run: Command, asked: settings.CohortSettings) -> int:
-    from optimizer.cli.cohort import run_cohort
-
-    return run_cohort(run, asked)
-
-
-@command(app, settings.TrialSettings, _ALL, _PATIENTS, "scenarios/competing_clones_trial.toml --patients 20")
-def trial(run: Command, asked: settings.TrialSettings) -> int:
-    from optimizer.cli.trial import run_trial_command
-
-    return run_trial_command(run, asked)
-
-
-@command(
-    app,
-    settings.ReplanSettings,
-    _ALL,
-    _PATIENTS,
-    "scenarios/competing_clones_trial.toml --given data/visits/given.csv --observations data/visits/observations.csv",
-)
-def replan(run: Command, asked: settings.ReplanSettings) -> int:
-    from optimizer.cli.replan import run_replan
-
-    return run_replan(run, asked)
-
-
-@command(app, settings.TrainSettings, _ALL, _PATIENTS, "scenarios/competing_clones_trial.toml")
-def train(run: Command, asked: settings.TrainSettings) -> int:
-    from optimizer.cli.train import run_train
-
-    return run_train(run, asked)
-
-
-@command(
-    app,
-    settings.CalibrateSettings,
-    "file json no_plot",
-    _DATA,
-    "data/crc_birth_death_rates.csv --kind rates --out fits/crc --against kraut2025_caf",
-    file="table of measurements (CSV, Parquet)",
-)
-def calibrate(run: Command, asked: settings.CalibrateSettings) -> int:
-    from optimizer.cli.calibrate import run_calibrate
-
-    return run_calibrate(run, asked)
-
-
-@command(app, settings.ListSettings, "json", _ABOUT, "policy threshold")
-def list_(run: Command, asked: settings.ListSettings) -> int:
-    from optimizer.cli.scenario import run_list
-
-    return run_list(run, asked)
-
-
-@command(app, settings.SchemaSettings, "", _ABOUT, "--out scenario.schema.json")
-def schema(_: Command, asked: settings.SchemaSettings) -> int:
-    from optimizer.cli.scenario import run_schema
-
-    return run_schema(asked)
-
-
-@command(app, settings.VerifySettings, "json", _ABOUT, "")
-def verify(run: Command, _: settings.VerifySettings) -> int:
-    from optimizer.cli.explore import run_verify
-
-    return run_verify(run)
+for _group, _rows in _COMMANDS.items():
+    for _name, _row in _rows.items():
+        _add(_group, _name, *_row)

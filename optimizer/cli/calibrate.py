@@ -7,10 +7,9 @@ from typing import Any
 import typer
 
 from optimizer.report.document import to_text
-from optimizer.report.terminal import number, progress, put, say, table
+from optimizer.report.terminal import number, progress, put, say_written, table
 from optimizer.search.multistart import Progress
 from optimizer.settings import CalibrateSettings, Command
-from optimizer.status import DISCLAIMER
 
 
 def run_calibrate(run: Command, asked: CalibrateSettings) -> int:
@@ -22,10 +21,10 @@ def run_calibrate(run: Command, asked: CalibrateSettings) -> int:
     if not run.no_plot:
         from optimizer.report.plots.calibration import save_figures as draw
     with progress() as tell:
-        how = vars(asked) | {"kind": asked.kind.value, "progress": lambda what: tell(Progress(what, 0, 0, None))}
+        how: dict[str, Any] = vars(asked) | {"progress": lambda what: tell(Progress(what, 0, 0, None))}
         document = calibrate(run.file, **how, schedule_consequence=best_schedule, draw=draw).to_json()
-    put(run.json, to_text(document), lambda: _print(f"{run.file.name}: {asked.kind.value}", document))
-    say(f"Written to {asked.out}. {DISCLAIMER}")
+    put(run.json, to_text(document), lambda: _print(f"{run.file.name}: {asked.kind}", document))
+    say_written(asked.out)
     return 0
 
 

@@ -5,19 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from optimizer.files.event_tables import write_events
-from optimizer.files.events import compress, from_grid
+from optimizer.files.event_tables import write_schedule
 from optimizer.files.run_directory import write_whole
 from optimizer.report.document import MARKER, cohort_document, to_text, versions
-from optimizer.report.terminal import number, progress, say, table, then_put
+from optimizer.report.terminal import number, progress, say_kept, say_written, table, then_put
 from optimizer.scenario import Scenario
 from optimizer.settings import CohortSettings, Command
-from optimizer.status import DISCLAIMER, Status
-
-# Patients who are named one by one on stderr.
-_MOST_FAULTS = 10
+from optimizer.status import Status
 
 
 def run_cohort(run: Command, asked: CohortSettings) -> int:
@@ -32,21 +26,20 @@ def run_cohort(run: Command, asked: CohortSettings) -> int:
         with progress() as tell:
             cohort = run_chunks(scenario, asked, place, versions(), tell)
     except KeyboardInterrupt:
-        say(f"Interrupted: what is finished is kept in {place}; the same command goes on from there.")
+        say_kept(place)
         return Status.INTERRUPTED.exit_code
     body = cohort_document(scenario, summary(cohort), cohort.settings.seed)
     with then_put(run.json, to_text(body), lambda: _print_cohort(body, scenario.title)):
         write_whole(place / "patients.parquet", table_bytes(cohort.table))
         _write_shared_schedules(cohort, place)
         if not run.no_plot:
-            from optimizer.report.plots import cohort_figures, save
+            from optimizer.report.plots.cohort import cohort_figures
+            from optimizer.report.plots.style import save
 
             for name, figure in cohort_figures(cohort).items():
                 save(figure, place / f"{name}.png")
         write_whole(place / MARKER, to_text(body).encode())
-    for fault in body["faults"][:_MOST_FAULTS]:
-        say(fault)
-    say(f"Written to {place}. {DISCLAIMER}")
+    say_written(place, body["faults"])
     return 0 if body["status"] == "solved" else Status(body["status"]).exit_code
 
 
@@ -54,10 +47,9 @@ def _write_shared_schedules(cohort: Any, place: Path) -> None:
     """The population's and the typical patient's schedule as event tables."""
     from optimizer.ensemble.run import SCHEDULES
 
-    system, edges = cohort.ensemble.task.system, np.asarray(cohort.ensemble.task.grid.edges)
-    routes = dict(zip(system.drugs, system.routes, strict=True))
+    system, edges = cohort.ensemble.task.system, cohort.ensemble.task.grid.edges
     for name, doses in zip(SCHEDULES[1:], cohort.shared.doses, strict=True):
-        write_events(place / f"{name}.csv", compress(from_grid(edges, doses, system.drugs, routes)), system.drugs)
+        write_schedule(place / f"{name}.csv", system.drugs, system.routes, edges, doses)
 
 
 def _print_cohort(body: dict[str, Any], title: str) -> None:

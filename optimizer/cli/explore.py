@@ -6,26 +6,24 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import typer
 
 from optimizer.analysis.annotations import Annotation, annotate
+from optimizer.analysis.axes import numbers_of
 from optimizer.analysis.intervals import Response
 from optimizer.analysis.map import Map, compute, dataset, request
-from optimizer.analysis.options import OptionError, numbers_of
 from optimizer.analysis.pareto import Front, trace, two_terms
 from optimizer.analysis.verify import Line, verify
 from optimizer.analysis.window import SETTLED, Windows, windows
 from optimizer.fields import FieldInfo
-from optimizer.files.event_tables import write_events
-from optimizer.files.events import compress, from_grid
+from optimizer.files.event_tables import write_schedule
 from optimizer.files.run_directory import check_place, whole
 from optimizer.report.document import to_text, verified_document, window_document
-from optimizer.report.terminal import USAGE, number, progress, say, table, then_put
+from optimizer.report.terminal import number, progress, say, say_written, table, then_put
 from optimizer.scenario import Scenario
 from optimizer.scenario.faults import one_of
 from optimizer.search.multistart import Progress
-from optimizer.settings import Command, MapSettings, ParetoSettings, WindowSettings
+from optimizer.settings import Command, MapSettings, OptionError, ParetoSettings, VerifySettings, WindowSettings
 from optimizer.status import DISCLAIMER, Status
 
 MARKER = "window.json"
@@ -40,15 +38,12 @@ def run_window(run: Command, asked: WindowSettings) -> int:
     scenario = Scenario.load(run.file, run.allow_code)
     if run.out is not None:
         check_place(run.out, MARKER)
-    try:
-        found = windows(scenario, **vars(asked))
-    except OptionError as error:
-        say(str(error))
-        return USAGE
+    found = windows(scenario, **vars(asked))
     text = to_text(window_document(scenario, found.to_json()))
     with then_put(run.json, text, lambda: _print_windows(scenario.title, found)):
         if run.out is not None:
-            from optimizer.report.plots import save, window_figure
+            from optimizer.report.plots.explore import window_figure
+            from optimizer.report.plots.style import save
 
             with whole(run.out, MARKER) as work:
                 (work / MARKER).write_text(text, encoding="utf-8")
@@ -102,17 +97,13 @@ def run_map(run: Command, asked: MapSettings) -> int:
     scenario = Scenario.load(run.file, run.allow_code)
     place, show = run.place(f"{scenario.name}-map"), asked.show
     check_place(place, MAP_MARKER)
-    try:
-        (last,) = numbers_of("--last", [asked.last], FieldInfo("day", "", positive=True), "day")
-        wanted = request(scenario, asked.x, asked.y, asked.at, asked.regimen, last)
-        known = wanted.quantities(scenario)
-        if show not in known:
-            raise OptionError(f"--show: {one_of(known, show)}")
-        with progress() as tell:
-            found = compute(scenario, wanted, lambda done, total: tell(Progress("map", done, total, None)))
-    except OptionError as error:
-        say(str(error))
-        return USAGE
+    (last,) = numbers_of("--last", [asked.last], FieldInfo("day", "", positive=True), "day")
+    wanted = request(scenario, asked.x, asked.y, asked.at, asked.regimen, last)
+    known = wanted.quantities(scenario)
+    if show not in known:
+        raise OptionError(f"--show: {one_of(known, show)}")
+    with progress() as tell:
+        found = compute(scenario, wanted, lambda done, total: tell(Progress("map", done, total, None)))
     placed = annotate(scenario, found, wanted.numbers, asked.schedule, asked.time_unit)
     body = found.to_json() | {"marks": [annotation.to_json() for annotation in placed]}
     text = to_text(window_document(scenario, body))
@@ -121,13 +112,14 @@ def run_map(run: Command, asked: MapSettings) -> int:
         # By way of memory: the HDF5 library crashes when it runs into a full disk itself.
         (work / "map.nc").write_bytes(dataset(found).to_netcdf(engine="h5netcdf"))
         if not run.no_plot:
-            from optimizer.report.plots import map_figure, save
+            from optimizer.report.plots.explore import map_figure
+            from optimizer.report.plots.style import save
 
             save(map_figure(found, placed, show, scenario.title), work / "map.png")
         (work / MAP_MARKER).write_text(text, encoding="utf-8")
     if found.failed:
         say(f"{found.failed} points: {Status.SIMULATION_FAILED.sentence}")
-    say(f"Written to {place}. {DISCLAIMER}")
+    say_written(place)
     return Status.SIMULATION_FAILED.exit_code if found.failed else 0
 
 
@@ -148,11 +140,7 @@ def run_pareto(run: Command, asked: ParetoSettings) -> int:
     place = run.place(f"{scenario.name}-pareto")
     check_place(place, PARETO_MARKER)
     how = dict(vars(asked))
-    try:
-        terms = two_terms(scenario, how.pop("terms"))
-    except OptionError as error:
-        say(str(error))
-        return USAGE
+    terms = two_terms(scenario, how.pop("terms"))
     with progress() as tell:
         front = trace(scenario, terms, **how, progress=lambda d, n: tell(Progress("front", d, n, None)))
     text = to_text(window_document(scenario, front.to_json()))
@@ -160,7 +148,8 @@ def run_pareto(run: Command, asked: ParetoSettings) -> int:
     with shown, whole(place, PARETO_MARKER) as work:
         _write_schedules(front, work)
         if not run.no_plot:
-            from optimizer.report.plots import pareto_figure, save
+            from optimizer.report.plots.explore import pareto_figure
+            from optimizer.report.plots.style import save
 
             save(pareto_figure(front, scenario.title), work / "pareto.png")
         (work / PARETO_MARKER).write_text(text, encoding="utf-8")
@@ -172,12 +161,10 @@ def run_pareto(run: Command, asked: ParetoSettings) -> int:
 
 def _write_schedules(front: Front, work: Path) -> None:
     """An event table for each point of the front, in its order."""
-    system, edges = front.problem.task.system, np.asarray(front.problem.task.grid.edges)
-    routes = dict(zip(system.drugs, system.routes, strict=True))
+    system, edges = front.problem.task.system, front.problem.task.grid.edges
     for i, point in enumerate(front.points, 1):
         if point.result is not None:
-            events = from_grid(edges, point.result.doses, system.drugs, routes)
-            write_events(work / f"schedule_{i}.csv", compress(events), system.drugs)
+            write_schedule(work / f"schedule_{i}.csv", system.drugs, system.routes, edges, point.result.doses)
 
 
 def _print_front(title: str, front: Front) -> None:
@@ -192,7 +179,7 @@ def _print_front(title: str, front: Front) -> None:
     table(f"{title}: trade-off", ["schedule", *front.kinds, f"limit of\n{front.kinds[1]}", "note", "status"], rows)
 
 
-def run_verify(run: Command) -> int:
+def run_verify(run: Command, _: VerifySettings) -> int:
     """Recompute the published numbers and print a line each."""
     lines = verify((lambda _: None) if run.json else (lambda line: typer.echo(_sentence(line))))
     if run.json:

@@ -5,19 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import typer
 
 from optimizer.control.replan import Replanned, replan
 from optimizer.control.replan_report import account, changed_most, fit_sentence
-from optimizer.files.event_tables import write_events
-from optimizer.files.events import compress, from_grid
+from optimizer.files.event_tables import write_schedule
 from optimizer.files.run_directory import check_place, whole
 from optimizer.report.document import to_text, window_document
 from optimizer.report.terminal import number, progress, say, table, then_put
 from optimizer.scenario import Scenario
 from optimizer.settings import Command, ReplanSettings
-from optimizer.status import DISCLAIMER, Status
+from optimizer.status import DISCLAIMER
 
 MARKER = "replan.json"
 
@@ -31,7 +29,7 @@ def run_replan(run: Command, asked: ReplanSettings) -> int:
         found = replan(scenario, asked, tell)
     document = window_document(scenario, {**account(found), "seed": found.settings.seed})
     text = to_text(document)
-    writes = found.status not in (Status.INFEASIBLE, Status.SIMULATION_FAILED)
+    writes = found.status.has_schedule
     with then_put(run.json, text, lambda: _print(found, document)):
         if writes:
             _write(found, place, text, not run.no_plot)
@@ -40,13 +38,12 @@ def run_replan(run: Command, asked: ReplanSettings) -> int:
 
 
 def _write(found: Replanned, place: Path, text: str, plot: bool) -> None:
-    system, edges = found.inference.problem.task.system, np.asarray(found.inference.problem.task.grid.edges)
-    routes = dict(zip(system.drugs, system.routes, strict=True))
+    task = found.inference.problem.task
     with whole(place, MARKER) as work:
-        events = compress(from_grid(edges, found.doses, system.drugs, routes))
-        write_events(work / "schedule.csv", events, system.drugs)
+        write_schedule(work / "schedule.csv", task.system.drugs, task.system.routes, task.grid.edges, found.doses)
         if plot:
-            from optimizer.report.plots import replan_figure, save
+            from optimizer.report.plots.replan import replan_figure
+            from optimizer.report.plots.style import save
 
             save(replan_figure(found), work / "replan.png")
         (work / MARKER).write_text(text, encoding="utf-8")

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from optimizer.files.run_directory import to_text
-from optimizer.report.terminal import USAGE, put, say, table, tree
+from optimizer.report.terminal import USAGE, put, say, table
 from optimizer.scenario import Scenario
-from optimizer.settings import Command, ListSettings, SchemaSettings
+from optimizer.settings import CheckSettings, Command, ListSettings, OptionError, SchemaSettings
 
 if TYPE_CHECKING:
     from optimizer.scenario.words import Key
 
 
-def run_check(run: Command) -> int:
+def run_check(run: Command, _: CheckSettings) -> int:
     """Print what a scenario file means."""
     scenario = Scenario.load(run.file, run.allow_code)
     scenario.problem()
     resolved = scenario.resolved()
-    put(run.json, to_text(resolved), lambda: typer.echo("\n".join(tree(resolved))))
+    put(run.json, to_text(resolved), lambda: typer.echo("\n".join(_tree(resolved))))
     return 0
 
 
-def run_schema(asked: SchemaSettings) -> int:
+def run_schema(_: Command, asked: SchemaSettings) -> int:
     """Print or write the schema of scenario files."""
     from optimizer.scenario.json_schema import schema_text
 
@@ -48,10 +48,10 @@ def run_list(run: Command, asked: ListSettings) -> int:
     if asked.family is not None:
         family = next((name for name in found if asked.family in (name, name.replace(" ", "_"))), None)
         if family is None:
-            return _refuse("KIND", f"one of {', '.join(found)}", asked.family)
+            raise OptionError(f"KIND: wanted one of {', '.join(found)}; got {asked.family!r}")
         found = {family: found[family]}
         if asked.word is not None and asked.word not in found[family]:
-            return _refuse(f"NAME of {family}", f"one of {', '.join(found[family])}", asked.word)
+            raise OptionError(f"NAME of {family}: wanted one of {', '.join(found[family])}; got {asked.word!r}")
     if asked.word is None:
         put(run.json, to_text(found), lambda: _show_words(found))
         return 0
@@ -60,11 +60,6 @@ def run_list(run: Command, asked: ListSettings) -> int:
     document = {"family": family, "name": asked.word, "meaning": kinds[asked.word], "keys": [r._asdict() for r in rows]}
     put(run.json, to_text(document), lambda: _show_keys(f"{family} {asked.word}: {kinds[asked.word]}", rows))
     return 0
-
-
-def _refuse(where: str, wanted: str, got: str) -> int:
-    say(f"{where}: wanted {wanted}; got {got!r}")
-    return USAGE
 
 
 def _show_words(found: Mapping[str, Mapping[str, str]]) -> None:
@@ -78,3 +73,20 @@ def _show_keys(title: str, rows: Sequence[Key]) -> None:
         return
     shown = [[r.name, r.unit, "required" if r.required else r.default, r.allowed, r.meaning] for r in rows]
     table(title, ["key", "unit", "default", "allowed", "meaning"], shown)
+
+
+def _tree(value: Any, depth: int = 0) -> Iterator[str]:
+    """Nested tables and lists as indented lines."""
+    pad = "  " * depth
+    for key, item in value.items() if isinstance(value, Mapping) else enumerate(value, 1):
+        label = f"{pad}{key}:" if isinstance(value, Mapping) else f"{pad}- "
+        nested = isinstance(item, list) and any(isinstance(entry, Mapping | list) for entry in item)
+        if isinstance(item, Mapping) and item and not isinstance(value, Mapping):
+            first, *rest = _tree(item, depth + 1)
+            yield f"{label}{first.lstrip()}"
+            yield from rest
+        elif nested or (isinstance(item, Mapping) and item):
+            yield label
+            yield from _tree(item, depth + 1)
+        else:
+            yield f"{label} {', '.join(map(str, item)) if isinstance(item, list) else item}"

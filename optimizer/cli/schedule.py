@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 import typer
 
 from optimizer.analysis.comparison import Entry, audited_entry, compare
-from optimizer.cli.from_table import from_table
+from optimizer.files.event_tables import read_schedule
+from optimizer.files.events import DoseEvent
+from optimizer.files.faults import DataError
 from optimizer.files.run_directory import check_place, whole
-from optimizer.problem import Report
+from optimizer.policies.schedule import Schedule
+from optimizer.problem import Problem, Report
 from optimizer.regimens import Regimen
 from optimizer.report.course import course_csv, write_course
 from optimizer.report.document import (
@@ -24,19 +32,18 @@ from optimizer.report.document import (
     total_units,
     write_run,
 )
-from optimizer.report.terminal import USAGE, number, progress, regimen_table, say, table, then_put
+from optimizer.report.terminal import number, progress, say, table, then_put
 from optimizer.scenario import Scenario
-from optimizer.search.audit import Audit, audit
+from optimizer.search.audit import audit
 from optimizer.search.multistart import Progress
 from optimizer.search.optimize import optimize
 from optimizer.search.result import Result
 from optimizer.search.starts import on_decisions
 from optimizer.search.tune import tune
-from optimizer.settings import Command, OptimizeSettings, SimulateSettings, of_file
+from optimizer.settings import Command, CompareSettings, OptimizeSettings, OptionError, SimulateSettings
+from optimizer.simulate import Grid, System
+from optimizer.simulate.steady import steady_state
 from optimizer.status import DISCLAIMER, Status
-
-# Outcomes without a schedule that could be handed on.
-_NOTHING_TO_WRITE = (Status.INFEASIBLE, Status.SIMULATION_FAILED)
 
 
 def run_optimize(run: Command, asked: OptimizeSettings) -> int:
@@ -46,7 +53,7 @@ def run_optimize(run: Command, asked: OptimizeSettings) -> int:
     check_place(place, MARKER)
     problem = scenario.problem()
     rule = scenario.rule()
-    how: dict[str, Any] = {**vars(of_file(asked, scenario)), "tolerance": scenario.tolerance}
+    how: dict[str, Any] = {**vars(scenario.fill(asked)), "tolerance": scenario.tolerance}
     with progress() as tell:
         if rule is None:
             known = [on_decisions(problem, regimen) for regimen in scenario.regimens()]
@@ -58,7 +65,7 @@ def run_optimize(run: Command, asked: OptimizeSettings) -> int:
         tell(Progress("compare and write", 0, 1, result.audit.report.total))
         entries = compare(problem, [*written_rule, *scenario.regimens()], result, scenario.progression_factor)
     document = run_document(scenario, result, entries)
-    writes = result.status not in _NOTHING_TO_WRITE
+    writes = result.status.has_schedule
     with then_put(run.json, to_text(document), lambda: _print_result(scenario, result, entries, document["bound"])):
         if writes:
             write_run(scenario, result, entries, place, not run.no_plot, document)
@@ -76,14 +83,14 @@ def _print_result(scenario: Scenario, result: Result, entries: tuple[Entry, ...]
         columns = zip(t.names, t.values, t.written, ranges, strict=True)
         rows = [[name, number(float(best)), number(float(before)), ends] for name, best, before, ends in columns]
         table(f"The rule: {t.kind}", ["number", "best", "as written", "range"], rows)
-    if result.status not in _NOTHING_TO_WRITE:
+    if result.status.has_schedule:
         edges, drugs = np.asarray(result.problem.task.grid.edges), result.problem.task.system.drugs
         rows = [
             [f"{edge:g}", *[number(float(dose)) for dose in doses]]
             for edge, doses in zip(edges[:-1], np.asarray(result.trajectory.doses), strict=True)
         ]
         table("Schedule", ["day", *[f"{drug} [{units[drug]}]" for drug in drugs]], rows)
-    regimen_table(entries, total_units(scenario))
+    _regimen_table(entries, total_units(scenario))
     if bound is not None and bound["within_percent"] is not None:
         value = f"{bound['name']}, {number(bound['value'])} (doi {bound['doi']})"
         typer.echo(f"Within {bound['within_percent']:.3g} % of a bound that no schedule passes: {value}.")
@@ -115,15 +122,19 @@ def run_simulate(run: Command, asked: SimulateSettings) -> int:
         known = {r.name: r for r in scenario.regimens()}
         if asked.regimen not in known:
             names = ", ".join(f'"{name}"' for name in known) or "none, as the scenario has no regimen"
-            say(f'--regimen: wanted one of {names}; got "{asked.regimen}"')
-            return USAGE
+            raise OptionError(f'--regimen: wanted one of {names}; got "{asked.regimen}"')
         chosen = known[asked.regimen]
     trajectory, report = problem.simulate(problem.delivered(chosen.policy), chosen.grid)
     checked = audit(problem, np.asarray(trajectory.doses), report, 0.0, directions=0, grid=chosen.grid)
     entry = audited_entry(problem, chosen.name, chosen.grid, checked, scenario.progression_factor, (trajectory, report))
     wrong = simulated_status(report, checked)
     text = to_text(simulated_document(scenario, entry, checked))
-    with then_put(run.json, text, lambda: _print_simulated(scenario, entry, checked)):
+
+    def show() -> None:
+        _print_report(scenario.title, checked.report)
+        _regimen_table([entry], total_units(scenario))
+
+    with then_put(run.json, text, show):
         if run.out is not None:
             write_course(scenario, problem, entry, text, run.out, not run.no_plot)
     agrees = "The independent audit agrees." if wrong is None else wrong.sentence
@@ -134,12 +145,7 @@ def run_simulate(run: Command, asked: SimulateSettings) -> int:
     return 0 if wrong is None else wrong.exit_code
 
 
-def _print_simulated(scenario: Scenario, entry: Entry, checked: Audit) -> None:
-    _print_report(scenario.title, checked.report)
-    regimen_table([entry], total_units(scenario))
-
-
-def run_compare(run: Command) -> int:
+def run_compare(run: Command, _: CompareSettings) -> int:
     """Compare regimens, print them, and write figures."""
     scenario = Scenario.load(run.file, run.allow_code)
     place = run.place(f"{scenario.name}-compare")
@@ -147,9 +153,10 @@ def run_compare(run: Command) -> int:
     problem = scenario.problem()
     entries = compare(problem, scenario.regimens(), None, scenario.progression_factor)
     text = to_text(compared_document(scenario, entries))
-    with then_put(run.json, text, lambda: regimen_table(entries, total_units(scenario))):
+    with then_put(run.json, text, lambda: _regimen_table(entries, total_units(scenario))):
         if not run.no_plot:
-            from optimizer.report.plots import comparison, save
+            from optimizer.report.plots.regimens import comparison
+            from optimizer.report.plots.style import save
 
             with whole(place, MARKER) as work:
                 (work / MARKER).write_text(text, encoding="utf-8")
@@ -158,3 +165,94 @@ def run_compare(run: Command) -> int:
                     save(figure, work / f"{name}.png")
     say(DISCLAIMER + ("" if run.no_plot else f" Written to {place}."))
     return 0 if all(entry.report.finite for entry in entries) else Status.SIMULATION_FAILED.exit_code
+
+
+def _regimen_table(entries: Sequence[Entry], units: Mapping[str, str]) -> None:
+    """Every way of dosing: its objective, also scaled to the optimized one's cumulative dose, and what it came to.
+
+    A number with a star breaks a constraint, which a note names.
+    """
+    if not entries:
+        return
+    scaled = any(entry.scaled is not None for entry in entries)
+    drugs = list(entries[0].outcome.cumulative_dose)
+    header = ["regimen", "objective", *["objective,\nscaled"] * scaled, "progression\n[day]", "final\n[cell]"]
+    header += ["peak\n[cell]", "resistant\nshare", "treated\n[day]", "switches"]
+    header += [f"total {drug}\n[{units.get(drug, '')}]" for drug in drugs]
+    rows, notes = [], []
+    for entry in entries:
+        came = entry.outcome
+        objectives = [_objective(entry), *["" if entry.scaled is None else _objective(entry.scaled)] * scaled]
+        numbers = [f"{x:.3g}" for x in (came.final_burden, came.peak_burden, came.resistant_fraction)]
+        ways = [number(came.time_on_treatment_day), str(came.switches)]
+        sums = [number(came.cumulative_dose[drug]) for drug in drugs]
+        rows.append([entry.name, *objectives, number(came.time_to_progression_day), *numbers, *ways, *sums])
+        notes += [*_breaks(entry), *([] if entry.scaled is None else _breaks(entry.scaled))]
+    table("Regimens" + " (scaled: to the cumulative dose of the optimized schedule)" * scaled, header, rows)
+    for note in notes:
+        typer.echo(f" * {note}")
+    typer.echo(
+        "Numbers by the adaptive solver of the audit"
+        + ("." if all(e.is_audited for e in entries) else ", unless noted.")
+    )
+
+
+def _objective(entry: Entry) -> str:
+    return number(entry.report.total) + (" *" if entry.broken else "  ")
+
+
+def _breaks(entry: Entry) -> list[str]:
+    """Notes on a way of dosing: what it breaks, which limits are not checked, what its numbers do not say."""
+    worst = [f"{c.name} ({number(c.value)}, limit {number(c.limit)})" for c in entry.broken]
+    notes = [f"breaks {', '.join(worst)}"] if worst else []
+    if entry.unchecked:
+        notes.append(f"is off the decision grid, so that some limits are not checked: {', '.join(entry.unchecked)}")
+    if not entry.is_audited:
+        notes.append("is simulated on fixed nodes alone, as the audit's solver did not succeed")
+    return [f"{entry.name} {note}" for note in notes] + [f"{entry.name}: {entry.remark}"] * bool(entry.remark)
+
+
+# --- a table of doses as a way of dosing that is simulated ------------------------------------------------------------
+
+
+def from_table(scenario: Scenario, problem: Problem, path: Path, time_unit: str | None) -> tuple[Problem, Regimen]:
+    """An event table as doses on the decision grid, with further edges where its events need them.
+
+    The problem is that of a patient who has had doses before where the table says so (SS).
+    """
+    target, system = scenario.target(), problem.task.system
+    edges, doses, other, events = read_schedule(path, target, time_unit)
+    for j, (drug, pk) in enumerate(zip(system.drugs, system.pharmacokinetics, strict=True)):
+        route = "bolus" if system.routes[j] == "infusion" else "infusion"
+        if np.any(other[:, j]) and route not in pk.routes:
+            raise DataError(
+                f"{path}: wanted doses of {drug} by its route, {system.routes[j]} ({pk.kind}); got a {route}"
+            )
+    primed = _primed(path, system, events)
+    if primed is not None:
+        changed = eqx.tree_at(lambda t: t.system.primed, problem.task, primed, is_leaf=lambda leaf: leaf is None)
+        problem = replace(problem, task=changed)
+    grid = Grid(jnp.asarray(edges), jnp.asarray(other) if np.any(other) else None)
+    return problem, Regimen(path.name, Schedule(jnp.asarray(doses)), grid)
+
+
+def _primed(path: Path, system: System, events: Sequence[DoseEvent]) -> tuple[Any, ...] | None:
+    """States of the kinetics at the start where first doses find a steady state; None where none does."""
+    found = {event.drug: event for event in events if event.steady}
+    if not found:
+        return None
+    states = []
+    for drug, pk in zip(system.drugs, system.pharmacokinetics, strict=True):
+        event, own = found.get(drug), [event for event in events if event.drug == drug]
+        if event is None:
+            states.append(pk.initial())
+            continue
+        lag = pk.delay()
+        if event.time > 0.0 or sum(e.steady for e in own) > 1 or (lag is not None and float(lag) > 0.0):
+            wanted = f"SS 1 at the first dose of {drug}, on day 0, without a lag"
+            raise DataError(f"{path}: column SS: wanted {wanted}; got one on day {event.time:g}")
+        try:
+            states.append(steady_state(pk, event.amount, event.rate, event.interval))
+        except ValueError as error:
+            raise DataError(f"{path}: column SS: wanted {error}") from None
+    return tuple(states)

@@ -10,17 +10,13 @@ from optimizer.control.train_report import body, document_of, sentence, visit
 from optimizer.control.train_run import Learned, learn
 from optimizer.files.run_directory import check_place, whole
 from optimizer.report.document import cohort_document, to_text
-from optimizer.report.terminal import number, progress, say, table, then_put
+from optimizer.report.terminal import MOST_FAULTS, number, progress, say, table, then_put
 from optimizer.scenario import Scenario
 from optimizer.scenario.networks import network_text
 from optimizer.settings import Command, TrainSettings
-from optimizer.status import DISCLAIMER, Status
+from optimizer.status import DISCLAIMER
 
 MARKER = "train.json"
-# Outcomes without a network that could be handed on.
-_NOTHING_TO_WRITE = (Status.INFEASIBLE, Status.SIMULATION_FAILED)
-# Patients who are named one by one on stderr.
-_MOST_FAULTS = 10
 
 
 def run_train(run: Command, asked: TrainSettings) -> int:
@@ -32,11 +28,11 @@ def run_train(run: Command, asked: TrainSettings) -> int:
         learned = learn(scenario, asked, tell)
     document = cohort_document(scenario, body(learned), learned.settings.seed)
     text = to_text(document)
-    written = learned.status not in _NOTHING_TO_WRITE
+    written = learned.status.has_schedule
     with then_put(run.json, text, lambda: _print(learned, document)):
         if written:
             _write(learned, text, place, not run.no_plot)
-    for fault in document["faults"][:_MOST_FAULTS]:
+    for fault in document["faults"][:MOST_FAULTS]:
         say(fault)
     kept = f" Written to {place}." if written else ""
     say(f"{sentence(learned.status)}{kept}\n{learned.reason}\n{DISCLAIMER}")
@@ -53,8 +49,8 @@ def _write(learned: Learned, text: str, place: Path, plot: bool) -> None:
         rows = to_csv(decisions, learned.network, drugs, scenario.dose_units)
         (work / "decisions.csv").write_text(rows, encoding="utf-8")
         if plot:
+            from optimizer.report.plots.control import training_figure
             from optimizer.report.plots.style import save
-            from optimizer.report.plots.train import training_figure
 
             save(training_figure(learned), work / "training.png")
         (work / MARKER).write_text(text, encoding="utf-8")

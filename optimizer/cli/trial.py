@@ -11,22 +11,22 @@ import typer
 from optimizer.control.comparators import AT50, CONTINUOUS
 from optimizer.control.sweep import Sweep, options_of, run_sweep
 from optimizer.control.trial import prepare
-from optimizer.control.trial_run import TrialResult, run_trial
+from optimizer.control.trial_run import TrialResult
+from optimizer.control.trial_run import run_trial as try_policies
 from optimizer.control.trial_summary import summary
 from optimizer.files.run import table_bytes
 from optimizer.files.run_directory import check_writable, write_whole
 from optimizer.report.document import cohort_document, to_text, versions
-from optimizer.report.terminal import number, progress, put, say, table
+from optimizer.report.terminal import number, progress, put, say_kept, say_written, table
 from optimizer.scenario import Scenario
 from optimizer.settings import Command, TrialSettings
-from optimizer.status import DISCLAIMER, Status
+from optimizer.status import Status
 
 REPORT = "trial.json"
-_MOST_FAULTS = 10
 _SWEPT = ("measurements", "median_progression_day", "mean_without_progression_day")
 
 
-def run_trial_command(run: Command, asked: TrialSettings) -> int:
+def run_trial(run: Command, asked: TrialSettings) -> int:
     """Try the policies, write and print; a sweep does it for every combination of assays."""
     scenario = Scenario.load(run.file, run.allow_code)
     place, plot = run.place(f"{scenario.name}-trial"), not run.no_plot
@@ -36,21 +36,16 @@ def run_trial_command(run: Command, asked: TrialSettings) -> int:
     try:
         with progress() as tell:
             if axes:
-                return _swept(run_sweep(trial, axes, place, _written(plot), versions(), tell), place, run.json, plot)
-            result = run_trial(trial, place, versions(), tell)
+                sweep = run_sweep(trial, axes, place, lambda found, at: write(found, at, plot), versions(), tell)
+                return _swept(sweep, place, run.json, plot)
+            result = try_policies(trial, place, versions(), tell)
     except KeyboardInterrupt:
-        say(f"Interrupted: what is finished is kept in {place}; the same command goes on from there.")
+        say_kept(place)
         return Status.INTERRUPTED.exit_code
     body = write(result, place, plot)
     put(run.json, to_text(body), lambda: show(body, scenario.title))
-    for fault in body["faults"][:_MOST_FAULTS]:
-        say(fault)
-    say(f"Written to {place}. {DISCLAIMER}")
+    say_written(place, body["faults"])
     return 0 if body["counted"] else Status.SIMULATION_FAILED.exit_code
-
-
-def _written(plot: bool) -> Any:
-    return lambda result, place: write(result, place, plot)
 
 
 def write(result: TrialResult, place: Path, plot: bool) -> dict[str, Any]:
@@ -58,8 +53,8 @@ def write(result: TrialResult, place: Path, plot: bool) -> dict[str, Any]:
     body = cohort_document(result.trial.scenario, summary(result), result.trial.settings.seed)
     write_whole(place / "patients.parquet", table_bytes(_patients(result)))
     if plot:
-        from optimizer.report.plots import save
-        from optimizer.report.plots.trial import trial_figures
+        from optimizer.report.plots.control import trial_figures
+        from optimizer.report.plots.style import save
 
         for name, figure in trial_figures(result).items():
             save(figure, place / f"{name}.png")
@@ -94,9 +89,8 @@ def show(body: dict[str, Any], title: str) -> None:
     header += ["worse than\nAT50", "visits\noutside 99 %", "regret,\nmedian [day]", "violation"]
     rows = []
     for name, found in body["policies"].items():
-        low, high = found["median_interval_day"]
         outside = found["outside_99_percent"]
-        ends = [number(found["median_progression_day"]), number(low), number(high)]
+        ends = map(number, (found["median_progression_day"], *found["median_interval_day"]))
         rest = [number(found["mean_without_progression_day"]), str(found["progressed"])]
         rest += [str(found["worse_than"].get(other, "")) for other in (CONTINUOUS, AT50)]
         rest += ["" if outside is None else f"{100 * outside:.1f} %"]
@@ -104,19 +98,7 @@ def show(body: dict[str, Any], title: str) -> None:
         rows.append([name, *ends, *rest, f"{found['worst_violation']:.1e}"])
     truth = "" if body["truth"] is None else f"; truth: {body['truth']}"
     table(f"{title}: {body['counted']} of {body['patients']} patients, time to progression{truth}", header, rows)
-    pairs = []
-    for pair in body["comparisons"]:
-        low, high = pair["restricted_mean_difference"]["interval_95"]
-        span = "" if low is None else f"{number(low)} to {number(high)}"
-        ratio = "" if pair["hazard_ratio"] is None else number(pair["hazard_ratio"]["ratio"])
-        counts = [str(pair["patients_longer"]), str(pair["patients_shorter"])]
-        tests = [_p(pair["wilcoxon"]), _p(pair["log_rank"])]
-        pairs.append(
-            [" against ".join(pair["policies"]), number(pair["longer_day"]["mean"]), span, ratio, *tests, *counts]
-        )
-    if pairs:
-        header = ["policies", "longer by [day]", "95 %", "hazard\nratio", "Wilcoxon p\n(Holm)", "log-rank p\n(Holm)"]
-        table("Comparisons", [*header, "patients longer", "shorter"], pairs)
+    _show_pairs(body["comparisons"])
     for found in body["policies"].values():
         if found["median_progression_day"] is None:
             typer.echo(found["sentence"])
@@ -127,6 +109,21 @@ def show(body: dict[str, Any], title: str) -> None:
             f"The model of replan did not fit what was measured in {many}: "
             "there it gave the doses of the best rule tuned on the widened belief until it did."
         )
+
+
+def _show_pairs(comparisons: list[dict[str, Any]]) -> None:
+    pairs = []
+    for pair in comparisons:
+        low, high = pair["restricted_mean_difference"]["interval_95"]
+        span = "" if low is None else f"{number(low)} to {number(high)}"
+        ratio = "" if pair["hazard_ratio"] is None else number(pair["hazard_ratio"]["ratio"])
+        tests = [_p(pair["wilcoxon"]), _p(pair["log_rank"])]
+        counts = [str(pair["patients_longer"]), str(pair["patients_shorter"])]
+        names = " against ".join(pair["policies"])
+        pairs.append([names, number(pair["longer_day"]["mean"]), span, ratio, *tests, *counts])
+    if pairs:
+        header = ["policies", "longer by [day]", "95 %", "hazard\nratio", "Wilcoxon p\n(Holm)", "log-rank p\n(Holm)"]
+        table("Comparisons", [*header, "patients longer", "shorter"], pairs)
 
 
 def _p(test: dict[str, Any] | None) -> str:
@@ -140,15 +137,14 @@ def _or_blank(value: float | None) -> str:
 def _swept(sweep: Sweep, place: Path, json: bool, plot: bool) -> int:
     """Print a sweep that is written."""
     if plot:
-        from optimizer.report.plots import save
-        from optimizer.report.plots.style import footnote
-        from optimizer.report.plots.trial import sweep_figure
+        from optimizer.report.plots.control import sweep_figure
+        from optimizer.report.plots.style import footnote, save
 
         figure = sweep_figure(sweep.rows, sweep.policies)
         footnote(figure, sweep.title)
         save(figure, place / "sweep.png")
     put(json, to_text(sweep.document), lambda: _print_sweep(sweep))
-    say(f"Written to {place}. {DISCLAIMER}")
+    say_written(place)
     return 0
 
 

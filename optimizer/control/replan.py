@@ -28,7 +28,6 @@ from optimizer.scenario import Scenario, ScenarioError
 from optimizer.search.audit import Audit
 from optimizer.search.multistart import Progress
 from optimizer.settings import ReplanSettings as Settings
-from optimizer.settings import of_file
 from optimizer.status import Status
 
 # Visits after which the plan is made anew, to say what each of them changed.
@@ -146,7 +145,7 @@ def replan(
         ScenarioError: files or numbers that do not fit; one sentence each.
         DataError: a table of doses that cannot be read.
     """
-    settings = of_file(settings, scenario)
+    settings = scenario.fill(settings)
     effort = _effort(settings, scenario.tolerance)
     given, observations = settings.given, settings.observations
     prior, channels = load_prior(scenario, settings.posterior, settings.seed), scenario.channels()

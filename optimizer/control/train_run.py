@@ -29,7 +29,6 @@ from optimizer.search.audit import Audit, audit
 from optimizer.search.multistart import Progress
 from optimizer.search.optimize import LIMIT_TOLERANCE, broken, difference
 from optimizer.settings import TrainSettings as Settings
-from optimizer.settings import of_file
 from optimizer.status import Status
 
 # Patients where nobody says how many, and how far the seed of those held out is from that of the others.
@@ -98,7 +97,7 @@ def learn(scenario: Scenario, settings: Settings, tell: Callable[[Progress], Non
         ScenarioError: patients that cannot be made, or settings that are out of range.
     """
     tell = tell or (lambda _: None)
-    settings = of_file(settings, scenario)
+    settings = scenario.fill(settings)
     _check(scenario, settings)
     clock, began = {}, time.perf_counter()
     split = _split(scenario, settings)

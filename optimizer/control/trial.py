@@ -26,7 +26,7 @@ from optimizer.programs import check_64_bits
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.search.phase_one import center
 from optimizer.search.starts import starts
-from optimizer.settings import Changes, of_file
+from optimizer.settings import Changes
 from optimizer.settings import TrialSettings as Settings
 
 # Decisions that a plan of a trial has one by one; what is further ahead is planned in blocks that double in length.
@@ -95,7 +95,7 @@ def prepare(scenario: Scenario, settings: Settings, allow_code: bool = False) ->
     Raises:
         ScenarioError: something of scenario, truth or settings that cannot be tried.
     """
-    settings = of_file(settings, scenario)
+    settings = scenario.fill(settings)
     _check(scenario, settings)
     truth = hidden(scenario, settings.truth, allow_code)
     ensemble = build_ensemble(truth, _patients(truth, settings))

@@ -29,7 +29,6 @@ from optimizer.search.multistart import Progress
 from optimizer.search.phase_one import center, inwards
 from optimizer.search.starts import starts
 from optimizer.settings import CohortSettings as Settings
-from optimizer.settings import of_file
 
 # What a patient is given: the best for him or her, the best for all, the best for the typical patient.
 SCHEDULES = ("personalised", "population", "typical")
@@ -97,7 +96,7 @@ def run_chunks(
         DirectoryError: the directory holds something else, or a run of which a field differs.
     """
     tell, versions = tell or (lambda _: None), versions or {}
-    settings = of_file(settings, scenario)
+    settings = scenario.fill(settings)
     _check(scenario, settings)
     check_writable(out)
     ensemble = build_ensemble(scenario, load_patients(scenario, settings.patients, settings.seed, settings.posterior))

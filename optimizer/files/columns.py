@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from optimizer.files.faults import DataError, Fault, show
+from optimizer.files.faults import DataError, Fault, refuse, show
 from optimizer.files.headers import Unit, is_like_unit, measure, read_unit, split_bracket, split_header
 from optimizer.files.sheets import Sheet
 
@@ -83,7 +83,7 @@ def check_header(sheet: Sheet) -> None:
     if twice is not None:
         got = f"{names.count(names[twice])}"
         wanted = "one column of that name"
-        raise DataError([Fault(str(sheet.path), sheet.header_line, sheet.header[twice], wanted, got)])
+        raise refuse(sheet.path, sheet.header_line, sheet.header[twice], wanted, got)
 
 
 def assigned(sheet: Sheet, schema: Schema) -> list[Found]:
@@ -97,9 +97,7 @@ def assigned(sheet: Sheet, schema: Schema) -> list[Found]:
         best = [one for rank, one in ranked if rank == ranked[0][0] or column.kind in ("concentration", "amount")]
         if len(best) > 1:
             got = ", ".join(sheet.header[one.index] for one in best)
-            raise DataError(
-                [Fault(str(sheet.path), sheet.header_line, column.role, f"one column for {column.role}", got)]
-            )
+            raise refuse(sheet.path, sheet.header_line, column.role, f"one column for {column.role}", got)
         found += best
         if column.required and not best:
             missing.append(column)
@@ -132,7 +130,7 @@ def _is_unitless(sheet: Sheet, header: str, name: str, column: Column) -> bool:
         return True
     examples = _EXAMPLES.get(column.kind, column.kind.removeprefix("in "))
     wanted = f"a unit in the header, such as {name} [{examples.split(',')[0].split(' or ')[0]}] ({examples})"
-    raise DataError([Fault(str(sheet.path), sheet.header_line, header, wanted, show(written))])
+    raise refuse(sheet.path, sheet.header_line, header, wanted, show(written))
 
 
 def _missing(sheet: Sheet, missing: Sequence[Column]) -> Fault:
@@ -179,7 +177,7 @@ def left_out(sheet: Sheet, schema: Schema, found: Sequence[Found]) -> list[str]:
     treated = [sheet.header[i] for i in extra if _is_treatment(plain(_stem(sheet.header[i])))]
     if treated and schema.treatment:
         got = f"{show(treated[0])}, which looks like treatment and has no meaning in {schema.what}"
-        raise DataError([Fault(str(sheet.path), sheet.header_line, treated[0], schema.treatment, got)])
+        raise refuse(sheet.path, sheet.header_line, treated[0], schema.treatment, got)
     absent = [name for c in schema.columns if c.role not in {o.column.role for o in found} for name in c.names[:1]]
     for i in extra:
         _refuse_unit(
@@ -209,4 +207,4 @@ def _refuse_unit(sheet: Sheet, header: str, columns: Sequence[Column]) -> None:
         said = bracket if bracket is not None else name[len(stem or "") + 1 :]
         if stem is not None and is_like_unit(said):
             wanted = f"one of the units of {column.role} in the header, such as {_EXAMPLES.get(column.kind, '1')}"
-            raise DataError([Fault(str(sheet.path), sheet.header_line, header, wanted, show(said))])
+            raise refuse(sheet.path, sheet.header_line, header, wanted, show(said))

@@ -37,7 +37,7 @@ import numpy as np
 
 from optimizer.files.cells import protected
 from optimizer.files.dose_rows import ANY, DOSE_COLUMNS, KEPT, added_up, dose_events, drug_of, patients_of
-from optimizer.files.events import DoseEvent, order_of, to_mixed_grid, unroll, within
+from optimizer.files.events import DoseEvent, compress, from_grid, order_of, to_mixed_grid, unroll, within
 from optimizer.files.faults import DataError, TableWarning
 from optimizer.files.run_directory import DirectoryError, write_whole
 from optimizer.files.tables import Column, Schema, Table, looks_like_hours, read
@@ -165,6 +165,20 @@ def write_events(path: str | os.PathLike[str], events: Iterable[DoseEvent], drug
         write_whole(target, (_parquet_of if target.suffix.lower() == ".parquet" else csv_of)(COLUMNS, table))
     except DirectoryError as error:
         raise DataError(str(error)) from None
+
+
+def write_schedule(
+    path: Path,
+    drugs: Sequence[str],
+    routes: Sequence[str],
+    edges: Any,
+    doses: Any,
+    other: Any = None,
+) -> None:
+    """Write the doses [K, N] on edges [K + 1], and those by the `other` route, as a dosing table of few rows."""
+    more = None if other is None else np.asarray(other)
+    events = from_grid(np.asarray(edges), np.asarray(doses), drugs, dict(zip(drugs, routes, strict=True)), more)
+    write_events(path, compress(events), drugs)
 
 
 def csv_of(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:

@@ -151,13 +151,3 @@ def split_header(header: str, kind: str) -> tuple[str, Unit | None]:
 def is_like_unit(text: str) -> bool:
     """Whether what stands behind a name is meant as a unit, known or not."""
     return bool(_LIKE_UNIT.fullmatch(text))
-
-
-def units_like(text: str) -> str:
-    """A unit of whatever kind as a scenario writes it; "" where the text is none.
-
-    >>> units_like("ug_per_ml"), units_like("per_hour"), units_like("od")
-    ('ug/mL', '1/h', '1')
-    """
-    found = _meanings(text.strip())
-    return found[0].text if found else _SIGNALS.get(text.strip().lower(), "")

@@ -1,4 +1,4 @@
-"""Files that a scenario names, read from regular files of a stated size alone; NetCDF without doors to other files."""
+"""NetCDF files that a scenario names, read without doors to other files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import io
 import json
 import math
 import os
-import stat
 import subprocess
 import sys
 from contextlib import suppress
@@ -17,36 +16,11 @@ from typing import Any
 import numpy as np
 
 from optimizer.files.faults import DataError
+from optimizer.files.run_directory import read_regular
 
 MAX_BYTES = 256 * 2**20
 _NUMBERS = "biuf"
 _MOST_CPU, _MOST_SECONDS = 3, 120.0
-
-
-def read_regular(path: Path, most: int, wanted: str = "a file") -> bytes:
-    """The bytes of a regular file; a device, a pipe or a socket is not even opened for long.
-
-    Raises:
-        DataError: there is none, it is no regular file, has more than `most` bytes, or cannot be read.
-    """
-    try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with os.fdopen(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise DataError(f"{path.name}: wanted {wanted}; got {_instead(os.fstat(handle).st_mode)}")
-            data = file.read(most + 1)
-    except FileNotFoundError:
-        raise DataError(f"{path.name}: wanted {wanted}; got nothing there") from None
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "a name that is no path"
-        raise DataError(f"{path.name}: wanted a readable file; got: {why}") from None
-    if len(data) > most:
-        raise DataError(f"{path.name}: wanted at most {most} bytes; got more")
-    return data
-
-
-def _instead(mode: int) -> str:
-    return "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
 
 
 @dataclass(frozen=True)

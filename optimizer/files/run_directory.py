@@ -1,4 +1,4 @@
-"""A file or a directory written whole or not at all."""
+"""A file read whole or not at all; a file or a directory written so."""
 
 import ctypes
 import glob
@@ -6,6 +6,7 @@ import json
 import math
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from optimizer.files.faults import DataError
 
 try:
     import fcntl
@@ -37,14 +40,47 @@ def to_text(document: Any) -> str:
 
 
 def finite(value: Any) -> Any:
-    """What JSON can say of a document."""
+    """What JSON can say of a document: arrays as lists, what has a `to_json` by that; NaN and infinities are null."""
+    if hasattr(value, "to_json"):
+        value = value.to_json()
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
     if isinstance(value, Mapping):
         return {str(k): finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [finite(v) for v in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_regular(path: Path, most: int, wanted: str = "a file", name: str = "", absent: str = "nothing there") -> bytes:
+    """The bytes of a regular file; a device, a pipe or a socket is not even opened for long.
+
+    Args:
+        path: the file.
+        most: bytes.
+        wanted: what a message says it should be.
+        name: what a message calls it; the last part of the path when left out.
+        absent: what a message says where there is none.
+
+    Raises:
+        DataError: there is none, it is no regular file, has more than `most` bytes, or cannot be read.
+    """
+    name = name or path.name
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(handle, "rb") as file:
+            data = file.read(most + 1) if stat.S_ISREG(os.fstat(handle).st_mode) else None
+    except (FileNotFoundError, IsADirectoryError) as error:
+        got = "a folder" if isinstance(error, IsADirectoryError) else absent
+        raise DataError(f"{name}: wanted {wanted}; got {got}") from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "a name that is no path"
+        raise DataError(f"{name}: wanted a readable file; got {why}") from None
+    if data is None:
+        raise DataError(f"{name}: wanted {wanted}; got a device, pipe or socket")
+    if len(data) > most:
+        raise DataError(f"{name}: wanted at most {most} bytes; got more")
+    return data
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from optimizer.files.faults import DataError, Fault, refuse
+from optimizer.files.run_directory import read_regular
 
 MAX_BYTES = 32 * 2**20
 MOST_ROWS = 2_000_000
@@ -55,26 +56,8 @@ def read_sheet(path: Path) -> Sheet:
     return _parquet(path) if kind == ".parquet" else _csv(path)
 
 
-def read_bytes(path: Path, most: int = MAX_BYTES) -> bytes:
-    """The bytes of a regular file of at most so many.
-
-    Raises:
-        DataError: it is none, is larger, or cannot be read.
-    """
-    try:
-        if not path.is_file():
-            raise DataError(f"{path}: wanted a file; got {_instead(path)}")
-        with open(path, "rb") as handle:
-            data = handle.read(most + 1)
-    except OSError as error:
-        raise DataError(f"{path}: wanted a readable file; got: {error.strerror}") from None
-    if len(data) > most:
-        raise DataError(f"{path}: wanted at most {most} bytes; got more")
-    return data
-
-
-def _instead(path: Path) -> str:
-    return "a folder" if path.is_dir() else "a device or pipe" if path.exists() else "nothing of that name"
+def _bytes(path: Path, most: int = MAX_BYTES) -> bytes:
+    return read_regular(path, most, name=str(path), absent="nothing of that name")
 
 
 # --- CSV --------------------------------------------------------------------------------------------------------------
@@ -94,7 +77,7 @@ def read_rows(path: Path) -> tuple[str, list[list[str]], list[int]]:
     Raises:
         DataError: as `read_sheet` does.
     """
-    separator, text = _separator(path, _text(path, read_bytes(path)))
+    separator, text = _separator(path, _text(path, _bytes(path)))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=True)
     rows: list[list[str]] = []
     lines: list[int] = []
@@ -192,7 +175,7 @@ def _commented(header: tuple[str, ...], rows: list[list[str]]) -> list[bool]:
 def _parquet(path: Path) -> Sheet:
     import pyarrow.parquet as pq
 
-    data = io.BytesIO(read_bytes(path, 16 * MAX_BYTES))
+    data = io.BytesIO(_bytes(path, 16 * MAX_BYTES))
     try:
         file = pq.ParquetFile(data)
         meta = file.metadata

@@ -18,7 +18,7 @@ class AbstractMechanism(eqx.Module):
     """States of its own, driven by the drugs (and by the populations when `is_coupled`), that act on the clones.
 
     A mechanism acts in two ways: `shift` multiplies the half-maximal concentration of each drug on each clone, and
-    `net_rate` adds to the net growth rate of each clone. A mechanism that listens to the populations may only use
+    `net_rate` adds to the net growth rate of each clone. A mechanism that is coupled to the populations may only use
     `net_rate`; one that does not is solved before them, on all nodes at once.
     """
 
@@ -70,7 +70,7 @@ class AbstractMechanism(eqx.Module):
         return ()
 
     def advance(self, state: Any, tau: Nodes, conc: Float[Array, "Q N"]) -> Any:
-        """States at the nodes of one interval [Q, ...]; only for mechanisms that do not listen."""
+        """States at the nodes of one interval [Q, ...]; only for mechanisms that are not coupled."""
         nobody = jnp.zeros(0)
         return _mesh.runge_kutta(tau, lambda y, c: self.field(y, c, nobody), conc, state)
 

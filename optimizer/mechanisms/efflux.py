@@ -59,7 +59,7 @@ class Efflux(AbstractMechanism):
         unit="1/day", doc="rate at which the pump follows the exposure (kP)", source=_PUMP, positive=True
     )
     ec50: Scalar = parameter(unit="mg/L", doc="exposure of half the induction", positive=True)
-    roles: tuple[AbstractRole, ...]
+    roles: tuple[AbstractRole, ...]  # pyright: ignore[reportGeneralTypeIssues]  (`parameter` is no default)
     basal: Scalar = parameter(
         unit="1", doc="pump without exposure, relative to diffusion (P0)", source=_LINEAR, default=0.0, minimum=0.0
     )

@@ -68,7 +68,7 @@ class Immune(AbstractMechanism):
         minimum=0.0,
         ndim=1,
     )
-    roles: tuple[AbstractRole, ...]
+    roles: tuple[AbstractRole, ...]  # pyright: ignore[reportGeneralTypeIssues]  (`parameter` is no default)
     effectors: Scalar = parameter(
         unit="cell", doc="effectors at the start (E(0)); s / d when 0", source=_KUZNETSOV, default=0.0, minimum=0.0
     )

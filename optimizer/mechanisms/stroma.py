@@ -84,7 +84,7 @@ class Stroma(AbstractMechanism):
     shift_midpoint: Clones = parameter(
         unit="pg/mL", doc="growth factor of half the EC50 shift (Ghat)", source=_KRAUT, ndim=1
     )
-    roles: tuple[AbstractRole, ...]
+    roles: tuple[AbstractRole, ...]  # pyright: ignore[reportGeneralTypeIssues]  (`parameter` is no default)
     growth_factor_max: Scalar = parameter(
         unit="pg/mL", doc="largest steady growth factor (Gmax)", source=_KRAUT, default=0.0, minimum=0.0
     )

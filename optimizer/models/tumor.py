@@ -49,7 +49,7 @@ class Tumor(AbstractModel):
     initial_cells: Clones = parameter(unit="cell", doc="cells at the start", minimum=0.0, ndim=1)
     growth_rate: Clones = parameter(unit="1/day", doc="growth rate", ndim=1)
     death_rate: Clones = parameter(unit="1/day", doc="death rate", minimum=0.0, ndim=1)
-    effects: tuple[tuple[AbstractEffect | None, ...], ...]
+    effects: tuple[tuple[AbstractEffect | None, ...], ...]  # pyright: ignore[reportGeneralTypeIssues]  (`parameter` is no default)
     growth: AbstractGrowth = Exponential()
     mechanisms: tuple[AbstractMechanism, ...] = ()
     mutation: Float[Array, "M M"] | None = None
@@ -126,12 +126,12 @@ class Tumor(AbstractModel):
         return self.growth.crowded or any(self.has_inflow) or any(m.is_coupled for m in self.mechanisms)
 
     def _crowding(self) -> Clones:
-        """Rate at which crowding pulls each clone back, beyond its growth rate, at a tenth of the first cells."""
+        """Rate at which crowding holds each clone back, beyond its growth rate, at a tenth of the first cells."""
         if not self.growth.crowded:
             return jnp.zeros_like(self.growth_rate)
         few = 0.1 * jnp.maximum(self.initial_cells, 0.0)
-        _, pull = jax.jvp(lambda s: self.growth(self.growth_rate, few * jnp.exp(s)), (0.0,), (1.0,))
-        return jnp.maximum(jnp.abs(pull) - jnp.abs(self.growth_rate), 0.0)
+        _, slope = jax.jvp(lambda s: self.growth(self.growth_rate, few * jnp.exp(s)), (0.0,), (1.0,))
+        return jnp.maximum(jnp.abs(slope) - jnp.abs(self.growth_rate), 0.0)
 
     def layer(self) -> tuple[Scalar | float, Scalar | float]:
         if not self.mechanisms:
@@ -170,7 +170,7 @@ class Tumor(AbstractModel):
         return jnp.where(jnp.array(has_inflow), self.cell_floor, 0.0)
 
     def drive(self, states: tuple[Any, ...], conc: Conc) -> Drive:
-        """Growth and loss of each clone before crowding, from the mechanisms that do not listen."""
+        """Growth and loss of each clone before crowding, from the mechanisms that are not coupled."""
         shift: Any = 1.0
         loss = self.death_rate
         for mechanism, state in zip(self.mechanisms, states, strict=True):
@@ -223,7 +223,7 @@ class Tumor(AbstractModel):
         return None if states is None else self.net_growth(states, conc)
 
     def net_growth(self, states: tuple[Any, ...], conc: Conc) -> Clones:
-        """Net rate of each clone [M, 1/day] in the crowd of the start, departures to other clones included.
+        """Net rate of each clone [M, 1/day] among the cells of the start, departures to other clones included.
 
         Cells that arrive from other clones are not counted: they do not grow, and how many come depends on how many
         the others are.
@@ -239,8 +239,8 @@ class Tumor(AbstractModel):
             inflow = inflow.at[transition.target].add(rate * cells[transition.source])
         return inflow
 
-    def _listeners(self, states: tuple[Any, ...], conc: Conc, cells: Clones) -> tuple[Any, ...]:
-        """Derivative of the mechanisms that listen to the populations; None for the others."""
+    def _coupled_fields(self, states: tuple[Any, ...], conc: Conc, cells: Clones) -> tuple[Any, ...]:
+        """Derivative of the mechanisms that are coupled to the populations; None for the others."""
         pairs = zip(self.mechanisms, states, strict=True)
         return tuple(m.field(state, conc, cells) if m.is_coupled else None for m, state in pairs)
 
@@ -264,12 +264,12 @@ class Tumor(AbstractModel):
         if not self._is_coupled():
             net = over_nodes(self.growth, drive.growth, jnp.ones_like(drive.growth)) - drive.loss
             return TumorState(y.log_cells + _mesh.cumulative(tau, net), forced)
-        listening = tuple(s if m.is_coupled else None for m, s in zip(self.mechanisms, y.mechanisms, strict=True))
-        sizes, path = self._march(tau, drive, y.log_cells, listening)
+        coupled = tuple(s if m.is_coupled else None for m, s in zip(self.mechanisms, y.mechanisms, strict=True))
+        sizes, path = self._coupled(tau, drive, y.log_cells, coupled)
         states = tuple(p if m.is_coupled else f for m, p, f in zip(self.mechanisms, path, forced, strict=True))
         return TumorState(sizes, states)
 
-    def _march(self, tau: Nodes, drive: Drive, log_cells: Clones, listening: tuple[Any, ...]) -> tuple[Array, Any]:
+    def _coupled(self, tau: Nodes, drive: Drive, log_cells: Clones, coupled: tuple[Any, ...]) -> tuple[Array, Any]:
         """Populations that feel each other, and the mechanisms that listen to them, by Runge-Kutta steps.
 
         A clone that others feed is stepped as a number of cells, its own growth taken out (`runge_kutta`): as a
@@ -283,18 +283,15 @@ class Tumor(AbstractModel):
         def field(state: Any, drive: Drive) -> Any:
             cells = cells_of(state[0])
             net, moving = self._per_capita(cells, state[1], drive)
-            slope = (
-                jnp.where(has_inflow, net * cells + self._inflow(cells, moving, drive), net)
-                if any(self.has_inflow)
-                else net
-            )
-            return slope, self._listeners(state[1], drive.conc, cells)
+            if any(self.has_inflow):
+                net = jnp.where(has_inflow, net * cells + self._inflow(cells, moving, drive), net)
+            return net, self._coupled_fields(state[1], drive.conc, cells)
 
         def growth(state: Any, drive: Drive) -> Any:
             net, _ = self._per_capita(cells_of(state[0]), state[1], drive)
             return jnp.where(has_inflow, net, 0.0), jax.tree.map(jnp.zeros_like, state[1])
 
         start = jnp.where(has_inflow, jnp.exp(log_cells) - self._offset(), log_cells)
-        sizes, path = _mesh.runge_kutta(tau, field, drive, (start, listening), growth if any(self.has_inflow) else None)
+        sizes, path = _mesh.runge_kutta(tau, field, drive, (start, coupled), growth if any(self.has_inflow) else None)
         logs = jnp.log(jnp.where(has_inflow, jnp.maximum(sizes, 0.0) + self._offset(), 1.0))
         return jnp.where(has_inflow, logs, sizes), path

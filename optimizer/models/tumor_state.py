@@ -24,7 +24,7 @@ class Drive(NamedTuple):
     Attributes:
         growth: growth rate after inhibition [M, 1/day].
         loss: death, kill and the mechanisms' net rates [M, 1/day].
-        conc: concentrations [N, mg/L], for mechanisms that listen to the populations.
+        conc: concentrations [N, mg/L], for mechanisms that are coupled to the populations.
         switching: rate of each transition [1/day], or its share of the divisions [1].
     """
 

@@ -46,6 +46,8 @@ class AbstractPK(eqx.Module):
     dose_unit: AbstractClassVar[str]
     # Routes this PK can be given by.
     routes: ClassVar[tuple[str, ...]] = ("bolus", "infusion")
+    # Field in whose place a scenario may give the half-life; empty where it may not.
+    half_life_of: ClassVar[str] = ""
 
     @abstractmethod
     def initial(self) -> Float[Array, "s"]:

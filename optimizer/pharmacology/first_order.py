@@ -39,6 +39,7 @@ class FirstOrder(AbstractPK):
 
     kind: ClassVar[str] = "first_order"
     dose_unit: ClassVar[str] = "mg/L"
+    half_life_of: ClassVar[str] = "elimination"
     elimination: Scalar = parameter(unit="1/day", doc="elimination rate", positive=True)
 
     def initial(self) -> Float[Array, "s"]:
@@ -65,3 +66,31 @@ class FirstOrder(AbstractPK):
 
     def crossings(self, state: Float[Array, "s"], rate: Scalar, level: Scalar) -> tuple[Scalar, ...]:
         return (decay_time(state[0], rate / self.elimination, level, self.elimination_rate()),)
+
+
+# --- two compartments, the first emptying into the second -------------------------------------------------------------
+
+
+# Below this argument the quotient is a power series, whose derivatives do not cancel.
+_SMALL = 0.02
+
+
+def decayed_share(z: Scalar) -> Scalar:
+    """(1 - exp(-z)) / z for z >= 0, with exact derivatives at z = 0."""
+    small = z < _SMALL
+    safe = jnp.where(small, 1.0, z)
+    series = 1.0 - z / 2.0 * (1.0 - z / 3.0 * (1.0 - z / 4.0 * (1.0 - z / 5.0 * (1.0 - z / 6.0 * (1.0 - z / 7.0)))))
+    return jnp.where(small, series, -jnp.expm1(-safe) / safe)
+
+
+def divided_decay(first: Scalar, second: Scalar, tau: Scalar) -> Scalar:
+    """(exp(-a tau) - exp(-b tau)) / (b - a) [day], symmetric in the rates a and b [1/day]; tau exp(-a tau) where equal.
+
+    Times a it is what a compartment holds at tau when another, emptying into it at rate a, began with one unit.
+
+    Example:
+        >>> float(divided_decay(0.5, 0.5, 2.0)).__round__(6)
+        0.735759
+    """
+    slow, fast = jnp.minimum(first, second), jnp.maximum(first, second)
+    return tau * jnp.exp(-slow * tau) * decayed_share((fast - slow) * tau)

@@ -1,7 +1,7 @@
 """What several drugs do together: Bliss, highest single agent, Loewe, and MuSyC with shifts of potency and efficacy."""
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -47,7 +47,8 @@ def acting(row: Row, conc: Conc, shift: Float[Array, "N"]) -> list[tuple[Abstrac
 
 def independent(actions: list[Action]) -> Action:
     """Bliss: shares of growth left over multiply, kill rates add."""
-    left, kill = 1.0, 0.0
+    left: Any = 1.0
+    kill: Any = 0.0
     for action in actions:
         left, kill = left * (1.0 - action.inhibition), kill + action.kill
     return Action(1.0 - left, kill)
@@ -112,10 +113,11 @@ class Loewe(AbstractInteraction):
     def __call__(self, row: Row, conc: Conc, shift: Float[Array, "N"], growth: Scalar) -> Action:
         parts = acting(row, conc, shift)
         actions = [effect(c, s) for effect, c, s in parts]
-        inhibition = sum((a.inhibition for a in actions), 0.0)
+        inhibition: Any = sum((a.inhibition for a in actions), 0.0)
         killers = [part for part, a in zip(parts, actions, strict=True) if not _spares(part[0])]
         if len(killers) < 2:
-            return Action(inhibition, sum((a.kill for a in actions), 0.0))
+            kill: Any = sum((a.kill for a in actions), 0.0)
+            return Action(inhibition, kill)
         return Action(inhibition, _loewe_kill(killers))
 
 

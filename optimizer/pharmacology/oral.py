@@ -9,8 +9,7 @@ from jaxtyping import Array, Float
 from optimizer.axes import Scalar
 from optimizer.fields import parameter
 from optimizer.pharmacology.base import AbstractPK
-from optimizer.pharmacology.chain import divided_decay
-from optimizer.pharmacology.first_order import decay_and_fill
+from optimizer.pharmacology.first_order import decay_and_fill, divided_decay
 
 _BATEMAN = "Bateman 1910, Proc Cambridge Philos Soc 15:423"
 
@@ -46,6 +45,7 @@ class Oral(AbstractPK):
 
     kind: ClassVar[str] = "oral"
     dose_unit: ClassVar[str] = "mg"
+    half_life_of: ClassVar[str] = "clearance"
     volume: Scalar = parameter(unit="L", doc="volume of distribution", positive=True)
     clearance: Scalar = parameter(unit="L/day", doc="clearance", positive=True)
     absorption: Scalar = parameter(unit="1/day", doc="rate of absorption (ka)", source=_BATEMAN, positive=True)

@@ -8,8 +8,7 @@ from jaxtyping import Array, Float
 from optimizer.axes import Scalar
 from optimizer.fields import parameter
 from optimizer.pharmacology.base import AbstractPK
-from optimizer.pharmacology.chain import divided_decay
-from optimizer.pharmacology.first_order import decay_and_fill
+from optimizer.pharmacology.first_order import decay_and_fill, divided_decay
 
 _CARRIER = "doi 10.2165/00003088-200342050-00002"
 
@@ -38,6 +37,7 @@ class SustainedRelease(AbstractPK):
 
     kind: ClassVar[str] = "sustained_release"
     dose_unit: ClassVar[str] = "mg"
+    half_life_of: ClassVar[str] = "clearance"
     release: Scalar = parameter(
         unit="1/day", doc="rate at which the carrier frees the drug", source=_CARRIER, positive=True
     )

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from optimizer.axes import Scalar
 from optimizer.fields import parameter
 from optimizer.pharmacology.base import AbstractPK
-from optimizer.pharmacology.chain import divided_decay
+from optimizer.pharmacology.first_order import divided_decay
 
 _ROWLAND = "Rowland and Tozer, Clinical Pharmacokinetics and Pharmacodynamics, 4th edition, chapter 19"
 

@@ -8,17 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from optimizer.analysis.comparison import Entry
-from optimizer.files.event_tables import csv_of, write_events
-from optimizer.files.events import compress, from_grid
+from optimizer.files.event_tables import csv_of, write_schedule
 from optimizer.files.run_directory import whole
 from optimizer.outcome import level_units
 from optimizer.problem import Problem
-from optimizer.report.document import MARKER, dataset
+from optimizer.report.document import MARKER, UNITS, dataset
 from optimizer.scenario import Scenario
 
 # Rows of a table that a spreadsheet still opens.
 _MOST_ROWS = 100_000
-_UNITS = {"growth_factor": "pg/mL", "stroma": "cell", "protection": "1"}
 
 
 def write_course(scenario: Scenario, problem: Problem, entry: Entry, text: str, out: Path, plot: bool = True) -> None:
@@ -28,17 +26,16 @@ def write_course(scenario: Scenario, problem: Problem, entry: Entry, text: str, 
         DirectoryError: the place is taken by something else, cannot be written, or the disk is full.
     """
     system, grid = problem.task.system, entry.grid
-    routes = dict(zip(system.drugs, system.routes, strict=True))
     with whole(out, MARKER) as work:
-        other = None if grid.other is None else np.asarray(grid.other)
-        events = from_grid(np.asarray(grid.edges), np.asarray(entry.trajectory.doses), system.drugs, routes, other)
-        write_events(work / "schedule.csv", compress(events), system.drugs)
+        given = grid.edges, entry.trajectory.doses, grid.other
+        write_schedule(work / "schedule.csv", system.drugs, system.routes, *given)
         table = dataset(problem, entry.trajectory, grid, scenario.dose_units)
         # By way of memory: the HDF5 library crashes when it runs into a full disk itself.
         (work / "trajectory.nc").write_bytes(table.to_netcdf(engine="h5netcdf"))
         (work / "trajectory.csv").write_bytes(course_csv(scenario, problem, [entry]))
         if plot:
-            from optimizer.report.plots import patient, save
+            from optimizer.report.plots.schedule import patient
+            from optimizer.report.plots.style import save
 
             units, factor = scenario.dose_units, scenario.progression_factor
             head = f"{entry.name}: objective {entry.report.total:.5g}"
@@ -57,7 +54,7 @@ def course_csv(scenario: Scenario, problem: Problem, entries: Sequence[Entry]) -
     clones = [f"cells.{name} [cell]" for name in system.model.clone_names()]
     more = sorted(set().union(*(entry.trajectory.observables for entry in entries)))
     header = ["regimen", "time [day]", "burden [cell]", "resistant [cell]", *clones, *names]
-    header += [f"{name} [{_UNITS[name]}]" if name in _UNITS else name for name in more]
+    header += [f"{name} [{UNITS[name]}]" if name in UNITS else name for name in more]
     every = -(-sum(len(entry.trajectory.times) for entry in entries) // _MOST_ROWS)
     rows: list[list[object]] = []
     for entry in entries:

@@ -12,10 +12,9 @@ import jax
 import numpy as np
 
 from optimizer.analysis.arcs import arcs
-from optimizer.analysis.bounds import Bound, bound_of
+from optimizer.analysis.bounds import bound_of
 from optimizer.analysis.comparison import OPTIMIZED, Entry
-from optimizer.files.event_tables import write_events
-from optimizer.files.events import compress, from_grid
+from optimizer.files.event_tables import write_schedule
 from optimizer.files.run_directory import finite, to_text, whole
 from optimizer.outcome import Outcome, level_units, remark
 from optimizer.problem import Check, Problem, Report
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 FORMAT = "adose-report-1"
 MARKER = "report.json"
 _PACKAGES = ("adose", "jax", "jaxlib", "diffrax", "equinox", "optax", "numpy", "scipy")
-_UNITS = {"growth_factor": "pg/mL", "stroma": "cell", "protection": "1"}
+UNITS = {"growth_factor": "pg/mL", "stroma": "cell", "protection": "1"}
 
 
 def run_document(scenario: Scenario, result: Result, entries: Sequence[Entry]) -> dict[str, Any]:
@@ -47,7 +46,10 @@ def run_document(scenario: Scenario, result: Result, entries: Sequence[Entry]) -
     body = document(scenario, result.audit.report, entries, own.outcome)
     task = result.problem.task
     limit = bound_of(result.problem, scenario.progression_factor)
-    found = None if limit is None else limit.to_json(_reached(limit, result.audit.report, own.outcome))
+    reached = (
+        result.audit.report.total if limit and limit.quantity == "objective" else own.outcome.time_to_progression_day
+    )
+    found = None if limit is None else limit.to_json(reached)
     bound = {"bound": found}
     reason = result.reason
     if result.status is Status.NOT_CONVERGED and found is not None and found["within_percent"] is not None:
@@ -58,11 +60,6 @@ def run_document(scenario: Scenario, result: Result, entries: Sequence[Entry]) -
     rule = {} if result.tuned is None else {"policy": result.tuned.to_json()}
     audit, search = {"audit": _audit(result.audit)}, {"search": _search(result.search)}
     return {**_head(scenario), **head, **body, **bound, **rule, **structure, **audit, **search, **_tail(result.seed)}
-
-
-def _reached(limit: Bound, report: Report, reached: Outcome) -> float | None:
-    """What a bound is to be compared with."""
-    return report.total if limit.quantity == "objective" else reached.time_to_progression_day
 
 
 def simulated_document(scenario: Scenario, entry: Entry, checked: Audit) -> dict[str, Any]:
@@ -201,7 +198,7 @@ def dataset(problem: Problem, trajectory: Trajectory, grid: Grid, dose_units: Ma
         "interval_end": ("interval", edges[1:], {"units": "day"}),
     }
     for name, series in trajectory.observables.items():
-        values[name] = ("time", np.asarray(series), {"units": _UNITS.get(name, "")})
+        values[name] = ("time", np.asarray(series), {"units": UNITS.get(name, "")})
     attributes = {"Conventions": "CF-1.11", "comment": DISCLAIMER, "format": FORMAT}
     import xarray as xr
 
@@ -225,9 +222,8 @@ def write_run(
     task = result.problem.task
     with whole(Path(out), MARKER) as work:
         (work / "resolved.json").write_text(to_text(scenario.resolved()), encoding="utf-8")
-        routes = dict(zip(task.system.drugs, task.system.routes, strict=True))
-        events = from_grid(np.asarray(task.grid.edges), np.asarray(result.trajectory.doses), task.system.drugs, routes)
-        write_events(work / "schedule.csv", compress(events), task.system.drugs)
+        drugs, routes = task.system.drugs, task.system.routes
+        write_schedule(work / "schedule.csv", drugs, routes, task.grid.edges, result.trajectory.doses)
         table = dataset(result.problem, result.trajectory, task.grid, scenario.dose_units)
         # By way of memory: the HDF5 library crashes when it runs into a full disk itself.
         (work / "trajectory.nc").write_bytes(table.to_netcdf(engine="h5netcdf"))
@@ -243,8 +239,8 @@ def write_run(
 
 def _figure(scenario: Scenario, result: Result, entries: Sequence[Entry], path: Path) -> str:
     """Write the overview, and give it as SVG text."""
-    from optimizer.report.plots import overview, save
-    from optimizer.report.plots.style import svg
+    from optimizer.report.plots.schedule import overview
+    from optimizer.report.plots.style import save, svg
 
     units, factor = scenario.dose_units, scenario.progression_factor
     figure = overview(result, entries, title=scenario.title, dose_units=units, factor=factor)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from optimizer.interrupt import INTERRUPTED, NOTHING_WRITTEN, at_once, remembered
+from optimizer.status import DISCLAIMER
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from optimizer.analysis.comparison import Entry
     from optimizer.search.multistart import Progress
 
 USAGE, REFUSED = 2, 3
 _WIDE = 1000
+# Patients who are named one by one on stderr.
+MOST_FAULTS = 10
 # What is counted in each phase that counts.
 _COUNTED = {"search": "restarts", "patients": "patients", "map": "points", "front": "points", "train": "steps"}
 
@@ -71,6 +72,18 @@ def put(json: bool, text: str, show: Callable[[], None]) -> None:
         show()
 
 
+def say_kept(place: Path) -> None:
+    """What to do after Ctrl-C in a run that keeps what is finished."""
+    say(f"Interrupted: what is finished is kept in {place}; the same command goes on from there.")
+
+
+def say_written(place: Path, faults: Sequence[str] = ()) -> None:
+    """Where a run was written, after the first of its patients' faults."""
+    for fault in faults[:MOST_FAULTS]:
+        say(fault)
+    say(f"Written to {place}. {DISCLAIMER}")
+
+
 @contextmanager
 def then_put(json: bool, text: str, show: Callable[[], None]) -> Iterator[None]:
     """Write files, then put the result; where they cannot be written, it is put all the same."""
@@ -88,11 +101,12 @@ def session(device: str | None = None, precision: str = "float64") -> Iterator[N
     with at_once():
         numerics(precision)
         _placed(device)
-        importlib.import_module("optimizer.scenario")
+        import optimizer.scenario  # noqa: F401
     from optimizer.constraints.base import ConstraintError
     from optimizer.files.faults import DataError
     from optimizer.files.run_directory import DirectoryError
     from optimizer.scenario import ScenarioError
+    from optimizer.settings import OptionError
 
     try:
         with _warnings_said():
@@ -100,7 +114,7 @@ def session(device: str | None = None, precision: str = "float64") -> Iterator[N
     except (ScenarioError, DataError, ConstraintError) as error:
         say(str(error))
         raise typer.Exit(REFUSED) from None
-    except DirectoryError as error:
+    except (DirectoryError, OptionError) as error:
         say(str(error))
         raise typer.Exit(USAGE) from None
     except KeyboardInterrupt:
@@ -239,65 +253,3 @@ def _parts(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> 
         parts[-1].append(i)
         free -= needs[i]
     return parts
-
-
-def regimen_table(entries: Sequence[Entry], units: Mapping[str, str]) -> None:
-    """Every way of dosing: its objective, also scaled to the optimized one's cumulative dose, and what it came to.
-
-    A number with a star breaks a constraint, which a note names.
-    """
-    if not entries:
-        return
-    scaled = any(entry.scaled is not None for entry in entries)
-    drugs = list(entries[0].outcome.cumulative_dose)
-    header = ["regimen", "objective", *["objective,\nscaled"] * scaled, "progression\n[day]", "final\n[cell]"]
-    header += ["peak\n[cell]", "resistant\nshare", "treated\n[day]", "switches"]
-    header += [f"total {drug}\n[{units.get(drug, '')}]" for drug in drugs]
-    rows, notes = [], []
-    for entry in entries:
-        came = entry.outcome
-        objectives = [_objective(entry), *["" if entry.scaled is None else _objective(entry.scaled)] * scaled]
-        numbers = [f"{x:.3g}" for x in (came.final_burden, came.peak_burden, came.resistant_fraction)]
-        ways = [number(came.time_on_treatment_day), str(came.switches)]
-        sums = [number(came.cumulative_dose[drug]) for drug in drugs]
-        rows.append([entry.name, *objectives, number(came.time_to_progression_day), *numbers, *ways, *sums])
-        notes += [*_breaks(entry), *([] if entry.scaled is None else _breaks(entry.scaled))]
-    table("Regimens" + " (scaled: to the cumulative dose of the optimized schedule)" * scaled, header, rows)
-    for note in notes:
-        typer.echo(f" * {note}")
-    typer.echo(
-        "Numbers by the adaptive solver of the audit"
-        + ("." if all(e.is_audited for e in entries) else ", unless noted.")
-    )
-
-
-def _objective(entry: Entry) -> str:
-    return number(entry.report.total) + (" *" if entry.broken else "  ")
-
-
-def _breaks(entry: Entry) -> list[str]:
-    """Notes on a way of dosing: what it breaks, which limits are not checked, what its numbers do not say."""
-    worst = [f"{c.name} ({number(c.value)}, limit {number(c.limit)})" for c in entry.broken]
-    notes = [f"breaks {', '.join(worst)}"] if worst else []
-    if entry.unchecked:
-        notes.append(f"is off the decision grid, so that some limits are not checked: {', '.join(entry.unchecked)}")
-    if not entry.is_audited:
-        notes.append("is simulated on fixed nodes alone, as the audit's solver did not succeed")
-    return [f"{entry.name} {note}" for note in notes] + [f"{entry.name}: {entry.remark}"] * bool(entry.remark)
-
-
-def tree(value: Any, depth: int = 0) -> Iterator[str]:
-    """Nested tables and lists as indented lines."""
-    pad = "  " * depth
-    for key, item in value.items() if isinstance(value, Mapping) else enumerate(value, 1):
-        label = f"{pad}{key}:" if isinstance(value, Mapping) else f"{pad}- "
-        nested = isinstance(item, list) and any(isinstance(entry, Mapping | list) for entry in item)
-        if isinstance(item, Mapping) and item and not isinstance(value, Mapping):
-            first, *rest = tree(item, depth + 1)
-            yield f"{label}{first.lstrip()}"
-            yield from rest
-        elif nested or (isinstance(item, Mapping) and item):
-            yield label
-            yield from tree(item, depth + 1)
-        else:
-            yield f"{label} {', '.join(map(str, item)) if isinstance(item, list) else item}"

@@ -14,17 +14,12 @@ from optimizer.mesh import Mesh
 from optimizer.models.base import AbstractModel
 from optimizer.models.growth import Exponential
 from optimizer.models.stromal import StromalClone, stromal
-from optimizer.models.transitions import AbstractTransition, clones_with_inflow
+from optimizer.models.transitions import clones_with_inflow
 from optimizer.models.tumor import Tumor
-from optimizer.objectives.base import Objective
-from optimizer.observations.base import Channel
 from optimizer.pharmacology.interactions import Bliss
-from optimizer.policies.base import AbstractPolicy
-from optimizer.policies.schedule import Schedule
-from optimizer.regimens import Rule
-from optimizer.scenario.model_schema import STROMAL, STROMAL_CLONE
-from optimizer.scenario.plan import Clone, Model, Part, Plan, RegimenPlan
-from optimizer.simulate import Grid, System
+from optimizer.scenario.model_schema import STROMAL, STROMAL_CLONE, TUMOR_CLONE
+from optimizer.scenario.plan import Clone, Model, Part, Plan
+from optimizer.simulate import System
 from optimizer.simulate.resolution import choose_mesh
 
 
@@ -48,7 +43,8 @@ def make(part: Part, around: Mapping[str, Any]) -> Any:
     return part.cls(**values)
 
 
-def _around(plan: Plan) -> dict[str, Any]:
+def around(plan: Plan) -> dict[str, Any]:
+    """What `make` finds the fields without metadata in: drugs, routes, roles and the limits of doses."""
     names = tuple(drug.name for drug in plan.drugs)
     base: dict[str, Any] = {"drugs": names, "routes": tuple(drug.route for drug in plan.drugs)}
     return base | {
@@ -68,59 +64,46 @@ def _mutation(clones: Sequence[Clone]) -> list[list[float]] | None:
     return matrix if any(share > 0.0 for row in matrix for share in row) else None
 
 
-def _transitions(model: Model, around: Mapping[str, Any]) -> tuple[AbstractTransition, ...]:
-    """The transitions, their clones by number."""
-    names = [clone.name for clone in model.clones]
-    ends = [(names.index(t.source), names.index(t.target)) for t in model.transitions]
-    return tuple(
-        make(t.law, {**around, "source": i, "target": j}) for t, (i, j) in zip(model.transitions, ends, strict=True)
-    )
-
-
 def build_model(model: Model, around: Mapping[str, Any]) -> AbstractModel:
     """The equations."""
     if model.alone is not None:
         return make(model.alone, around)
+    number = {clone.name: i for i, clone in enumerate(model.clones)}
+    ends = [{"source": number[t.source], "target": number[t.target]} for t in model.transitions]
+    shared: dict[str, Any] = {
+        "mechanisms": tuple(make(part, around) for part in model.mechanisms),
+        "transitions": tuple(make(t.law, {**around, **e}) for t, e in zip(model.transitions, ends, strict=True)),
+        "cell_floor": model.whole["cell_floor"],
+    }
     mutation = _mutation(model.clones)
-    mechanisms = tuple(make(part, around) for part in model.mechanisms)
-    transitions = _transitions(model, around)
     if model.kind == "stromal":
-        clones = [
-            StromalClone(clone.name, clone.resistant, **{n: jnp.asarray(clone.numbers[n]) for n in STROMAL_CLONE})
-            for clone in model.clones
-        ]
-        whole = {"cells" if name == "stromal_cells" else name: model.whole[name] for name in STROMAL}
-        return stromal(
-            clones,
-            around["roles"],
-            whole,
-            carrying_capacity=model.whole.get("carrying_capacity"),
-            mutation=mutation,
-            cell_floor=model.whole["cell_floor"],
-            mechanisms=mechanisms,
-            transitions=transitions,
-        )
-    effects = []
-    for clone in model.clones:
-        own = {j: make(part, around) for j, part in clone.effects}
-        effects.append(tuple(own.get(j) for j in range(len(around["drugs"]))))
+        return _stromal(model, around, {**shared, "mutation": mutation})
+    columns = {name: jnp.asarray([clone.numbers[name] for clone in model.clones]) for name in TUMOR_CLONE}
+    effects = [{j: make(part, around) for j, part in clone.effects} for clone in model.clones]
     return Tumor(
         names=tuple(clone.name for clone in model.clones),
         is_resistant=tuple(clone.resistant for clone in model.clones),
-        initial_cells=jnp.asarray([clone.numbers["cells"] for clone in model.clones]),
-        growth_rate=jnp.asarray([clone.numbers["growth_rate"] for clone in model.clones]),
-        death_rate=jnp.asarray([clone.numbers["death_rate"] for clone in model.clones]),
-        effects=tuple(effects),
+        initial_cells=columns.pop("cells"),
+        **columns,
+        effects=tuple(tuple(own.get(j) for j in range(len(around["drugs"]))) for own in effects),
         growth=Exponential() if model.growth is None else make(model.growth, around),
-        mechanisms=mechanisms,
-        mutation=None if mutation is None else jnp.asarray(mutation),
-        cell_floor=model.whole["cell_floor"],
-        has_inflow=clones_with_inflow(len(model.clones), mutation, transitions),
-        cost=jnp.asarray([clone.numbers["cost"] for clone in model.clones]),
         interaction=Bliss() if model.interaction is None else make(model.interaction, around),
-        transitions=transitions,
         roles=around["roles"],
+        has_inflow=clones_with_inflow(len(model.clones), mutation, shared["transitions"]),
+        mutation=None if mutation is None else jnp.asarray(mutation),
+        **shared,
     )
+
+
+def _stromal(model: Model, around: Mapping[str, Any], shared: Mapping[str, Any]) -> Tumor:
+    """The recipe of `models.stromal`."""
+    clones = [
+        StromalClone(clone.name, clone.resistant, **{n: jnp.asarray(clone.numbers[n]) for n in STROMAL_CLONE})
+        for clone in model.clones
+    ]
+    numbers = {"cells" if name == "stromal_cells" else name: model.whole[name] for name in STROMAL}
+    capacity = model.whole.get("carrying_capacity")
+    return stromal(clones, around["roles"], numbers, carrying_capacity=capacity, **shared)
 
 
 def build_system(plan: Plan, mesh: Mesh | None = None) -> System:
@@ -128,48 +111,10 @@ def build_system(plan: Plan, mesh: Mesh | None = None) -> System:
 
     With a mesh that was chosen before, the plan's numbers may be tracers.
     """
-    around = _around(plan)
-    model = build_model(plan.model, around)
-    kinetics = tuple(make(drug.pk, around) for drug in plan.drugs)
-    if mesh is not None:
-        return System(model, kinetics, around["drugs"], around["routes"], mesh)
-    longest = max(float(np.diff(edges).max()) for edges in (plan.edges, *(r.edges for r in plan.regimens)))
-    mesh = choose_mesh(model, kinetics, longest)
-    return System(model, kinetics, around["drugs"], around["routes"], mesh)
-
-
-def build_objective(plan: Plan) -> Objective:
-    """Weighted terms."""
-    terms = tuple(make(part, {}) for _, part in plan.objective)
-    return Objective(terms, jnp.asarray([weight for weight, _ in plan.objective]))
-
-
-def build_constraints(plan: Plan) -> tuple[Any, ...]:
-    """Limits, in the order of the file."""
-    around = _around(plan)
-    return tuple(make(part, around) for part in plan.constraints)
-
-
-def build_grid(edges: np.ndarray) -> Grid:
-    """Decision intervals."""
-    return Grid(jnp.asarray(edges, dtype=float))
-
-
-def build_rule(plan: Plan) -> Rule | None:
-    """The rule with open numbers, where the plan has one."""
-    if plan.rule is None:
-        return None
-    lower, upper = np.array([*plan.rule.ranges.values()]).T
-    return Rule(make(plan.rule.policy, _around(plan)), tuple(plan.rule.ranges), lower, upper)
-
-
-def build_channels(plan: Plan) -> tuple[Channel, ...]:
-    """What is measured, in the order of the file."""
-    return tuple(Channel(make(entry.quantity, {}), make(entry.assay, {})) for entry in plan.observations)
-
-
-def build_policy(regimen: RegimenPlan, plan: Plan) -> AbstractPolicy:
-    """The regimen as something that doses."""
-    if regimen.policy is not None:
-        return make(regimen.policy, _around(plan))
-    return Schedule(jnp.asarray(regimen.doses))
+    given = around(plan)
+    model = build_model(plan.model, given)
+    kinetics = tuple(make(drug.pk, given) for drug in plan.drugs)
+    if mesh is None:
+        longest = max(float(np.diff(edges).max()) for edges in (plan.edges, *(r.edges for r in plan.regimens)))
+        mesh = choose_mesh(model, kinetics, longest)
+    return System(model, kinetics, given["drugs"], given["routes"], mesh)

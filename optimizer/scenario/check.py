@@ -11,12 +11,10 @@ from pydantic import ValidationError
 
 from optimizer.fields import default_of
 from optimizer.objectives.progression import Progression
-from optimizer.scenario.check_cohort import check_cohort
 from optimizer.scenario.check_model import check_model
-from optimizer.scenario.check_observations import check_observations
+from optimizer.scenario.check_optional import check_cohort, check_observations, check_rule
 from optimizer.scenario.check_parts import Context, check_constraints, check_drugs
 from optimizer.scenario.check_regimens import check_decision, check_regimens
-from optimizer.scenario.check_rule import check_rule
 from optimizer.scenario.faults import Faults, explain, one_of
 from optimizer.scenario.fields import Sizes
 from optimizer.scenario.plan import Model, Part, Plan
@@ -42,17 +40,10 @@ def check(
     Raises:
         ScenarioError: with every fault that was found.
     """
-    faults, code = Faults(file, origin), code or {}
-    spec_type = scenario_spec(tuple(code.items()))
-    sizes = _sizes(data)
-    try:
-        spec: Any = spec_type.model_validate(data, context=sizes)
-    except ValidationError as error:
-        explain(error, data, spec_type, faults)
-    faults.stop()
-    context = Context(faults, sizes)
+    context, code = Context(Faults(file, origin), _sizes(data)), code or {}
+    spec = _structure(context, data, code)
     check_drugs(context, spec.drug)
-    faults.stop()
+    context.faults.stop()
     edges, every = check_decision(context, spec.decision)
     model = check_model(context, spec.model, code)
     factor = spec.progression.factor or default_of(Progression, "factor")
@@ -65,7 +56,7 @@ def check(
     rule = check_rule(context, spec.policy, spec.search.policy)
     observations = check_observations(context, spec.observation or [], model)
     cohort = None if spec.cohort is None else check_cohort(context, spec.cohort, model)
-    faults.stop()
+    context.faults.stop()
     return Plan(
         title=spec.title,
         doi=tuple(spec.doi or ()),
@@ -79,7 +70,7 @@ def check(
         restarts=spec.search.restarts,
         seed=spec.search.seed,
         tolerance=spec.search.tolerance,
-        sizes=sizes,
+        sizes=context.sizes,
         progression_factor=factor,
         notes=tuple(context.notes),
         cohort=cohort,
@@ -87,6 +78,16 @@ def check(
         observations=observations,
         may_stop=spec.progression.may_stop,
     )
+
+
+def _structure(context: Context, data: Mapping[str, Any], code: Mapping[str, type]) -> Any:
+    """The tables as pydantic has them."""
+    spec = scenario_spec(tuple(code.items()))
+    try:
+        return spec.model_validate(data, context=context.sizes)
+    except ValidationError as error:
+        explain(error, data, spec, context.faults)
+    context.faults.stop()
 
 
 def _sizes(data: Mapping[str, Any]) -> Sizes:

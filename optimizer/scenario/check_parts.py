@@ -11,7 +11,7 @@ from optimizer.fields import FieldInfo, default_of, describe
 from optimizer.scenario.faults import Faults, one_of
 from optimizer.scenario.fields import DOSE, TOTAL, Sizes, is_contextual, level_unit, read_quantity
 from optimizer.scenario.plan import Drug, Part
-from optimizer.scenario.schema import HALF_LIFE, classes
+from optimizer.scenario.schema import classes
 
 # Stands for a number that was refused, so that the rest can still be checked.
 REFUSED = math.nan
@@ -111,9 +111,9 @@ def _with_defaults(part: Part, direct: bool) -> Part:
 def _pk(context: Context, path: str, spec: Any) -> Part:
     """Pharmacokinetics, with a half-life turned into the rate or clearance that it stands for."""
     part = _with_defaults(context.part(path, spec, spec.kind, classes("pk")[spec.kind]), False)
-    if spec.kind not in HALF_LIFE:
+    replaced: str = part.cls.half_life_of  # type: ignore[attr-defined]
+    if not replaced:
         return part
-    replaced = HALF_LIFE[spec.kind]
     given = [name for name in (replaced, "half_life") if getattr(spec, name) is not None]
     if len(given) != 1:
         got = "both" if given else "neither"

@@ -1,14 +1,21 @@
-"""Reading scenario files: TOML (or a run's `resolved.json`) of at most 1 MiB, with the drug files that it includes."""
+"""Reading scenario files: TOML or a `resolved.json` of at most 1 MiB, the drug files it includes, one's own models."""
 
 from __future__ import annotations
 
+import importlib.util
+import inspect
 import json
 import math
 import re
+import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from optimizer.files.faults import DataError
+from optimizer.files.run_directory import read_regular
+from optimizer.models.base import AbstractModel
 from optimizer.scenario.faults import ScenarioError
 from optimizer.scenario.fields import show
 
@@ -51,18 +58,9 @@ def read_toml(path: Path, name: str = "") -> tuple[dict[str, Any], str]:
 
 def _read(path: Path, name: str) -> str:
     try:
-        is_file, got = path.is_file(), "a folder" if path.is_dir() else "nothing there"
-        data = b""
-        if is_file:
-            with open(path, "rb") as handle:
-                data = handle.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else "a name that is no path"
-        raise ScenarioError([f"{name}: wanted a readable file; got {why}"]) from None
-    if not is_file:
-        raise ScenarioError([f"{name}: wanted a scenario file; got {got}"])
-    if len(data) > MAX_BYTES:
-        raise ScenarioError([f"{name}: wanted at most {MAX_BYTES} bytes; got more"])
+        data = read_regular(path, MAX_BYTES, "a scenario file", name)
+    except DataError as error:
+        raise ScenarioError([str(error)]) from None
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -161,3 +159,53 @@ def include_drugs(data: dict[str, Any], folder: Path, name: str) -> tuple[dict[s
         merged.append(inner | drug)
         origin |= {f"drug[{i}].{key}": file for key in inner.keys() - drug.keys()}
     return data | {"drug": merged}, origin
+
+
+# --- a model of one's own, from a Python file that the scenario names -------------------------------------------------
+
+
+def own_models(data: Mapping[str, Any], folder: Path, file: str) -> dict[str, type]:
+    """The class that `[model] kind = "path/to/file.py:ClassName"` names, by that kind; none for another kind.
+
+    Args:
+        data: tables of a scenario.
+        folder: where a relative path starts.
+        file: name of the scenario, for errors.
+
+    Raises:
+        ScenarioError: no such file or class, or its code fails.
+    """
+    model = data.get("model")
+    kind = model.get("kind") if isinstance(model, dict) else None
+    if not isinstance(kind, str) or ".py:" not in kind:
+        return {}
+    source, _, name = kind.rpartition(":")
+    where = f"{file}: model.kind"
+    path = folder / source
+    if not path.is_file():
+        wanted = "a Python file relative to the scenario"
+        raise ScenarioError([f"{where}: wanted {wanted}; got {show(source)}, which is none"])
+    cls = getattr(_run(path, where), name, None)
+    if not (inspect.isclass(cls) and issubclass(cls, AbstractModel)):
+        wanted = f"a subclass of AbstractModel in {source}"
+        raise ScenarioError([f"{where}: wanted {wanted}; got {show(name)}, which is none"])
+    if inspect.isabstract(cls):
+        missing = ", ".join(sorted(cls.__abstractmethods__))
+        raise ScenarioError([f"{where}: wanted {name} to define {missing}; got a class without"])
+    return {kind: cls}
+
+
+def _run(path: Path, where: str) -> Any:
+    """The module in a file."""
+    name = f"adose_own_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ScenarioError([f"{where}: wanted a Python file; got {show(path.name)}"])
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever the user's code raises
+        said = str(error).splitlines()[0] if str(error) else "no message"
+        raise ScenarioError([f"{where}: wanted Python that runs; got {type(error).__name__}: {said}"]) from None
+    return module

@@ -64,18 +64,14 @@ def _plain(key: str, model: Model, drugs: Sequence[Any]) -> str:
     """The key with names of clones and drugs replaced by their numbers."""
     names = {"clone": [clone.name for clone in model.clones], "drug": [drug.name for drug in drugs]}
     parts = []
-    for step in _split(key):
+    # At the points that are not inside brackets: a drug's name may have one.
+    for step in re.split(r"\.(?![^\[]*\])", key):
         found = _STEP.fullmatch(step)
         word, inside = (found[1], found[2]) if found else (step, None)
         if inside is not None and inside in names.get(word, ()):
             inside = str(names[word].index(inside))
         parts.append(word if inside is None else f"{word}[{inside}]")
     return ".".join(parts)
-
-
-def _split(key: str) -> list[str]:
-    """At the points that are not inside brackets: a drug's name may have one."""
-    return re.split(r"\.(?![^\[]*\])", key)
 
 
 def places(model: Model, drugs: Sequence[Any]) -> Iterator[Place]:

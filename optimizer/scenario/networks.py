@@ -12,7 +12,7 @@ import numpy as np
 
 from optimizer.fields import default_of
 from optimizer.files.faults import DataError
-from optimizer.files.netcdf import read_regular
+from optimizer.files.run_directory import read_regular
 from optimizer.policies.network import Network, input_names, weight_count
 from optimizer.scenario.faults import ScenarioError
 from optimizer.scenario.fields import show
@@ -115,9 +115,9 @@ def read_network(path: Path, drugs: Sequence[Any], where: str) -> dict[str, Any]
         return ScenarioError([f"{where}: wanted {wanted}; got {got}"])
 
     try:
-        raw = read_regular(path, MAX_BYTES)
+        raw = read_regular(path, MAX_BYTES, name=where)
     except DataError as error:
-        raise ScenarioError([f"{where}: {str(error).removeprefix(f'{path.name}: ')}"]) from None
+        raise ScenarioError([str(error)]) from None
     try:
         found = json.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError):

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
+
+import jax.numpy as jnp
+import numpy as np
 
 from optimizer.constraints.base import AbstractDoseLimit, ConstraintError, DoseFrame
 from optimizer.files.event_tables import Target
+from optimizer.objectives.base import Objective
+from optimizer.observations.base import Channel
+from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem
 from optimizer.regimens import Regimen, Rule
-from optimizer.scenario import build
+from optimizer.scenario.build import around, build_system, make
 from optimizer.scenario.check import check
-from optimizer.scenario.code import own_models
 from optimizer.scenario.faults import ScenarioError
-from optimizer.scenario.files import include_drugs, read_toml
+from optimizer.scenario.files import include_drugs, own_models, read_toml
 from optimizer.scenario.lines import with_lines
 from optimizer.scenario.networks import include_networks
 from optimizer.scenario.plan import Plan
 from optimizer.scenario.resolved import resolve
 from optimizer.simulate import Grid, System
 
-if TYPE_CHECKING:
-    from optimizer.objectives.base import Objective
-    from optimizer.observations.base import Channel
+S = TypeVar("S")
 
 
 class Scenario:
@@ -127,6 +131,12 @@ class Scenario:
         """Unit of a dose by drug."""
         return {drug.name: drug.dose_unit for drug in self.plan.drugs}
 
+    def fill(self, settings: S) -> S:
+        """The settings (a dataclass) with the seed and the restarts of the file, where they leave them to it (None)."""
+        left = [name for name in ("seed", "restarts") if getattr(settings, name, 0) is None]
+        change: Callable[..., Any] = replace
+        return change(settings, **{name: getattr(self, name) for name in left})
+
     def target(self) -> Target:
         """What a table of doses is read for: drugs with routes and units, decisions, and the patient's size."""
         drugs, sizes = self.plan.drugs, self.plan.sizes
@@ -141,18 +151,19 @@ class Scenario:
             ScenarioError: a model of one's own that does not take the numbers given.
         """
         try:
-            return build.build_system(self.plan)
+            return build_system(self.plan)
         except (ValueError, TypeError) as error:
             wanted = f"wanted numbers that fit together; got a fault: {_line(error)}"
             raise ScenarioError([f"{self.file}: model: {wanted}"]) from error
 
     def grid(self) -> Grid:
         """Decision intervals."""
-        return build.build_grid(self.plan.edges)
+        return Grid(jnp.asarray(self.plan.edges, dtype=float))
 
     def objective(self) -> Objective:
         """Terms and weights."""
-        return build.build_objective(self.plan)
+        terms = tuple(make(part, {}) for _, part in self.plan.objective)
+        return Objective(terms, jnp.asarray([weight for weight, _ in self.plan.objective]))
 
     def problem(self) -> Problem:
         """The problem, with arrays in the precision that is switched on.
@@ -160,10 +171,10 @@ class Scenario:
         Raises:
             ScenarioError: limits that do not fit the drugs, or that no schedule satisfies.
         """
-
         drugs = self.plan.drugs
         least, most = [drug.minimum for drug in drugs], [drug.maximum for drug in drugs]
-        limits = build.build_constraints(self.plan)
+        given = around(self.plan)
+        limits = tuple(make(part, given) for part in self.plan.constraints)
         system = self.system()
         try:
             return Problem.build(system, self.grid(), self.objective(), least, most, limits)
@@ -173,8 +184,6 @@ class Scenario:
 
     def _culprit(self, limits: tuple[Any, ...]) -> str:
         """Key path of the limit that does not fit by itself; of all limits where they only disagree together."""
-        import numpy as np
-
         drugs, shape = self.plan.drugs, (len(self.plan.edges) - 1, len(self.plan.drugs))
         for i, limit in enumerate(limits):
             if not isinstance(limit, AbstractDoseLimit):
@@ -194,17 +203,23 @@ class Scenario:
         found = []
         for regimen in self.plan.regimens:
             same = regimen.edges.shape == self.plan.edges.shape and (regimen.edges == self.plan.edges).all()
-            grid = own if same else build.build_grid(regimen.edges)
-            found.append(Regimen(regimen.name, build.build_policy(regimen, self.plan), grid))
+            grid = own if same else Grid(jnp.asarray(regimen.edges, dtype=float))
+            named = regimen.policy
+            policy = Schedule(jnp.asarray(regimen.doses)) if named is None else make(named, around(self.plan))
+            found.append(Regimen(regimen.name, policy, grid))
         return found
 
     def rule(self) -> Rule | None:
         """The rule whose numbers are searched, with their ranges; None where a schedule is searched."""
-        return build.build_rule(self.plan)
+        rule = self.plan.rule
+        if rule is None:
+            return None
+        lower, upper = np.array([*rule.ranges.values()]).T
+        return Rule(make(rule.policy, around(self.plan)), tuple(rule.ranges), lower, upper)
 
     def channels(self) -> tuple[Channel, ...]:
         """What is measured of a patient, in the order of the file."""
-        return build.build_channels(self.plan)
+        return tuple(Channel(make(o.quantity, {}), make(o.assay, {})) for o in self.plan.observations)
 
     def resolved(self) -> dict[str, Any]:
         """What the file means: every number after defaults and conversion, with its unit; ready for JSON.

@@ -38,13 +38,6 @@ from optimizer.registry import discover
 from optimizer.scenario.fields import MAX_LIST, Name, Text, fields_of, key, many, quantity
 from optimizer.units import QuantityError
 
-# A half-life may stand in place of this key.
-HALF_LIFE = {
-    "first_order": "elimination",
-    "one_compartment": "clearance",
-    "oral": "clearance",
-    "sustained_release": "clearance",
-}
 _HALF_LIFE = FieldInfo("day", "half-life, in place of {}", positive=True)
 _SPAN = FieldInfo("day", "", positive=True)
 
@@ -148,21 +141,16 @@ def literal(kind: str, default: Any = ...) -> tuple[Any, Any]:
     return Literal[kind], Field(default)  # type: ignore[valid-type]
 
 
-def _pk(kind: str, cls: type) -> dict[str, Any]:
+def _pk(kind: str, cls: Any) -> dict[str, Any]:
     fields = fields_of(cls, contextual=False)
-    if kind in HALF_LIFE:
-        replaced = HALF_LIFE[kind]
+    if replaced := cls.half_life_of:
         type_, field = fields[replaced]
         fields[replaced] = key(type_, field.description, None)
         fields["half_life"] = key(quantity(_HALF_LIFE), f"half-life [day], in place of {replaced}", None)
     return fields
 
 
-def _plain(kind: str, cls: type) -> dict[str, Any]:
-    return fields_of(cls)
-
-
-def _policy(kind: str, cls: type) -> dict[str, Any]:
+def _policy(kind: str, cls: Any) -> dict[str, Any]:
     fields = fields_of(cls)
     if kind == "network":
         number = FieldInfo("1", "")
@@ -187,7 +175,7 @@ def branches(family: str) -> dict[str, type[Spec]]:
     }
     out = {}
     for kind, cls in classes(family).items():
-        own = {"pk": _pk, "policy": _policy}.get(family, _plain)(kind, cls)
+        own = {"pk": _pk, "policy": _policy}.get(family, lambda _, cls: fields_of(cls))(kind, cls)
         chosen = literal(kind, kind) if family == "transition" and kind == entry.default else literal(kind)
         fields = {entry.key: chosen, **extra.get(family, dict)(), **own}
         out[kind] = table(f"{family}_{kind}", first_line(cls), fields)

@@ -39,16 +39,13 @@ def _drug() -> Any:
     return choice("role", specs)
 
 
-def _as_table(value: Any) -> Any:
-    return value if isinstance(value, dict) else {"weight": value}
-
-
 def _objective() -> type[Spec]:
     fields = {}
     for kind, cls in classes("term").items():
         own = {"weight": key(quantity(_SHARE), "weight of the term"), **fields_of(cls)}
         spec = table(f"term_{kind}", first_line(cls), own)
-        either = BeforeValidator(_as_table, json_schema_input_type=quantity(_SHARE) | spec)
+        as_table = lambda value: value if isinstance(value, dict) else {"weight": value}  # noqa: E731
+        either = BeforeValidator(as_table, json_schema_input_type=quantity(_SHARE) | spec)
         fields[kind] = key(Annotated[spec, either], first_line(cls), None)
     return table("objective", "Weights of the terms whose sum is made small.", fields)
 
@@ -117,22 +114,22 @@ def _optional(name: str, doc: str, fields: dict[str, Any]) -> tuple[Any, Any]:
     return spec, Field(default_factory=spec, description=doc)
 
 
-def _tables() -> dict[str, Any]:
-    positive = FieldInfo("1", "", positive=True)
-    bounded = FieldInfo("1", "", positive=True, maximum=0.1)
-    decision = table(
+def _decision() -> type[Spec]:
+    edges = many(quantity(_TIME), MAX_LIST + 1)
+    return table(
         "decision",
         "When doses are decided: every so many days up to the horizon, or at listed times.",
         {
             "every": key(quantity(_SPAN), "length of an interval [day]", None),
             "horizon": key(quantity(_SPAN), "end of the last interval [day]", None),
-            "edges": key(
-                many(quantity(_TIME), MAX_LIST + 1),
-                "start of each interval and the end of the last, from 0 [day]",
-                None,
-            ),
+            "edges": key(edges, "start of each interval and the end of the last, from 0 [day]", None),
         },
     )
+
+
+def _tables() -> dict[str, Any]:
+    positive = FieldInfo("1", "", positive=True)
+    bounded = FieldInfo("1", "", positive=True, maximum=0.1)
     search = {
         "restarts": key(whole(1, 4096), "starting points", 16),
         "seed": key(whole(0, 2**32 - 1), "seed of the starting points", 0),
@@ -152,7 +149,7 @@ def _tables() -> dict[str, Any]:
     stop = key(bool, said, False)
     ends = {"factor": factor, "may_stop": stop}
     return {
-        "decision": key(decision, "decision intervals"),
+        "decision": key(_decision(), "decision intervals"),
         "objective": key(_objective(), "what is made small", None),
         "constraint": key(many(union("limit"), 200), "limits", None),
         "observation": key(many(union("observation"), 20), "what is measured of a patient, and how well", None),

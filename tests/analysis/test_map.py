@@ -15,7 +15,7 @@ from optimizer.analysis.map import Quantity, compute, dataset, request
 from optimizer.cli import app
 from optimizer.objectives.base import Scene
 from optimizer.policies.schedule import Schedule
-from optimizer.report.plots.map import map_figure
+from optimizer.report.plots.explore import map_figure
 from optimizer.scenario import Scenario
 from optimizer.simulate import Grid
 from optimizer.simulate.adaptive import solve

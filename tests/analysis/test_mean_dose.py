@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from optimizer.analysis.mean_dose import dose_for_mean, dose_times, mean_concentration
+from optimizer.analysis.levels import dose_for_mean, dose_times, mean_concentration
 from optimizer.pharmacology.base import AbstractPK
 from optimizer.pharmacology.first_order import FirstOrder
 from optimizer.pharmacology.oral import Oral

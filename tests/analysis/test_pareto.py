@@ -10,13 +10,13 @@ import pytest
 from scipy.optimize import minimize
 from typer.testing import CliRunner
 
-from optimizer.analysis.options import OptionError
 from optimizer.analysis.pareto import trace, two_terms
 from optimizer.cli import app
-from optimizer.report.plots.pareto import pareto_figure
+from optimizer.report.plots.explore import pareto_figure
 from optimizer.scenario import Scenario
 from optimizer.search import multistart
 from optimizer.search.feasible import satisfies
+from optimizer.settings import OptionError
 from optimizer.status import Status
 from tests.analysis.test_map import toml_of
 from tests.small import tables

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from optimizer.calibrate.tables import read_table
 from optimizer.cli import app
-from optimizer.cli.from_table import from_table
+from optimizer.cli.schedule import from_table
 from optimizer.files.faults import DataError, TableWarning
 from optimizer.scenario import Scenario
 from optimizer.search.audit import audit

@@ -10,7 +10,8 @@ import xarray as xr
 
 from optimizer.files import netcdf
 from optimizer.files.faults import DataError
-from optimizer.files.netcdf import read_netcdf, read_regular
+from optimizer.files.netcdf import read_netcdf
+from optimizer.files.run_directory import read_regular
 
 DRAWS = np.arange(8.0).reshape(2, 4)
 

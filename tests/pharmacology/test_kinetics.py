@@ -9,8 +9,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from optimizer.pharmacology.base import AbstractPK
-from optimizer.pharmacology.chain import decayed_share, divided_decay
-from optimizer.pharmacology.first_order import FirstOrder
+from optimizer.pharmacology.first_order import FirstOrder, decayed_share, divided_decay
 from optimizer.pharmacology.one_compartment import OneCompartment
 from optimizer.pharmacology.oral import Oral
 from optimizer.pharmacology.sustained_release import SustainedRelease

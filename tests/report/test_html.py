@@ -12,7 +12,7 @@ import pytest
 from optimizer.analysis.comparison import compare
 from optimizer.report.document import run_document, to_text, write_run
 from optimizer.report.html import page
-from optimizer.report.html.calendar import by_day, rows, weeks
+from optimizer.report.html.render import by_day, rows, weeks
 from optimizer.report.html.words import quantity, sections
 from optimizer.scenario import Scenario
 from optimizer.status import DISCLAIMER

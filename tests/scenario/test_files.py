@@ -67,7 +67,7 @@ def test_places(tmp_path):
 def test_fifo_does_not_hang(tmp_path):
     path = tmp_path / "pipe.toml"
     os.mkfifo(path)
-    with pytest.raises(ScenarioError, match="wanted a scenario file; got nothing there"):
+    with pytest.raises(ScenarioError, match="wanted a scenario file; got a device, pipe or socket"):
         Scenario.load(path)
 
 

@@ -46,7 +46,7 @@ def sections(resolved: Table) -> tuple[Section, ...]:
         Section("Tumor", tuple(_tumor(tables["model"]))),
         Section("Drugs", tuple(_drug(drug) for drug in tables["drug"])),
         Section("Decisions", tuple(_decisions(tables, resolved["decision_intervals"]))),
-        Section("Limits", tuple(_limit(limit) for limit in tables["constraint"])),
+        Section("Limits", tuple(Item(_spaced(c["kind"]), _part("limit", c)) for c in tables["constraint"])),
         Section("Goal", tuple(_goal(tables))),
     ]
     return tuple(section for section in found if section.items)
@@ -99,6 +99,11 @@ def _numbers(part: Table, *left_out: str) -> str:
     return f"Here: {quantity(given)}" if given else ""
 
 
+def _part(family: str, part: Table, key: str = "kind", *left_out: str) -> str:
+    """What a part is, and its numbers."""
+    return _said(_meaning(family, part[key]), _numbers(part, key, *left_out))
+
+
 def _said(*sentences: str) -> str:
     """Sentences one after the other, those that are empty left out."""
     return " ".join(s if s.endswith((".", ";", ":")) else f"{s}." for s in sentences if s)
@@ -118,16 +123,14 @@ def _tumor(model: Table) -> Iterator[Item]:
     yield Item(f"Model: {kind}", _said(meaning, shown, _numbers(model, *nested)))
     if "growth" in model:
         law = model["growth"]["law"]
-        yield Item(f"Growth: {law}", _said(_meaning("growth", law), _numbers(model["growth"], "law")))
+        yield Item(f"Growth: {law}", _part("growth", model["growth"], "law"))
     if "interaction" in model and any(len(clone.get("effect", ())) > 1 for clone in model.get("clone", ())):
         law = model["interaction"]["law"]
-        yield Item(f"Drugs together: {law}", _said(_meaning("interaction", law), _numbers(model["interaction"], "law")))
+        yield Item(f"Drugs together: {law}", _part("interaction", model["interaction"], "law"))
     for part in model.get("mechanism", ()):
-        text = _said(_meaning("mechanism", part["kind"]), _numbers(part, "kind"))
-        yield Item(f"Mechanism: {_spaced(part['kind'])}", text)
+        yield Item(f"Mechanism: {_spaced(part['kind'])}", _part("mechanism", part))
     for part in model.get("transition", ()):
-        text = _said(_meaning("transition", part["law"]), _numbers(part, "from", "to", "law"))
-        yield Item(f"Transition: {part['from']} to {part['to']}", text)
+        yield Item(f"Transition: {part['from']} to {part['to']}", _part("transition", part, "law", "from", "to"))
     for clone in model.get("clone", ()):
         yield _clone(clone)
 
@@ -136,10 +139,7 @@ def _clone(clone: Table) -> Item:
     resistant = "counted as resistant" if clone["resistant"] else "counted as sensitive"
     numbers = _numbers(clone, "name", "resistant", "cells", "mutation", "effect")
     cells = f"{quantity(clone['cells'])} cells at the start, " if "cells" in clone else ""
-    effects = [
-        f"{e['drug']} acts by {e['law']} ({_said(_meaning('effect', e['law']), _numbers(e, 'drug', 'law'))})"
-        for e in clone.get("effect", ())
-    ]
+    effects = [f"{e['drug']} acts by {e['law']} ({_part('effect', e, 'law', 'drug')})" for e in clone.get("effect", ())]
     mutation = clone.get("mutation")
     born = "" if mutation is None else f"It arises from {mutation['from']} at {quantity(mutation['rate'])} per division"
     return Item(f"Clone: {clone['name']}", _said(f"{cells}{resistant}", numbers, born, *effects))
@@ -166,11 +166,6 @@ def _decisions(tables: Table, count: int) -> Iterator[Item]:
     yield Item("When", _said(text))
     if tables["patient"]:
         yield Item("Patient", _said(_numbers(tables["patient"])))
-
-
-def _limit(limit: Table) -> Item:
-    text = _said(_meaning("limit", limit["kind"]), _numbers(limit, "kind"))
-    return Item(_spaced(limit["kind"]), text)
 
 
 def _goal(tables: Table) -> Iterator[Item]:

@@ -9,22 +9,17 @@ from matplotlib.figure import Figure
 from optimizer.ensemble.run import SCHEDULES, Cohort
 from optimizer.ensemble.summary import counted
 from optimizer.ensemble.survival import survival
-from optimizer.report.plots.style import GREY, SHRINKING, color, dose_bars, footnote, line, new_figure, with_unit
-
-
-def kaplan_meier(ax: Axes, cohort: Cohort) -> Axes:
-    """Share of patients without progression over time; a tick marks patients who have none at the end."""
-    horizon, used = float(cohort.ensemble.task.grid.horizon), counted(cohort)
-    for i, name in enumerate(SCHEDULES):
-        curve = survival(cohort.table[f"{name}.progression_day"][used], horizon)
-        days, share = np.r_[curve.days, horizon], np.r_[curve.share, curve.share[-1]]
-        median = "median not reached" if curve.median is None else f"median {curve.median:.4g} day"
-        ax.step(days, share, where="post", color=color(i), ls=line(i), label=f"{name} ({median})")
-        if curve.share[-1] > 0.0:
-            ax.plot(horizon, curve.share[-1], "|", color=color(i), ms=9)
-    ax.set(xlabel="time [day]", ylabel="without progression", xlim=(0.0, 1.01 * horizon), ylim=(0.0, 1.03))
-    ax.legend(fontsize=7, frameon=False)
-    return ax
+from optimizer.report.plots.style import (
+    GREY,
+    SHRINKING,
+    color,
+    dose_bars,
+    footnote,
+    kaplan_meier,
+    line,
+    new_figure,
+    with_unit,
+)
 
 
 def waterfall(ax: Axes, cohort: Cohort, name: str = "personalised") -> Axes:
@@ -87,14 +82,16 @@ def schedules(ax: Axes, cohort: Cohort) -> Axes:
 def cohort_figures(cohort: Cohort) -> dict[str, Figure]:
     """The figures of a run by the name of their file."""
     survived, fell, whole = new_figure(7.0, 4.5), new_figure(9.0, 4.5), new_figure(9.0, 7.0)
-    kaplan_meier(survived.subplots(), cohort)
+    used, horizon = counted(cohort), float(cohort.ensemble.task.grid.horizon)
+    curves = {name: survival(cohort.table[f"{name}.progression_day"][used], horizon) for name in SCHEDULES}
+    kaplan_meier(survived.subplots(), curves, horizon)
     pair = fell.subplots(1, 2, sharey=True)
     for ax, name in zip(pair, SCHEDULES[:2], strict=True):
         waterfall(ax, cohort, name)
     rows = whole.subplots(2, 1)
     spreads(rows[0], cohort)
     schedules(rows[1], cohort)
-    count = int(counted(cohort).sum())
+    count = int(used.sum())
     for figure in (survived, fell, whole):
         footnote(figure, f"{cohort.scenario.title}: {count} patients.")
     return {"kaplan_meier": survived, "waterfall": fell, "schedules": whole}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
+from optimizer.ensemble.survival import Survival
 from optimizer.status import DISCLAIMER
 
 # Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), the dark ones first.
@@ -69,6 +70,22 @@ def dose_bars(ax: Axes, edges: np.ndarray, heights: np.ndarray, place: tuple[int
     right = left + part * (0.94 if len(heights) <= _MOST_BARS else 1.0)
     levels = base + np.column_stack([heights, np.zeros_like(heights)]).ravel()[:-1]
     ax.stairs(levels, np.column_stack([left, right]).ravel(), baseline=base, fill=True, **style)
+
+
+def kaplan_meier(ax: Axes, curves: Mapping[str, Survival], horizon: float, bands: bool = False) -> Axes:
+    """Share of patients without progression over time; a tick marks patients who have none at the end."""
+    for i, (name, found) in enumerate(curves.items()):
+        median = "median not reached" if found.median is None else f"median {found.median:.4g} day"
+        days = np.r_[found.days, horizon]
+        share, low, high = (np.r_[x, x[-1]] for x in (found.share, found.low, found.high))
+        ax.step(days, share, where="post", color=color(i), ls=line(i), label=f"{name} ({median})")
+        if bands:
+            ax.fill_between(days, low, high, step="post", color=color(i), alpha=0.12, lw=0.0)
+        if share[-1] > 0.0:
+            ax.plot(horizon, share[-1], "|", color=color(i), ms=9)
+    ax.set(xlabel="time [day]", ylabel="without progression", xlim=(0.0, 1.01 * horizon), ylim=(0.0, 1.03))
+    ax.legend(fontsize=7, frameon=False)
+    return ax
 
 
 def new_figure(width: float, height: float) -> Figure:

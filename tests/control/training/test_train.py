@@ -24,7 +24,7 @@ from optimizer.control.train_run import AT50, CONTINUOUS, NETWORK, TUNED, _split
 from optimizer.control.tune import open_rule, tuned
 from optimizer.ensemble import Ensemble, Risk
 from optimizer.policies.network import Network, first_weights
-from optimizer.report.plots.train import training_figure
+from optimizer.report.plots.control import training_figure
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.scenario.networks import network_text
 from optimizer.simulate import rollout

@@ -1,4 +1,4 @@
-"""The figure of windows: net growth over held levels, and how the intervals move with other numbers."""
+"""The figures of windows, maps and trade-offs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from optimizer.analysis.annotations import Annotation
 from optimizer.analysis.intervals import Interval, Response
+from optimizer.analysis.map import Map
+from optimizer.analysis.pareto import Front
 from optimizer.analysis.window import Varied, Windows
-from optimizer.report.plots.style import GREY, SHRINKING, color, footnote, line, log_axis, new_figure, with_unit
+from optimizer.report.plots.style import COLORS, GREY, SHRINKING, color, footnote, line, log_axis, new_figure, with_unit
 
 _GROWING = "#D55E00"
 _MOST_NAMED = 12
@@ -121,4 +124,99 @@ def moved(ax: Axes, varied: Varied, found: Windows) -> Axes:
     for sign, word in ((-1, "shrinks"), (1, "grows")):
         ax.bar(0, 0, color=_shade(Interval(0.0, 0.0, sign)), alpha=0.75, label=word)
     ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.02, 0.5), borderaxespad=0.0)
+    return ax
+
+
+# --- maps -------------------------------------------------------------------------------------------------------------
+
+
+_SHAPES = ("s", "^", "D", "v", "P", "<", ">", "X")
+
+
+def map_figure(found: Map, annotations: Sequence[Annotation] = (), show: str = "mean_last", title: str = "") -> Figure:
+    """A heat map of one quantity.
+
+    Args:
+        found: by `compute`.
+        annotations: schedules that have a place on it.
+        show: name of the quantity.
+        title: above the figure.
+    """
+    figure = new_figure(7.6, 5.6)
+    heat(figure.subplots(), found, annotations, show)
+    figure.suptitle(title, fontsize=10)
+    held = [f"{key} {value:g} {unit}".removesuffix(" 1") for key, (value, unit) in found.fixed.items()]
+    beside = [f"other drugs: {found.regimen}"] if found.regimen else []
+    footnote(figure, f"{', '.join([*held, *beside])}." if held or beside else "")
+    return figure
+
+
+def heat(ax: Axes, found: Map, annotations: Sequence[Annotation], show: str) -> Axes:
+    """The quantity as colors, the best y for each x as a line of dots, schedules as points of their own."""
+    quantity = found.quantities[show]
+    x, y = found.x.values, found.y.values
+    shade = ax.pcolormesh(
+        x, y, np.ma.masked_invalid(quantity.values), shading="nearest", cmap="viridis", rasterized=True
+    )
+    bar = ax.figure.colorbar(shade, ax=ax)
+    bar.set_label(with_unit(quantity.meaning, quantity.unit), fontsize=8)
+    best = [(x[i], y[j]) for i, j in enumerate(quantity.best()) if j is not None]
+    if best:
+        ax.plot(*zip(*best, strict=True), "o", ms=3.5, mfc="white", mec="black", mew=0.6, label="best for each x")
+    for i, annotation in enumerate(annotations):
+        shape, size = ("*", 13) if annotation.schedule else (_SHAPES[i % len(_SHAPES)], 7)
+        style = {"ms": size, "mec": "white", "mew": 0.8, "clip_on": False, "zorder": 3}
+        ax.plot(
+            [annotation.x],
+            [annotation.y],
+            shape,
+            color=color(1 if annotation.schedule else i + 2),
+            label=annotation.name,
+            **style,
+        )
+    for axis, name in ((found.x, "x"), (found.y, "y")):
+        if axis.log:
+            getattr(ax, f"set_{name}scale")("log")
+            log_axis(ax, name)
+        getattr(ax, f"set_{name}label")(with_unit(axis.number.key, axis.number.unit))
+    if best or annotations:
+        ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3, frameon=False)
+    return ax
+
+
+# --- trade-offs -------------------------------------------------------------------------------------------------------
+
+
+def pareto_figure(front: Front, title: str = "") -> Figure:
+    """The front with its points, and the regimens as points of their own.
+
+    Args:
+        front: by `trace`.
+        title: above the figure.
+    """
+    figure = new_figure(7.0, 5.2)
+    plane(figure.subplots(), front)
+    figure.suptitle(title, fontsize=10)
+    footnote(figure, "Dominated: another schedule within the limits is as good in both terms and better in one.")
+    return figure
+
+
+def plane(ax: Axes, front: Front) -> Axes:
+    """First term upwards, second to the right; hollow where dominated, a cross where the search did not end well."""
+    xs, ys = [p.terms[1] for p in front.points], [p.terms[0] for p in front.points]
+    ax.plot(xs, ys, "-", lw=1.2, color=COLORS[0], zorder=1)
+    for good, shape, label in ((True, "o", "front"), (False, "x", "front, not solved")):
+        chosen = [p for p in front.points if p.result is not None and p.result.status.ok is good]
+        if chosen:
+            ax.plot([p.terms[1] for p in chosen], [p.terms[0] for p in chosen], shape, color=COLORS[0], label=label)
+    for i, point in enumerate(front.regimens):
+        shade = COLORS[1 + i % (len(COLORS) - 1)]
+        notes = [word for word, said in (("dominated", point.dominated), ("breaks limits", bool(point.broken))) if said]
+        style = {"mec": shade, "mfc": "none" if point.dominated else shade, "ms": 7, "zorder": 3}
+        label = f"{point.name}{f' ({chr(44).join(notes)})' if notes else ''}".replace(",", ", ")
+        ax.plot([point.terms[1]], [point.terms[0]], _SHAPES[i % len(_SHAPES)], ls="", label=label, **style)
+    ax.set_ylabel(front.kinds[0])
+    ax.set_xlabel(front.kinds[1])
+    ax.grid(color=GREY, alpha=0.25, lw=0.5)
+    ax.legend(fontsize=7, frameon=False)
     return ax

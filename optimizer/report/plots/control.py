@@ -1,4 +1,4 @@
-"""The figures of a trial: Kaplan-Meier curves with bands, patients as swimmers, regret and doses."""
+"""The figures of a trial (Kaplan-Meier curves with bands, patients as swimmers, regret and doses) and of a training."""
 
 from __future__ import annotations
 
@@ -7,32 +7,17 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from optimizer.control.decisions import LAST, TIMES, decide
+from optimizer.control.train_report import curve, visit
+from optimizer.control.train_run import Learned
 from optimizer.control.trial_run import TrialResult
 from optimizer.control.trial_summary import clairvoyant_is_there, counted, horizon_of, of_policy
 from optimizer.ensemble.survival import survival
-from optimizer.report.plots.style import color, footnote, line, new_figure
+from optimizer.report.plots.style import GREY, color, footnote, kaplan_meier, line, new_figure
 
 # Patients of a swimmer plot; of more, the first ones are drawn.
 _MOST_SWIMMERS = 30
 _INTENSITY = LinearSegmentedColormap.from_list("intensity", ("#dce9f2", color(0)))
-
-
-def kaplan_meier(ax: Axes, result: TrialResult) -> Axes:
-    """Share of patients without progression over time with confidence bands; a tick marks patients without any."""
-    horizon = horizon_of(result)
-    for i, name in enumerate(result.trial.rows):
-        found = survival(of_policy(result, name, "progression_day"), horizon)
-        days = np.r_[found.days, horizon]
-        share, low, high = (np.r_[x, x[-1]] for x in (found.share, found.low, found.high))
-        median = found.median
-        words = "median not reached" if median is None else f"median {median:.4g} day"
-        ax.step(days, share, where="post", color=color(i), ls=line(i), label=f"{name} ({words})")
-        ax.fill_between(days, low, high, step="post", color=color(i), alpha=0.12, lw=0.0)
-        if share[-1] > 0.0:
-            ax.plot(horizon, share[-1], "|", color=color(i), ms=9)
-    ax.set(xlabel="time [day]", ylabel="without progression", xlim=(0.0, 1.01 * horizon), ylim=(0.0, 1.03))
-    ax.legend(fontsize=7, frameon=False)
-    return ax
 
 
 def swimmers(ax: Axes, result: TrialResult, name: str, patients: np.ndarray) -> Axes:
@@ -80,7 +65,9 @@ def trial_figures(result: TrialResult) -> dict[str, Figure]:
         return {}
     drawn = patients[:_MOST_SWIMMERS]
     survived, swam = new_figure(7.0, 4.5), new_figure(3.2 * len(names), 1.5 + 0.16 * len(drawn))
-    kaplan_meier(survived.subplots(), result)
+    horizon = horizon_of(result)
+    curves = {name: survival(of_policy(result, name, "progression_day"), horizon) for name in result.trial.rows}
+    kaplan_meier(survived.subplots(), curves, horizon, bands=True)
     for ax, name in zip(swam.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         swimmers(ax, result, name, drawn)
     swam.axes[0].set_ylabel("patients")
@@ -117,3 +104,71 @@ def sweep_figure(rows: list[dict], policies: tuple[str, ...]) -> Figure:
     figure.axes[0].set_ylabel("mean time without progression [day]")
     figure.axes[0].legend(fontsize=7, frameon=False)
     return figure
+
+
+# --- the figure of a training -----------------------------------------------------------------------------------------
+
+
+_SHOWN = np.linspace(0.05, 1.5, 30)
+
+
+def training_figure(learned: Learned) -> Figure:
+    """Loss, survival, and a map of the decisions for each drug."""
+    drugs = learned.split.ensemble.task.system.drugs
+    columns = max(2, len(drugs))
+    figure = new_figure(4.6 * columns, 7.4)
+    axes = figure.subplots(2, columns, squeeze=False)
+    losses(axes[0, 0], learned)
+    horizon = float(learned.split.ensemble.task.grid.horizon)
+    kaplan_meier(axes[0, 1], {name: curve(learned, name) for name in learned.outcomes}, horizon)
+    for ax in axes[0, 2:]:
+        ax.set_axis_off()
+    for j, ax in enumerate(axes[1]):
+        if j < len(drugs):
+            decisions(ax, learned, j)
+        else:
+            by_time(ax, learned)
+    figure.suptitle(learned.scenario.title, fontsize=10)
+    who = "patients it has not seen" if learned.split.are_others else "the patient it was trained on"
+    footnote(figure, f"Judged on {who}: {learned.held_out}.")
+    return figure
+
+
+def losses(ax: Axes, learned: Learned) -> Axes:
+    """What the gradient makes small, and what the network itself came to, against the steps."""
+    history, best = learned.training.history, learned.training.best
+    steps = [entry.step for entry in history]
+    ax.plot(steps, [entry.loss for entry in history], color=color(0), ls=line(0), label="loss (smoothed)")
+    ax.plot(steps, [entry.objective for entry in history], color=color(1), ls=line(1), label="objective")
+    ax.plot([best.step], [best.objective], "o", color=color(1), label="kept")
+    ax.set(xlabel="step", ylabel="over the patients trained on")
+    ax.legend(fontsize=7, frameon=False)
+    return ax
+
+
+def decisions(ax: Axes, learned: Learned, drug: int) -> Axes:
+    """Share of a drug over burden and its recent change, halfway in time, after half of the largest dose."""
+    table = decide(learned.network, visit(learned), _SHOWN.tolist())
+    span = float(learned.network.span)
+    chosen = np.isclose(table.day, TIMES[1] * span) & np.isclose(table.last, LAST[1])
+    burden, change = np.unique(table.burden), np.unique(table.change)
+    shares = table.shares[chosen, drug].reshape(burden.size, change.size)
+    shade = ax.pcolormesh(burden, 100.0 * change, shares.T, vmin=0.0, vmax=1.0, cmap="viridis", shading="nearest")
+    name = learned.split.ensemble.task.system.drugs[drug]
+    ax.figure.colorbar(shade, ax=ax).set_label(f"share of the largest dose of {name}", fontsize=8)
+    ax.axvline(1.0, color=GREY, lw=0.8)
+    ax.set(xlabel="measured burden / first", ylabel="its change in a week [%]", title=f"day {TIMES[1] * span:g}")
+    return ax
+
+
+def by_time(ax: Axes, learned: Learned) -> Axes:
+    """Share of the first drug against a burden that does not change, early, halfway and late."""
+    table = decide(learned.network, visit(learned), _SHOWN.tolist())
+    span = float(learned.network.span)
+    for i, time in enumerate(TIMES):
+        rows = np.isclose(table.day, time * span) & np.isclose(table.last, LAST[1]) & (table.change == 0.0)
+        ax.plot(table.burden[rows], table.shares[rows, 0], color=color(i), ls=line(i), label=f"day {time * span:g}")
+    ax.axvline(1.0, color=GREY, lw=0.8)
+    ax.set(xlabel="measured burden / first, steady", ylabel="share of the largest dose", ylim=(-0.03, 1.03))
+    ax.legend(fontsize=7, frameon=False)
+    return ax

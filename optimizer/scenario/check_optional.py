@@ -1,0 +1,180 @@
+"""The tables that a scenario may leave out: its virtual patients, what is measured of them, and a rule to search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from optimizer.fields import FieldInfo, default_of, describe
+from optimizer.observations.base import Assay
+from optimizer.scenario.check_parts import Context
+from optimizer.scenario.faults import one_of
+from optimizer.scenario.fields import level_unit, show
+from optimizer.scenario.keys import Place, find
+from optimizer.scenario.plan import CohortPlan, Model, ObservationPlan, Part, RulePlan, Vary
+from optimizer.scenario.schema import classes
+from optimizer.units import QuantityError
+
+_SPREAD = FieldInfo("", "", minimum=0.0)
+
+
+def check_cohort(context: Context, spec: Any, model: Model) -> CohortPlan:
+    """Exactly one way to make patients, its keys known and its correlations possible."""
+    faults = context.faults
+    ways = [name for name in ("vary", "table", "posterior") if getattr(spec, name)]
+    if len(ways) != 1:
+        faults.add("cohort", f"wanted one of vary, table and posterior; got {' and '.join(ways) or 'none'}")
+    if spec.correlation and not spec.vary:
+        faults.add("cohort.correlation", "wanted keys that vary beside it; got none")
+    if not spec.vary:
+        return CohortPlan(table=spec.table, posterior=spec.posterior)
+    found: list[Place] = []
+    vary = []
+    for i, entry in enumerate(spec.vary):
+        path = f"cohort.vary[{i}]"
+        try:
+            place = find(model, context.drugs, entry.key)
+        except QuantityError as error:
+            faults.add(f"{path}.key", str(error))
+            continue
+        if place.steps in [other.steps for other in found]:
+            faults.add(f"{path}.key", f'wanted each number once; got "{entry.key}" twice')
+        found.append(place)
+        vary.append(_vary(context, path, entry, place))
+    names = [entry.key for entry in spec.vary]
+    listed = spec.correlation or []
+    matrix = _correlation(context, names, listed) if len(found) == len(names) else np.eye(len(found))
+    written = tuple({"keys": list(entry.keys), "value": entry.value} for entry in listed)
+    return CohortPlan(tuple(vary), matrix, listed=written)
+
+
+def _vary(context: Context, path: str, entry: Any, place: Place) -> Vary:
+    """The spread as a standard deviation, of the logarithm where the number is lognormal."""
+    written = {"key": entry.key, "distribution": entry.distribution}
+    if (entry.cv is None) == (entry.sd is None):
+        got = "neither" if entry.cv is None else "both"
+        context.faults.add(path, f"wanted either cv or sd, the spread; got {got}")
+        return Vary(entry.key, entry.distribution, 0.0, written)
+    if entry.cv is not None:
+        written["cv"] = entry.cv
+        sd = entry.cv * abs(place.value)
+    else:
+        written["sd"] = entry.sd
+        sd = context.number(f"{path}.sd", entry.sd, _SPREAD, place.unit)
+    if entry.distribution == "normal":
+        return Vary(entry.key, "normal", sd, written)
+    if place.value == 0.0:
+        context.faults.add(f"{path}.distribution", 'wanted "normal" for a number that is 0; got "lognormal"')
+        return Vary(entry.key, "lognormal", 0.0, written)
+    return Vary(entry.key, "lognormal", math.sqrt(math.log1p((sd / place.value) ** 2)), written)
+
+
+def _correlation(context: Context, names: list[str], listed: list[Any]) -> np.ndarray:
+    """Correlation matrix; a fault where no numbers can go together like that."""
+    faults, matrix = context.faults, np.eye(len(names))
+    before = len(faults.found)
+    for i, entry in enumerate(listed):
+        path = f"cohort.correlation[{i}]"
+        if len(entry.keys) != 2 or entry.keys[0] == entry.keys[1]:
+            faults.add(f"{path}.keys", f"wanted two different keys; got {', '.join(entry.keys) or 'none'}")
+            continue
+        for name in entry.keys:
+            if name not in names:
+                faults.add(f"{path}.keys", one_of(names, name))
+        if all(name in names for name in entry.keys):
+            a, b = (names.index(name) for name in entry.keys)
+            matrix[a, b] = matrix[b, a] = entry.value
+    if len(faults.found) == before and np.linalg.eigvalsh(matrix)[0] < -1e-12:
+        wanted = "correlations that numbers can have together (a positive semidefinite matrix)"
+        faults.add("cohort.correlation", f"wanted {wanted}; got some that contradict each other")
+    return matrix
+
+
+# --- what is measured of a patient ------------------------------------------------------------------------------------
+
+
+def check_observations(context: Context, specs: Sequence[Any], model: Model) -> tuple[ObservationPlan, ...]:
+    """Each quantity once, of clones that there are, its visits on a grid or listed in order."""
+    found, labels = [], []
+    for i, spec in enumerate(specs):
+        path, clone = f"observation[{i}]", getattr(spec, "clone", None)
+        names = [c.name for c in model.clones]
+        if clone is not None and model.alone is None and clone not in names:
+            context.faults.add(f"{path}.clone", one_of(names, clone))
+        days = spec.days or []
+        if days and spec.every:
+            context.faults.add(path, "wanted either every or days, when it is measured; got both")
+        if any(later <= earlier for earlier, later in pairwise(days)):
+            context.faults.add(f"{path}.days", "wanted days that increase; got others")
+        label = spec.kind if clone is None else f"{spec.kind}.{clone}"
+        if label in labels:
+            context.faults.add(path, f'wanted each quantity once; got "{label}" twice')
+        labels.append(label)
+        quantity = context.part(path, spec, spec.kind, classes("observation")[spec.kind])
+        found.append(ObservationPlan(quantity, context.part(path, spec, "assay", Assay)))
+    return tuple(found)
+
+
+# --- the rule whose numbers are searched in place of a schedule -------------------------------------------------------
+
+
+# Numbers of a rule that say how it is measured, not what it does.
+_MEASURED = ("noise",)
+
+
+def check_rule(context: Context, spec: Any, ranges: Mapping[str, Sequence[Any]] | None) -> RulePlan | None:
+    """The rule with the ranges of its open numbers; None where a schedule is searched."""
+    faults = context.faults
+    if spec is None:
+        if ranges is not None:
+            faults.add("search.policy", "wanted a table [policy], the rule whose numbers these are; got none")
+        return None
+    if ranges is None:
+        faults.add("search.policy", "wanted the numbers of [policy] that are searched, with their ranges; got none")
+        return None
+    if spec.kind == "network":
+        faults.add("policy.kind", 'wanted a rule with numbers to search; got "network", which adose train trains')
+        return None
+    if spec.every is not None:
+        faults.add("policy.every", "wanted no such key, as the rule decides at [decision]; got one")
+        return None
+    name = getattr(spec, "drug", None)
+    drug = context.drug("policy.drug", name) if name is not None else None
+    cls = classes("policy")[spec.kind]
+    part = context.part("policy", spec, spec.kind, cls, drug)
+    known = {name: info for name, info in describe(cls).items() if _is_open(cls, name, info)}
+    found, units = {}, {}
+    for name, pair in ranges.items():
+        path = f"search.policy.{name}"
+        if name not in known:
+            faults.add(path, one_of(list(known), name))
+            continue
+        unit = level_unit(known[name].unit, False)
+        if len(pair) != 2:
+            faults.add(path, f"wanted the smallest and the largest value; got {len(pair)} values")
+            continue
+        low, high = (context.number(f"{path}[{i}]", value, known[name], unit) for i, value in enumerate(pair))
+        if not low < high:
+            faults.add(path, f"wanted the smaller value first; got {show(list(pair))}")
+        else:
+            _within(context, part, name, (low, high))
+        found[name], units[name] = (low, high), unit
+    return RulePlan(part, found, units)
+
+
+def _is_open(cls: type, name: str, info: FieldInfo) -> bool:
+    """A number of the rule that is an array, not compiled in."""
+    field = cls.__dataclass_fields__[name]  # type: ignore[attr-defined]
+    return info.ndim == 0 and not field.metadata.get("static") and name not in _MEASURED
+
+
+def _within(context: Context, part: Part, name: str, limits: tuple[float, float]) -> None:
+    """A fault where the number as written lies outside its range."""
+    value = part.values.get(name, default_of(part.cls, name))
+    if isinstance(value, int | float) and not limits[0] <= value <= limits[1]:
+        wanted = f"a value within its range, {limits[0]:g} to {limits[1]:g}"
+        context.faults.add(f"policy.{name}", f"wanted {wanted}; got {value:g}")
