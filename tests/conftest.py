@@ -1,5 +1,6 @@
-"""What all tests share: 64-bit numbers, and array shapes and types checked at every call of the package."""
+"""What all tests share: 64-bit numbers, compiled programs, and array shapes and types checked at every call."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -46,6 +47,23 @@ FAST = (
     "cli/test_cli.py::test_ctrl_c_that",
 )
 MAPPINGS = Path("/proc/self/maps")
+# Tests run what they compile once or twice: half the time to compile is worth more than faster code. As the package
+# does with its own programs (`programs._QUICK`); the processes that tests start do the same.
+QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+os.environ["XLA_FLAGS"] = f"{QUICK} {os.environ.get('XLA_FLAGS', '')}".strip()
+
+
+def pytest_configure(config):
+    """One cache of programs for all workers, for the processes that tests start, and for the next run of the tests.
+
+    A program is found by the sources that it depends on, so that what was edited is compiled anew. The environment's
+    ADOSE_CACHE goes before: "off" for none, or a folder.
+    """
+    folder = os.environ.setdefault("ADOSE_CACHE", str(config.rootpath / ".pytest_cache" / "programs"))
+    if folder != "off":
+        from optimizer.programs import keep_compiled
+
+        keep_compiled(Path(folder))
 
 
 def pytest_collection_modifyitems(items):
@@ -62,6 +80,34 @@ def few_programs():
     yield
     if MAPPINGS.is_file() and MAPPINGS.read_bytes().count(b"\n") > 25_000:
         jax.clear_caches()
+
+
+@pytest.fixture
+def monkeypatch(monkeypatch):
+    """Pytest's own; patched code has no cache, or its programs would be found again under the name of the true ones."""
+    before, patch = jax.config.jax_compilation_cache_dir, monkeypatch.setattr
+
+    def setattr_without_cache(*args, **kwargs):
+        jax.config.update("jax_compilation_cache_dir", None)
+        monkeypatch.setenv("ADOSE_CACHE", "off")
+        patch(*args, **kwargs)
+
+    monkeypatch.setattr = setattr_without_cache
+    yield monkeypatch
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+@pytest.fixture
+def own_cache(tmp_path):
+    """A cache in a folder of the test's own; afterwards that of all tests again."""
+    from optimizer.programs import keep_compiled
+
+    before = jax.config.jax_compilation_cache_dir
+    keep_compiled(tmp_path / "cache")
+    yield tmp_path / "cache"
+    if before:
+        keep_compiled(Path(before))
+    jax.config.update("jax_compilation_cache_dir", before)
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ class Run:
         try:
             before = json.loads(known.read_text(encoding="utf-8"))
             self.digests = dict(before.pop(_FILES, {}))
-        except (OSError, ValueError, TypeError, AttributeError):
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             raise DirectoryError(f"{known}: wanted the manifest of an earlier run; got something else") from None
         differs = _difference(before, self._asked, "")
         if differs is not None:

@@ -57,7 +57,6 @@ restarts = 2
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ADOSE_CACHE", "off")
     (tmp_path / "small.toml").write_text(SMALL)
     return tmp_path
 
@@ -419,18 +418,15 @@ def test_ctrl_c_keeps_the_best_schedule_so_far(folder, ctrl_c):
     assert (folder / "run" / "schedule.csv").exists()
 
 
-def test_the_cache_is_the_users_own_or_none(tmp_path, monkeypatch):
-    before = jax.config.jax_compilation_cache_dir
-    monkeypatch.setenv("ADOSE_CACHE", str(tmp_path / "cache"))
-    try:
-        terminal.numerics()
-        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "cache")
-        assert (tmp_path / "cache").stat().st_mode & 0o777 == 0o700
-        (tmp_path / "cache").chmod(0o777)
-        terminal.numerics()
-        assert jax.config.jax_compilation_cache_dir is None
-    finally:
-        jax.config.update("jax_compilation_cache_dir", before)
+def test_the_cache_is_the_users_own_or_none(own_cache, monkeypatch):
+    other = own_cache.with_name("other")
+    monkeypatch.setenv("ADOSE_CACHE", str(other))
+    terminal.numerics()
+    assert jax.config.jax_compilation_cache_dir == str(other)
+    assert other.stat().st_mode & 0o777 == 0o700
+    other.chmod(0o777)
+    terminal.numerics()
+    assert jax.config.jax_compilation_cache_dir is None
 
 
 def test_a_full_disk_at_the_last_moment_loses_the_files_alone(folder, monkeypatch):

@@ -70,7 +70,7 @@ def test_a_chunk_of_another_hand_is_refused_by_name(finished, change, why):
         run.parts(names, lambda: [chunk(6)] * 3)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", '{"files": [1]}', '{"files": 3}'])
+@pytest.mark.parametrize("text", ["", "[]", "null", '{"files": [1]}', '{"files": 3}', "[" * 100_000])
 def test_a_manifest_of_another_hand_is_refused(finished, text):
     (finished / MARKER).write_text(text)
     with pytest.raises(DirectoryError, match="manifest"):
