@@ -47,8 +47,8 @@ FAST = (
     "cli/test_cli.py::test_ctrl_c_that",
 )
 MAPPINGS = Path("/proc/self/maps")
-# Tests run what they compile once or twice: half the time to compile is worth more than faster code. As the package
-# does with its own programs (`programs._QUICK`); the processes that tests start do the same.
+# Tests run what they compile once or twice: a fifth of the time to compile is worth more than faster code. The
+# package's own programs (`programs._QUICK`) have their own options; the processes that tests start have these.
 QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{QUICK} {os.environ.get('XLA_FLAGS', '')}".strip()
 

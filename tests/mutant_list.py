@@ -41,6 +41,7 @@ PROGRESSION = ("tests/laws/test_progression.py",)
 OBSERVED = ("tests/observations/test_observations.py",)
 OUTCOME = ("tests/test_outcome.py",)
 FACTS = ("tests/facts/test_facts.py",)
+STEEP = ("tests/simulate/test_steep_curves.py", "-k", "20")
 
 MUTANTS = (
     # --- audit and outcome --------------------------------------------------------------------------------------------
@@ -377,6 +378,13 @@ MUTANTS = (
         "crossing = jnp.where(above[0], times[0], root)",
         "crossing = times[0]",
         ("tests/published/test_competing_clones.py", "-k", "exact", "tests/laws/test_progression.py"),
+    ),
+    Mutant(
+        "simulate",
+        "steep curves have no edges",
+        "            found += times",
+        "            found += [0.0 * t for t in times]",
+        STEEP,
     ),
     Mutant("simulate", "survival has the wrong ramp", "width * far * along", "far * along", PROGRESSION),
     Mutant("simulate", "hazard without its curve", "0.5 * x**2 + 1.0 - _tail(x)", "0.5 * x**2 + 1.0", PROGRESSION),
