@@ -14,7 +14,8 @@ jax.config.update("jax_enable_x64", True)
 # The rooms that compute; those above check what they are given themselves, in sentences for a user. Before the first
 # import of the package, which this file must therefore not import at its top.
 ROOMS = ["mesh", "pharmacology", "models", "mechanisms", "policies", "simulate", "objectives", "constraints"]
-install_import_hook([f"optimizer.{room}" for room in (*ROOMS, "problem", "search")], "tests.typechecker.check")
+COMPUTES = tuple(f"optimizer.{room}" for room in (*ROOMS, "problem", "search"))
+install_import_hook(list(COMPUTES), "tests.typechecker.check")
 
 # Tests that need no long compilation: `pytest -m fast`, a minute and a half on two cores. A folder, a file, or a test.
 FAST = (
@@ -84,13 +85,14 @@ def few_programs():
 
 @pytest.fixture
 def monkeypatch(monkeypatch):
-    """Pytest's own; patched code has no cache, or its programs would be found again under the name of the true ones."""
+    """Pytest's own; a patched room that computes has no cache, or its programs would be taken for the true ones."""
     before, patch = jax.config.jax_compilation_cache_dir, monkeypatch.setattr
 
-    def setattr_without_cache(*args, **kwargs):
-        jax.config.update("jax_compilation_cache_dir", None)
-        monkeypatch.setenv("ADOSE_CACHE", "off")
-        patch(*args, **kwargs)
+    def setattr_without_cache(target, *args, **kwargs):
+        if str(getattr(target, "__name__", target)).startswith((*COMPUTES, "optimizer.ensemble", "optimizer.control")):
+            jax.config.update("jax_compilation_cache_dir", None)
+            monkeypatch.setenv("ADOSE_CACHE", "off")
+        patch(target, *args, **kwargs)
 
     monkeypatch.setattr = setattr_without_cache
     yield monkeypatch

@@ -19,6 +19,7 @@ from optimizer.files.store import Store, private_folder
 from optimizer.models.growth import Logistic
 from optimizer.policies.schedule import Schedule
 from optimizer.programs import program
+from optimizer.search.multistart import cores
 
 
 class Foreign(eqx.Module):
@@ -233,7 +234,7 @@ print(several, max(programs._threads(path, None) for path in programs._blas_libr
     environment |= {"OPENBLAS_NUM_THREADS": "3"}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     before, after = map(int, done.stdout.split())
-    assert before >= min(2, os.cpu_count() or 1)
+    assert before >= min(2, cores())
     assert after == 1
 
 
