@@ -388,19 +388,8 @@ def test_help_imports_nothing_heavy():
 
 
 def test_ctrl_c_keeps_the_best_schedule_so_far(folder, ctrl_c):
-    scenario = ROOT / "scenarios" / "crc_caf_cetuximab.toml"
-    command = [
-        sys.executable,
-        "-m",
-        "optimizer",
-        "optimize",
-        str(scenario),
-        "--out",
-        "run",
-        "--restarts",
-        "512",
-        "--no-plot",
-    ]
+    more = ("--out", "run", "--restarts", "4096", "--no-plot")
+    command = [sys.executable, "-m", "optimizer", "optimize", "small.toml", *more]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
@@ -408,7 +397,7 @@ def test_ctrl_c_keeps_the_best_schedule_so_far(folder, ctrl_c):
         for line in process.stderr:
             if line.startswith("search"):
                 break
-        time.sleep(2.0)
+        time.sleep(1.0)
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
     assert process.returncode == 130
