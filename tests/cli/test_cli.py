@@ -284,8 +284,9 @@ def test_a_place_that_is_taken_is_refused_before_the_search(folder):
 
 
 def test_infeasible_is_exit_code_4_and_writes_nothing(folder):
-    impossible = '[[constraint]]\nkind = "burden_ceiling"\nfactor = 0.5\n'
-    (folder / "small.toml").write_text(SMALL.replace("[[regimen]]", impossible + "[[regimen]]"))
+    # As the search's own test of a ceiling that is out of reach, whose programs serve here.
+    weak = SMALL.split("[[constraint]]")[0].replace('"3 ug/mL"', '"0.5 ug/mL"')
+    (folder / "small.toml").write_text(f'{weak}[[constraint]]\nkind = "burden_ceiling"\nfactor = 0.5\n')
     result = adose("optimize", "small.toml", "--restarts", "1", "--json")
     assert result.exit_code == 4
     assert json.loads(result.stdout)["status"] == "infeasible"
