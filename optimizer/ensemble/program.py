@@ -160,6 +160,7 @@ def _mapped_sums(function: Any, inputs: Any) -> tuple[Any, Any]:
     count = jax.tree.leaves(inputs)[0].shape[0]
     batch = min(count, _TOGETHER)
     main = count // batch * batch
+    function = jax.jit(function)  # traced once; asked for its shapes, in batches and for the rest
 
     def add(sums: Any, chunk: Any) -> tuple[Any, Any]:
         parts, each = jax.vmap(function)(chunk)
