@@ -52,6 +52,8 @@ MAPPINGS = Path("/proc/self/maps")
 # package's own programs (`programs._QUICK`) have their own options; the processes that tests start have these.
 QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{QUICK} {os.environ.get('XLA_FLAGS', '')}".strip()
+# As the command line has it, so that programs of the audit are kept, too: before the first import of equinox.
+os.environ.setdefault("EQX_ON_ERROR", "nan")
 
 
 def pytest_configure(config):
