@@ -1,10 +1,10 @@
 # One-word tasks; PYTHON may be another interpreter.
 PYTHON ?= .venv/bin/python
 
-.PHONY: help fast test slow lint generate docs bench
+.PHONY: help fast test slow mutants fuzz lint generate docs bench
 
 help:
-	@echo "make fast | test | slow | lint | generate | docs | bench"
+	@echo "make fast | test | slow | mutants | fuzz | lint | generate | docs | bench"
 
 fast:
 	$(PYTHON) -m pytest -n 2 -m fast
@@ -14,6 +14,12 @@ test:
 
 slow:
 	$(PYTHON) -m pytest -n 2 -m slow
+
+mutants:
+	$(PYTHON) -m tests.mutants
+
+fuzz:
+	$(PYTHON) -m tests.fuzz
 
 lint:
 	$(PYTHON) -m ruff check optimizer tests benchmarks

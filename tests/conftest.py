@@ -1,5 +1,6 @@
-"""What all tests share: 64-bit numbers, and array shapes and types checked at every call of the package."""
+"""What all tests share: 64-bit numbers, compiled programs, and array shapes and types checked at every call."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -13,7 +14,8 @@ jax.config.update("jax_enable_x64", True)
 # The rooms that compute; those above check what they are given themselves, in sentences for a user. Before the first
 # import of the package, which this file must therefore not import at its top.
 ROOMS = ["mesh", "pharmacology", "models", "mechanisms", "policies", "simulate", "objectives", "constraints"]
-install_import_hook([f"optimizer.{room}" for room in (*ROOMS, "problem", "search")], "tests.typechecker.check")
+COMPUTES = tuple(f"optimizer.{room}" for room in (*ROOMS, "problem", "search"))
+install_import_hook(list(COMPUTES), "tests.typechecker.check")
 
 # Tests that need no long compilation: `pytest -m fast`, a minute and a half on two cores. A folder, a file, or a test.
 FAST = (
@@ -46,6 +48,25 @@ FAST = (
     "cli/test_cli.py::test_ctrl_c_that",
 )
 MAPPINGS = Path("/proc/self/maps")
+# Tests run what they compile once or twice: a fifth of the time to compile is worth more than faster code. The
+# package's own programs (`programs._QUICK`) have their own options; the processes that tests start have these.
+QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+os.environ["XLA_FLAGS"] = f"{QUICK} {os.environ.get('XLA_FLAGS', '')}".strip()
+# As the command line has it, so that programs of the audit are kept, too: before the first import of equinox.
+os.environ.setdefault("EQX_ON_ERROR", "nan")
+
+
+def pytest_configure(config):
+    """One cache of programs for all workers, for the processes that tests start, and for the next run of the tests.
+
+    A program is found by the sources that it depends on, so that what was edited is compiled anew. The environment's
+    ADOSE_CACHE goes before: "off" for none, or a folder.
+    """
+    folder = os.environ.setdefault("ADOSE_CACHE", str(config.rootpath / ".pytest_cache" / "programs"))
+    if folder != "off":
+        from optimizer.programs import keep_compiled
+
+        keep_compiled(Path(folder))
 
 
 def pytest_collection_modifyitems(items):
@@ -62,6 +83,35 @@ def few_programs():
     yield
     if MAPPINGS.is_file() and MAPPINGS.read_bytes().count(b"\n") > 25_000:
         jax.clear_caches()
+
+
+@pytest.fixture
+def monkeypatch(monkeypatch):
+    """Pytest's own; a patched room that computes has no cache, or its programs would be taken for the true ones."""
+    before, patch = jax.config.jax_compilation_cache_dir, monkeypatch.setattr
+
+    def setattr_without_cache(target, *args, **kwargs):
+        if str(getattr(target, "__name__", target)).startswith((*COMPUTES, "optimizer.ensemble", "optimizer.control")):
+            jax.config.update("jax_compilation_cache_dir", None)
+            monkeypatch.setenv("ADOSE_CACHE", "off")
+        patch(target, *args, **kwargs)
+
+    monkeypatch.setattr = setattr_without_cache
+    yield monkeypatch
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+@pytest.fixture
+def own_cache(tmp_path):
+    """A cache in a folder of the test's own; afterwards that of all tests again."""
+    from optimizer.programs import keep_compiled
+
+    before = jax.config.jax_compilation_cache_dir
+    keep_compiled(tmp_path / "cache")
+    yield tmp_path / "cache"
+    if before:
+        keep_compiled(Path(before))
+    jax.config.update("jax_compilation_cache_dir", before)
 
 
 @pytest.fixture

@@ -41,6 +41,13 @@ PROGRESSION = ("tests/laws/test_progression.py",)
 OBSERVED = ("tests/observations/test_observations.py",)
 OUTCOME = ("tests/test_outcome.py",)
 FACTS = ("tests/facts/test_facts.py",)
+STEEP = ("tests/simulate/test_steep_curves.py", "-k", "20")
+
+
+def _cases(words: str) -> tuple[str, ...]:
+    """Some of the cases, by what stands in their names."""
+    return (*CASES, "-k", words)
+
 
 MUTANTS = (
     # --- audit and outcome --------------------------------------------------------------------------------------------
@@ -63,15 +70,15 @@ MUTANTS = (
     Mutant(
         "audit",
         "an unconverged point is solved",
-        "if not chosen.converged or chosen.residual > tolerance:",
+        "if not _is_close(choice.left, record.tolerance, record.spread):",
         "if False:",
         AUDIT,
     ),
     Mutant(
         "audit",
         "a failed audit is solved",
-        "    if not checked.passed:\n        return Status.AUDIT_FAILED, difference(checked)\n    if not chosen",
-        "    if not chosen",
+        "    if not checked.passed:\n        return Status.AUDIT_FAILED, difference(checked)\n    if not _is_close",
+        "    if not _is_close",
         AUDIT,
     ),
     Mutant("audit", "differences know no error of their own", "_UNSETTLED = 8.0", "_UNSETTLED = 0.0", AUDIT),
@@ -81,44 +88,80 @@ MUTANTS = (
         "steps do not fit the dose",
         "doses * (1.0 + sign * step * way)",
         "doses + sign * step * way * scale",
-        CASES,
+        _cases("step_of_the_audit"),
     ),
-    Mutant("audit", "a loose audit", "RTOL = 1e-9", "RTOL = 1e-4", CASES),
-    Mutant("audit", "doses do not wait for their lag", "[here], part[here, j])", "[here], 0.5 * part[here, j])", CASES),
-    Mutant("audit", "infusions do not wait", "edges[:-1] - lag + _SAME", "edges[:-1] + _SAME", CASES),
+    Mutant("audit", "a loose audit", "RTOL = 1e-9", "RTOL = 1e-4", _cases("steep")),
+    Mutant(
+        "audit",
+        "doses do not wait for their lag",
+        "[here], part[here, j])",
+        "[here], 0.5 * part[here, j])",
+        _cases("in_a_queue"),
+    ),
+    Mutant(
+        "audit",
+        "infusions do not wait",
+        "edges[:-1] - lag + _SAME",
+        "edges[:-1] + _SAME",
+        _cases("infusion_waits or what_is_simulated"),
+    ),
     Mutant(
         "audit",
         "the queue is not used",
         "if isinstance(policy, Schedule) and overtakes(",
         "if False and overtakes(",
-        CASES,
+        _cases("in_a_queue"),
     ),
     Mutant(
         "audit",
         "an interval's rate is forgotten",
         "p.field(s, r) for p, s, r",
         "p.field(s, 0.0 * r) for p, s, r",
-        CASES,
+        _cases("infusion_waits or what_is_simulated"),
     ),
     Mutant(
         "audit",
         "a crossing is a saved time",
         "return _root(_polynomial(times, values, stop - 1, stop), level",
         "return float(times[stop])\n    return _root(_polynomial(times, values, stop - 1, stop), level",
-        CASES,
+        _cases("crossings_and"),
     ),
-    Mutant("audit", "a hidden crossing is missed", "            if most > level:\n", "            if False:\n", CASES),
-    Mutant("audit", "a peak is a saved value", "most = max(most, _highest(", "most = max(most, 0.0 * _highest(", CASES),
+    Mutant(
+        "audit",
+        "a hidden crossing is missed",
+        "            if most > level:\n",
+        "            if False:\n",
+        _cases("crossings_and"),
+    ),
+    Mutant(
+        "audit",
+        "a peak is a saved value",
+        "most = max(most, _highest(",
+        "most = max(most, 0.0 * _highest(",
+        _cases("crossings_and"),
+    ),
     Mutant(
         "audit",
         "polynomials pass corners",
         "right = last + 1 < len(times) and times[last + 1] > times[last]",
         "right = last + 1 < len(times)",
-        CASES,
+        _cases("crossings_and or progression"),
     ),
-    Mutant("audit", "progression is interpolated", "terms = dict(terms) | {", "terms = dict(terms) or {", CASES),
-    Mutant("audit", "less than one cell goes without a word", "few = burden < 1.0", "few = burden < 0.0", CASES),
-    Mutant("audit", "overflow is a solver's fault", ">= _MANY", "> 1e300", CASES),
+    Mutant(
+        "audit",
+        "progression is interpolated",
+        "terms = dict(terms) | {",
+        "terms = dict(terms) or {",
+        _cases("progression_is_read"),
+    ),
+    Mutant(
+        "audit",
+        "less than one cell goes without a word",
+        "few = burden < 1.0",
+        "few = burden < 0.0",
+        _cases("less_than"),
+    ),
+    Mutant("audit", "overflow is a solver's fault", ">= _MANY", "> 1e300", _cases("out_of_the_range")),
     Mutant(
         "outcome",
         "the first step to treatment counts twice",
@@ -374,9 +417,16 @@ MUTANTS = (
     Mutant(
         "simulate",
         "progression before it happens",
-        "crossing = jnp.where(above[0], times[0], t0 + elapsed)",
-        "crossing = t0",
+        "crossing = jnp.where(above[0], times[0], root)",
+        "crossing = times[0]",
         ("tests/published/test_competing_clones.py", "-k", "exact", "tests/laws/test_progression.py"),
+    ),
+    Mutant(
+        "simulate",
+        "steep curves have no edges",
+        "            found += times",
+        "            found += [0.0 * t for t in times]",
+        STEEP,
     ),
     Mutant("simulate", "survival has the wrong ramp", "width * far * along", "far * along", PROGRESSION),
     Mutant("simulate", "hazard without its curve", "0.5 * x**2 + 1.0 - _tail(x)", "0.5 * x**2 + 1.0", PROGRESSION),

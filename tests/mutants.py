@@ -51,20 +51,28 @@ def try_out(mutant: Mutant, tree: Path) -> Found:
         return Found(mutant, STALE, 0.0)
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
-    # A program that was kept from the code as it is must not stand for the changed one.
-    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "ADOSE_CACHE": "off"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutant.tests]
+    try:
+        # A program is found by the sources that it depends on; what survives is tried again without those kept.
+        caught = any(_fails(mutant, tree, cache) for cache in (str(tree.with_name("programs")), "off"))
+    finally:
+        path.write_text(text, encoding="utf-8")
+    return Found(mutant, CAUGHT if caught else SURVIVED, time.perf_counter() - began)
+
+
+def _fails(mutant: Mutant, tree: Path, cache: str) -> bool:
+    """Whether its tests fail, or take too long."""
+    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "ADOSE_CACHE": cache}
+    command = [sys.executable, "-m", "pytest", "-x", "-q", *mutant.tests]
     try:
         done = subprocess.run(
             command, cwd=tree, env=environment, capture_output=True, text=True, timeout=LONGEST, check=False
         )
-        # 1 is a failed test, 2 an error while tests are collected; 4 and 5 are no tests at all, which catch nothing.
-        caught = done.returncode in (1, 2)
     except subprocess.TimeoutExpired:
-        caught = True
-    finally:
-        path.write_text(text, encoding="utf-8")
-    return Found(mutant, CAUGHT if caught else SURVIVED, time.perf_counter() - began)
+        return True
+    # 1 is a failed test, 2 an error while tests are collected; others are no run of tests at all, which says nothing.
+    if done.returncode not in (0, 1, 2):
+        raise SystemExit(f"{mutant.what}: pytest ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done.returncode != 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(any(home(m, ROOT) is None for m in mutants))
     with tempfile.TemporaryDirectory(prefix="adose-mutants-") as folder:
         tree = Path(folder) / "tree"
-        left = shutil.ignore_patterns(".git", ".venv", "runs", "__pycache__", ".pytest_cache", ".hypothesis")
+        left = shutil.ignore_patterns(".git", ".venv", "runs", "__pycache__", ".pytest_cache", ".hypothesis", "_build")
         shutil.copytree(ROOT, tree, ignore=left)
         found = []
         for m in mutants:

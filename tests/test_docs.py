@@ -179,7 +179,6 @@ def test_own_mechanism_kills():
 
 
 def test_the_tutorial_shows_what_comes_out(tmp_path, monkeypatch):
-    monkeypatch.setenv("ADOSE_CACHE", "off")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "first.toml").write_text(blocks(TUTORIAL, "toml")[0])
     scenario = Scenario.load("first.toml")

@@ -20,6 +20,9 @@ def code(notebook):
 def test_runs(path):
     notebook = nbformat.read(path, 4)
     nbformat.validate(notebook)
+    # The programs of the other tests, as the command line finds those of its earlier runs.
+    shared = nbformat.v4.new_code_cell("from optimizer.report.terminal import numerics; numerics()")
+    notebook.cells.insert(0, shared)
     # An error in a cell is raised here.
     NotebookClient(
         notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}

@@ -40,7 +40,7 @@ KINDS = [part.kind for part in PARTS]
 
 def run(folder, *words):
     """What Python says in the clone, which is the only one it knows."""
-    environment = {**os.environ, "PYTHONPATH": str(folder), "ADOSE_CACHE": "off"}
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
     command = [sys.executable, *words]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]

@@ -19,6 +19,7 @@ from optimizer.files.store import Store, private_folder
 from optimizer.models.growth import Logistic
 from optimizer.policies.schedule import Schedule
 from optimizer.programs import program
+from optimizer.search.multistart import cores
 
 
 class Foreign(eqx.Module):
@@ -28,14 +29,11 @@ class Foreign(eqx.Module):
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(own_cache):
     """The cache in a folder of its own; JAX writes into it too, what takes it longer than these programs."""
-    before = jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs
-    programs.keep_compiled(tmp_path / "cache")
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 60.0)
-    yield tmp_path / "cache"
-    jax.config.update("jax_compilation_cache_dir", before[0])
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", before[1])
+    yield own_cache
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _counted(home: str = "optimizer.somewhere") -> tuple[Any, list[int]]:
@@ -90,13 +88,14 @@ def test_what_is_not_from_the_package_is_traced_in_every_run(folder, home):
     assert list(folder.iterdir()) == []
 
 
-def test_other_sources_are_other_programs(folder, monkeypatch):
+def test_other_sources_are_other_programs(folder):
     law = Logistic(jnp.asarray(10.0))
     _counted()[0](law, CELLS, 3.0)
     of = programs._source
-    monkeypatch.setattr(programs, "_source", lambda name: ("", of(name)[1]) if name.endswith("growth") else of(name))
     grown, traced = _counted()
-    grown(law, CELLS, 3.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(programs, "_source", lambda name: ("", of(name)[1]) if name.endswith("growth") else of(name))
+        grown(law, CELLS, 3.0)
     assert traced
 
 
@@ -182,18 +181,14 @@ def test_what_jax_keeps_is_verified_too(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")
 @pytest.mark.parametrize(("mode", "private"), [(0o700, True), (0o755, True), (0o775, False), (0o777, False)])
-def test_a_folder_that_others_can_write_to_is_no_cache(tmp_path, mode, private):
-    folder = tmp_path / "cache"
+def test_a_folder_that_others_can_write_to_is_no_cache(own_cache, mode, private):
+    folder = own_cache.with_name("other")
     folder.mkdir()
     folder.chmod(mode)
-    before = jax.config.jax_compilation_cache_dir
-    try:
-        programs.keep_compiled(folder)
-        assert (jax.config.jax_compilation_cache_dir == str(folder)) == private
-        _counted()[0](Logistic(jnp.asarray(10.0)), CELLS, 3.0)
-        assert bool(list(folder.iterdir())) == private
-    finally:
-        jax.config.update("jax_compilation_cache_dir", before)
+    programs.keep_compiled(folder)
+    assert (jax.config.jax_compilation_cache_dir == str(folder)) == private
+    _counted()[0](Logistic(jnp.asarray(10.0)), CELLS, 3.0)
+    assert bool(list(folder.iterdir())) == private
     assert stat.S_IMODE(folder.stat().st_mode) == (0o700 if private else mode)
 
 
@@ -206,7 +201,7 @@ def test_a_link_or_a_file_is_no_cache(tmp_path):
     assert private_folder(tmp_path / "new" / "deep") is not None
 
 
-def test_an_edited_room_leaves_the_programs_of_others(monkeypatch):
+def test_an_edited_room_leaves_the_programs_of_others():
     reached = programs._reached({"optimizer.search.multistart", "optimizer.objectives.burden"})
     assert {"optimizer.search.interior_point", "optimizer.problem", "optimizer.objectives.burden"} <= set(reached)
     above = ("optimizer.cli", "optimizer.report", "optimizer.scenario", "optimizer.ensemble", "optimizer.calibrate")
@@ -239,7 +234,7 @@ print(several, max(programs._threads(path, None) for path in programs._blas_libr
     environment |= {"OPENBLAS_NUM_THREADS": "3"}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     before, after = map(int, done.stdout.split())
-    assert before >= min(2, os.cpu_count() or 1)
+    assert before >= min(2, cores())
     assert after == 1
 
 
@@ -261,26 +256,24 @@ def test_32_bits_are_refused(small_problem):
         small_problem.simulate(nothing)
 
 
-def test_what_was_not_used_for_longest_goes_first(folder, monkeypatch):
+def test_what_was_not_used_for_longest_goes_first(folder):
     law, grown = Logistic(jnp.asarray(10.0)), _counted()[0]
     grown(law, CELLS, 1.0)
     (oldest,) = folder.iterdir()
-    monkeypatch.setattr(programs, "MOST_BYTES", int(2.5 * oldest.stat().st_size))
-    for times in (2.0, 3.0):
-        grown(law, CELLS, times)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(programs, "MOST_BYTES", int(2.5 * oldest.stat().st_size))
+        for times in (2.0, 3.0):
+            grown(law, CELLS, times)
     assert len(list(folder.iterdir())) == 2
     assert not oldest.exists()
 
 
-def test_without_a_cache_nothing_is_written(tmp_path, monkeypatch):
-    before = jax.config.jax_compilation_cache_dir
+def test_without_a_cache_nothing_is_written(own_cache):
     jax.config.update("jax_compilation_cache_dir", None)
-    try:
-        grown, traced = _counted()
-        assert np.allclose(grown(Logistic(jnp.asarray(10.0)), CELLS, 3.0)[0]["rate"], 2.1)
-        assert len(traced) == 1
-    finally:
-        jax.config.update("jax_compilation_cache_dir", before)
+    grown, traced = _counted()
+    assert np.allclose(grown(Logistic(jnp.asarray(10.0)), CELLS, 3.0)[0]["rate"], 2.1)
+    assert len(traced) == 1
+    assert list(own_cache.iterdir()) == []
 
 
 def test_inside_of_other_programs_it_is_a_function(folder):

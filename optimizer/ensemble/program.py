@@ -160,6 +160,7 @@ def _mapped_sums(function: Any, inputs: Any) -> tuple[Any, Any]:
     count = jax.tree.leaves(inputs)[0].shape[0]
     batch = min(count, _TOGETHER)
     main = count // batch * batch
+    function = jax.jit(function)  # traced once; asked for its shapes, in batches and for the rest
 
     def add(sums: Any, chunk: Any) -> tuple[Any, Any]:
         parts, each = jax.vmap(function)(chunk)
@@ -192,13 +193,15 @@ def build_program(ensemble: Ensemble, risk: Risk, alpha: float, typical: Float[n
         raise ValueError(f"alpha: wanted at least 0 and less than 1; got {alpha}")
     if not ensemble.included.any():
         raise ValueError("patients: wanted at least one who can be simulated; got none")
-    # Few sizes, or every number of patients would be compiled: who fills up does not count, as who is excluded.
-    total, included = len(ensemble.names), ensemble.included
-    rows = np.minimum(np.arange(stepped(total)), total - 1)
+    # Few sizes, or every number of patients would be compiled: who fills up does not count. Who is excluded is not even
+    # there: sums over the others are the same to the last bit as without him or her.
+    included = np.flatnonzero(ensemble.included)
+    total = included.size
+    rows = included[np.minimum(np.arange(stepped(total)), total - 1)]
     systems = jax.tree.map(lambda leaf: jnp.asarray(leaf[rows]), ensemble.systems)
-    weights = jnp.asarray(np.where(np.arange(rows.size) < total, ensemble.weights[rows], 0.0))
+    weights = jnp.asarray(np.where(np.arange(rows.size) < total, 1.0 / total, 0.0))
     program = EnsembleProgram(ensemble.task, systems, weights, jnp.ones(()), risk, alpha)
-    values = np.asarray(_values(program, jnp.asarray(typical)))[:total][included]
+    values = np.asarray(_values(program, jnp.asarray(typical)))[:total]
     # Where all patients are alike, any width will do.
     width = float(np.std(values)) or 1.0
     return eqx.tree_at(lambda p: p.width, program, jnp.asarray(width))

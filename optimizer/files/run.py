@@ -68,7 +68,7 @@ class Run:
         try:
             before = json.loads(known.read_text(encoding="utf-8"))
             self.digests = dict(before.pop(_FILES, {}))
-        except (OSError, ValueError, TypeError, AttributeError):
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             raise DirectoryError(f"{known}: wanted the manifest of an earlier run; got something else") from None
         differs = _difference(before, self._asked, "")
         if differs is not None:
@@ -174,9 +174,9 @@ def columns_of(data: bytes, path: Path, keys: Mapping[str, Sequence[Any]]) -> Co
 
     try:
         table = pq.read_table(io.BytesIO(data))
-    except (OSError, pa.ArrowException) as error:
-        raise DirectoryError(f"{path}: wanted a chunk of this run; got: {str(error)[:80]}") from None
-    out = {name: _values(table.column(name)) for name in table.column_names}
+        out = {name: _values(table.column(name)) for name in table.column_names}
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise DirectoryError(f"{path}: wanted a chunk of this run; got: {' '.join(str(error).split())[:80]}") from None
     for name, wanted in keys.items():
         if name not in out:
             raise DirectoryError(f"{path}: wanted a column {name}; got none")

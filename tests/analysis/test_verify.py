@@ -23,7 +23,6 @@ def adose(*arguments: str):
 @pytest.fixture
 def few(monkeypatch):
     """Two quick numbers, no scenarios beside one that is quick, and a way to change the numbers."""
-    monkeypatch.setenv("ADOSE_CACHE", "off")
     numbers, library = published.read_table(published.TABLE)
     chosen = [number for number in numbers if number.quantity in SMALL]
     assert len(chosen) == 2

@@ -83,7 +83,6 @@ def adose(*arguments: str):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ADOSE_CACHE", "off")
     return tmp_path
 
 

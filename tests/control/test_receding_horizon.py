@@ -18,6 +18,7 @@ from optimizer.scenario import Scenario
 from optimizer.search.iterate import start
 from optimizer.search.phase_one import center
 from tests.control.conftest import DOSES
+from tests.control.hidden import tables
 
 
 def robust(inference, particles, risk=Risk.MEAN):
@@ -116,10 +117,11 @@ def test_an_inner_point_is_found_where_there_is_one():
 
 @pytest.mark.parametrize("risk", [Risk.MEAN, Risk.CVAR, Risk.WORST])
 def test_derivatives_are_by_what_is_open(risk):
-    scenario = Scenario.load("scenarios/competing_clones_trial.toml")
+    cohort = Scenario.load("scenarios/competing_clones_trial.toml").resolved()["scenario"]["cohort"]
+    scenario = Scenario.from_tables(tables(cohort=cohort), "twelve decisions")
     inference = Inference(scenario, load_prior(scenario), scenario.channels(), particles=16)
     controller = RecedingHorizonController(inference, Effort(risk=risk, alpha=0.5, particles=3, singly=2), rows=1)
-    given = jnp.full((50, 1), 0.7)
+    given = jnp.full((12, 1), 0.7)
     program = controller.program(inference.begin(0), given, jnp.asarray(3)).spread_over(jnp.asarray(0.1))
     x = jnp.where(program.upper > 0.0, jnp.linspace(0.3, 0.8, program.upper.size), 0.0)
     state = start(program, x)._replace(temperature=jnp.asarray(0.2))

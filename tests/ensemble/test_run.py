@@ -57,8 +57,32 @@ def test_sick_patients_are_named_and_cost_the_others_nothing(run_few, tmp_path):
     others = run_chunks(of_table(tmp_path, well), Settings(chunk=3), tmp_path / "run", VERSIONS).table
     keep = [i for i, row in enumerate(ROWS) if row[:3] not in SICK]
     for name in ("personalised.objective", "population.objective", "doses.cetuximab [mg/L]", "residual"):
-        # The schedule for all is summed over arrays of another length, in another order.
-        assert others[name] == pytest.approx(cohort.table[name][keep], rel=1e-6, abs=1e-9)
+        assert np.array_equal(others[name], np.asarray(cohort.table[name])[keep]), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("count", "bad"), [(1_000, 10), (10_000, 100)])
+def test_exactly_the_sick_among_many_are_flagged(tmp_path, count, bad):
+    """The others' doses are bitwise the same as without them."""
+    rng = np.random.default_rng(count)
+    numbers = np.array([7.34, 0.006, 0.0147]) * np.exp(rng.normal(0.0, 0.2, (count, 3)))
+    rows = [f"p{i},{ec50!r},{rate!r},{growth!r}" for i, (ec50, rate, growth) in enumerate(numbers.tolist())]
+    sick = sorted(rng.choice(count, bad, replace=False).tolist())
+    for k, i in enumerate(sick):
+        rows[i] = (
+            f"p{i}," + (",0.006,0.0147", "-1,0.006,0.0147", "7.0,inf,0.0147", "7.0,0.003,1e6", "7.0,0,0.0147")[k % 5]
+        )
+    once = {"restarts": 1}
+    (tmp_path / "well").mkdir()
+    all_ = run_chunks(of_table(tmp_path, rows, search=once), Settings(chunk=500), tmp_path / "all", VERSIONS).table
+    flagged = [i for i, status in enumerate(all_["status"]) if status in ("bad_parameters", "simulation_failed")]
+    assert flagged == sick
+    well = [row for i, row in enumerate(rows) if i not in set(sick)]
+    scenario = of_table(tmp_path / "well", well, search=once)
+    others = run_chunks(scenario, Settings(chunk=500), tmp_path / "others", VERSIONS).table
+    keep = np.setdiff1d(np.arange(count), sick)
+    for name in ("doses.cetuximab [mg/L]", "personalised.objective", "population.objective"):
+        assert others[name].tobytes() == all_[name][keep].tobytes(), name
 
 
 def test_chunks_do_not_matter(few, run_few, tmp_path):
@@ -264,7 +288,8 @@ def test_several_devices_share_the_patients(run_few, tmp_path):
     cohort, _ = run_few
     np.savez(tmp_path / "given.npz", points=cohort.shared.points, doses=cohort.shared.doses)
     root = Path(__file__).parents[2]
-    two = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2", "PYTHONPATH": str(root)}
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
+    two = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": str(root)}
     command = [sys.executable, "-c", TWO_DEVICES, str(tmp_path)]
     done = subprocess.run(command, cwd=root, env=two, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

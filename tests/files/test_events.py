@@ -21,6 +21,7 @@ from optimizer.files import sheets
 from optimizer.files.event_tables import Target, read_events, read_schedule, write_events
 from optimizer.files.events import (
     MAX_DOSES,
+    TOLERANCE,
     DoseEvent,
     compress,
     expand,
@@ -652,6 +653,14 @@ def test_given_edges_are_kept():
     edges, doses = to_grid([DoseEvent(7.0 + 1e-11, "a", 1.0)], ["a"], 14.0, BOLUS, edges=[0.0, 3.0, 7.0, 14.0])
     assert edges.tolist() == [0.0, 3.0, 7.0, 14.0]
     assert doses.tolist() == [[0.0], [0.0], [1.0]]
+
+
+
+def test_what_is_short_and_longer_than_the_tolerance_has_edges_of_its_own():
+    brief = 50.0 * TOLERANCE
+    edges, doses = to_grid([DoseEvent(1.0, "b", 5.0 * brief, rate=5.0)], ["b"], 4.0, MIXED)
+    assert edges.tolist() == [0.0, 1.0, pytest.approx(1.0 + brief, abs=1e-15), 4.0]
+    assert doses[:, 0].tolist() == [0.0, 5.0, 0.0]
 
 
 def test_a_zero_dose_is_an_edge_for_either_route():

@@ -70,7 +70,7 @@ def test_a_chunk_of_another_hand_is_refused_by_name(finished, change, why):
         run.parts(names, lambda: [chunk(6)] * 3)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", '{"files": [1]}', '{"files": 3}'])
+@pytest.mark.parametrize("text", ["", "[]", "null", '{"files": [1]}', '{"files": 3}', "[" * 100_000])
 def test_a_manifest_of_another_hand_is_refused(finished, text):
     (finished / MARKER).write_text(text)
     with pytest.raises(DirectoryError, match="manifest"):
@@ -80,6 +80,8 @@ def test_a_manifest_of_another_hand_is_refused(finished, text):
 def test_other_questions_do_not_continue_a_run(finished):
     with pytest.raises(DirectoryError, match=r"wanted limits\[0\]\.most = 2\.0, as in the run that is there; got 3\.0"):
         Run(finished, {"seed": 3, "limits": [{"drug": "a", "most": 3.0}]})
+    with pytest.raises(DirectoryError, match="wanted patients = nothing, as in the run that is there; got 5"):
+        Run(finished, ASKED | {"patients": 5})
 
 
 def test_rows_and_columns_are_those_of_the_patients():

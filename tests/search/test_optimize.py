@@ -125,12 +125,11 @@ def test_levels_come_last_and_their_cost_is_said():
     import itertools
 
     levels = [{"kind": "dose_levels", "drug": "cetuximab", "levels": ["0 ug/mL", "0.75 ug/mL", "1.5 ug/mL", "3 ug/mL"]}]
-    decision = {"every": "14 day", "horizon": "42 day"}
-    problem = small(constraint=tables()["constraint"] + levels, decision=decision)
+    problem = small(constraint=tables()["constraint"] + levels)
     result = optimize(problem, restarts=2)
     assert result.status is Status.SOLVED, result.reason
     allowed = [0.0, 0.75, 1.5, 3.0]
-    every = [d for d in itertools.product(allowed, repeat=3) if sum(d) <= 6.0]
+    every = [d for d in itertools.product(allowed, repeat=6) if sum(d) <= 6.0]
     values = jax.jit(jax.vmap(problem.loss))(jnp.asarray(every)[:, :, None])
     best = every[int(jnp.argmin(values))]
     assert tuple(result.doses[:, 0]) == best

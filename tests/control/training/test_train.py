@@ -235,7 +235,6 @@ def run(*arguments):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ADOSE_CACHE", "off")
     (tmp_path / "clones.toml").write_text(SCENARIO + COHORT)
     return tmp_path
 
