@@ -108,7 +108,8 @@ def optimize(
         if found.interrupted or not _is_just_beyond(report, checked):
             break
         strictly = _backed_off(strictly, checked)
-        found = found.joined(run(strictly.task, jnp.asarray(inside(task, screened, np.asarray(state.x)[None])), strict, tell))
+        begun = inside(task, screened, np.asarray(state.x)[None])
+        found = found.joined(run(strictly.task, jnp.asarray(begun), strict, tell))
     clock |= {"compile": found.compile_seconds, "search": found.search_seconds}
     hops = total - len(points)
     record = _recorded(choice, found, screened, (hops, tried), tolerance, clock)
