@@ -655,7 +655,6 @@ def test_given_edges_are_kept():
     assert doses.tolist() == [[0.0], [0.0], [1.0]]
 
 
-
 def test_what_is_short_and_longer_than_the_tolerance_has_edges_of_its_own():
     brief = 50.0 * TOLERANCE
     edges, doses = to_grid([DoseEvent(1.0, "b", 5.0 * brief, rate=5.0)], ["b"], 4.0, MIXED)
