@@ -10,6 +10,7 @@ import typer
 from optimizer.files.run_directory import to_text
 from optimizer.report.terminal import USAGE, put, say, table
 from optimizer.scenario import Scenario
+from optimizer.scenario.resolved import in_words, marked
 from optimizer.settings import CheckSettings, Command, ListSettings, OptionError, SchemaSettings
 
 if TYPE_CHECKING:
@@ -21,7 +22,13 @@ def run_check(run: Command, _: CheckSettings) -> int:
     scenario = Scenario.load(run.file, run.allow_code)
     scenario.problem()
     resolved = scenario.resolved()
-    put(run.json, to_text(resolved), lambda: typer.echo("\n".join(_tree(resolved))))
+
+    def show() -> None:
+        typer.echo(f"{in_words(resolved)}\n")
+        tables = marked(resolved["scenario"], scenario.tables)
+        typer.echo("\n".join(_tree(resolved | {"scenario": tables})))
+
+    put(run.json, to_text(resolved), show)
     return 0
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Container, Mapping
 from typing import Any
 
 from optimizer.fields import describe
+from optimizer.models.stromal import PRESETS
 from optimizer.scenario.fields import DOSE, DRUG_FIELDS, TOTAL, level_unit
 from optimizer.scenario.files import FORMAT
 from optimizer.scenario.plan import Clone, CohortPlan, Drug, Part, Plan, RegimenPlan, written
@@ -128,3 +131,59 @@ def _regimen(regimen: RegimenPlan, direct: bool) -> dict[str, Any]:
         return {"name": regimen.name, "dose": [dict(entry) for entry in regimen.listed]}
     every = {} if regimen.every is None else {"every": written(regimen.every, "day")}
     return {"name": regimen.name, "policy": {**_full(regimen.policy, "kind", direct), **every}}
+
+
+def in_words(resolved: dict[str, Any]) -> str:
+    """What a resolved scenario asks, as a paragraph."""
+    found = resolved["scenario"]
+    model, decision, rule = found["model"], found["decision"], found.get("policy")
+    clones = [
+        f"{c['name']}{' (resistant)' if c['resistant'] else ''}, {c['cells']:g} cells" for c in model.get("clone", [])
+    ]
+    preset = f" with the numbers of {model['preset']}" if model.get("preset") else ""
+    tumor = f"The model {model['kind']}{preset}" + (f": {'; '.join(clones)}." if clones else ".")
+    drugs = [
+        f"{d['name']} ({d['role']}, {d['route']}, {d['dose']['min']} to {d['dose']['max']})" for d in found["drug"]
+    ]
+    count = resolved["decision_intervals"]
+    when = f"every {decision['every']} for {decision['horizon']}" if "every" in decision else "at listed times"
+    asked = f"the numbers of the rule {rule['kind']} are searched" if rule else "the doses are free"
+    terms = [f"{part['weight']:g} {kind}" for kind, part in found["objective"].items()]
+    wanted = f"The sum {' + '.join(terms)} is made as small as it can be" if terms else "Nothing is made small"
+    limits = list(dict.fromkeys(" of ".join(filter(None, (c["kind"], c.get("drug")))) for c in found["constraint"]))
+    bound = f", within the limits {', '.join(limits)}" if limits else ", without limits but those of a single dose"
+    regimens = [r["name"] for r in found["regimen"]]
+    beside = f" Compared with: {', '.join(regimens)}." if regimens else ""
+    said = (
+        f"{found['title'] or resolved['name']}. {tumor} Decided {when} ({count} decisions; {asked}): "
+        f"{'; '.join(drugs)}. {wanted}{bound}.{beside}"
+    )
+    return re.sub(r"(\d)\.0\b", r"\1", said)
+
+
+def marked(resolved: Any, given: Any, around: Mapping[str, Any] = {}, preset: Container[str] = ()) -> Any:
+    """A resolved table whose numbers and words say where they come from, if not from the file.
+
+    Args:
+        resolved: tables with every default spelled out.
+        given: what the file holds there; None where it holds nothing.
+        around: what the file gives for all clones.
+        preset: keys that the model's preset gives.
+    """
+    if isinstance(resolved, list):
+        own = given if isinstance(given, list) and len(given) == len(resolved) else [{}] * len(resolved)
+        return [marked(value, one, around, preset) for value, one in zip(resolved, own, strict=True)]
+    if not isinstance(resolved, dict):
+        return resolved
+    inner = given if isinstance(given, dict) else {"weight": given} if given is not None else {}
+    preset = PRESETS[inner["preset"]].values if inner.get("preset") else preset
+    out = {}
+    for key, value in resolved.items():
+        is_table = isinstance(value, dict) or (isinstance(value, list) and any(isinstance(v, dict) for v in value))
+        if is_table:
+            out[key] = marked(value, inner.get(key), inner if key == "clone" else {}, preset)
+        elif key in inner or key in around or value in ("", [], None):
+            out[key] = value
+        else:
+            out[key] = f"{value} ({'preset' if key in preset else 'default'})"
+    return out

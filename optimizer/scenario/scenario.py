@@ -38,6 +38,7 @@ class Scenario:
         name: stem of the file's name.
         plan: plain numbers in internal units.
         text: the file as it was read.
+        tables: what it holds, its drug files filled in.
         folder: where relative paths of the file start.
 
     Example:
@@ -46,8 +47,17 @@ class Scenario:
         (0, ('cetuximab',))
     """
 
-    def __init__(self, plan: Plan, name: str, text: str = "", file: str = "", folder: str | os.PathLike[str] = "."):
+    def __init__(
+        self,
+        plan: Plan,
+        name: str,
+        text: str = "",
+        file: str = "",
+        folder: str | os.PathLike[str] = ".",
+        tables: Mapping[str, Any] = {},
+    ):
         self.plan, self.name, self.text, self.file, self.folder = plan, name, text, file or name, Path(folder)
+        self.tables = tables
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], allow_code: bool = False) -> Scenario:
@@ -89,7 +99,7 @@ class Scenario:
         tables, origin = include_drugs(dict(data), Path(folder), file or name)
         tables = include_networks(tables, Path(folder), file or name)
         code = own_models(tables, Path(folder), file or name) if allow_code else {}
-        return cls(check(tables, file or name, code, origin), name, text, file, folder)
+        return cls(check(tables, file or name, code, origin), name, text, file, folder, tables)
 
     @property
     def title(self) -> str:

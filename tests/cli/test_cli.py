@@ -214,6 +214,25 @@ def test_list_of_one_family_and_of_one_word(folder):
         assert "wanted one of" in refused.stderr
 
 
+def test_check_says_in_words_what_is_asked_and_where_numbers_come_from(folder):
+    first, *lines = adose("check", "small.toml").stdout.splitlines()
+    assert "kraut2025_caf" in first
+    assert (
+        "every 7 day for 42 day (6 decisions; the doses are free): cetuximab (inhibitor, bolus, 0 mg/L to 3 mg/L)"
+        in first
+    )
+    assert first.endswith("within the limits cumulative_dose of cetuximab. Compared with: weekly 1 ug/mL.")
+    shown = {line.strip().removeprefix("- ") for line in lines}
+    assert {
+        "limit: 6.0 mg/L",
+        "hill: 0.93 (preset)",
+        "cell_floor: 1.0 (default)",
+        "restarts: 2",
+        "seed: 0 (default)",
+    } <= shown
+    assert "(default)" not in adose("check", "small.toml", "--json").stdout
+
+
 def test_every_word_has_keys_that_say_what_they_mean():
     for family, found in words.catalog().items():
         for name in found:
