@@ -1,7 +1,9 @@
 """The public names, and the four lines a user starts with."""
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -27,3 +29,14 @@ def test_four_lines(small_problem, small_result, tmp_path):
     figure = opt.plot.overview(small_result, opt.compare(small_problem, [], small_result))
     opt.plot.save(figure, tmp_path / "overview.png")
     assert (tmp_path / "overview.png").stat().st_size > 10_000
+
+
+def test_the_version_is_said_once_and_cited():
+    root = Path(__file__).parents[1]
+    version = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
+    cited = re.search(r"^version: (.*)$", (root / "CITATION.cff").read_text(), re.M)[1]
+    heads = re.findall(r"^## (.*)$", (root / "CHANGELOG.md").read_text(), re.M)
+    assert cited == version
+    assert heads[0] == "Unreleased" or heads[0].startswith(version)
+    others = [p for p in (root / "optimizer").rglob("*.py") if f'"{version}"' in p.read_text()]
+    assert not others
