@@ -98,7 +98,8 @@ def scaled(values: np.ndarray, scale: float) -> np.ndarray:
     whole, inverse = round(scale), round(1.0 / scale)
     if inverse > 1 and abs(inverse * scale - 1.0) < 1e-12:
         return values / inverse
-    return values * (whole if whole and abs(scale / whole - 1.0) < 1e-12 else scale)
+    with np.errstate(over="ignore"):  # infinite, which a column that may not be has refused
+        return values * (whole if whole and abs(scale / whole - 1.0) < 1e-12 else scale)
 
 
 def read(path: str | Path, schema: Schema, time_unit: str | None = None) -> Table:
@@ -169,7 +170,11 @@ def _converted(sheet: Sheet, one: Found, marks: Marks) -> tuple[np.ndarray, np.n
     base = measure(column.kind)
     scale, unit = (one.unit.scale * base[1], f" {one.unit.text}") if one.unit and base else (1.0, "")
     with np.errstate(invalid="ignore", over="ignore"):
-        outside = (values * scale < column.low) | (values * scale > column.high)
+        inside = values * scale
+        outside = (inside < column.low) | (inside > column.high)
+    if column.is_finite:
+        wanted = "a number that is finite in the units of the simulation, too"
+        faults += [_fault(sheet, one, i, wanted) for i in np.flatnonzero(np.isinf(inside) & ~wrong)]
     wanted = f"a value of {column.low / scale:g} to {column.high / scale:g}{unit}"
     return values, signs, faults + [_fault(sheet, one, i, wanted) for i in np.flatnonzero(outside & ~wrong)]
 

@@ -228,6 +228,12 @@ def test_other_numbers_and_seeds_find_the_programs_of_the_first(own_cache):
     assert kept[0] == kept[1] == kept[2]
 
 
+def test_a_number_too_large_for_its_unit_is_a_fault_of_its_patient(tmp_path):
+    patients = load_patients(of_table(tmp_path, [ROWS[0], "bob,7.34,1e308,0.0147"]), None, 0)
+    assert list(patients.faults) == [1]
+    assert "bob" in patients.faults[1]
+
+
 def test_too_many_patients_are_told_what_they_would_cost():
     with pytest.raises(ScenarioError, match=r"at most 10,000,000; got 1,000,000,000, which would take about .* GiB"):
         load_patients(drawn(), 1_000_000_000, 0)

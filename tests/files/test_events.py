@@ -184,6 +184,7 @@ def test_no_doses(tmp_path):
         ("TIME,AMT,ADDL,II,DRUG\n0,1,2,0,a\n", ":2: column II: wanted an interval above 0 with ADDL; got 0"),
         ("TIME,AMT,ADDL,DRUG\n0,1,2,a\n", ":2: column II: wanted an interval above 0 with ADDL; got 0"),
         ("TIME,AMT,ADDL,II,DRUG\n0,1,2,-7,a\n", ":2: column II: wanted a finite number of at least 0; got -7"),
+        ("TIME,AMT [g],DRUG\n0,1e306,a\n", ":2: column AMT [g]: wanted a number that is finite in the units of"),
         ("TIME,AMT,ADDL,II,DRUG\n0,1,9,1e308,a\n", ":2: column II: wanted doses at finite times; got 1e+308"),
         ("TIME,AMT,SS,DRUG\n0,1,1,a\n", ":2: column II: wanted an interval above 0 with SS; got 0"),
         ("TIME,AMT,SS,DRUG\n0,1,2,a\n", ":2: column SS: wanted 0, or 1 for a first dose that finds a steady state"),
