@@ -16,7 +16,7 @@ import numpy as np
 
 from optimizer.equations.expression import TIME, EquationError, Tree, is_name, names, replaced, written
 from optimizer.equations.sbml_events import dose_of
-from optimizer.equations.sbml_file import each, read_document
+from optimizer.equations.sbml_file import each, read_document, unit_faults
 from optimizer.equations.sbml_math import Reader
 from optimizer.equations.values import Values
 from optimizer.files.faults import DataError
@@ -63,11 +63,14 @@ def read_sbml(path: Path, control: Collection[str] = (), time_unit: str = "") ->
     """
     document = read_document(path)
     try:
-        return _Model(document.getModel(), path.name, set(control), time_unit).imported()
+        found = _Model(document.getModel(), path.name, set(control), time_unit).imported()
     except EquationError as error:
         raise DataError(f"{path.name}: {error}") from None
     except RecursionError:
         raise DataError(f"{path.name}: wanted equations that are not nested too deep; got deeper ones") from None
+    if lines := unit_faults(document):
+        found.notes.append(f"the units of {len(lines)} equations do not fit together, the first at line {lines[0]}")
+    return found
 
 
 class _Model:

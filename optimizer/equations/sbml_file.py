@@ -12,6 +12,8 @@ from optimizer.files.netcdf import read_regular
 
 MAX_BYTES = 8 * 2**20
 _MOST_DEPTH, _MOST_ELEMENTS = 150, 400_000
+# Rules of the specification about units in equations.
+_UNITS = range(10501, 10600)
 # Parts of SBML that may be in a file and change nothing that is simulated.
 _HARMLESS = ("layout", "render", "annot", "groups", "l3v2extendedmath")
 
@@ -75,6 +77,19 @@ def _plain(data: bytes, name: str) -> str:
     except expat.ExpatError as error:
         raise refuse("XML", f"a fault at line {error.lineno}: {expat.ErrorString(error.code)}") from None
     return text
+
+
+def unit_faults(document: Any) -> list[int]:
+    """Lines of equations whose units, as far as the file states them, do not fit together."""
+    import libsbml
+
+    names = [name for name in dir(libsbml) if name.startswith("LIBSBML_CAT_") and name.endswith("CONSISTENCY")]
+    for name in (*names, "LIBSBML_CAT_OVERDETERMINED_MODEL", "LIBSBML_CAT_MODELING_PRACTICE"):
+        document.setConsistencyChecks(getattr(libsbml, name), name == "LIBSBML_CAT_UNITS_CONSISTENCY")
+    document.getErrorLog().clearLog()
+    document.checkConsistency()
+    found = [document.getError(i) for i in range(document.getNumErrors())]
+    return [error.getLine() for error in found if error.getErrorId() in _UNITS]
 
 
 def each(owner: Any, word: str) -> list[Any]:

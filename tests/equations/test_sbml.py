@@ -158,6 +158,12 @@ def test_dose_events_are_doses_and_events_of_the_control_are_left_out(tmp_path):
     assert "y" not in found.parameters
 
 
+def test_units_that_do_not_fit_together_are_said():
+    found = read_sbml(HERE / "BIOMD0000000909.xml", time_unit="day")
+    assert [note for note in found.notes if "units of 3 equations do not fit together, the first at line" in note]
+    assert read_sbml(HERE / "BIOMD0000000762.xml", time_unit="day").notes == []
+
+
 def test_names_of_the_grammar_are_renamed(tmp_path):
     text = rated("<apply><times/><ci>hill</ci><ci>x</ci></apply>", parameters=X + PARAMETER.format("hill", 3, "true"))
     found = read(tmp_path, text)
