@@ -160,7 +160,7 @@ def base_quantity(text: str) -> tuple[float, str]:
     Raises QuantityError when the text is none.
 
     >>> base_quantity("6 ng/mL/hour"), base_quantity("30 percent")
-    ((0.144, 'mg/L/day'), (0.3, '1'))
+    ((0.144, 'mg/day/L'), (0.3, '1'))
     """
     try:
         number, rest = _split(text)

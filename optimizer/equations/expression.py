@@ -249,7 +249,7 @@ def written(tree: Tree) -> str:
     """The text of a tree, which `parse` reads back.
 
     >>> written(parse("-(a + b)*c^2"))
-    '-((a + b) * c^2.0)'
+    '(-(a + b)) * (c^2.0)'
     """
     if isinstance(tree, str):
         return tree

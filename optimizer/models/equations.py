@@ -92,9 +92,9 @@ class Equations(AbstractModel):
         probes: times, states as integrated and levels at which time scales are looked for [points, 1 + n + N].
 
     Example:
-        >>> model = Equations({"r": 0.1}, {"N": 2.0}, {"N": "r*N - u*N"}, {"burden": "N"}, drugs=("u",))
-        >>> float(model.vector_field(0.0, model.initial_state(), jnp.array([0.3]))[0])
-        -0.2
+        >>> model = Equations({"r": 0.25}, {"N": 2.0}, {"N": "r*N - u*N"}, {"burden": "N"}, drugs=("u",))
+        >>> float(model.vector_field(0.0, model.initial_state(), jnp.array([0.5]))[0])
+        -0.25
     """
 
     kind: ClassVar[str] = "equations"

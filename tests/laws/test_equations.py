@@ -25,7 +25,7 @@ MODELS = {
         PARAMETERS,
         {"A": 0.0, "S": 1e7},
         {"A": "-out*A", "S": "r*S*log(K/S) - kill*A*S/(half + A)"},
-        {"burden": "S"},
+        {"burden": "S", "resistant": "0.1*S"},
         doses={"A": "k*u"},
         drugs=("u",),
     ),
