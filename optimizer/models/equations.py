@@ -155,7 +155,10 @@ class Equations(AbstractModel):
 
     @property
     def observable_names(self) -> tuple[str, ...]:  # type: ignore[override]
-        return (*(name for name, _ in self.states), *(name for name, _ in self.outputs))
+        # What hangs on the time is not told from a state.
+        found = self.structure()
+        timed = hanging_on({TIME}, found.outputs)
+        return (*(name for name, _ in self.states), *(name for name in found.outputs if name not in timed))
 
     def observables(self, y: Float[Array, "n"], conc: Conc) -> dict[str, Array]:
         values = self.values(0.0, y, conc)
@@ -212,12 +215,21 @@ class Equations(AbstractModel):
 
     def sharpness(self, decline: Scalar) -> Scalar:
         found = self.structure()
-        forced = set(self.drugs)
-        while more := {name for name, tree in found.outputs.items() if name not in forced and names(tree) & forced}:
-            forced |= more
+        forced = hanging_on(set(self.drugs), found.outputs)
         values = Values(self.parameters, found.outputs, jnp)
         powers = [values.of(k) for tree in (*found.rates, *found.outputs.values()) for k in _powers(tree, forced)]
         return decline * (1.5 + jnp.max(jnp.stack([jnp.ones(()), *map(jnp.asarray, powers)])))
+
+
+def hanging_on(words: set[str], outputs: Mapping[str, Tree]) -> set[str]:
+    """The words, and all outputs that hang on one of them.
+
+    >>> sorted(hanging_on({"u"}, {"a": ("neg", "u"), "b": "a", "c": 1.0}))
+    ['a', 'b', 'u']
+    """
+    while more := {name for name, tree in outputs.items() if name not in words and names(tree) & words}:
+        words = words | more
+    return words
 
 
 def _powers(tree: Tree, forced: set[str]) -> list[Tree]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from optimizer.equations.dimensions import Stated, dimension, of_rate
 from optimizer.equations.expression import FUNCTIONS, TIME, EquationError, Tree, is_name, names, parse
-from optimizer.models.equations import Equations
+from optimizer.models.equations import Equations, hanging_on
 from optimizer.scenario.check_parts import Context
 from optimizer.scenario.faults import close, one_of
 from optimizer.scenario.fields import show
@@ -111,6 +111,8 @@ class _Equations:
             for name, tree in trees.items():
                 for word in sorted(names(tree) - set(allowed[table])):
                     self.unknown(f"{table}.{name}", word, table, allowed[table])
+        used = set().union(*(names(tree) for trees in self.trees.values() for tree in trees.values()))
+        self.context.notes += [f"{drug} is in no equation" for drug in drugs if drug not in used]
         self.check_levels()
         for name in ("burden", "resistant"):
             bad = self.reached(name) & {TIME, *drugs, *(self.spec.doses or {})}
@@ -230,4 +232,6 @@ def check_equations(context: Context, spec: Any) -> Model:
         got = "more" if isinstance(error, RecursionError) else "numbers beyond what a float holds"
         found.add("rates", f"wanted equations that can be worked out, not nested too deep; got {got}")
         part = Part("equations", Equations, {}, {})
-    return Model("equations", {}, {}, alone=part, observables=(*spec.states, *spec.outputs))
+    timed = hanging_on({TIME}, found.table("outputs"))
+    told = (*spec.states, *(name for name in spec.outputs if name not in timed))
+    return Model("equations", {}, {}, alone=part, observables=told)

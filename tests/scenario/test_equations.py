@@ -138,6 +138,18 @@ def test_doses_are_in_proportion():
     assert float(trajectory.observables["E"][0]) == pytest.approx(6.0)
 
 
+def test_what_hangs_on_the_time_is_no_observable():
+    outputs = {"burden": "N", "fading": "exp(-0.1*time)", "twice": "2*fading", "free": "K - N"}
+    data = tables(outputs=outputs, rates={"N": "r*N - 0.1*fading*N", "E": "0"})
+    scenario = load(data)
+    assert scenario.plan.model.observables == ("N", "E", "burden", "free")
+    assert scenario.system().model.observable_names == ("N", "E", "burden", "free")
+    assert scenario.notes == ("u is in no equation",)
+    data["objective"] = {"mean_observable": {"weight": 1, "observable": "twice"}}
+    with pytest.raises(ScenarioError, match=r'wanted one of "N", "E", "burden", "free"; got "twice"'):
+        load(data)
+
+
 def test_a_drug_that_equations_cannot_name():
     data = tables()
     data["drug"][0]["name"] = "5-FU"
