@@ -85,7 +85,9 @@ def judge(folder):
     try:
         found = read_sbml(files[-1], time_unit="day")
     except DataError as error:
-        return re.sub(r'"[^"]*"|line \d+|\d+-sbml-l\dv\d.xml: ', "", str(error)).split("; got", 1)[-1].strip()[:60]
+        wanted = str(error).split("wanted ", 1)[-1].split("; got")[0]
+        wanted = re.sub("(such as|value of) .*", "...", wanted)
+        return f"refused: wanted {wanted[:90]}"
     rows = list(csv.reader(results.open()))
     names, table = [cell.strip() for cell in rows[0][1:]], np.array(rows[1:], dtype=float)
     document = libsbml.readSBML(str(files[-1])).getModel()
