@@ -104,6 +104,8 @@ UNITS: tuple[UnitEntry, ...] = tuple(
     UnitEntry(names.split()[0], tuple(names.split()[1:]), meaning, Fraction(scale), dimension)
     for names, meaning, scale, dimension in _TABLE
 )
+# Units of the dimensions, in their order.
+_BASES = ("day", "mg", "L", "cell", "umol", "kg_bw", "m2_bsa", "mm")
 _BY_NAME = {name: Unit(u.scale, u.dimension) for u in UNITS for name in (u.name, *u.aliases)}
 _HINTS = {
     **dict.fromkeys(("month", "months", "year", "years"), "has no fixed length, write days or weeks"),
@@ -150,6 +152,26 @@ def parse_quantity(value: str | float, unit: str, *sizes: tuple[Dimension, str, 
         return _to_float(number * scale / wanted.scale)
     except _Reason as why:
         raise QuantityError(f"{_wanted(unit)}; got {_shown(value)}: {why}") from None
+
+
+def base_quantity(text: str) -> tuple[float, str]:
+    """A quantity of any unit as a number of day, mg, L, cell, ... and that unit.
+
+    Raises QuantityError when the text is none.
+
+    >>> base_quantity("6 ng/mL/hour"), base_quantity("30 percent")
+    ((0.144, 'mg/day/L'), (0.3, '1'))
+    """
+    try:
+        number, rest = _split(text)
+        unit = _unit(rest) if rest else Unit(Fraction(1), _PURE)
+        value = _to_float(number * unit.scale)
+    except _Reason as why:
+        raise QuantityError(f'wanted a number with a unit such as "0.1 / day"; got {_shown(text)}: {why}') from None
+    powers = list(zip(_BASES, astuple(unit.dimension), strict=True))
+    above = [name for name, power in powers for _ in range(power)]
+    below = [name for name, power in powers for _ in range(-power)]
+    return value, "/".join(["*".join(above) or "1", *below])
 
 
 def dose_to_internal(

@@ -7,7 +7,6 @@ no scenario.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -161,22 +160,4 @@ def fragment_text(report: FitReport) -> str:
     lines = [f"Fitted by adose calibrate --kind {report.kind} (method {report.method}).", DISCLAIMER]
     head = "".join(f"# {line}\n" for line in (*lines, *report.fragment.notes))
     title = {"title": f"Fit of a table of kind {report.kind}"}
-    return head + "\n" + _toml(title | dict(report.fragment.tables) | {"cohort": COHORT})
-
-
-def _toml(tables: Mapping[str, Any]) -> str:
-    """Tables of a scenario as text: top-level tables and lists of tables by headings, what is in them inline."""
-    out = [f"{key} = {_inline(value)}\n" for key, value in tables.items() if not isinstance(value, Mapping | list)]
-    for name, value in tables.items():
-        for body in [value] if isinstance(value, Mapping) else value if isinstance(value, list) else []:
-            heading = f"[{name}]" if isinstance(value, Mapping) else f"[[{name}]]"
-            out.append(f"\n{heading}\n" + "".join(f"{key} = {_inline(item)}\n" for key, item in body.items()))
-    return "".join(out)
-
-
-def _inline(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {_inline(item)}" for key, item in value.items()) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(_inline(item) for item in value) + "]"
-    return repr(float(value)) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+    return head + "\n" + toml_text(title | dict(report.fragment.tables) | {"cohort": COHORT})

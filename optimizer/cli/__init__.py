@@ -68,6 +68,13 @@ _COMMANDS: dict[str, dict[str, tuple[str, type, str, str, dict[str, str]]]] = {
         "train": ("train", settings.TrainSettings, _ALL, _TRIAL, {}),
     },
     "From data": {
+        "import": (
+            "scenario",
+            settings.ImportSettings,
+            "file",
+            "model.xml --to scenario.toml --control u --burden 'S + R' --time-unit day",
+            {"file": "model file (SBML, .xml)"},
+        ),
         "calibrate": (
             "calibrate",
             settings.CalibrateSettings,

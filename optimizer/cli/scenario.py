@@ -11,7 +11,7 @@ from optimizer.files.run_directory import to_text
 from optimizer.report.terminal import USAGE, put, say, table
 from optimizer.scenario import Scenario
 from optimizer.scenario.resolved import in_words, marked
-from optimizer.settings import CheckSettings, Command, ListSettings, OptionError, SchemaSettings
+from optimizer.settings import CheckSettings, Command, ImportSettings, ListSettings, OptionError, SchemaSettings
 
 if TYPE_CHECKING:
     from optimizer.scenario.words import Key
@@ -29,6 +29,25 @@ def run_check(run: Command, _: CheckSettings) -> int:
         typer.echo("\n".join(_tree(resolved | {"scenario": tables})))
 
     put(run.json, to_text(resolved), show)
+    return 0
+
+
+def run_import(run: Command, asked: ImportSettings) -> int:
+    """Write the scenario of a model file."""
+    from optimizer.scenario.model_files import imported_text
+
+    doses = {state: drug for state, _, drug in (pair.partition("=") for pair in asked.dose)}
+    if not all(doses.values()):
+        raise OptionError(f"--dose: wanted STATE=DRUG; got {', '.join(asked.dose)}")
+    text = imported_text(run.file, asked.burden, asked.resistant, asked.control, doses, asked.time_unit)
+    try:
+        with open(asked.to, "x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        said = f"--to: wanted a new file in a place that can be written; got {asked.to}: {error.strerror}"
+        raise OptionError(said) from None
+    Scenario.load(asked.to)
+    say(f"Written to {asked.to}: adose check says what it means.")
     return 0
 
 

@@ -1,10 +1,12 @@
 """The protocol of a model."""
 
 from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from equinox import AbstractClassVar
 from jaxtyping import Array, Float
 
@@ -56,6 +58,15 @@ class AbstractModel(eqx.Module):
     def floor(self) -> float:
         """Cells added before a logarithm is taken in an objective."""
         return 1.0
+
+    def surveyed(self, edges: np.ndarray, courses: Callable[[], Sequence[Any]]) -> "AbstractModel":
+        """The model for whoever asks for its time scales, having seen what doses do; itself where it knows them.
+
+        Args:
+            edges: of the intervals [K + 1, day].
+            courses: gives, for no doses and for the largest, times [T, day] and concentrations [T, N, mg/L].
+        """
+        return self
 
     def layer(self) -> tuple[Scalar | float, Scalar | float]:
         """Boundary layer after a dose: its rate [1/day] (0: there is none) and how steep the response in it is [1]."""

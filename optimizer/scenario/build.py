@@ -12,15 +12,21 @@ import numpy as np
 
 from optimizer.mesh import Mesh
 from optimizer.models.base import AbstractModel
+from optimizer.models.equations import Equations
 from optimizer.models.growth import Exponential
 from optimizer.models.stromal import StromalClone, stromal
 from optimizer.models.transitions import clones_with_inflow
 from optimizer.models.tumor import Tumor
+from optimizer.pharmacology.base import AbstractPK
 from optimizer.pharmacology.interactions import Bliss
+from optimizer.policies.schedule import Schedule
+from optimizer.programs import program
 from optimizer.scenario.model_schema import STROMAL, STROMAL_CLONE, TUMOR_CLONE
 from optimizer.scenario.plan import Clone, Model, Part, Plan
-from optimizer.simulate import System
+from optimizer.simulate import Grid, System, rollout
 from optimizer.simulate.resolution import choose_mesh
+
+_rolled = program(rollout)
 
 
 def make(part: Part, around: Mapping[str, Any]) -> Any:
@@ -116,5 +122,20 @@ def build_system(plan: Plan, mesh: Mesh | None = None) -> System:
     kinetics = tuple(make(drug.pk, given) for drug in plan.drugs)
     if mesh is None:
         longest = max(float(np.diff(edges).max()) for edges in (plan.edges, *(r.edges for r in plan.regimens)))
-        mesh = choose_mesh(model, kinetics, longest)
+        surveyed = model.surveyed(plan.edges, lambda: _courses(plan, kinetics, given))
+        mesh = choose_mesh(surveyed, kinetics, longest)
     return System(model, kinetics, given["drugs"], given["routes"], mesh)
+
+
+def _courses(
+    plan: Plan, kinetics: tuple[AbstractPK, ...], given: Mapping[str, Any]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Times [T, day] and concentrations [T, N, mg/L] without doses and under the largest ones."""
+    nothing = Equations({}, {"y": 0.0}, {"y": 0.0}, {"burden": "y"})
+    system = System(nothing, kinetics, given["drugs"], given["routes"], Mesh(2))
+    grid, found = Grid(jnp.asarray(plan.edges)), []
+    for share in (0.0, 1.0):
+        doses = jnp.broadcast_to(share * given["dose_max"], (len(plan.edges) - 1, len(plan.drugs)))
+        course = _rolled(system, Schedule(doses), grid)
+        found.append((np.asarray(course.times), np.asarray(course.conc)))
+    return found

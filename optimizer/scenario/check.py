@@ -28,6 +28,7 @@ def check(
     file: str,
     code: Mapping[str, type] | None = None,
     origin: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
 ) -> Plan:
     """The plan that the tables describe.
 
@@ -36,11 +37,12 @@ def check(
         file: name of the file, for errors.
         code: models from a user's own files, by the `kind` they are written by.
         origin: drug files that keys came from, by key path.
+        notes: what a reader should know of files that were read.
 
     Raises:
         ScenarioError: with every fault that was found.
     """
-    context, code = Context(Faults(file, origin), _sizes(data)), code or {}
+    context, code = Context(Faults(file, origin), _sizes(data), notes=list(notes)), code or {}
     spec = _structure(context, data, code)
     check_drugs(context, spec.drug)
     context.faults.stop()

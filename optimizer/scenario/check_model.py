@@ -18,6 +18,7 @@ from optimizer.scenario.check_clones import (
     mutation_of,
     tumor_clone,
 )
+from optimizer.scenario.check_equations import check_equations
 from optimizer.scenario.check_parts import Context
 from optimizer.scenario.fields import read_quantity
 from optimizer.scenario.model_schema import STROMAL, STROMAL_CLONE, WHOLE
@@ -34,6 +35,8 @@ def check_model(context: Context, spec: Any, code: Mapping[str, type]) -> Model:
         return _stromal(context, spec)
     if spec.kind == "tumor":
         return _tumor(context, spec)
+    if spec.kind == "equations":
+        return check_equations(context, spec)
     cls = code.get(spec.kind) or classes("model")[spec.kind]
     names = getattr(cls, "observable_names", None)
     observables = names if isinstance(names, tuple) else None

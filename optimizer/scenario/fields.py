@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, WithJsonSchema
@@ -119,13 +119,29 @@ def quantity(info: FieldInfo) -> Any:
     return Annotated[float, info, PlainValidator(read), _placeholder(kind)]
 
 
-def _read_raw(value: Any) -> Any:
+def read_equation(value: Any) -> str | float:
+    """An equation: text, or a number.
+
+    Raises:
+        QuantityError: something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise QuantityError(f"wanted an equation as text, or a number; got {show(value)}")
+    return value if isinstance(value, str) else float(value)
+
+
+def read_raw(value: Any) -> Any:
+    """A quantity as it is written, to be read when its unit is known.
+
+    Raises:
+        QuantityError: neither text nor a number.
+    """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise QuantityError(f'wanted a quantity such as "1 ug/mL"; got {show(value)}')
     return value
 
 
-Raw = Annotated[Any, PlainValidator(_read_raw), _placeholder("raw")]
+Raw = Annotated[Any, PlainValidator(read_raw), _placeholder("raw")]
 
 
 def per_clone(info: FieldInfo, contextual: bool) -> Any:
@@ -136,7 +152,7 @@ def per_clone(info: FieldInfo, contextual: bool) -> Any:
         if not 1 <= len(items) <= 100:
             raise QuantityError(f"wanted one quantity, or a list with one for each clone; got {len(items)} of them")
         if contextual:
-            return tuple(_read_raw(item) for item in items)
+            return tuple(read_raw(item) for item in items)
         return tuple(read_quantity(item, info, info.unit, validation.context or Sizes()) for item in items)
 
     return Annotated[Any, PlainValidator(read), _placeholder("per_clone")]
@@ -193,6 +209,18 @@ Name = Annotated[str, PlainValidator(_read_name), WithJsonSchema(_NAME_SCHEMA)]
 Text = Annotated[str, PlainValidator(_read_text), WithJsonSchema({"type": "string", "maxLength": MAX_TEXT})]
 Flag = Annotated[bool, PlainValidator(_read_flag), WithJsonSchema({"type": "boolean"})]
 Days = Annotated[list[float], PlainValidator(_read_days), _placeholder("days")]
+
+
+def named(read: Callable[[Any], Any], form: Mapping[str, Any], most: int) -> Any:
+    """Type of a table with names of the user's own, each value read alike."""
+
+    def read_all(value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict) or len(value) > most:
+            got = f"{len(value)} of them" if isinstance(value, dict) else show(value)
+            raise QuantityError(f"wanted a table of at most {most} names; got {got}")
+        return {name: read(item) for name, item in value.items()}
+
+    return Annotated[Any, PlainValidator(read_all), WithJsonSchema({"type": "object", "additionalProperties": form})]
 
 
 def whole(low: int, high: int) -> Any:

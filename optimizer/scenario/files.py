@@ -90,7 +90,7 @@ def _another_kind(text: str) -> str:
     first = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")
     wanted = "wanted a scenario in TOML"
     if first.lstrip().startswith("<"):
-        what = "a model in SBML" if "<sbml" in text[:10_000] else "XML"
+        what = "a model in SBML, of which adose import writes a scenario" if "<sbml" in text[:10_000] else "XML"
         return f"{wanted}; got {what}"
     names = [part.strip() for part in re.split(r"[,;\t]", first)]
     if len(names) > 2 and "=" not in first and not first.lstrip().startswith("["):

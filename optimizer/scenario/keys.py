@@ -114,6 +114,12 @@ def _of_part(part: Part, path: str, steps: tuple[str | int, ...]) -> Iterator[Pl
             continue
         unit = part.units.get(name, info.unit)
         yield Place(f"{path}.{name}", (*steps, "values", name), float(value), unit, info)
+    for name, table in part.values.items():
+        for own, value in (
+            table.items() if isinstance(table, Mapping) and not fields[name].metadata.get("static") else ()
+        ):
+            unit = part.units[name][own]
+            yield Place(f"{path}.{name}.{own}", (*steps, "values", name, own), value, unit, FieldInfo(unit, ""))
 
 
 def substituted(plan: Plan, where: Sequence[Place], values: Sequence[Any]) -> Plan:

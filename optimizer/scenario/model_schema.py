@@ -10,7 +10,20 @@ from optimizer.fields import FieldInfo, describe
 from optimizer.mechanisms.stroma import Stroma
 from optimizer.models.stromal import PRESETS, StromalClone
 from optimizer.models.tumor import Tumor
-from optimizer.scenario.fields import Flag, Name, describe_text, fields_of, info_fields, key, many, quantity
+from optimizer.scenario.fields import (
+    Flag,
+    Name,
+    Text,
+    describe_text,
+    fields_of,
+    info_fields,
+    key,
+    many,
+    named,
+    quantity,
+    read_equation,
+    read_raw,
+)
 from optimizer.scenario.schema import Spec, classes, first_line, literal, table, union
 
 _SHARE = FieldInfo("1", "share of the divisions of that clone that give this one", minimum=0.0, maximum=1.0)
@@ -26,6 +39,7 @@ WHOLE = {
     "carrying_capacity": FieldInfo("cell", "carrying capacity shared by all clones; none when left out", positive=True),
     "cell_floor": FieldInfo("cell", "cells added before a logarithm is taken", positive=True),
 }
+_FLOOR = FieldInfo("1", "", positive=True)
 _TUMOR = describe(Tumor)
 TUMOR_CLONE = {
     "cells": replace(_TUMOR["initial_cells"], ndim=0),
@@ -93,6 +107,38 @@ def _tumor() -> type[Spec]:
     return table("model_tumor", "Clones under drugs with a growth law, drug effects and mechanisms.", fields | floor)
 
 
+def _equations() -> type[Spec]:
+    quantities = named(read_raw, {"x-adose": "raw"}, 1000)
+    texts = named(read_equation, {"type": ["string", "number"]}, 1000)
+    fields = {
+        "kind": literal("equations"),
+        "parameters": key(quantities, "numbers by name, with units as far as they are to be checked", None),
+        "states": key(texts, "states with their value at the start: a quantity, or an equation of parameters"),
+        "rates": key(texts, "time derivative [per day] of each state, of states, parameters, outputs, drugs and time"),
+        "outputs": key(texts, "what follows from the states: burden, where there is one resistant, and others"),
+        "doses": key(texts, 'what drugs with kinetics of the kind "given" add to states', None),
+        "linear": key(many(Name, 1000), "states not to be integrated as logarithms", None),
+        "cell_floor": key(quantity(_FLOOR), "what is added to the burden before a logarithm is taken", None),
+    }
+    return table("model_equations", "States, parameters, rates and outputs that are written down as text.", fields)
+
+
+def _sbml() -> type[Spec]:
+    own = _equations().model_fields
+    fields = {
+        "kind": literal("sbml"),
+        "file": key(Text, "SBML file, relative to the scenario"),
+        "control": key(many(Name, 100), "quantities of the file that are drugs, each called as a drug is", None),
+        "burden": key(Text, "equation of the size of the tumor, over names of the file"),
+        "resistant": key(Text, "equation of what counts as resistant", None),
+        "time_unit": key(Text, "unit of the file's time, such as hour; needed where the file does not say", None),
+        **{name: (own[name].annotation, own[name]) for name in ("doses", "linear", "cell_floor")},
+    }
+    numbers = named(read_equation, {"type": "number"}, 1000)
+    fields["parameters"] = key(numbers, "numbers in place of the file's, in its units", None)
+    return table("model_sbml", "The model of an SBML file, read as equations (needs adose[models]).", fields)
+
+
 def model_branches(code: tuple[tuple[str, type], ...] = ()) -> dict[str, type[Spec]]:
     """Tables of the models by kind, those of the registry and those of a user's own files."""
     found = _known()
@@ -104,7 +150,7 @@ def model_branches(code: tuple[tuple[str, type], ...] = ()) -> dict[str, type[Sp
 
 @cache
 def _known() -> dict[str, type[Spec]]:
-    out = {"stromal": _stromal(), "tumor": _tumor()}
+    out = {"stromal": _stromal(), "tumor": _tumor(), "equations": _equations(), "sbml": _sbml()}
     for kind, cls in classes("model").items():
         if kind not in out:
             out[kind] = table(f"model_{kind}", first_line(cls), {"kind": literal(kind), **fields_of(cls)})

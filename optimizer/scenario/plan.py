@@ -13,8 +13,10 @@ from optimizer.scenario.fields import Sizes
 from optimizer.units import format_quantity
 
 
-def written(value: Any, unit: str) -> Any:
+def written(value: Any, unit: Any) -> Any:
     """A value as a scenario would write it: a bare number where there is no unit, else "NUMBER UNIT" text."""
+    if isinstance(value, Mapping):
+        return {name: written(item, unit[name]) for name, item in value.items()}
     if isinstance(value, tuple | list):
         return [written(item, unit) for item in value]
     if isinstance(value, bool | str) or unit == "":
@@ -32,13 +34,13 @@ class Part:
         kind: its word in the scenario.
         cls: its class.
         values: what its fields are given, in internal units; fields left out keep their default.
-        units: unit of each of those values; empty for text.
+        units: unit of each of those values, of a table by name; empty for text.
     """
 
     kind: str
     cls: type
     values: Mapping[str, Any]
-    units: Mapping[str, str]
+    units: Mapping[str, Any]
 
     def table(self, key: str = "kind") -> dict[str, Any]:
         """The part as a table of the scenario."""

@@ -23,6 +23,7 @@ from optimizer.scenario.check import check
 from optimizer.scenario.faults import ScenarioError
 from optimizer.scenario.files import include_drugs, own_models, read_toml
 from optimizer.scenario.lines import with_lines
+from optimizer.scenario.model_files import include_model
 from optimizer.scenario.networks import include_networks
 from optimizer.scenario.plan import Plan
 from optimizer.scenario.resolved import resolve
@@ -98,8 +99,9 @@ class Scenario:
         """
         tables, origin = include_drugs(dict(data), Path(folder), file or name)
         tables = include_networks(tables, Path(folder), file or name)
+        tables, notes = include_model(tables, Path(folder), file or name)
         code = own_models(tables, Path(folder), file or name) if allow_code else {}
-        return cls(check(tables, file or name, code, origin), name, text, file, folder, tables)
+        return cls(check(tables, file or name, code, origin, notes), name, text, file, folder, tables)
 
     @property
     def title(self) -> str:

@@ -1,0 +1,150 @@
+"""Model files of others: `[model] kind = "sbml"` is turned into `kind = "equations"` before it is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from optimizer.equations.sbml import Imported, read_sbml
+from optimizer.files.faults import DataError
+from optimizer.files.toml import toml_text
+from optimizer.scenario.faults import ScenarioError
+from optimizer.scenario.fields import show
+from optimizer.scenario.model_schema import model_branches
+
+OWN_DOSES = "as in the file"
+
+
+def include_model(data: dict[str, Any], folder: Path, name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The tables with an SBML file as equations, and what was left out of it.
+
+    Args:
+        data: tables of a scenario, drug files included.
+        folder: where a relative path starts.
+        name: what an error calls the scenario.
+
+    Raises:
+        ScenarioError: a file that cannot be read, or holds what is not supported.
+    """
+    model = data.get("model")
+    if not isinstance(model, dict) or model.get("kind") != "sbml":
+        return data, ()
+    try:
+        asked: Any = model_branches()["sbml"].model_validate(model)
+    except ValidationError:
+        return data, ()  # said by the check
+    where = f"{name}: model.file"
+    path = Path(asked.file)
+    if not asked.file or not asked.file.isprintable() or path.is_absolute() or path.suffix not in (".xml", ".sbml"):
+        wanted = "an .xml or .sbml file relative to the scenario"
+        raise ScenarioError([f"{where}: wanted {wanted}; got {show(asked.file)}"])
+    try:
+        found = read_sbml(folder / path, asked.control or (), asked.time_unit or "")
+    except DataError as error:
+        raise ScenarioError([f"{where}: {error}"]) from None
+    tables = {**data, "model": equations(found, model, name)}
+    tables.setdefault("title", found.title)
+    if found.doi:
+        tables.setdefault("doi", list(found.doi))
+    own = own_doses(found, model.get("doses") or {}, name)
+    regimens = data.get("regimen")
+    if own and (regimens is None or isinstance(regimens, list)):
+        tables["regimen"] = [*(regimens or []), own]
+    return tables, tuple(f"{asked.file}: {note}" for note in found.notes)
+
+
+def equations(found: Imported, asked: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The table of the kind "equations"."""
+    outputs: dict[str, Any] = {**found.outputs, "burden": asked["burden"]}
+    if "resistant" in asked:
+        outputs["resistant"] = asked["resistant"]
+    changed = asked.get("parameters") or {}
+    unknown = [word for word in changed if word not in found.parameters]
+    if unknown:
+        listed = ", ".join(list(found.parameters)[:12])
+        wanted = f"numbers of the file ({listed})"
+        raise ScenarioError([f"{name}: model.parameters: wanted {wanted}; got {show(unknown[0])}"])
+    out: dict[str, Any] = {
+        "kind": "equations",
+        "parameters": {**found.parameters, **changed},
+        "states": dict(found.states),
+        "rates": dict(found.rates),
+        "outputs": outputs,
+    }
+    return out | {key: asked[key] for key in ("doses", "linear", "cell_floor") if key in asked}
+
+
+def own_doses(found: Imported, doses: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    """Dose events of the file as a regimen; None where there are none."""
+    listed = []
+    for state, day, amount in found.doses:
+        drug = doses.get(state)
+        if not isinstance(drug, str) or not drug.isidentifier():
+            wanted = f'{state} = "DRUG", as the file has an event that gives a dose into it'
+            raise ScenarioError([f"{name}: model.doses: wanted {wanted}; got {show(drug)}"])
+        listed.append({"drug": drug, "amount": f"{amount!r} mg", "days": [day]})
+    return {"name": OWN_DOSES, "dose": listed} if listed else None
+
+
+def imported_text(
+    path: Path,
+    burden: str,
+    resistant: str | None,
+    control: Sequence[str],
+    doses: Mapping[str, str],
+    time_unit: str | None,
+) -> str:
+    """A scenario of an SBML file as TOML: its equations, and a first choice of everything else.
+
+    Args:
+        path: the file.
+        burden: equation of the size of the tumor.
+        resistant: equation of what counts as resistant.
+        control: quantities of the file that are drugs.
+        doses: drugs by the state that their doses enter.
+        time_unit: of the file's time.
+
+    Raises:
+        ScenarioError: the file cannot be read, holds what is not supported, or no drug is named.
+    """
+    try:
+        found = read_sbml(path, control, time_unit or "")
+    except DataError as error:
+        raise ScenarioError([str(error)]) from None
+    drugs = [*control, *dict.fromkeys(doses.values())]
+    if not drugs:
+        listed = ", ".join([*found.parameters, *found.states][:12])
+        wanted = f"--control NAME or --dose STATE=DRUG, NAME one of {listed}"
+        raise ScenarioError([f"{path.name}: wanted {wanted}; got neither"])
+    asked: dict[str, Any] = {"burden": burden}
+    asked |= ({"doses": dict(doses)} if doses else {}) | ({} if resistant is None else {"resistant": resistant})
+    own = own_doses(found, doses, path.name)
+    horizon = max([60.0, *(day + 1.0 for _, day, _ in found.doses)])
+    tables = {
+        "title": found.title or path.stem,
+        **({"doi": list(found.doi)} if found.doi else {}),
+        "model": equations(found, asked, path.name),
+        "drug": [_drug(drug, drug in control, found) for drug in drugs],
+        "decision": {"every": f"{horizon / 20.0!r} day", "horizon": f"{horizon!r} day"},
+        "objective": {"burden": 1.0, "drug_use": 0.01},
+        **({"regimen": [own]} if own else {}),
+        "search": {"restarts": 16, "seed": 0},
+    }
+    notes = [
+        f"Written by adose import from {show(path.name)[1:-1]}.",
+        *(f"Left out or assumed: {note}." for note in found.notes),
+        f"A day is {1.0 / found.days:g} units of the file's time; other numbers are in the file's own units.",
+        "Chosen here, to be replaced by yours: kinetics, largest doses, decisions, horizon, objective, no limits.",
+    ]
+    return "".join(f"# {note}\n" for note in notes) + "\n" + toml_text(tables)
+
+
+def _drug(name: str, is_control: bool, found: Imported) -> dict[str, Any]:
+    """A drug whose level is the file's control, or whose doses enter a state."""
+    largest = max([1.0, *(amount for _, _, amount in found.doses)])
+    if is_control:
+        return {"name": name, "route": "infusion", "pk": {"kind": "direct"}, "dose": {"max": 1.0}}
+    return {"name": name, "route": "bolus", "pk": {"kind": "given"}, "dose": {"max": f"{largest!r} mg"}}

@@ -1,0 +1,284 @@
+"""Models that are written down, and model files: what a scenario says of them, and what it refuses."""
+
+import copy
+import json
+import shutil
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from optimizer.cli import app
+from optimizer.policies.schedule import Schedule
+from optimizer.scenario import Scenario, ScenarioError
+from optimizer.scenario.build import build_system
+from optimizer.scenario.keys import find, substituted
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples" / "equations").glob("*.toml"))
+SBML = ROOT / "tests" / "equations" / "sbml"
+GREENE = {
+    "kind": "sbml",
+    "file": "BIOMD0000000825.xml",
+    "control": ["u"],
+    "time_unit": "day",
+    "burden": "Sensitive_tumor_S + Resistant_tumor_R",
+    "resistant": "Resistant_tumor_R",
+}
+
+
+def tables(**changes):
+    """A small scenario, keys of its model replaced or left out (None)."""
+    model = {
+        "kind": "equations",
+        "parameters": {"r": "0.01 / hour", "K": "1e9 cell", "k": "0.5 L/mg/day"},
+        "states": {"N": "1e8 cell", "E": "0 mg"},
+        "rates": {"N": "r*N*(1 - N/K) - k*u*N", "E": "-1*E"},
+        "outputs": {"burden": "N"},
+    } | changes
+    drug = {
+        "name": "u",
+        "route": "bolus",
+        "pk": {"kind": "first_order", "elimination": "0.3 / day"},
+        "dose": {"max": "3 mg/L"},
+    }
+    return {
+        "model": {key: value for key, value in model.items() if value is not None},
+        "drug": [drug],
+        "decision": {"every": "7 day", "horizon": "14 day"},
+    }
+
+
+def with_greene(**changes):
+    """A scenario over the file of Greene et al. 2019."""
+    model = {key: value for key, value in (GREENE | changes).items() if value is not None}
+    drug = {"name": "u", "route": "infusion", "pk": {"kind": "direct"}, "dose": {"max": 1.5}}
+    return {"model": model, "drug": [drug], "decision": {"every": "3 day", "horizon": "30 day"}}
+
+
+def load(data, folder=SBML):
+    """The scenario of tables."""
+    return Scenario.from_tables(copy.deepcopy(data), "test", folder=folder)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_what_an_example_means_is_a_scenario_again(path):
+    scenario = Scenario.load(path)
+    resolved = scenario.resolved()
+    again = Scenario.from_tables(json.loads(json.dumps(resolved, allow_nan=False))["scenario"], scenario.name)
+    assert again.resolved() == resolved
+    assert scenario.doi
+
+
+def test_units_are_converted():
+    values = load(tables()).plan.model.alone.values
+    assert values["parameters"] == pytest.approx({"r": 0.24, "K": 1e9, "k": 0.5})
+    assert values["states"] == {"N": 1e8, "E": 0.0}
+    assert values["linear"] == ["E"]
+    assert values["cell_floor"] == 1.0
+    said = load(tables()).resolved()["scenario"]["model"]
+    assert said["parameters"] == {"r": "0.24 / day", "K": 1e9, "k": "0.5 L/day/mg"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"outputs": {}}, 'outputs: wanted an output burden, the size of the tumor, such as "S + R"; got none'),
+        ({"rates": {"N": "r*N"}}, 'rates: wanted a rate for each state; got none for "E"'),
+        ({"rates": {"N": "r*N", "E": "0", "M": "0"}}, 'rates: wanted one of "N", "E"; got "M"'),
+        ({"rates": {"N": "r*n", "E": "0"}}, 'rates.N: wanted a parameter, a state, an output, a drug or time; got "n"'),
+        ({"rates": {"N": "r*N*", "E": "0"}}, 'rates.N: wanted a number, a name or "("; got the end in "r*N*"'),
+        ({"rates": {"N": "__import__('os')", "E": "0"}}, "rates.N: wanted names, numbers"),
+        (
+            {"rates": {"N": "r*N + k", "E": "0"}},
+            'rates.N: wanted one unit in "r * N + k"; got cell count / time beside',
+        ),
+        ({"rates": {"N": "r", "E": "0"}}, "rates.N: wanted a rate in cell count / time, as the state is in cell count"),
+        ({"rates": {"N": "exp(u)*N", "E": "0"}}, 'wanted one unit in "exp(u)"; got mass / volume beside pure number'),
+        ({"rates": {"N": "r*N/(N/N - 1)", "E": "0"}}, "rates.N: wanted a finite value at the start; got inf"),
+        ({"rates": {"N": "1e300^2", "E": "0"}}, "rates: wanted equations that can be worked out, not nested too deep"),
+        ({"states": {"N": "2*u", "E": 0}}, 'states.N: wanted a quantity such as "1e8 cell", or parameters; got "u"'),
+        ({"states": {"N": 0, "E": 0}}, "outputs.burden: wanted a tumor at the start, more than 0; got 0"),
+        ({"states": {}}, "states: wanted at least one state; got none"),
+        ({"states": {"N": True, "E": 0}}, "wanted an equation as text, or a number; got true"),
+        ({"states": "N"}, 'wanted a table of at most 1000 names; got "N"'),
+        ({"parameters": {"r": "0.1 / month", "K": 1, "k": 1}}, "parameters.r: wanted a number with a unit"),
+        ({"parameters": {"u": 1}}, 'parameters: wanted a name of its own; got "u", which is a name in drug too'),
+        ({"parameters": {"exp": 1}}, "parameters: wanted a name of letters, digits and _"),
+        ({"parameters": {"a b": 1}}, 'got "a b"'),
+        (
+            {"outputs": {"burden": "a", "a": "b + N", "b": "a"}},
+            "outputs.a: wanted an output that does not hang on itself",
+        ),
+        ({"outputs": {"burden": "N*u"}}, "outputs.burden: wanted what hangs on states that no dose enters"),
+        ({"doses": {"E": "u"}}, 'doses.E: wanted parameters and drugs whose pk has the kind "given"; got "u"'),
+        ({"doses": {"M": "1"}}, 'doses: wanted one of "N", "E"; got "M"'),
+        ({"linear": ["M"]}, 'linear: wanted one of "N", "E"; got "M"'),
+        ({"stats": {}}, 'wanted a known key; got "stats", did you mean "states"'),
+        ({"cell_floor": 0}, "cell_floor: wanted more than 0; got 0"),
+    ],
+)
+def test_faults(changes, said):
+    with pytest.raises(ScenarioError) as refused:
+        load(tables(**changes))
+    assert said in str(refused.value)
+    assert all(line.startswith("test: model") and "\n" not in line for line in refused.value.faults)
+
+
+def test_doses_are_in_proportion():
+    data = tables(doses={"E": "u^2"})
+    data["drug"][0] |= {"pk": {"kind": "given"}, "dose": {"max": "3 mg"}}
+    with pytest.raises(ScenarioError, match=r"doses.E: wanted what is proportional to the amount given"):
+        load(data)
+    data["model"]["doses"]["E"] = "2*u"
+    scenario = load(data)
+    trajectory, _ = scenario.problem().simulate(Schedule(np.array([[3.0], [0.0]])))
+    assert float(trajectory.observables["E"][0]) == pytest.approx(6.0)
+
+
+def test_what_hangs_on_the_time_is_no_observable():
+    outputs = {"burden": "N", "fading": "exp(-0.1*time)", "twice": "2*fading", "free": "K - N"}
+    data = tables(outputs=outputs, rates={"N": "r*N - 0.1*fading*N", "E": "0"})
+    scenario = load(data)
+    assert scenario.plan.model.observables == ("N", "E", "burden", "free")
+    assert scenario.system().model.observable_names == ("N", "E", "burden", "free")
+    assert scenario.notes == ("u is in no equation",)
+    data["objective"] = {"mean_observable": {"weight": 1, "observable": "twice"}}
+    with pytest.raises(ScenarioError, match=r'wanted one of "N", "E", "burden", "free"; got "twice"'):
+        load(data)
+
+
+def test_a_drug_that_equations_cannot_name():
+    data = tables()
+    data["drug"][0]["name"] = "5-FU"
+    with pytest.raises(ScenarioError, match=r'wanted a drug whose name equations can hold.*got "5-FU"'):
+        load(data)
+
+
+def test_patients_differ_in_parameters():
+    plan = load(tables()).plan
+    place = find(plan.model, plan.drugs, "model.parameters.r")
+    assert (place.value, place.unit) == (pytest.approx(0.24), "1/day")
+    model = build_system(substituted(plan, [place], [0.5])).model
+    assert float(model.parameters["r"]) == 0.5
+    with pytest.raises(ValueError, match=r"wanted a number of the tumor or of a drug: one of model.parameters.r"):
+        find(plan.model, plan.drugs, "model.states.N")
+
+
+# --- model files ------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_equations():
+    scenario = load(with_greene(parameters={"alpha": 0.1}))
+    assert scenario.title.startswith("Greene2019 - Differentiate Spontaneous and Induced Evolution")
+    assert scenario.notes == ("BIOMD0000000825.xml: the event treatment, which writes u, was left out",)
+    model = scenario.resolved()["scenario"]["model"]
+    assert model["kind"] == "equations"
+    assert model["parameters"]["alpha"] == 0.1
+    assert model["outputs"]["drug_induced_death"] == "compartment * ((d * u) * Sensitive_tumor_S)"
+
+
+def test_the_file_is_what_was_written_down_by_hand():
+    ours = Scenario.load(ROOT / "examples" / "equations" / "greene2019.toml")
+    data = with_greene()
+    data["drug"][0]["dose"]["max"], data["decision"]["horizon"] = 5, "60 day"
+    doses = np.linspace(0.0, 2.0, 20)[:, None]
+    one, other = (s.problem().simulate(Schedule(doses))[0] for s in (ours, load(data)))
+    assert np.allclose(one.burden[-1], other.burden[-1], rtol=1e-6)
+    assert np.allclose(one.resistant[-1], other.resistant[-1], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"file": "none.xml"}, "model.file: none.xml: wanted an SBML file; got nothing there"),
+        (
+            {"file": "/etc/passwd"},
+            'model.file: wanted an .xml or .sbml file relative to the scenario; got "/etc/passwd"',
+        ),
+        ({"file": "roadrunner.json"}, "wanted an .xml or .sbml file"),
+        ({"control": ["w"]}, "BIOMD0000000825.xml: wanted a control that the file has, such as compartment"),
+        ({"control": None}, 'got the event "treatment" of u'),
+        ({"burden": "S"}, 'model.outputs.burden: wanted a parameter, a state, an output, a drug or time; got "S"'),
+        ({"burden": None}, "model.burden: wanted this key"),
+        (
+            {"parameters": {"beta": 1}},
+            "model.parameters: wanted numbers of the file (compartment, epsilon, d, p_r, alpha",
+        ),
+        ({"rates": {}}, 'wanted a known key; got "rates"'),
+    ],
+)
+def test_faults_of_files(changes, said):
+    with pytest.raises(ScenarioError) as refused:
+        load(with_greene(**changes))
+    assert said in str(refused.value)
+
+
+def test_without_libsbml_one_sentence_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("optimizer.equations.sbml_file.find_spec", lambda name: None)
+    with pytest.raises(
+        ScenarioError, match=r"wanted the package python-libsbml \(pip install 'adose\[models\]'\); got none"
+    ):
+        load(with_greene())
+
+
+def run(*words):
+    """Exit code and words of the command line."""
+    done = CliRunner().invoke(app, list(map(str, words)))
+    return done.exit_code, done.stderr
+
+
+def test_import_writes_a_scenario(tmp_path):
+    shutil.copy(SBML / "BIOMD0000000825.xml", tmp_path)
+    out = tmp_path / "out.toml"
+    asked = [
+        "import",
+        tmp_path / "BIOMD0000000825.xml",
+        "--to",
+        out,
+        "--burden",
+        "Tumor_Volume_V",
+        "--time-unit",
+        "day",
+    ]
+    assert run(*asked)[0] == 3
+    assert not out.exists()
+    code, said = run(*asked, "--control", "u", "--resistant", "Resistant_tumor_R")
+    assert (code, said) == (0, f"Written to {out}: adose check says what it means.\n")
+    text = out.read_text()
+    assert "# Left out or assumed: the event treatment, which writes u, was left out.\n" in text
+    assert tomllib.loads(text)["model"]["outputs"]["resistant"] == "Resistant_tumor_R"
+    wanted = load(with_greene()).resolved()["scenario"]["model"]["rates"]
+    assert Scenario.load(out).resolved()["scenario"]["model"]["rates"] == wanted
+    # What is there is kept.
+    assert run(*asked, "--control", "u")[0] == 2
+    assert out.read_text() == text
+
+
+def test_import_of_dose_events(tmp_path):
+    out = tmp_path / "out.toml"
+    text = (SBML / "BIOMD0000000825.xml").read_text()
+    text = text[: text.index("<listOfEvents>")] + text[text.index("</listOfEvents>") + len("</listOfEvents>") :]
+    symbol = "<csymbol encoding='text' definitionURL='http://www.sbml.org/sbml/symbols/time'>t</csymbol>"
+    math = "<math xmlns='http://www.w3.org/1998/Math/MathML'><apply>{}</apply></math>"
+    event = (
+        "<listOfEvents><event id='e' useValuesFromTriggerTime='true'><trigger initialValue='false' persistent='true'>"
+        + math.format(f"<geq/>{symbol}<cn>9</cn>")
+        + "</trigger><listOfEventAssignments><eventAssignment variable='Resistant_tumor_R'>"
+        + math.format("<plus/><ci>Resistant_tumor_R</ci><cn>0.25</cn>")
+        + "</eventAssignment></listOfEventAssignments></event></listOfEvents></model>"
+    )
+    (tmp_path / "model.xml").write_text(text.replace("</model>", event))
+    code, said = run(
+        *("import", tmp_path / "model.xml", "--to", out, "--burden", "Sensitive_tumor_S", "--time-unit", "day"),
+        *("--dose", "Resistant_tumor_R=virus"),
+    )
+    assert code == 0, said
+    written = tomllib.loads(out.read_text())
+    dose = {"drug": "virus", "amount": "0.25 mg", "days": [9.0]}
+    assert written["regimen"] == [{"name": "as in the file", "dose": [dose]}]
+    assert written["model"]["doses"] == {"Resistant_tumor_R": "virus"}
+    regimen = Scenario.load(out).regimens()[0]
+    assert np.asarray(regimen.policy.doses).max() == 0.25
