@@ -1,43 +1,39 @@
 """Particle filter: what is believed of a patient as weighted particles, and how measurements change them.
 
-The tumor has no noise of its own: numbers and doses decide its course. A particle is therefore one set of the numbers
-that are not known; its state on any day follows by simulation, and its weight says how well it explains what was
-measured. Sequential Monte Carlo over such particles is that of Chopin 2002 (doi 10.1093/biomet/89.3.539), tempered
-(Del Moral, Doucet and Jasra 2006, doi 10.1111/j.1467-9868.2006.00553.x), by blackjax.
+A particle is one set of the numbers that are not known, the sizes of the noise among them; its weight says how well it
+explains what was measured. Its cells follow by simulation and, where they stray from the model, by a filter along what
+was measured (`state_noise`), from whose last state one is drawn: the walk of the cells is integrated out, as in a
+marginalised particle filter (Schon, Gustafsson and Nordlund 2005, doi 10.1109/TSP.2005.849151). Sequential Monte Carlo
+over such particles is that of Chopin 2002 (doi 10.1093/biomet/89.3.539), tempered (Del Moral, Doucet and Jasra 2006,
+doi 10.1111/j.1467-9868.2006.00553.x), by blackjax.
 """
 
 from __future__ import annotations
 
 from copy import copy
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp, ndtr
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from optimizer.axes import Doses, Index, Scalar
+from optimizer.control.corrected import corrected
 from optimizer.control.prior import Prior, draw
-from optimizer.ensemble.ensemble import Members, build_ensemble, system_at, with_system
+from optimizer.control.state_noise import Followed, follow
+from optimizer.control.tempering import BATCH, LEAST_ESS, tempered
+from optimizer.ensemble.ensemble import Members, build_ensemble, system_at
 from optimizer.ensemble.patients import Patients
-from optimizer.observations import BELOW, MISSING, Channel, Record, log_likelihood
-from optimizer.observations.record import expectations, predicted
+from optimizer.observations import BELOW, MISSING, Channel, Record
+from optimizer.observations.record import Predicted, expectations, log_density, predicted
 from optimizer.policies.schedule import Schedule
-from optimizer.problem import Problem, Task
+from optimizer.problem import Problem
 from optimizer.scenario import Scenario, ScenarioError
-from optimizer.simulate import System, Trajectory, rollout
+from optimizer.simulate import System, rollout
 
-# Particles are moved once the effective number of them falls below this share of all.
-_LEAST_ESS = 0.5
-# Steps of the random walk at each temperature, and its length for V numbers (Roberts, Gelman and Gilks 1997,
-# doi 10.1214/aoap/1034625254).
-_MOVES = 8
-_LENGTH = 2.38
-_MOST_TEMPERATURES = 200
-# Plain vmap over more than about this many patients falls out of a CPU's cache.
-_BATCH = 128
 # Patients of the prior on whose extremes the nodes of an interval are chosen.
 _SHAPES = 64
 # Draws for each patient of the prior that is asked for, and the number of the first of them, far from hidden patients'.
@@ -49,12 +45,15 @@ class Belief(NamedTuple):
     """E particles.
 
     Attributes:
-        z: their numbers as the prior's standard normal ones [E, V].
+        z: their numbers as the prior's standard normal ones, W = V + S of them [E, W].
         log_weights: normalised [E].
+        changes: by how much the logarithm of their cells was corrected at the start of each interval [E, K, M]; None
+            where cells do as the model says.
     """
 
-    z: Float[Array, "E V"]
+    z: Float[Array, "E W"]
     log_weights: Float[Array, "E"]
+    changes: Float[Array, "E K M"] | None = None
 
 
 class Updated(NamedTuple):
@@ -85,17 +84,20 @@ class Inference:
         prior: what is not known.
         channels: what is measured.
         particles: how many, E.
+        each: most results of a channel between two decisions.
 
     Raises:
         ScenarioError: nothing is measured, or the prior's own middle cannot be simulated.
     """
 
-    def __init__(self, scenario: Scenario, prior: Prior, channels: tuple[Channel, ...], particles: int = 256):
+    def __init__(
+        self, scenario: Scenario, prior: Prior, channels: tuple[Channel, ...], particles: int = 256, each: int = 1
+    ):
         if not channels:
             wanted = "at least one [[observation]], which says what is measured"
             raise ScenarioError([f"{scenario.file}: observation: wanted {wanted}; got none"])
         self.scenario, self.prior, self.channels, self.particles = scenario, prior, channels, particles
-        self.problem = _on_common_nodes(scenario, prior)
+        self.problem, self.each = _on_common_nodes(scenario, prior), each
         self.update = jax.jit(self._update)
 
     def measured_by(self, channels: tuple[Channel, ...]) -> Inference:
@@ -109,44 +111,67 @@ class Inference:
         channels = tuple(
             eqx.tree_at(lambda c: c.assay.noise, channel, jnp.asarray(noise, dtype=float)) for channel in self.channels
         )
-        return Inference(self.scenario, self.prior, channels, self.particles)
+        return Inference(self.scenario, self.prior, channels, self.particles, self.each)
 
     def begin(self, seed: int) -> Belief:
         """The prior's particles."""
-        z = draw(self.prior, jax.random.key(np.uint32(seed)), self.particles)
-        return Belief(z, jnp.asarray(np.full(self.particles, -np.log(self.particles))))
+        return self.begun(jax.random.key(np.uint32(seed)))
 
-    def system(self, z: Float[Array, "V"]) -> System:
-        """The patient that a particle stands for."""
+    def begun(self, key: Array) -> Belief:
+        """The prior's particles of a key."""
+        z, changes = draw(self.prior, key, self.particles), None
+        if self.prior.noise is not None:
+            model, grid = self.problem.task.system.model, self.problem.task.grid
+            changes = jnp.zeros((self.particles, grid.count, len(model.clone_names())))
+        return Belief(z, jnp.full(self.particles, -np.log(self.particles)), changes)
+
+    def system(self, z: Float[Array, "W"], changes: Float[Array, "K M"] | None = None) -> System:
+        """The patient that a particle stands for, with the cells corrected where they were."""
         mesh = self.problem.task.system.mesh
-        return system_at(self.scenario.plan, self.prior.places, self.prior.numbers(z), mesh)
+        found = system_at(self.scenario.plan, self.prior.places, self.prior.numbers(z), mesh)
+        return found if changes is None else corrected(found, self.problem.task.grid.edges, changes)
 
-    def systems(self, z: Float[Array, "E V"]) -> System:
+    def systems(self, z: Float[Array, "E W"], changes: Float[Array, "E K M"] | None = None) -> System:
         """The patients of particles, each leaf with a leading axis [E]."""
-        return jax.vmap(self.system)(z)
+        return jax.vmap(self.system)(z, changes)
+
+    def standing(self, belief: Belief, count: int) -> System:
+        """So many patients who stand for all particles, each leaf with a leading axis."""
+        rows = places(belief, count)
+        return self.systems(belief.z[rows], None if belief.changes is None else belief.changes[rows])
 
     def members(self, count: int, spread: float = 1.0) -> Members:
-        """So many patients of the prior with its spreads widened; who is out of range gives way to another."""
+        """So many patients of the prior with its spreads widened; who is out of range gives way to another.
+
+        Of a prior that is widened, where there is noise, the cells stray as the particles' do.
+        """
         z = spread * draw(self.prior, jax.random.key(1), _SPARE * count)
         allowed = np.asarray(jax.vmap(lambda one: self.prior.allowed(self.prior.numbers(one)))(z))
         # Where nobody is within the ranges, the prior's middle is everybody.
         rows = np.resize(np.flatnonzero(allowed), count) if allowed.any() else np.zeros(count, int)
-        chosen_ = z[rows] if allowed.any() else jnp.zeros_like(z[rows])
-        return Members(self.problem.task, jax.jit(self.systems)(chosen_), jnp.arange(count) + _PRIOR_INDEX)
+        z, changes, noise = z[rows] if allowed.any() else jnp.zeros_like(z[rows]), None, self.prior.noise
+        if noise is not None and spread > 1.0:
+            sizes, _ = jax.vmap(noise.sizes)(z[:, -noise.count :])
+            grid, clones = self.problem.task.grid, self.problem.task.system.model.clone_names()
+            walk = jax.random.normal(jax.random.key(2), (count, grid.count, len(clones)))
+            # The first burden is measured.
+            changes = (sizes[:, None, None] * jnp.sqrt(grid.lengths)[:, None] * walk).at[:, 0].set(0.0)
+        return Members(self.problem.task, jax.jit(self.systems)(z, changes), jnp.arange(count) + _PRIOR_INDEX)
 
-    def task_of(self, z: Float[Array, "V"]) -> Task:
-        """The task of the patient that a particle stands for."""
-        return with_system(self.problem.task, self.system(z))
+    def followed(self, z: Float[Array, "W"], doses: Doses, record: Record, key: Array) -> Followed:
+        """What a particle predicts of each measurement, given those before it, and where its cells are then."""
+        system, grid, noise = self.system(z), self.problem.task.grid, self.prior.noise
+        if noise is not None:
+            sizes = noise.sizes(z[-noise.count :])
+            return follow(system, grid, doses, self.channels, record, sizes, key, self.each)
+        trajectory = rollout(system, Schedule(doses), grid)
+        at = predicted(self.channels, expectations(self.channels, system, trajectory, record.day), record)
+        return Followed(Predicted(jnp.where(trajectory.ok, at.mean, jnp.nan), at.sd), None)
 
-    def trajectory(self, z: Float[Array, "V"], doses: Doses) -> Trajectory:
-        """What becomes of a particle under doses [K, N]."""
-        return rollout(self.system(z), Schedule(doses), self.problem.task.grid)
-
-    def likelihoods(self, z: Float[Array, "V"], doses: Doses, record: Record) -> Float[Array, "L C"]:
+    def likelihoods(self, z: Float[Array, "W"], at: Predicted, record: Record) -> Float[Array, "L C"]:
         """Log density of each measurement in a particle; minus infinity for one that cannot be."""
-        trajectory = self.trajectory(z, doses)
-        found = log_likelihood(self.channels, self.system(z), trajectory, record)
-        good = self.prior.allowed(self.prior.numbers(z)) & trajectory.ok
+        found = log_density(self.channels, at, record)
+        good = self.prior.allowed(self.prior.numbers(z))
         return jnp.where(good & jnp.isfinite(found), found, -jnp.inf)
 
     def _update(self, key: Array, belief: Belief, doses: Doses, record: Record, fresh: Array) -> tuple[Belief, Updated]:
@@ -159,9 +184,12 @@ class Inference:
             record: everything measured so far.
             fresh: which of it is new [L, C].
         """
-        each, reached = self._mapped(
-            lambda z: (self.likelihoods(z, doses, record), self._cumulative(z, doses, record)), belief.z
-        )
+
+        def one(z: Array) -> tuple[Array, Array]:
+            at = self.followed(z, doses, record, key).at
+            return self.likelihoods(z, at, record), self._cumulative(at, record)
+
+        each, reached = jax.lax.map(one, belief.z, batch_size=BATCH)
         new = jnp.where(fresh & (record.seen != MISSING), each, 0.0)
         weights = belief.log_weights[:, None, None]
         negative_log_predictive = jnp.where(fresh & (record.seen != MISSING), -logsumexp(weights + new, axis=0), 0.0)
@@ -169,85 +197,52 @@ class Inference:
         normalised = log_weights - logsumexp(log_weights)
         ess = jnp.where(jnp.any(jnp.isfinite(log_weights)), jnp.exp(-logsumexp(2.0 * normalised)), 0.0)
         moved, temperatures, accepted = jax.lax.cond(
-            ess >= _LEAST_ESS * self.particles,
-            lambda: (Belief(belief.z, normalised), jnp.zeros((), int), jnp.asarray(jnp.nan)),
+            ess >= LEAST_ESS * self.particles,
+            lambda: (belief._replace(log_weights=normalised), jnp.zeros((), int), jnp.asarray(jnp.nan)),
             lambda: self._moved(key, belief, doses, record, fresh),
         )
         below = jnp.tensordot(jnp.exp(belief.log_weights - logsumexp(belief.log_weights)), reached, axes=1)
         p = jnp.where(record.seen == BELOW, below, 2.0 * jnp.minimum(below, 1.0 - below))
         p = jnp.where(fresh & (record.seen != MISSING), p, jnp.nan)
-        return moved, Updated(ess, temperatures, accepted, negative_log_predictive, p)
+        return self._filtered(key, moved, doses, record), Updated(
+            ess, temperatures, accepted, negative_log_predictive, p
+        )
 
-    def _cumulative(self, z: Float[Array, "V"], doses: Doses, record: Record) -> Float[Array, "L C"]:
+    def _filtered(self, key: Array, belief: Belief, doses: Doses, record: Record) -> Belief:
+        """The particles with their cells where the measurements say that they are."""
+        if belief.changes is None:
+            return belief
+        own = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(self.particles))
+        changes = jax.lax.map(
+            lambda each: self.followed(each[0], doses, record, each[1]).changes, (belief.z, own), batch_size=BATCH
+        )
+        return belief._replace(changes=changes)
+
+    def _cumulative(self, at: Predicted, record: Record) -> Float[Array, "L C"]:
         """Probability in a particle of a value below each measurement, or below its detection limit."""
-        expected = expectations(self.channels, self.system(z), self.trajectory(z, doses), record.day)
-        at = predicted(self.channels, expected, record)
         limits = jnp.stack([channel.limit() for channel in self.channels])
         level = jnp.where(record.seen == BELOW, jnp.where(jnp.isfinite(limits), limits, 0.0), record.shown)
         found = ndtr((level - at.mean) / at.sd)
         return jnp.where(jnp.isfinite(found), found, 0.0)
 
-    def _mapped(self, function: Any, z: Array) -> Array:
-        return jax.lax.map(function, z, batch_size=_BATCH)
-
     def _moved(
         self, key: Array, belief: Belief, doses: Doses, record: Record, fresh: Array
     ) -> tuple[Belief, Index, Scalar]:
         """Tempered sequential Monte Carlo from the belief before to the one after the fresh measurements."""
-        from blackjax.smc import adaptive_tempered, resampling
-        from blackjax.smc.tempered import TemperedSMCState
+
+        def likelihoods(z: Array) -> Array:
+            return self.likelihoods(z, self.followed(z, doses, record, key).at, record)
 
         def before(z: Array) -> Scalar:
-            old = jnp.where(fresh, 0.0, self.likelihoods(z, doses, record))
-            return -0.5 * jnp.sum(z**2) + jnp.sum(old)
+            return -0.5 * jnp.sum(z**2) + jnp.sum(jnp.where(fresh, 0.0, likelihoods(z)))
 
         def added(z: Array) -> Scalar:
-            found = jnp.sum(jnp.where(fresh, self.likelihoods(z, doses, record), 0.0))
+            found = jnp.sum(jnp.where(fresh, likelihoods(z), 0.0))
             # Weights of minus infinity times a temperature of 0 would be no number.
             return jnp.maximum(found, -1e12)
 
-        kernel = adaptive_tempered.build_kernel(
-            before, added, _walk_step, _walk_start, resampling.systematic, _LEAST_ESS, batch_size=_BATCH
-        )
-
-        def stage(carry: Any) -> Any:
-            key, state, count, accepted = carry
-            key, own = jax.random.split(key)
-            root = _spread(state.particles, state.weights)
-            state, info = kernel(own, state, _MOVES, {"root": root[None]})
-            return key, state, count + 1, accepted + jnp.mean(info.update_info.acceptance_rate)
-
-        first = TemperedSMCState(belief.z, jnp.exp(belief.log_weights), jnp.zeros(()))
-        carry = (key, first, jnp.zeros((), int), jnp.zeros(()))
-        _, state, count, accepted = jax.lax.while_loop(
-            lambda c: (c[1].tempering_param < 1.0) & (c[2] < _MOST_TEMPERATURES), stage, carry
-        )
-        return Belief(state.particles, jnp.log(state.weights)), count, accepted / count
-
-
-def _walk_start(position: Array, log_density: Any) -> Any:
-    from blackjax.mcmc import random_walk
-
-    return random_walk.init(position, log_density)
-
-
-def _walk_step(key: Array, state: Any, log_density: Any, root: Array) -> Any:
-    from blackjax.mcmc import random_walk
-
-    def step(key: Array, position: Array) -> Array:
-        return root @ jax.random.normal(key, position.shape)
-
-    return random_walk.build_additive_step()(key, state, log_density, step)
-
-
-def _spread(z: Float[Array, "E V"], weights: Float[Array, "E"]) -> Float[Array, "V V"]:
-    """Root of the particles' covariance, as long as a random walk's step should be."""
-    count = z.shape[1]
-    away = z - weights @ z
-    covariance = (weights[:, None] * away).T @ away
-    # One Cholesky factor of a matrix kept away from singular: the particles may agree in a direction.
-    factor = jnp.linalg.cholesky(covariance + 1e-12 * jnp.eye(count))
-    return _LENGTH / count**0.5 * factor
+        z, log_weights, count, accepted = tempered(key, belief.z, belief.log_weights, before, added)
+        return belief._replace(z=z, log_weights=log_weights), count, accepted
 
 
 def _on_common_nodes(scenario: Scenario, prior: Prior) -> Problem:
@@ -269,8 +264,8 @@ def effective(belief: Belief) -> Scalar:
     return jnp.exp(-logsumexp(2.0 * (belief.log_weights - logsumexp(belief.log_weights))))
 
 
-def chosen(belief: Belief, count: int) -> Float[Array, "n V"]:
-    """So many particles that stand for all, by systematic resampling without chance."""
+def places(belief: Belief, count: int) -> Int[Array, "n"]:
+    """Which particles stand for all, so many of them: systematic resampling without chance."""
     weights = jnp.exp(belief.log_weights - logsumexp(belief.log_weights))
-    places = (jnp.arange(count) + 0.5) / count
-    return belief.z[jnp.clip(jnp.searchsorted(jnp.cumsum(weights), places), 0, belief.z.shape[0] - 1)]
+    steps = (jnp.arange(count) + 0.5) / count
+    return jnp.clip(jnp.searchsorted(jnp.cumsum(weights), steps), 0, belief.z.shape[0] - 1)

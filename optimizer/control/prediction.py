@@ -13,10 +13,12 @@ from jaxtyping import Array, Float
 
 from optimizer.axes import Doses
 from optimizer.control.belief import Belief, Inference
+from optimizer.ensemble.ensemble import with_system
 from optimizer.ensemble.evaluate import evaluation
 from optimizer.ensemble.risk import Risk, risk_of
 from optimizer.observations import MEASURED, Record
-from optimizer.observations.record import expectations, predicted
+from optimizer.policies.schedule import Schedule
+from optimizer.simulate import rollout
 
 _BATCH = 128
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -81,45 +83,46 @@ def predict(inference: Inference, belief: Belief, doses: Doses, factor: float) -
     grid = inference.problem.task.grid
     edges = np.asarray(grid.edges)
     days = np.unique(np.concatenate([edges, 0.5 * (edges[1:] + edges[:-1])]))
-    logs, evaluated = _followed(inference)(belief.z, doses, jnp.asarray(days), jnp.asarray(factor))
+    logs, evaluated = _outlook(inference)(belief, doses, jnp.asarray(days), jnp.asarray(factor))
     weights = np.exp(np.asarray(belief.log_weights))
     weights = weights / weights.sum()
     used = weights > 0.0
-    bands = np.stack([_quantiles(column[used], weights[used]) for column in np.asarray(logs).T])
+    bands = np.stack([quantiles(column[used], weights[used]) for column in np.asarray(logs).T])
     progression, objective = np.asarray(evaluated.progression), np.asarray(evaluated.objective)
     violation = float(np.max(np.asarray(evaluated.excess)[used], initial=0.0))
     return Prediction(days, np.exp(bands), progression[used], objective[used], weights[used], violation)
 
 
 @lru_cache(maxsize=4)
-def _followed(inference: Inference) -> Any:
+def _outlook(inference: Inference) -> Any:
     """Log burden on some days and evaluation of every particle; compiled once for an inference."""
 
     @jax.jit
-    def all_of_them(z: Array, doses: Array, days: Array, factor: Array) -> Any:
-        def one(own: Array) -> Any:
-            trajectory = inference.trajectory(own, doses)
-            task = inference.task_of(own)
+    def all_of_them(belief: Belief, doses: Array, days: Array, factor: Array) -> Any:
+        def one(own: Any) -> Any:
+            task = with_system(inference.problem.task, inference.system(*own))
+            trajectory = rollout(task.system, Schedule(doses), task.grid)
             found = evaluation(task, task.scene(trajectory), factor)
             return jnp.interp(days, trajectory.times, jnp.log(trajectory.burden)), found
 
-        return jax.lax.map(one, z, batch_size=_BATCH)
+        return jax.lax.map(one, (belief.z, belief.changes), batch_size=_BATCH)
 
     return all_of_them
 
 
-def _quantiles(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def quantiles(values: np.ndarray, weights: np.ndarray, at: tuple[float, ...] = QUANTILES) -> np.ndarray:
     """Quantiles of weighted values."""
     order = np.argsort(values)
     reached = np.cumsum(weights[order])
-    return np.interp(np.array(QUANTILES) * reached[-1], reached - 0.5 * weights[order], values[order])
+    return np.interp(np.array(at) * reached[-1], reached - 0.5 * weights[order], values[order])
 
 
 def fit(inference: Inference, belief: Belief, doses: Doses, record: Record) -> Fit:
     """Whether residuals as large as those measured are to be expected, were the model right.
 
     The sum of squared residuals, each given those before it, follows a chi-squared law in every particle, so that the
-    posterior predictive probability is the mean of its tails (Gelman, Meng and Stern 1996, Statistica Sinica 6).
+    posterior predictive probability is the mean of its tails (Gelman, Meng and Stern 1996, Statistica Sinica 6). Noise
+    counts up to the 97.5 % quantile of what was believed of it at first: a model that takes more does not fit.
     """
     seen = np.asarray(record.seen) == MEASURED
     if not seen.any():
@@ -140,10 +143,8 @@ def _residuals(inference: Inference) -> Any:
     @jax.jit
     def all_of_them(z: Array, doses: Array, record: Record) -> Array:
         def one(own: Array) -> Array:
-            expected = expectations(
-                inference.channels, inference.system(own), inference.trajectory(own, doses), record.day
-            )
-            at = predicted(inference.channels, expected, record)
+            noise = inference.prior.noise
+            at = inference.followed(own if noise is None else noise.limited(own), doses, record, jax.random.key(0)).at
             return (record.shown - at.mean) / at.sd
 
         return jax.lax.map(one, z, batch_size=_BATCH)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from optimizer.control.state_noise import StateNoise
 from optimizer.ensemble.patients import load_patients
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.scenario.keys import Place, find
@@ -33,21 +34,27 @@ class Prior:
         scales: 0, 1 or 2 for plain, log and logit [V].
         mean: on those scales [V].
         root: of their covariance [V, V].
+        noise: what is believed of the noise of cells and assays; a particle then has two numbers more, S = 2.
     """
 
     places: tuple[Place, ...]
     scales: np.ndarray
     mean: Float[np.ndarray, "V"]
     root: Float[np.ndarray, "V V"]
+    noise: StateNoise | None = None
 
     @property
     def count(self) -> int:
-        """Numbers that are not known, V."""
-        return len(self.places)
+        """Numbers of a particle, V + S."""
+        return len(self.places) + (0 if self.noise is None else self.noise.count)
 
-    def numbers(self, z: Float[Array, "V"]) -> Float[Array, "V"]:
-        """The numbers, in internal units."""
-        free = self.mean + jnp.asarray(self.root) @ z
+    def noisy(self) -> Prior:
+        """The same with cells that stray from the model, and assays whose noise is not known."""
+        return replace(self, noise=StateNoise())
+
+    def numbers(self, z: Float[Array, "W"]) -> Float[Array, "V"]:
+        """The numbers of a patient, in internal units, from a particle's V + S."""
+        free = self.mean + jnp.asarray(self.root) @ z[: len(self.places)]
         # Branches that are not taken must be finite, or their slopes are not.
         logs = jnp.exp(jnp.where(self.scales == _LOG, free, 0.0))
         return jnp.where(self.scales == _LOG, logs, jnp.where(self.scales == _LOGIT, jax.nn.sigmoid(free), free))

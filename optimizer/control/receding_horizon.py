@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from optimizer.axes import Doses, Flag, Index, Scalar
 from optimizer.control.assays import Assays
-from optimizer.control.belief import Belief, Inference, Updated, chosen
+from optimizer.control.belief import Belief, Inference, Updated
 from optimizer.control.closed_loop import Conduct, Feedback
 from optimizer.control.controller_state import (
     ControllerState,
@@ -29,7 +29,6 @@ from optimizer.control.controller_state import (
 )
 from optimizer.control.misfit import ModelCheck, tail_of
 from optimizer.control.plan_search import Effort, best_plan, blocks, open_doses
-from optimizer.control.prior import draw
 from optimizer.ensemble.ensemble import with_system
 from optimizer.ensemble.program import EnsembleProgram
 from optimizer.objectives.roughness import Roughness
@@ -38,7 +37,7 @@ from optimizer.policies.base import Observation
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Task
 from optimizer.search.starts import starts
-from optimizer.simulate import Trajectory, rollout
+from optimizer.simulate import System, Trajectory, rollout
 
 # Share of a largest dose below which a planned dose is none.
 _DUST = 0.01
@@ -147,7 +146,7 @@ class RecedingHorizonController:
         if effort.change > 0.0 and not any(isinstance(term, Roughness) for term in task.objective.terms):
             task = eqx.tree_at(lambda t: t.objective, task, task.objective + effort.change * Roughness())
         task, open_ = open_doses(task, _scaled(task, given), done, group, self._groups * drugs)
-        systems = self.inference.systems(chosen(belief, effort.particles))
+        systems = self.inference.standing(belief, effort.particles)
         weights = jnp.full(effort.particles, 1.0 / effort.particles)
         return EnsembleProgram(task, systems, weights, jnp.ones(()), effort.risk, effort.alpha, open_)
 
@@ -159,9 +158,8 @@ class RecedingHorizonController:
         Later doses of a plan change nothing of what is measured now, so that each decision replays the plan so far.
         """
         assert conduct.keys is not None
-        (first, steps), particles = conduct.keys, self.inference.particles
-        belief = Belief(draw(self.inference.prior, first, particles), jnp.full(particles, -jnp.log(float(particles))))
-        kind = task.scale.dtype
+        (first, steps), kind = conduct.keys, task.scale.dtype
+        belief = self.inference.begun(first)
         rule = None if self.fallback is None else self.fallback.shown(assays, task)
 
         def decision(carry: Any, k: Index) -> Any:
@@ -216,9 +214,11 @@ class RecedingHorizonController:
         state, (plan, updated) = self.step(state, new)
         following = self.inference.problem.task.grid.edges[new.index + 1]
 
-        def log_burden(z: Array) -> Scalar:
-            trajectory = self.inference.trajectory(z, plan.doses)
+        def log_burden(system: System) -> Scalar:
+            trajectory = rollout(system, Schedule(plan.doses), self.inference.problem.task.grid)
             return jnp.interp(following, trajectory.times, jnp.log(trajectory.burden))
+
+        standing = self.inference.standing(state.belief, self.effort.particles)
 
         told = PlanDiagnostics(
             planned=jnp.asarray(True),
@@ -229,7 +229,7 @@ class RecedingHorizonController:
             residual=plan.residual,
             converged=plan.converged,
             iterations=plan.iterations,
-            predicted=jnp.exp(jnp.median(jax.vmap(log_burden)(chosen(state.belief, self.effort.particles)))),
+            predicted=jnp.exp(jnp.median(jax.vmap(log_burden)(standing))),
             predictive_p=state.check.p,
             fallback=jnp.zeros((), int),
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -14,17 +13,16 @@ from jaxtyping import Array, Float
 
 from optimizer.control.belief import Belief, Inference
 from optimizer.control.fallback import Fallback, fall_back, rises
-from optimizer.control.measurements import Measurements, none_measured, read_measurements
+from optimizer.control.measurements import Measurements
 from optimizer.control.misfit import ModelCheck, tail_of
 from optimizer.control.plan_restarts import Found, PlanRestarts
 from optimizer.control.plan_search import Effort
 from optimizer.control.prediction import MISFIT, Fit, Prediction, fit, predict
-from optimizer.control.prior import load_prior
 from optimizer.control.receding_horizon import RecedingHorizonController
+from optimizer.control.replan_inputs import Asked, read_asked
 from optimizer.control.verdict import audited, verdict
-from optimizer.files.event_tables import read_grid
 from optimizer.observations import Record
-from optimizer.scenario import Scenario, ScenarioError
+from optimizer.scenario import Scenario
 from optimizer.search.audit import Audit
 from optimizer.search.multistart import Progress
 from optimizer.settings import ReplanSettings as Settings
@@ -34,7 +32,6 @@ from optimizer.status import Status
 MOST_VISITS = 12
 # Temperature at which a search near an earlier plan begins.
 _COOL = 0.05
-_NEAR = 1e-9
 FOLLOWED, UNINFORMED = "the schedule being followed", "the plan without the measurements"
 
 
@@ -118,17 +115,6 @@ class Replanned:
     reason: str
 
 
-def _effort(settings: Settings, tolerance: float) -> Effort:
-    return Effort(
-        risk=settings.risk,
-        alpha=settings.alpha,
-        particles=settings.plan_particles,
-        restarts=settings.restarts,
-        tolerance=tolerance,
-        coldest=settings.plan_temperature,
-    )
-
-
 def replan(
     scenario: Scenario,
     settings: Settings,
@@ -146,101 +132,42 @@ def replan(
         DataError: a table of doses that cannot be read.
     """
     settings = scenario.fill(settings)
-    effort = _effort(settings, scenario.tolerance)
-    given, observations = settings.given, settings.observations
-    prior, channels = load_prior(scenario, settings.posterior, settings.seed), scenario.channels()
-    seen = none_measured(channels)
-    if observations is not None:
-        seen = read_measurements(observations, channels, settings.time_unit, given is not None)
-    scenario, index, listed, follows = _listed(scenario, given, seen, settings)
-    tell(Progress("prior", 0, 1, None))
-    inference = Inference(scenario, prior, channels, settings.particles)
-    so_far = np.where(np.arange(len(listed))[:, None] < index, listed, 0.0)
+    asked = read_asked(scenario, settings, tell)
+    effort, inference, seen, given = asked.effort, asked.inference, asked.seen, asked.given
     controller = RecedingHorizonController(inference, replace(effort, restarts=1), max(len(seen.days), 1))
-    search = PlanRestarts(controller, so_far, index, effort.restarts, tell)
+    search = PlanRestarts(controller, given, asked.index, effort.restarts, tell)
     before = inference.begin(settings.seed)
     uninformed = search.best(before, [])
     belief, visits = _taught(inference, search, before, uninformed, seen, settings.seed, tell)
     hints = [uninformed.doses, *(v.doses for v in visits[-1:] if v.doses is not None)]
     found = search.best(belief, hints) if visits else uninformed
-    course = (FOLLOWED, listed) if follows else (UNINFORMED, search.settled(uninformed.doses))
-    model = _fits(inference, belief, jnp.asarray(so_far), seen, visits)
-    fallback = None
-    if model.misfits or _stops(scenario, found, inference, seen, index):
-        tell(Progress("fallback", 0, 1, None))
-        fallback = fall_back(inference, seen, index, settings.risk, settings.alpha)
-    wished = found.doses
-    if fallback is not None:
-        wished = np.where(np.arange(len(listed))[:, None] < index, so_far, fallback.dose)
+    course = (FOLLOWED, asked.listed) if asked.follows else (UNINFORMED, search.settled(uninformed.doses))
+    model = _fits(inference, belief, jnp.asarray(given), seen, visits)
+    fallback, wished = _overruled(asked, settings, found, model, tell)
     doses, no_levels = search.rounded(belief, wished, settings.seed)
     tell(Progress("outlook", 0, 1, None))
     factor = scenario.progression_factor
-    predictions = tuple(predict(inference, belief, jnp.asarray(d), factor) for d in (doses, course[1]))
+    plan, stay = (predict(inference, belief, jnp.asarray(d), factor) for d in (doses, course[1]))
     tell(Progress("audit", 0, 1, None))
     checked = audited(inference, search.problem, belief, doses)
-    status, reason = verdict(search, found, doses, predictions[0], checked, no_levels, effort, model.misfits)
+    status, reason = verdict(search, found, doses, plan, checked, no_levels, effort, model.misfits)
     if fallback is not None and status in (Status.MISFIT, Status.SOLVED, Status.NOT_CONVERGED):
         why = "" if model.misfits else "; the plan would stop treatment for good while the measured burden rises"
         reason = f"{reason}{why}: planned is {fallback.sentence}"
-    return Replanned(
-        scenario=scenario,
-        settings=settings,
-        effort=effort,
-        inference=inference,
-        measurements=seen,
-        index=index,
-        given=so_far,
-        before=before,
-        belief=belief,
-        doses=doses,
-        found=found,
-        course=course,
-        predictions=(predictions[0], predictions[1]),
-        visits=visits,
-        model=model,
-        fallback=fallback,
-        audit=checked,
-        status=status,
-        reason=reason,
-    )
+    own = asked.scenario, settings, effort, inference, seen, asked.index, given, before, belief, doses
+    return Replanned(*own, found, course, (plan, stay), visits, model, fallback, checked, status, reason)
 
 
-def _decisions_made(scenario: Scenario, seen: Measurements, today: float | None) -> int:
-    """How many decisions lie before today."""
-    edges = scenario.plan.edges
-    last = float(seen.days[-1]) if len(seen.days) else 0.0
-    day = last if today is None else today
-    if day < last:
-        raise ScenarioError([f"--today: wanted no day before the last measurement, day {last:g}; got {day:g}"])
-    made = int(np.sum(edges[:-1] < day - _NEAR))
-    if not day >= 0.0 or made >= len(edges) - 1:
-        wanted = f"a day from 0 to the last decision, day {edges[-2]:g}"
-        raise ScenarioError([f"{'--today' if today is not None else 'day'}: wanted {wanted}; got {day:g}"])
-    return made
-
-
-def _listed(
-    scenario: Scenario, given: Path | None, seen: Measurements, settings: Settings
-) -> tuple[Scenario, int, np.ndarray, bool]:
-    """Doses of the table on the decision grid [K, N], how many were made, and whether the table has any from today on.
-
-    The grid is the scenario's, split before today where doses were given between decisions, and the scenario has it.
-    """
-    edges, routes = scenario.plan.edges, {drug.name: drug.route for drug in scenario.plan.drugs}
-    index = _decisions_made(scenario, seen, settings.today)
-    if given is None:
-        return scenario, index, np.zeros((len(edges) - 1, len(routes))), False
-    found, doses = read_grid(given, scenario.target(), settings.time_unit)
-    extra = np.array([day for day in found if np.abs(edges - day).min() > _NEAR])
-    late = extra[extra > edges[index] + _NEAR]
-    if late.size:
-        wanted = "doses that begin and end on days of decisions from today on"
-        raise ScenarioError([f"{given}: wanted {wanted}; got one that begins or ends on day {late[0]:g}"])
-    if extra.size:
-        split = replace(scenario.plan, edges=found, every=None)
-        scenario = Scenario(split, scenario.name, scenario.text, scenario.file, scenario.folder)
-        index += len(extra)
-    return scenario, index, doses, bool(np.any(doses[index:] > 0.0))
+def _overruled(
+    asked: Asked, settings: Settings, found: Found, model: ModelFit, tell: Callable[[Progress], None]
+) -> tuple[Fallback | None, np.ndarray]:
+    """The rule whose dose is given in place of the plan's, if it is, and the doses that are wished for."""
+    if not (model.misfits or _stops(asked.scenario, found, asked.inference, asked.seen, asked.index)):
+        return None, found.doses
+    tell(Progress("fallback", 0, 1, None))
+    fallback = fall_back(asked.inference, asked.seen, asked.index, settings.risk, settings.alpha)
+    ahead = np.arange(len(asked.listed))[:, None] >= asked.index
+    return fallback, np.where(ahead, fallback.dose, asked.given)
 
 
 def _stops(scenario: Scenario, found: Found, inference: Inference, seen: Measurements, index: int) -> bool:

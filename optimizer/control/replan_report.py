@@ -10,7 +10,7 @@ import numpy as np
 
 from optimizer.control.belief import Belief, effective
 from optimizer.control.misfit import OUTSIDE, tail_of
-from optimizer.control.prediction import MISFIT, QUANTILES, Prediction
+from optimizer.control.prediction import MISFIT, QUANTILES, Prediction, quantiles
 from optimizer.control.replan import Replanned, Visit
 from optimizer.observations import BELOW, MEASURED, OVER, UNDER
 from optimizer.search.optimize import LIMIT_TOLERANCE
@@ -25,7 +25,6 @@ def account(found: Replanned) -> dict[str, Any]:
     edges, drugs = np.asarray(task.grid.edges), task.system.drugs
     doses = {drug: found.doses[:, j].tolist() for j, drug in enumerate(drugs)}
     first = found.index
-    search, plan = found.found, found.found.plan
     return {
         "status": found.status.value,
         "reason": found.reason,
@@ -51,16 +50,7 @@ def account(found: Replanned) -> dict[str, Any]:
         "staying_the_course": _staying(found),
         "risk": found.effort.risk.value,
         "alpha": found.effort.alpha,
-        "search": {
-            "restarts": search.restarts,
-            "converged": search.converged,
-            "distinct_optima": search.optima,
-            "iterations": int(plan.iterations),
-            "kkt_residual": float(plan.residual),
-            "tolerance": found.effort.tolerance,
-            "particles": found.effort.particles,
-            "temperature": found.effort.coldest,
-        },
+        "search": _search(found),
         "audit": {
             "passed": found.audit.passed,
             "method": "adaptive solve of the particle with the largest weight",
@@ -69,6 +59,21 @@ def account(found: Replanned) -> dict[str, Any]:
             "constraint_differences": found.audit.constraint_differences,
             "violations": {c.name: c.violation for c in found.audit.report.constraints},
         },
+    }
+
+
+def _search(found: Replanned) -> dict[str, Any]:
+    """How the plan was found."""
+    search, plan = found.found, found.found.plan
+    return {
+        "restarts": search.restarts,
+        "converged": search.converged,
+        "distinct_optima": search.optima,
+        "iterations": int(plan.iterations),
+        "kkt_residual": float(plan.residual),
+        "tolerance": found.effort.tolerance,
+        "particles": found.effort.particles,
+        "temperature": found.effort.coldest,
     }
 
 
@@ -93,6 +98,7 @@ def _belief(found: Replanned) -> dict[str, Any]:
         "particles": found.settings.particles,
         "effective_particles": float(effective(found.belief)),
         "numbers": numbers,
+        "noise": _noise(found),
     }
 
 
@@ -206,14 +212,28 @@ def _staying(found: Replanned) -> dict[str, Any]:
 
 
 def _parameters(replanned: Replanned, belief: Belief) -> dict[str, Any]:
-    """Weighted mean and quantiles of each number that is not known, by its key, in internal units."""
+    """Median and interval of each number that is not known, by its key, in internal units."""
     prior = replanned.inference.prior
-    numbers = np.asarray(jax.vmap(prior.numbers)(belief.z))
-    weights = np.exp(np.asarray(belief.log_weights))
-    weights, out = weights / weights.sum(), {}
-    for place, column in zip(prior.places, numbers.T, strict=True):
-        order = np.argsort(column)
-        reached = np.cumsum(weights[order]) - 0.5 * weights[order]
-        low, middle, high = np.interp((0.05, 0.5, 0.95), reached, column[order])
-        out[place.key] = {"unit": place.unit, "median": middle, "interval_90": [low, high]}
-    return out
+    columns = np.asarray(jax.vmap(prior.numbers)(belief.z)).T
+    return {
+        place.key: {"unit": place.unit, **_told(belief, column)}
+        for place, column in zip(prior.places, columns, strict=True)
+    }
+
+
+def _noise(replanned: Replanned) -> dict[str, Any]:
+    """What is believed now of the noise of cells and of assays."""
+    noise, z = replanned.inference.prior.noise, replanned.belief.z
+    if noise is None:
+        return {}
+    cells, assays = (np.asarray(size) for size in jax.vmap(noise.sizes)(z[:, -noise.count :]))
+    return {
+        "log_cells": {"unit": "1/day^0.5", **_told(replanned.belief, cells)},
+        "assay_factor": {"unit": "1", **_told(replanned.belief, assays)},
+    }
+
+
+def _told(belief: Belief, values: np.ndarray) -> dict[str, Any]:
+    """Weighted median and interval of a number of all particles."""
+    low, middle, high = quantiles(values, np.exp(np.asarray(belief.log_weights)), (0.05, 0.5, 0.95))
+    return {"median": middle, "interval_90": [low, high]}

@@ -106,7 +106,9 @@ def prepare(scenario: Scenario, settings: Settings, allow_code: bool = False) ->
     names = with_networks(scenario, settings.policies)
     rules = {name: rule for name, rule in comparators(scenario, problem, channels, names).items() if rule is not None}
     is_believing = _believes(scenario, names)
-    inference = Inference(scenario, load_prior(scenario), channels, settings.particles) if is_believing else None
+    inference = (
+        Inference(scenario, load_prior(scenario).noisy(), channels, settings.particles) if is_believing else None
+    )
     task, apart = ensemble.task, len({float(channel.assay.delay) for channel in channels})
     programs = Programs(
         task=task,

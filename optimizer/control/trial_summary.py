@@ -20,6 +20,8 @@ _MOST_NAMED = 100
 # Days by which a patient must progress earlier to be worse off, and decisions without a dose that are a stop.
 _EARLIER = 1e-6
 _STOPPED = 3
+# Minus the logarithm of a predictive density from which on a result is a surprise that no noise explains.
+_FAR = 10.0
 
 
 def counted(table: Columns) -> np.ndarray:
@@ -185,11 +187,10 @@ def _replan(result: TrialResult) -> dict[str, Any] | None:
         "median_ess": float(np.median(np.asarray(log["replan.ess"])[planned])),
         "particles_moved": float(np.mean(moved)),
         "outside_99_percent": _outside(result),
+        "beyond_10_nats": float(np.mean(np.asarray(log["replan.negative_log_predictive"])[planned] > _FAR)),
         "patients_with_misfit": _patients_with(log, fallback == 1),
         "patients_kept_from_stopping": _patients_with(log, fallback == 2),
-        "decisions_by_fallback": float(
-            np.mean(np.asarray(log["replan.fallback"])[np.array(log["policy"]) == REPLAN] > 0)
-        ),
+        "decisions_by_fallback": float(np.mean(fallback[np.array(log["policy"]) == REPLAN] > 0)),
         "progressed_untreated": _untreated(result),
     }
 

@@ -51,6 +51,10 @@ class AbstractModel(eqx.Module):
         """Cancer cells of each clone [cell]."""
         return jnp.stack([self.burden(y) - self.resistant(y), self.resistant(y)])
 
+    def changed(self, y: Any, change: Clones) -> Any:
+        """The state with the logarithm of each clone's cells changed [M]; as it is where the model does not say."""
+        return y
+
     def clone_names(self) -> tuple[str, ...]:
         """Names of the clones in the order of `cells`."""
         return ("sensitive", "resistant")

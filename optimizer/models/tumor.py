@@ -89,6 +89,13 @@ class Tumor(AbstractModel):
     def cells(self, y: TumorState) -> Float[Array, "M"]:
         return jnp.exp(y.log_cells) - self._offset()
 
+    def changed(self, y: TumorState, change: Clones) -> TumorState:
+        offset, logs = self._offset(), y.log_cells + change
+        if any(self.has_inflow):
+            cells = jnp.maximum(self.cells(y), 0.0) * jnp.exp(change)
+            logs = jnp.where(offset > 0.0, jnp.log(jnp.where(offset > 0.0, cells + offset, 1.0)), logs)
+        return TumorState(logs, y.mechanisms)
+
     def burden(self, y: TumorState) -> Scalar:
         return jnp.sum(self.cells(y), -1)
 

@@ -25,6 +25,8 @@ class AbstractQuantity(eqx.Module):
     unit: AbstractClassVar[str]
     # A share between 0 and 1 is compared by its logit, everything else by its logarithm.
     is_share: ClassVar[bool] = False
+    # Whether it follows the cells with a delay of its own, as what the blood clears; else the cells of the day tell it.
+    follows: ClassVar[bool] = False
     # Below this an assay says no more than that it is below; 0 where it shows everything.
     detection_limit: AbstractVar[Scalar]
 

@@ -22,6 +22,7 @@ class Psa(AbstractQuantity):
 
     kind: ClassVar[str] = "psa"
     unit: ClassVar[str] = "ug/L"
+    follows: ClassVar[bool] = True
     production: Scalar = parameter(unit="ug/L/cell/day", doc="antigen that a cell makes", positive=True)
     decay: Scalar = parameter(unit="1/day", doc="clearance of the antigen", positive=True)
     detection_limit: Scalar = parameter(unit="ug/L", doc="least that is seen", default=0.0, minimum=0.0)

@@ -108,15 +108,22 @@ def log_likelihood(
 ) -> Float[Array, "L C"]:
     """Logarithm of the density of each measurement, given those before it; 0 where there is none.
 
-    A value below the detection limit, or below or above a limit of its own, counts by the probability that it is.
-
     Args:
         channels: C of them.
         system: the patient.
         trajectory: what was simulated with the doses that were given.
         record: what was measured.
     """
-    at = predicted(channels, expectations(channels, system, trajectory, record.day), record)
+    return log_density(
+        channels, predicted(channels, expectations(channels, system, trajectory, record.day), record), record
+    )
+
+
+def log_density(channels: Sequence[Channel], at: Predicted, record: Record) -> Float[Array, "L C"]:
+    """Logarithm of the density of each measurement under its prediction; 0 where there is none.
+
+    A value below the detection limit, or below or above a limit of its own, counts by the probability that it is.
+    """
     limit = _assays(channels)[2]
     far = (record.shown - at.mean) / at.sd
     density = -0.5 * far**2 - jnp.log(at.sd) - 0.5 * jnp.log(2.0 * jnp.pi)

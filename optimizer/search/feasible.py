@@ -60,12 +60,12 @@ def make_feasible(problem: Problem, doses: np.ndarray, middle: np.ndarray | None
     unleveled = replace(problem, levels={})
     middle = center(problem.task) if middle is None else middle
     inward = middle.reshape(settled.shape) * scale - settled
-    share, candidate = 0.0, settled
+    share, least, candidate = 0.0, 1e-15, settled
     while not satisfies(unleveled, candidate) and share < 1.0:
         over = [float(np.sum(row.coefficients * candidate)) - row.limit for row in problem.rows]
         gain = [-float(np.sum(row.coefficients * inward)) for row in problem.rows]
         wanted = max((o / g for o, g in zip(over, gain, strict=True) if o > 0.0 and g > 0.0), default=0.0)
-        share += max(wanted, share, 1e-15)
+        share, least = share + max(wanted, least), 2.0 * least
         candidate = np.clip(settled + share * inward, lower, upper)
     return candidate
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, kstest, norm
 
-from optimizer.control.belief import Belief, chosen, effective
+from optimizer.control.belief import Belief, effective, places
 from optimizer.control.prediction import fit
 from optimizer.control.prior import load_prior
 from optimizer.observations import MEASURED, Record
@@ -105,7 +105,7 @@ def test_a_record_that_does_not_fit_is_called_that(inference, record):
 def test_particles_of_a_plan_stand_for_the_weights():
     z = jnp.arange(4.0)[:, None]
     belief = Belief(z, jnp.log(jnp.asarray([0.5, 0.25, 0.25, 1e-12])))
-    assert chosen(belief, 4)[:, 0].tolist() == [0.0, 0.0, 1.0, 2.0]
+    assert places(belief, 4).tolist() == [0, 0, 1, 2]
     assert float(effective(belief)) == pytest.approx(1.0 / (0.25 + 0.0625 + 0.0625), rel=1e-6)
 
 

@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 
 from optimizer.control.assays import Assays, TrialAssays, belief_keys
-from optimizer.control.belief import Belief
-from optimizer.control.prior import draw
 from optimizer.control.receding_horizon import Measurement, RecedingHorizonController
 from optimizer.control.trial import Settings, prepare
 from optimizer.control.trial_run import Runner
@@ -60,9 +58,7 @@ def looped(trial, runner, i):
     who, edges = (np.uint32(0), np.uint32(i)), grid.edges
     assays = TrialAssays(runner.channels, runner.visits, who[0], edges[:-1])(who[1])
     first, steps = belief_keys(*who)
-    particles = runner.controller.inference.particles
-    z = draw(runner.controller.inference.prior, first, particles)
-    state = runner.controller.init(Belief(z, jnp.full(particles, -np.log(particles))), 0)._replace(key=steps)
+    state = runner.controller.init(runner.controller.inference.begun(first), 0)._replace(key=steps)
     for k in range(grid.count):
         found, trajectory = runner.sample(assays, system, state.plan, grid)
         burden = trajectory.burden

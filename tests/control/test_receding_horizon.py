@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from optimizer.control import Effort, Inference, Measurement, RecedingHorizonController, load_prior
-from optimizer.control.belief import chosen
 from optimizer.control.plan_search import _towards, blocks, phase_one
 from optimizer.ensemble.ensemble import Ensemble
 from optimizer.ensemble.patients import Patients
@@ -23,7 +22,7 @@ from tests.control.hidden import tables
 
 def robust(inference, particles, risk=Risk.MEAN):
     """The one schedule for all particles as a cohort finds it."""
-    systems = inference.systems(chosen(inference.begin(0), particles))
+    systems = inference.standing(inference.begin(0), particles)
     patients = Patients((), np.zeros((particles, 0)), tuple(map(str, range(particles))), {})
     ensemble = Ensemble(inference.problem, jax.tree.map(np.asarray, systems), patients, {})
     middle = center(inference.problem.task)

@@ -279,10 +279,14 @@ def test_a_model_that_does_not_fit_is_never_solved(files, tmp_path):
     assert "Solved" not in result.stderr
     found = document["misfit"]
     assert found["active"]
-    assert found["visits_outside_99_percent"] >= 2
+    # The first jump is out of the question; after it the noise that is learned leaves room for the others, and yet so
+    # much noise is none.
+    assert found["visits_outside_99_percent"] >= 1
+    assert not document["fit"]["fits"]
     doses = document["schedule"]["doses"]["drug"]
     # The tumor is above where the rule begins again: its share of the largest dose, held, as far as the limit lets it.
     assert doses[4:] == pytest.approx([doses[3]] * 2)
     assert 0.0 < doses[3] <= found["fallback"]["share"]
     assert 7.0 * sum(doses) <= 20.0
+    assert 7.0 * sum(doses) == pytest.approx(min(20.0, 14.0 + 21.0 * found["fallback"]["share"]))
     assert document["next"]["doses"]["drug"] == doses[3]

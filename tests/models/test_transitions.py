@@ -134,3 +134,15 @@ def test_transitions_to_nowhere_are_refused():
     for source, target in ((0, 0), (0, 2), (-1, 0)):
         with pytest.raises(ValueError, match="transitions: wanted two of 2 clones"):
             persisters(Constant(0.1, source, target), Constant(0.1))
+
+
+def test_cells_are_changed_by_factors_whether_others_feed_them_or_not():
+    change = jnp.log(jnp.asarray([2.0, 0.5]))
+    fed = tumor([SENSITIVE, (1e3, 0.01, 0.02, None)], has_inflow=(False, True))
+    for model in (fed, tumor([SENSITIVE, (1e3, 0.01, 0.02, None)])):
+        moved = model.changed(model.initial_state(), change)
+        np.testing.assert_allclose(model.cells(moved), [2e8, 500.0], rtol=1e-9)
+    # A clone that is empty stays empty.
+    empty = persisters(Constant(1e-3), Constant(0.03, source=1, target=0))
+    moved = empty.changed(empty.initial_state(), change)
+    np.testing.assert_allclose(empty.cells(moved), [2e8, 0.0], rtol=1e-9, atol=1e-9)

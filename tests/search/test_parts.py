@@ -74,6 +74,15 @@ def test_settled_doses_satisfy_the_limits_as_exact_decimals(small_problem, seed:
     assert make_feasible(small_problem, settled) == pytest.approx(settled, abs=1e-10)
 
 
+@pytest.mark.parametrize("over", [1.01, 1.5, 3.0])
+def test_doses_are_cut_by_no_more_than_the_limit_needs(small_problem, over):
+    """A budget of 6: what is far above it comes down to it, not below."""
+    doses = over * np.array([[1.0], [0.9], [1.1], [0.7], [1.3], [1.0 / 3.0]]) * 18.0 / 16.0
+    settled = make_feasible(small_problem, np.minimum(doses, 3.0), np.asarray(small_problem.task.lower))
+    assert satisfies(small_problem, settled)
+    assert settled.sum() == pytest.approx(6.0, rel=1e-9)
+
+
 def test_a_sum_that_floats_call_equal_can_still_be_too_much(small_problem):
     doses = np.full((6, 1), 1.0)
     assert satisfies(small_problem, doses)
