@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +20,7 @@ from optimizer.scenario import Scenario
 from optimizer.scenario.build import build_system
 from optimizer.scenario.keys import substituted
 from optimizer.search.feasible import make_feasible
+from optimizer.search.quadrature import fitting
 
 TOLERANCE = 1e-6
 _descend = program(descend)
@@ -62,10 +64,12 @@ class Ours:
         self.benchmark, self.problem = benchmark, problem_of(benchmark)
         setting = benchmark.setting
         self.point = jnp.asarray((setting.start() / setting.most).ravel())
+        self.quick = fitting(self.problem.task, self.point[None])
         self._doses(self.problem)
 
     def _doses(self, problem: Problem) -> tuple[np.ndarray, int, bool]:
-        found = jax.block_until_ready(_descend(problem.task, self.point, jnp.asarray(TOLERANCE)))
+        quick = self.quick and eqx.tree_at(lambda q: q.task, self.quick, problem.task)
+        found = jax.block_until_ready(_descend(quick or problem.task, self.point, jnp.asarray(TOLERANCE)))
         doses = make_feasible(problem, np.asarray(problem.task.doses(found.x)))
         return doses, int(found.iterations), bool(found.done)
 

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from optimizer.axes import Flag, Scalar, Times
-from optimizer.ensemble.program import EnsembleProgram, derive
+from optimizer.ensemble.program import EnsembleProgram
 from optimizer.ensemble.risk import Risk, feasible_rank
 from optimizer.problem import Task
 from optimizer.search.interior_point import step
@@ -97,7 +97,7 @@ def best_plan(program: EnsembleProgram, wished: Float[Array, "R n"], effort: Eff
         first = first._replace(temperature=jnp.minimum(first.temperature, warmest))
 
         def advance(state: State) -> State:
-            after = step(own, state, strict, SEARCH_TOLERANCE, derive)
+            after = step(own, state, strict, SEARCH_TOLERANCE)
             return after._replace(temperature=jnp.maximum(after.temperature, coldest))
 
         return jax.lax.while_loop(lambda s: ~effort.ends(s, coldest), advance, first)

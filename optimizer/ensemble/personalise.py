@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,8 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
 from optimizer.ensemble.ensemble import Cores, Ensemble, with_system
-from optimizer.ensemble.evaluate import Evaluation, Numbers, evaluate_doses
+from optimizer.ensemble.evaluate import Evaluation, evaluate_doses
+from optimizer.ensemble.groups import GROUP, End, Solved, end_of, solve_group
 from optimizer.ensemble.risk import feasible_rank
 from optimizer.ensemble.slots import through_slots
 from optimizer.problem import Task
@@ -23,13 +24,17 @@ from optimizer.programs import program
 from optimizer.search.feasible import make_feasible, satisfies
 from optimizer.search.interior_point import step
 from optimizer.search.iterate import State, start
+from optimizer.search.landscape import Landscape
 from optimizer.search.multistart import MOST_ITERATIONS, SEARCH_TOLERANCE
 from optimizer.search.optimize import LIMIT_TOLERANCE
 from optimizer.search.phase_one import center
+from optimizer.search.quadrature import QuadratureProgram, fitting
 from optimizer.simulate import System
 
 # Searches side by side on an accelerator; a guess at what fills one, not measured.
 SLOTS = 4096
+# How far the objective may lie from that on the nodes of the simulation, relative to it.
+_NODES = 2e-7
 
 
 class PatientStatus(StrEnum):
@@ -42,33 +47,6 @@ class PatientStatus(StrEnum):
     NOT_PROGRESSED = "not_progressed"
     SIMULATION_FAILED = "simulation_failed"
     BAD_PARAMETERS = "bad_parameters"
-
-
-class Solved(NamedTuple):
-    """The best of the restarts of a patient.
-
-    Attributes:
-        shares: doses as shares of the largest [n].
-        converged: restarts that reached the tolerance within the limits on states.
-        iterations: of the best one.
-        residual: its KKT residual, relative to the gradient at its start.
-        done: whether it reached the tolerance.
-    """
-
-    shares: Float[Numbers, "n"]
-    converged: Numbers
-    iterations: Numbers
-    residual: Numbers
-    done: Numbers
-
-
-class End(NamedTuple):
-    """Where a restart ended: the few numbers of its `State` that are asked for."""
-
-    x: Float[Numbers, "n"]
-    residual: Numbers
-    iterations: Numbers
-    done: Numbers
 
 
 @dataclass(frozen=True)
@@ -88,7 +66,7 @@ class Personalised:
     evaluated: Evaluation
 
 
-def descend(task: Task, point: Float[Array, "n"], tolerance: Array) -> State:
+def descend(task: Landscape, point: Float[Array, "n"], tolerance: Array) -> State:
     """Take one starting point of a patient to a stationary point."""
     return jax.lax.while_loop(
         lambda s: (s.iterations < MOST_ITERATIONS) & ~(s.done | s.stuck),
@@ -111,10 +89,6 @@ def solve(task: Task, points: Float[Array, "R n"], tolerance: Array) -> Solved:
     return best_of(task, jax.lax.map(lambda x: descend(task, x, tolerance), points))
 
 
-def _end(state: State) -> End:
-    return End(state.x, state.residual, state.iterations, state.done)
-
-
 def _solve_many(task: Task, systems: System, points: Array, tolerance: Array) -> Solved:
     """The best restart of every patient, all restarts of all patients side by side."""
     patients, restarts = jax.tree.leaves(systems)[0].shape[0], points.shape[0]
@@ -125,7 +99,7 @@ def _solve_many(task: Task, systems: System, points: Array, tolerance: Array) ->
     ends, _ = through_slots(
         lambda job: start(own(job), points[job % restarts]),
         lambda job, state: step(own(job), state, tolerance, SEARCH_TOLERANCE),
-        _end,
+        end_of,
         patients * restarts,
         SLOTS,
     )
@@ -134,7 +108,7 @@ def _solve_many(task: Task, systems: System, points: Array, tolerance: Array) ->
 
 
 def _descend_one(task: Task, system: System, point: Array, tolerance: Array) -> End:
-    return _end(descend(with_system(task, system), point, tolerance))
+    return end_of(descend(with_system(task, system), point, tolerance))
 
 
 def _best_one(task: Task, system: System, ends: End) -> Solved:
@@ -148,6 +122,7 @@ def _evaluate_one(task: Task, system: System, doses: Any, factor: Array) -> Eval
 # Everything that is a number is an argument: one compilation for all runs of the same shape. Alone, every restart is a
 # call: the same search in a loop over restarts takes up to three times as long (marching models on a CPU).
 _ALONE = program(_descend_one), program(_best_one), program(_evaluate_one)
+_QUICK = program(solve_group), program(jax.vmap(_evaluate_one, (None, 0, 0, None)))
 
 
 def over_devices(function: Callable[..., Any], mapped: Sequence[int | None]) -> Callable[..., Any]:
@@ -177,7 +152,9 @@ class Solver:
     """Solves the patients of an ensemble, with programs compiled once whatever their number and the size of the chunks.
 
     On a CPU every core takes the next patient that waits: patients differ in their iterations, and one who cannot be
-    simulated costs nothing. On an accelerator searches go side by side, and one that has ended makes room for the next.
+    simulated costs nothing. On an accelerator searches go side by side, and one that has ended makes room for the next;
+    so they do on each core of a CPU where the model is a quadrature. Whoever ends nowhere there, or whose objective is
+    not that on the nodes of the simulation, is searched alone.
 
     Args:
         ensemble: the patients.
@@ -200,6 +177,7 @@ class Solver:
         self.ensemble, self.shared, self._cores = ensemble, shared, Cores()
         self.together = jax.default_backend() != "cpu" if together is None else together
         self.points, self.tolerance, self.factor = jnp.asarray(points), jnp.asarray(tolerance), jnp.asarray(factor)
+        self.quick = None if self.together else fitting(ensemble.task, self.points[:1])
 
     @cached_property
     def middle(self) -> np.ndarray:
@@ -216,7 +194,10 @@ class Solver:
         """
         included = self.ensemble.included[first : first + size]
         systems = jax.tree.map(lambda leaf: leaf[first : first + size], self.ensemble.systems)
-        rows = self._lockstep(systems, len(included), size) if self.together else self._by_core(systems, included)
+        if self.quick is not None:
+            rows = self._by_group(self.quick, systems, included)
+        else:
+            rows = self._lockstep(systems, len(included), size) if self.together else self._by_core(systems, included)
         found: list[Any] = []
         for row in rows:
             found.append(row)
@@ -238,6 +219,32 @@ class Solver:
         doses = self._settled(solved.shares)
         evaluated = evaluate_one(task, system, np.concatenate([doses[None], self.shared]), self.factor)
         return solved, doses, jax.tree.map(np.asarray, evaluated)
+
+    def _by_group(self, quick: QuadratureProgram, systems: System, included: np.ndarray) -> Iterator[Any]:
+        """Groups of one size, each on a core; who is excluded is not searched."""
+        who = np.flatnonzero(included)
+        groups = [who[i : i + GROUP] for i in range(0, len(who), GROUP)]
+        found = self._cores.map(lambda rows: self._group(quick, systems, rows), groups)
+        well = (row for rows in found for row in rows)
+        return (next(well) if good else None for good in included)
+
+    def _group(self, quick: QuadratureProgram, systems: System, rows: np.ndarray) -> list[Any]:
+        solve_group, evaluate_group = _QUICK
+        padded = np.concatenate([rows, np.repeat(rows[:1], GROUP - len(rows))])
+        own, live = jax.tree.map(lambda leaf: leaf[padded], systems), jnp.asarray(len(rows))
+        solved, values = jax.tree.map(np.asarray, solve_group(quick, own, self.points, live, self.tolerance))
+        doses = np.stack([self._settled(shares) for shares in solved.shares[: len(rows)]])
+        given = np.concatenate([doses[:, None], np.broadcast_to(self.shared, (len(rows), *self.shared.shape))], 1)
+        given = np.concatenate([given, np.repeat(given[:1], GROUP - len(rows), axis=0)])
+        evaluated = jax.tree.map(np.asarray, evaluate_group(self.ensemble.task, own, given, self.factor))
+        reached = evaluated.objective[:, 0]
+        good = solved.done & (np.abs(values - reached) <= _NODES * np.maximum(1.0, np.abs(reached)))
+        return [
+            (*jax.tree.map(lambda a, i=i: a[i], (solved, doses)), jax.tree.map(lambda a, i=i: a[i], evaluated))
+            if good[i]
+            else self._one(jax.tree.map(lambda leaf, row=row: leaf[row], systems))
+            for i, row in enumerate(rows)
+        ]
 
     def _lockstep(self, systems: System, count: int, size: int) -> Iterator[Any]:
         """All together; chunks have one size, or every new one would be compiled."""

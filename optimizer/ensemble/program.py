@@ -17,6 +17,7 @@ from optimizer.ensemble.patients import stepped
 from optimizer.ensemble.risk import Risk, Smoothed, smoothed
 from optimizer.problem import Task
 from optimizer.search import stages
+from optimizer.search.direction import Dense
 from optimizer.search.interior_point import step
 from optimizer.search.iterate import State, start
 from optimizer.search.merit import penalized
@@ -107,8 +108,12 @@ class EnsembleProgram(eqx.Module):
         kept = tuple(jnp.where(counted, excess, -jnp.inf).ravel() for excess in excesses)
         return self.summed(values, temperature).value, kept
 
+    def derive(self, state: State) -> tuple[Scalar, Any, Array, Dense]:
+        """Value, excesses, gradient and Hessian of the merit, patient by patient."""
+        return derive(self, state)
 
-def derive(program: EnsembleProgram, state: State) -> tuple[Scalar, Any, Array, Array]:
+
+def derive(program: EnsembleProgram, state: State) -> tuple[Scalar, Any, Array, Dense]:
     """Value, excesses, gradient and Hessian of the merit, patient by patient.
 
     The risk r(f_1, ..., f_P) has the gradient w and the Hessian diag(d) - d d'/sum(d), so that with the patients'
@@ -142,7 +147,7 @@ def derive(program: EnsembleProgram, state: State) -> tuple[Scalar, Any, Array, 
     total = jnp.sum(whole.curvature)
     spread = (own.T * whole.curvature) @ own - jnp.outer(bend, bend) / jnp.where(total > 0.0, total, 1.0)
     kept = tuple(jnp.where(counted[:, None], excess, -jnp.inf).ravel() for excess in excesses)
-    return value, kept, slopes, hessian + spread
+    return value, kept, slopes, Dense(hessian + spread, program.matrix)
 
 
 def _weighed(program: EnsembleProgram, x: Array, temperature: Scalar) -> Smoothed:
@@ -222,7 +227,7 @@ def _advance(program: EnsembleProgram, state: State, steps: Array, tolerance: Ar
     goal = state.iterations + steps
     return jax.lax.while_loop(
         lambda s: (s.iterations < goal) & ~(s.done | s.stuck),
-        lambda s: step(program, s, tolerance, SEARCH_TOLERANCE, derive),
+        lambda s: step(program, s, tolerance, SEARCH_TOLERANCE),
         state,
     )
 

@@ -39,6 +39,7 @@ def through_slots(
     keep: Callable[[State], Any],
     jobs: int,
     slots: int,
+    live: Index | None = None,
 ) -> tuple[Any, Index]:
     """Take every search to its end, in the order in which slots become free.
 
@@ -48,13 +49,15 @@ def through_slots(
         keep: what is asked of the last state.
         jobs: searches.
         slots: searches under way at a time.
+        live: how many of the searches are asked for, the first ones; all of them when left out.
 
     Returns:
         What is kept of every search [jobs, ...], and how often the slots were stepped.
     """
     slots = min(slots, jobs)
-    first = jnp.arange(slots)
-    states = jax.vmap(begin)(first)
+    live = jnp.asarray(jobs) if live is None else live
+    first = jnp.where(jnp.arange(slots) < live, jnp.arange(slots), jobs)
+    states = jax.vmap(begin)(jnp.minimum(first, jobs - 1))
     like = jax.eval_shape(lambda s: jax.vmap(keep)(s), states)
     ends = jax.tree.map(lambda a: jnp.zeros((jobs + 1, *a.shape[1:]), a.dtype), like)
 
@@ -65,13 +68,14 @@ def through_slots(
         rows = jnp.where(over, at.job, jobs)
         ends = jax.tree.map(lambda all_, own: all_.at[rows].set(own), at.ends, jax.vmap(keep)(states))
         after = Slots(jnp.where(over, jobs, at.job), states, at.next, ends)
-        waiting = after.next < jobs
+        waiting = after.next < live
         enough = jnp.sum(after.job == jobs) >= max(1, slots // _EMPTY)
         return jax.lax.cond(waiting & enough, _filled, lambda at: at, after), turns + 1
 
     def _filled(at: Slots) -> Slots:
         empty = at.job == jobs
-        job = jnp.where(empty, jnp.minimum(at.next + jnp.cumsum(empty) - 1, jobs), at.job)
+        waiting = at.next + jnp.cumsum(empty) - 1
+        job = jnp.where(empty, jnp.where(waiting < live, waiting, jobs), at.job)
         fresh = jax.vmap(begin)(jnp.minimum(job, jobs - 1))
         states = jax.tree.map(lambda new, old: _chosen(empty, new, old), fresh, at.states)
         return Slots(job, states, jnp.max(jnp.where(job < jobs, job + 1, at.next)), at.ends)

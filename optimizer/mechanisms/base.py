@@ -1,6 +1,7 @@
 """The protocol of a mechanism."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -25,6 +26,20 @@ class AbstractMechanism(eqx.Module):
     kind: AbstractClassVar[str]
     is_coupled: ClassVar[bool] = False
     observable_names: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def settles(self) -> bool:
+        """Whether the state follows the concentrations at the rate of `layer`, as `settled` says."""
+        return False
+
+    def settled(self, conc: Callable[[Scalar], Conc], t: Scalar) -> Any:
+        """State at a time in an interval once what a dose has set off is over; only where the mechanism `settles`.
+
+        Args:
+            conc: concentrations [N, mg/L] of the interval by the time since its start [day].
+            t: time since the start of the interval [day].
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def initial_state(self) -> Any:

@@ -1,5 +1,6 @@
 """Stroma-induced resistance: stressed stromal cells secrete a growth factor that shields the tumor."""
 
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import jax
@@ -132,6 +133,20 @@ class Stroma(AbstractMechanism):
     def held_state(self, conc: Conc) -> StromaState:
         # The growth factor relaxes within minutes to hours; stromal cells die, if at all, over weeks.
         return StromaState(jnp.log(self.cells), self.steady_growth_factor(self.cells, conc))
+
+    @property
+    def settles(self) -> bool:
+        return not any(isinstance(role, StromaKiller) for role in self.roles)
+
+    def settled(self, conc: Callable[[Scalar], Conc], t: Scalar) -> StromaState:
+        # Where Gbar moves slowly, G = Gbar - Gbar' / r + Gbar'' / r^2 - ... solves G' = r (Gbar - G).
+        rate = self.growth_factor_decay + self.secretion_rate * self.cells
+
+        def change(t: Scalar) -> tuple[Scalar, Scalar]:
+            return jax.jvp(lambda t: self.steady_growth_factor(self.cells, conc(t)), (t,), (jnp.ones_like(t),))
+
+        (steady, slope), (_, bend) = jax.jvp(change, (t,), (jnp.ones_like(t),))
+        return StromaState(jnp.log(self.cells), steady - (slope - bend / rate) / rate)
 
     def field(self, state: StromaState, conc: Conc, cells: Clones) -> StromaState:
         stroma = jnp.exp(state.log_stroma)

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,6 +13,24 @@ from jaxtyping import Array, Float
 from optimizer import mesh as _mesh
 from optimizer.axes import Clones, Conc, Nodes, Scalar
 from optimizer.pharmacology.base import SwitchingLevel
+
+
+class Quadrature(NamedTuple):
+    """What a model is whose logarithms of cells are integrals, over time, of functions of the concentrations.
+
+    Attributes:
+        logs: logarithms at the start [M].
+        fast: what relaxes to the concentrations within a boundary layer after a dose, at the start; any pytree.
+        settled: the same once the layer is over, from the concentrations by time and a time in the interval.
+        rate: slopes of the logarithms [M, 1/day] from `fast` and the concentrations [N, mg/L].
+        state: the model's state from `logs` and `fast`.
+    """
+
+    logs: Clones
+    fast: Any
+    settled: Callable[[Callable[[Scalar], Conc], Scalar], Any]
+    rate: Callable[[Any, Conc], Clones]
+    state: Callable[[Clones, Any], Any]
 
 
 class AbstractModel(eqx.Module):
@@ -90,6 +108,10 @@ class AbstractModel(eqx.Module):
         What follows a concentration faster than the clones grow is settled; what is slower is as at the start: the
         numbers of cells, which enter by crowding, among it. None where the model does not say.
         """
+        return None
+
+    def quadrature(self) -> Quadrature | None:
+        """The model as integrals of functions of the concentrations, which is searched much faster; None where not."""
         return None
 
     def observables(self, y: Any, conc: Conc) -> dict[str, Array]:

@@ -1,5 +1,6 @@
 """The tumor: clones under drugs, with a growth law, drug effects, transitions between clones, and mechanisms."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -11,7 +12,7 @@ from optimizer import mesh as _mesh
 from optimizer.axes import Clones, Conc, Nodes, Scalar
 from optimizer.fields import parameter
 from optimizer.mechanisms.base import AbstractMechanism, over_nodes
-from optimizer.models.base import AbstractModel
+from optimizer.models.base import AbstractModel, Quadrature
 from optimizer.models.growth import AbstractGrowth, Exponential
 from optimizer.models.transitions import AbstractTransition
 from optimizer.models.tumor_state import Drive, TumorState
@@ -260,6 +261,21 @@ class Tumor(AbstractModel):
             net, tuple(m.field(s, conc, cells) for m, s in zip(self.mechanisms, y.mechanisms, strict=True))
         )
 
+    def _net_alone(self, states: tuple[Any, ...], conc: Conc) -> Clones:
+        """Net rate of each clone [M, 1/day] where populations are left to themselves."""
+        drive = self.drive(states, conc)
+        return self.growth(drive.growth, jnp.ones_like(drive.growth)) - drive.loss
+
+    def quadrature(self) -> Quadrature | None:
+        if self._is_coupled() or not all(m.settles for m in self.mechanisms):
+            return None
+
+        def settled(conc: Callable[[Scalar], Conc], t: Scalar) -> tuple[Any, ...]:
+            return tuple(m.settled(conc, t) for m in self.mechanisms)
+
+        start = self.initial_state()
+        return Quadrature(start.log_cells, start.mechanisms, settled, self._net_alone, TumorState)
+
     # --- fixed steps ------------------------------------------------------------------------------------------
 
     def advance(self, y: TumorState, t0: Scalar, tau: Nodes, conc: Float[Array, "Q N"]) -> TumorState:
@@ -267,10 +283,10 @@ class Tumor(AbstractModel):
             None if m.is_coupled else m.advance(s, tau, conc)
             for m, s in zip(self.mechanisms, y.mechanisms, strict=True)
         )
-        drive = over_nodes(self.drive, forced, conc)
         if not self._is_coupled():
-            net = over_nodes(self.growth, drive.growth, jnp.ones_like(drive.growth)) - drive.loss
+            net = over_nodes(self._net_alone, forced, conc)
             return TumorState(y.log_cells + _mesh.cumulative(tau, net), forced)
+        drive = over_nodes(self.drive, forced, conc)
         coupled = tuple(s if m.is_coupled else None for m, s in zip(self.mechanisms, y.mechanisms, strict=True))
         sizes, path = self._coupled(tau, drive, y.log_cells, coupled)
         states = tuple(p if m.is_coupled else f for m, p, f in zip(self.mechanisms, path, forced, strict=True))

@@ -61,6 +61,8 @@ class AbstractTerm(eqx.Module):
     # Whether the term is a sum over pieces of the trajectory, such as an average over time, and reads no doses; the
     # search takes the curvature of such a term piece by piece.
     is_sum: ClassVar[bool] = False
+    # Whether the term reads doses alone and is linear in them.
+    is_linear: ClassVar[bool] = False
     # Observables of the model that the term reads.
     needs: ClassVar[tuple[str, ...]] = ()
 

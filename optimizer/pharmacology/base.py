@@ -48,6 +48,8 @@ class AbstractPK(eqx.Module):
     routes: ClassVar[tuple[str, ...]] = ("bolus", "infusion")
     # Field in whose place a scenario may give the half-life; empty where it may not.
     half_life_of: ClassVar[str] = ""
+    # Whether the state is linear in doses and rates, with nothing that waits; lets the search work with levels.
+    is_linear: ClassVar[bool] = False
 
     @abstractmethod
     def initial(self) -> Float[Array, "s"]:

@@ -20,6 +20,7 @@ class Direct(AbstractPK):
 
     kind: ClassVar[str] = "direct"
     dose_unit: ClassVar[str] = "1"
+    is_linear: ClassVar[bool] = True
     routes: ClassVar[tuple[str, ...]] = ("infusion",)
 
     def initial(self) -> Float[Array, "s"]:

@@ -40,6 +40,7 @@ class FirstOrder(AbstractPK):
     kind: ClassVar[str] = "first_order"
     dose_unit: ClassVar[str] = "mg/L"
     half_life_of: ClassVar[str] = "elimination"
+    is_linear: ClassVar[bool] = True
     elimination: Scalar = parameter(unit="1/day", doc="elimination rate", positive=True)
 
     def initial(self) -> Float[Array, "s"]:

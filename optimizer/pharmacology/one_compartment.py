@@ -28,6 +28,7 @@ class OneCompartment(AbstractPK):
     kind: ClassVar[str] = "one_compartment"
     dose_unit: ClassVar[str] = "mg"
     half_life_of: ClassVar[str] = "clearance"
+    is_linear: ClassVar[bool] = True
     volume: Scalar = parameter(unit="L", doc="volume of distribution", positive=True)
     clearance: Scalar = parameter(unit="L/day", doc="clearance", positive=True)
 

@@ -38,6 +38,7 @@ class TwoCompartment(AbstractPK):
 
     kind: ClassVar[str] = "two_compartment"
     dose_unit: ClassVar[str] = "mg"
+    is_linear: ClassVar[bool] = True
     volume: Scalar = parameter(unit="L", doc="volume of the plasma compartment", source=_ROWLAND, positive=True)
     clearance: Scalar = parameter(unit="L/day", doc="clearance from the plasma", source=_ROWLAND, positive=True)
     peripheral_volume: Scalar = parameter(unit="L", doc="volume of the periphery", source=_ROWLAND, positive=True)

@@ -1,15 +1,43 @@
 """A step downhill on a quadratic that may bend downwards."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from optimizer.axes import Flag, Scalar
 
 # Pivots of a Cholesky factor above which the matrix is taken to be positive definite.
 _LEAST_PIVOT = 3e-5
+
+
+class Dense(NamedTuple):
+    """Hessian of all unknowns as one matrix, with the linear limits beside it.
+
+    Attributes:
+        hessian: symmetric [n, n].
+        matrix: linear limits [r, n].
+    """
+
+    hessian: Float[Array, "n n"]
+    matrix: Float[Array, "r n"]
+
+    def direction(
+        self,
+        diagonal: Float[Array, "n"],
+        weights: Float[Array, "r"],
+        free: Bool[Array, "n"],
+        downhill: Float[Array, "n"],
+        damping: Scalar,
+        solved: Flag,
+    ) -> tuple[Float[Array, "n"], Scalar]:
+        """Newton direction of the Hessian + diagonal + matrix' weights matrix, and its lowest scaled eigenvalue."""
+        both = free[:, None] & free[None, :]
+        curvature = jnp.where(both, self.hessian, 0.0) + jnp.diag(diagonal)
+        curvature = curvature + jnp.where(both, (self.matrix.T * weights) @ self.matrix, 0.0)
+        return direction(curvature, downhill, damping, solved)
 
 
 def direction(

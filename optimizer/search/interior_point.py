@@ -5,20 +5,17 @@ Lagrangian; terms that are not smooth are followed from temperature 1 down. Noce
 (doi 10.1007/978-0-387-40065-5); barrier updates after Waechter and Biegler 2006 (doi 10.1007/s10107-004-0559-y).
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from optimizer.axes import Flag, Index, Scalar, Times
-from optimizer.search.direction import direction
+from optimizer.search.direction import Dense
 from optimizer.search.iterate import LEAST_TEMPERATURE, Point, State, gaps
 from optimizer.search.landscape import Landscape
 from optimizer.search.merit import derivatives, merit
-
-L = TypeVar("L", bound=Landscape)
 
 _LEAST_BARRIER = 1e-11
 # Factor on the temperature once a subproblem is solved, and how much less well than the last one.
@@ -30,21 +27,19 @@ _ACTIVE = 1e-5
 
 
 def step(
-    task: L,
+    task: Landscape,
     state: State,
     tolerance: Scalar | float,
     limit_tolerance: float,
-    derive: Callable[[L, State], tuple[Scalar, Any, Array, Array]] | None = None,
 ) -> State:
     """One iteration: derivatives, convergence test, modified Newton direction, line search, multipliers.
 
-    `derive` gives value, excesses, gradient and Hessian of the merit where a task knows a shorter way to them.
+    A task that knows a shorter way to value, excesses, gradient and Hessian of the merit has a method `derive`; a
+    Hessian is whatever has a method `direction` (`Dense`, `Blocks`).
     """
     free, lens = task.upper > task.lower, (state.multipliers, state.penalty, state.temperature)
-    if derive is None:
-        value, excesses, slope, hessian = derivatives(task, state.x, state.path, *lens)
-    else:
-        value, excesses, slope, hessian = derive(task, state)
+    derive = getattr(task, "derive", None)
+    value, excesses, slope, hessian = derive(state) if derive else _derived(task, state)
     here = Point(value, excesses, jnp.where(free, slope, 0.0), hessian, gaps(task, state.x, free), free)
     scale = jnp.where(state.iterations == 0, jnp.maximum(jnp.max(jnp.abs(here.slope)), 1e-8), state.scale)
     left = _residuals(task, state, here)
@@ -82,6 +77,12 @@ def step(
         ),
     )
     return _following(state, own, x, barrier, left, excesses, (moved, halvings), tighten, limit_tolerance)
+
+
+def _derived(task: Landscape, state: State) -> tuple[Scalar, Any, Array, Dense]:
+    lens = state.multipliers, state.penalty, state.temperature
+    value, excesses, slope, hessian = derivatives(task, state.x, state.path, *lens)
+    return value, excesses, slope, Dense(hessian, task.matrix)
 
 
 class Residuals(NamedTuple):
@@ -153,13 +154,10 @@ def _newton(
 ) -> tuple[Float[Array, "n"], Float[Array, "n"], Scalar]:
     """Step of the unknowns from the condensed system (19.12), the way downhill, and the lowest scaled eigenvalue."""
     room, free = here.room, here.free
-    both = free[:, None] & free[None, :]
-    curvature = jnp.where(both, here.hessian, 0.0)
-    curvature = curvature + jnp.diag(jnp.where(free, state.low / room.low + state.high / room.high, 1.0))
-    curvature = curvature + jnp.where(both, (task.matrix.T * (state.row / room.row)) @ task.matrix, 0.0)
+    diagonal = jnp.where(free, state.low / room.low + state.high / room.high, 1.0)
     downhill = -here.slope + jnp.where(free, barrier / room.low - barrier / room.high, 0.0)
     downhill = downhill - jnp.where(free, (barrier / room.row) @ task.matrix, 0.0)
-    dx, lowest = direction(curvature, downhill, state.damping, solved)
+    dx, lowest = here.hessian.direction(diagonal, state.row / room.row, free, downhill, state.damping, solved)
     return jnp.where(free, dx, 0.0), downhill, lowest
 
 

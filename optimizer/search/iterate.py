@@ -108,6 +108,6 @@ class Point(NamedTuple):
     value: Scalar
     excesses: tuple[Times, ...]
     slope: Float[Array, "n"]
-    hessian: Float[Array, "n n"]
+    hessian: Any
     room: Gaps
     free: Bool[Array, "n"]
