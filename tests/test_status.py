@@ -46,3 +46,7 @@ def test_an_unknown_status_is_refused():
 
 def test_disclaimer():
     assert DISCLAIMER == "Research use only. Not for clinical decisions."
+
+
+def test_nothing_is_handed_on_from_what_is_infeasible_or_could_not_be_simulated():
+    assert {status.value for status in Status if not status.has_schedule} == {"infeasible", "simulation_failed"}

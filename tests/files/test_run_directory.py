@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from optimizer.files import run_directory
+from optimizer.files.faults import DataError
 from optimizer.files.run import MARKER, Run, columns_of, joined, table_bytes
-from optimizer.files.run_directory import DirectoryError, clean, whole, write_whole
+from optimizer.files.run_directory import DirectoryError, clean, finite, read_regular, whole, write_whole
 
 ASKED = {"seed": 3, "limits": [{"drug": "a", "most": 2.0}]}
 
@@ -200,3 +201,30 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
 
 def test_the_manifest_names_every_finished_file(finished):
     assert list(json.loads((finished / MARKER).read_text())["files"]) == ["chunks/0.parquet", "chunks/3.parquet"]
+
+
+def test_a_file_is_read_whole_or_refused_by_what_it_is(tmp_path):
+    (tmp_path / "a.bin").write_bytes(b"12345")
+    assert read_regular(tmp_path / "a.bin", 5) == b"12345"
+    os.mkfifo(tmp_path / "pipe")
+    for name, said in (
+        ("a.bin", "mine: wanted at most 4 bytes; got more"),
+        ("pipe", "mine: wanted a sheet; got a device, pipe or socket"),
+        (".", "mine: wanted a sheet; got a folder"),
+        ("absent", "mine: wanted a sheet; got nothing of that name"),
+        ("n" * 300, "mine: wanted a readable file; got File name too long"),
+    ):
+        with pytest.raises(DataError) as found:
+            read_regular(tmp_path / name, 4, "a sheet", "mine", "nothing of that name")
+        assert str(found.value) == said
+
+
+def test_json_of_arrays_and_of_what_says_its_own():
+    class Told:
+        def to_json(self):
+            return {"mean": np.float64(2.0), "ends": np.array([1.0, np.nan])}
+
+    assert finite({"a": Told(), 1: (np.int64(3), np.bool_(True), np.inf)}) == {
+        "a": {"mean": 2.0, "ends": [1.0, None]},
+        "1": [3, True, None],
+    }
