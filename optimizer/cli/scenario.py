@@ -65,7 +65,8 @@ def run_list(run: Command, asked: ListSettings) -> int:
     [(family, kinds)] = found.items()
     rows = keys(family, asked.word)
     document = {"family": family, "name": asked.word, "meaning": kinds[asked.word], "keys": [r._asdict() for r in rows]}
-    put(run.json, to_text(document), lambda: _show_keys(f"{family} {asked.word}: {kinds[asked.word]}", rows))
+    title = f"{family} {asked.word}: {kinds[asked.word]}"
+    put(run.json, to_text(document), lambda: _show_keys(title, rows))
     return 0
 
 
