@@ -254,9 +254,9 @@ def test_version_and_examples_are_shown(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (('"7 day"', '"7 ug"'), "small.toml: decision.every: wanted"),
-        (("burden = 1.0", "burdn = 1.0"), 'small.toml: objective: wanted a known key; got "burdn"'),
-        (('limit = "6 ug/mL"', 'limit = "-6 ug/mL"'), "small.toml: constraint[0].limit: wanted"),
+        (('"7 day"', '"7 ug"'), "small.toml:13: decision.every: wanted"),
+        (("burden = 1.0", "burdn = 1.0"), 'small.toml:15: objective: wanted a known key; got "burdn"'),
+        (('limit = "6 ug/mL"', 'limit = "-6 ug/mL"'), "small.toml:20: constraint[0].limit: wanted"),
         (('min = "0 ug/mL"', 'min = "2 ug/mL"'), "no schedule satisfies the dose limits together"),
         (("[decision]", "[decision"), "small.toml:"),
     ],
