@@ -370,8 +370,8 @@ MUTANTS = (
     Mutant(
         "models",
         "half of the effect at half the concentration",
-        "return raised / (1.0 + raised)",
-        "return raised / (2.0 + raised)",
+        "raised = power(x, exponent)\n    return raised / (1.0 + raised)",
+        "raised = power(x, exponent)\n    return raised / (2.0 + raised)",
         EXACT,
     ),
     Mutant(
