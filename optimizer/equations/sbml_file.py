@@ -8,7 +8,7 @@ from typing import Any
 from xml.parsers import expat
 
 from optimizer.files.faults import DataError
-from optimizer.files.netcdf import read_regular
+from optimizer.files.run_directory import read_regular
 
 MAX_BYTES = 8 * 2**20
 _MOST_DEPTH, _MOST_ELEMENTS = 150, 400_000

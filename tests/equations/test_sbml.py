@@ -276,7 +276,7 @@ def test_functions_that_call_each_other_end(tmp_path):
 
 
 def test_a_file_that_is_no_file(tmp_path):
-    with pytest.raises(DataError, match="got: Is a directory"):
+    with pytest.raises(DataError, match="wanted an SBML file; got a folder"):
         read_sbml(tmp_path)
     with pytest.raises(DataError, match="wanted an SBML file; got nothing there"):
         read_sbml(tmp_path / "none.xml")
