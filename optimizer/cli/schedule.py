@@ -63,7 +63,7 @@ def run_optimize(run: Command, asked: OptimizeSettings) -> int:
             named = f"{rule.policy.kind} as written"
             written_rule = [Regimen(named, problem.limited(rule.policy), problem.task.grid)]
         tell(Progress("compare and write", 0, 1, result.audit.report.total))
-        entries = compare(problem, [*written_rule, *scenario.regimens()], result, scenario.progression_factor)
+        entries = compare(problem, [*written_rule, *scenario.regimens()], result, scenario.endpoint())
     document = run_document(scenario, result, entries)
     writes = result.status.has_schedule
     with then_put(run.json, to_text(document), lambda: _print_result(scenario, result, entries, document["bound"])):
@@ -126,7 +126,7 @@ def run_simulate(run: Command, asked: SimulateSettings) -> int:
         chosen = known[asked.regimen]
     trajectory, report = problem.simulate(problem.delivered(chosen.policy), chosen.grid)
     checked = audit(problem, np.asarray(trajectory.doses), report, 0.0, directions=0, grid=chosen.grid)
-    entry = audited_entry(problem, chosen.name, chosen.grid, checked, scenario.progression_factor, (trajectory, report))
+    entry = audited_entry(problem, chosen.name, chosen.grid, checked, scenario.endpoint(), (trajectory, report))
     wrong = simulated_status(report, checked)
     text = to_text(simulated_document(scenario, entry, checked))
 
@@ -151,7 +151,7 @@ def run_compare(run: Command, _: CompareSettings) -> int:
     place = run.place(f"{scenario.name}-compare")
     check_place(place, MARKER)
     problem = scenario.problem()
-    entries = compare(problem, scenario.regimens(), None, scenario.progression_factor)
+    entries = compare(problem, scenario.regimens(), None, scenario.endpoint())
     text = to_text(compared_document(scenario, entries))
     with then_put(run.json, text, lambda: _regimen_table(entries, total_units(scenario))):
         if not run.no_plot:
@@ -177,14 +177,15 @@ def _regimen_table(entries: Sequence[Entry], units: Mapping[str, str]) -> None:
     scaled = any(entry.scaled is not None for entry in entries)
     drugs = list(entries[0].outcome.cumulative_dose)
     header = ["regimen", "objective", *["objective,\nscaled"] * scaled, "progression\n[day]", "final\n[cell]"]
-    header += ["peak\n[cell]", "resistant\nshare", "treated\n[day]", "switches"]
+    graded = entries[0].outcome.neutropenia_grade is not None
+    header += ["peak\n[cell]", "resistant\nshare", "treated\n[day]", "switches", *["neutropenia\n[grade]"] * graded]
     header += [f"total {drug}\n[{units.get(drug, '')}]" for drug in drugs]
     rows, notes = [], []
     for entry in entries:
         came = entry.outcome
         objectives = [_objective(entry), *["" if entry.scaled is None else _objective(entry.scaled)] * scaled]
         numbers = [f"{x:.3g}" for x in (came.final_burden, came.peak_burden, came.resistant_fraction)]
-        ways = [number(came.time_on_treatment_day), str(came.switches)]
+        ways = [number(came.time_on_treatment_day), str(came.switches), *[str(came.neutropenia_grade)] * graded]
         sums = [number(came.cumulative_dose[drug]) for drug in drugs]
         rows.append([entry.name, *objectives, number(came.time_to_progression_day), *numbers, *ways, *sums])
         notes += [*_breaks(entry), *([] if entry.scaled is None else _breaks(entry.scaled))]

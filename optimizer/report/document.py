@@ -14,6 +14,7 @@ import numpy as np
 from optimizer.analysis.arcs import arcs
 from optimizer.analysis.bounds import bound_of
 from optimizer.analysis.comparison import OPTIMIZED, Entry
+from optimizer.endpoints.burden_factor import BurdenFactor
 from optimizer.files.event_tables import write_schedule
 from optimizer.files.run_directory import finite, to_text, whole
 from optimizer.outcome import Outcome, level_units, remark
@@ -46,6 +47,8 @@ def run_document(scenario: Scenario, result: Result, entries: Sequence[Entry]) -
     body = document(scenario, result.audit.report, entries, own.outcome)
     task = result.problem.task
     limit = bound_of(result.problem, scenario.progression_factor)
+    if limit is not None and limit.quantity != "objective" and not isinstance(scenario.endpoint(), BurdenFactor):
+        limit = None  # of cells, not of what the endpoint reads
     reached = (
         result.audit.report.total if limit and limit.quantity == "objective" else own.outcome.time_to_progression_day
     )
@@ -120,6 +123,7 @@ def document(
     if reached is not None:
         out["outcome"] = {**reached.to_json(), "solver": entries[0].solver}
     out["progression_factor"] = scenario.progression_factor
+    out["endpoint"] = scenario.endpoint().kind
     out["units"] = {"burden": "cell", "dose": scenario.dose_units, "cumulative_dose": total_units(scenario)}
     out["regimens"] = [entry.to_json() for entry in entries if entry.name != OPTIMIZED]
     return out
@@ -242,7 +246,7 @@ def _figure(scenario: Scenario, result: Result, entries: Sequence[Entry], path: 
     from optimizer.report.plots.schedule import overview
     from optimizer.report.plots.style import save, svg
 
-    units, factor = scenario.dose_units, scenario.progression_factor
+    units, factor = scenario.dose_units, scenario.progression_level
     figure = overview(result, entries, title=scenario.title, dose_units=units, factor=factor)
     save(figure, path)
     return svg(figure)

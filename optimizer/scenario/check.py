@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from optimizer.endpoints.burden_factor import BurdenFactor
 from optimizer.fields import default_of
 from optimizer.objectives.progression import Progression
 from optimizer.scenario.check_model import check_model
-from optimizer.scenario.check_optional import check_cohort, check_observations, check_rule
+from optimizer.scenario.check_optional import check_cohort, check_endpoint, check_observations, check_rule
 from optimizer.scenario.check_parts import Context, check_constraints, check_drugs
 from optimizer.scenario.check_regimens import check_decision, check_regimens
 from optimizer.scenario.faults import Faults, explain, one_of
@@ -46,7 +47,9 @@ def check(
     context.faults.stop()
     edges, every = check_decision(context, spec.decision)
     model = check_model(context, spec.model, code)
-    factor = spec.progression.factor or default_of(Progression, "factor")
+    endpoint = check_endpoint(context, spec)
+    own = endpoint.values.get("factor") if endpoint is not None and endpoint.cls is BurdenFactor else None
+    factor = own or spec.progression.factor or default_of(Progression, "factor")
     objective = _objective(context, spec, model, factor)
     constraints = check_constraints(context, spec.constraint or [])
     for i, part in enumerate(constraints):
@@ -76,6 +79,7 @@ def check(
         cohort=cohort,
         rule=rule,
         observations=observations,
+        endpoint=endpoint,
         may_stop=spec.progression.may_stop,
     )
 

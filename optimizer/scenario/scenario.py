@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimizer.constraints.base import AbstractDoseLimit, ConstraintError, DoseFrame
+from optimizer.endpoints.base import AbstractEndpoint
+from optimizer.endpoints.burden_factor import BurdenFactor
 from optimizer.files.event_tables import Target
 from optimizer.objectives.base import Objective
 from optimizer.observations.base import Channel
@@ -132,6 +134,11 @@ class Scenario:
         return self.plan.progression_factor
 
     @property
+    def progression_level(self) -> float | None:
+        """Multiple of the first cells at which they have progressed; None where another endpoint says it."""
+        return getattr(self.endpoint(), "factor", None)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a reader should know though nothing is wrong."""
         return self.plan.notes
@@ -230,6 +237,15 @@ class Scenario:
     def channels(self) -> tuple[Channel, ...]:
         """What is measured of a patient, in the order of the file."""
         return tuple(Channel(make(o.quantity, {}), make(o.assay, {})) for o in self.plan.observations)
+
+    def endpoint(self) -> AbstractEndpoint:
+        """What counts as progression in tables of one patient, with the first observation that it reads."""
+        part = self.plan.endpoint
+        if part is None:
+            return BurdenFactor(self.plan.progression_factor)
+        reads: tuple[str, ...] = part.cls.reads  # type: ignore[attr-defined]
+        read = [channel for channel in self.channels() if channel.quantity.kind in reads]
+        return make(part, {"channel": read[0] if read else None})
 
     def resolved(self) -> dict[str, Any]:
         """What the file means: every number after defaults and conversion, with its unit; ready for JSON.

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from optimizer.constraints.base import AbstractDoseLimit, AbstractStateLimit
+from optimizer.endpoints.base import AbstractEndpoint
 from optimizer.fields import FieldInfo
 from optimizer.mechanisms.base import AbstractMechanism
 from optimizer.models.base import AbstractModel
@@ -79,6 +80,7 @@ FAMILIES = {
     "term": Family("term", "", "optimizer.objectives", (AbstractTerm,)),
     "limit": Family("constraint", "kind", "optimizer.constraints", (AbstractDoseLimit, AbstractStateLimit)),
     "observation": Family("observation", "kind", "optimizer.observations", (AbstractQuantity,)),
+    "endpoint": Family("endpoint", "kind", "optimizer.endpoints", (AbstractEndpoint,)),
     "policy": Family("policy", "kind", "optimizer.policies", (AbstractPolicy,), hidden=("schedule", "limited")),
     "model": Family("model", "kind", "optimizer.models", (AbstractModel,)),
 }

@@ -153,6 +153,7 @@ def _tables() -> dict[str, Any]:
         "objective": key(_objective(), "what is made small", None),
         "constraint": key(many(union("limit"), 200), "limits", None),
         "observation": key(many(union("observation"), 20), "what is measured of a patient, and how well", None),
+        "endpoint": key(union("endpoint"), "what counts as progression, and at which visits", None),
         "regimen": key(many(_regimen(), 100), "regimens to compare with", None),
         "policy": key(union("policy"), "a rule whose numbers are searched, in place of a free schedule", None),
         "search": _optional("search", "How to search.", search),
