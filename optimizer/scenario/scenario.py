@@ -20,7 +20,7 @@ from optimizer.observations.base import Channel
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem
 from optimizer.regimens import Regimen, Rule
-from optimizer.scenario.build import around, build_system, make
+from optimizer.scenario.build import around, as_regimens, build_system, make, number_of
 from optimizer.scenario.check import check
 from optimizer.scenario.faults import ScenarioError
 from optimizer.scenario.files import include_drugs, own_models, read_toml
@@ -179,7 +179,8 @@ class Scenario:
 
     def objective(self) -> Objective:
         """Terms and weights."""
-        terms = tuple(make(part, {}) for _, part in self.plan.objective)
+        given = around(self.plan)
+        terms = tuple(make(part, given) for _, part in self.plan.objective)
         return Objective(terms, jnp.asarray([weight for weight, _ in self.plan.objective]))
 
     def problem(self) -> Problem:
@@ -191,10 +192,12 @@ class Scenario:
         drugs = self.plan.drugs
         least, most = [drug.minimum for drug in drugs], [drug.maximum for drug in drugs]
         given = around(self.plan)
-        limits = tuple(make(part, given) for part in self.plan.constraints)
+        parts = [replace(p, values={k: number_of(v) for k, v in p.values.items()}) for p in self.plan.constraints]
+        limits = tuple(make(part, given) for part in parts)
         system = self.system()
         try:
-            return Problem.build(system, self.grid(), self.objective(), least, most, limits)
+            problem = Problem.build(system, self.grid(), self.objective(), least, most, limits)
+            return as_regimens(self.plan, problem, self.regimens())
         except ConstraintError as error:
             faults = [f"{self.file}: {self._culprit(limits)}: {_line(error)}"]
             raise ScenarioError(with_lines(faults, self.file, self.text)) from None
