@@ -66,7 +66,7 @@ def run_optimize(run: Command, asked: OptimizeSettings) -> int:
         entries = compare(problem, [*written_rule, *scenario.regimens()], result, scenario.endpoint())
     document = run_document(scenario, result, entries)
     writes = result.status.has_schedule
-    with then_put(run.json, to_text(document), lambda: _print_result(scenario, result, entries, document["bound"])):
+    with then_put(run.json, to_text(document), lambda: _print_result(scenario, result, entries, document)):
         if writes:
             write_run(scenario, result, entries, place, not run.no_plot, document)
     written = f" Written to {place}." if writes else ""
@@ -74,8 +74,10 @@ def run_optimize(run: Command, asked: OptimizeSettings) -> int:
     return result.status.exit_code
 
 
-def _print_result(scenario: Scenario, result: Result, entries: tuple[Entry, ...], bound: dict[str, Any] | None) -> None:
-    report, units = result.audit.report, scenario.dose_units
+def _print_result(scenario: Scenario, result: Result, entries: tuple[Entry, ...], document: dict[str, Any]) -> None:
+    report, units, bound, said = result.audit.report, scenario.dose_units, document["bound"], document["answer"]
+    for line in [] if said is None else [said["sentence"], *said["warnings"], ""]:
+        typer.echo(line)
     _print_report(scenario.title, report)
     if result.tuned is not None:
         t = result.tuned
@@ -85,8 +87,9 @@ def _print_result(scenario: Scenario, result: Result, entries: tuple[Entry, ...]
         table(f"The rule: {t.kind}", ["number", "best", "as written", "range"], rows)
     if result.status.has_schedule:
         edges, drugs = np.asarray(result.problem.task.grid.edges), result.problem.task.system.drugs
+        levels = result.problem.levels
         rows = [
-            [f"{edge:g}", *[number(float(dose)) for dose in doses]]
+            [f"{edge:g}", *[f"{dose:.{6 if drug in levels else 3}g}" for drug, dose in zip(drugs, doses, strict=True)]]
             for edge, doses in zip(edges[:-1], np.asarray(result.trajectory.doses), strict=True)
         ]
         table("Schedule", ["day", *[f"{drug} [{units[drug]}]" for drug in drugs]], rows)

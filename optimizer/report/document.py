@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from optimizer.analysis.answer import answer
 from optimizer.analysis.arcs import arcs
 from optimizer.analysis.bounds import bound_of
 from optimizer.analysis.comparison import OPTIMIZED, Entry
@@ -57,7 +58,9 @@ def run_document(scenario: Scenario, result: Result, entries: Sequence[Entry]) -
     reason = result.reason
     if result.status is Status.NOT_CONVERGED and found is not None and found["within_percent"] is not None:
         reason += f"; within {found['within_percent']:.3g} % of a bound that no schedule passes, {found['name']}"
-    head = {"status": result.status.value, "reason": reason, "message": result.status.sentence}
+    said = answer(entries, total_units(scenario), [regimen.name for regimen in scenario.plan.regimens])
+    head = {"status": result.status.value, "answer": None if said is None else said.to_json()}
+    head |= {"reason": reason, "message": result.status.sentence}
     given = arcs(own.trajectory, own.grid, task.system.drugs, np.asarray(task.scale), task.system.routes)
     structure = {"arcs": [arc.to_json() for arc in given]}
     rule = {} if result.tuned is None else {"policy": result.tuned.to_json()}
