@@ -61,6 +61,11 @@ def _mean(entry: Entry) -> float:
     return float(np.sum(np.asarray(trajectory.weights) * burden) / float(entry.grid.horizon) / burden[0])
 
 
+def _short(value: float) -> str:
+    """Three digits, large numbers with commas."""
+    return f"{float(f'{value:.3g}'):,.10g}"
+
+
 def _cells(value: float) -> str:
     return f"{value:.3g} cells"
 
@@ -118,7 +123,7 @@ def _phrase(column: Column, own: Entry, best: Entry) -> str:
     ratio = ours / theirs if theirs > 0.0 else np.inf
     factor = max(ratio, 1.0 / ratio) if ratio > 0.0 else np.inf
     if factor >= _MANY:
-        return f"{factor:.3g} times {'as many' if ratio > 1.0 else 'fewer'} {column.name}"
+        return f"{_short(factor)} times {'as many' if ratio > 1.0 else 'fewer'} {column.name}"
     return f"{100.0 * abs(ratio - 1.0):.2g} % {'more' if ratio > 1.0 else 'fewer'} {column.name}"
 
 
@@ -130,9 +135,9 @@ def _drug(own: Entry, best: Entry, units: Mapping[str, str]) -> str:
         of = f" of {drug}" if len(own.outcome.cumulative_dose) > 1 else ""
         unit = "" if units.get(drug, "") == "1" else f" {units.get(drug, '')}".rstrip()
         if not _differs(ours, theirs):
-            parts.append(f"the same {ours:.3g}{unit}{of}")
+            parts.append(f"the same {_short(ours)}{unit}{of}")
         else:
-            parts.append(f"{ours:.3g}{unit}{of} in place of {theirs:.3g}{unit}")
+            parts.append(f"{_short(ours)}{unit}{of} in place of {_short(theirs)}{unit}")
     return " and ".join(parts)
 
 
