@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from optimizer.analysis.comparison import compare as compare
     from optimizer.constraints.base import AbstractDoseLimit as AbstractDoseLimit
     from optimizer.constraints.base import AbstractStateLimit as AbstractStateLimit
+    from optimizer.endpoints.base import AbstractEndpoint as AbstractEndpoint
     from optimizer.fields import parameter as parameter
     from optimizer.fields import setting as setting
     from optimizer.mechanisms.base import AbstractMechanism as AbstractMechanism
@@ -59,6 +60,7 @@ _HOMES = {
     "optimizer.fields": ("parameter", "setting"),
     "optimizer.analysis.comparison": ("compare",),
     "optimizer.constraints.base": ("AbstractDoseLimit", "AbstractStateLimit"),
+    "optimizer.endpoints.base": ("AbstractEndpoint",),
     "optimizer.mechanisms.base": ("AbstractMechanism",),
     "optimizer.models.base": ("AbstractModel",),
     "optimizer.objectives.base": ("AbstractTerm", "Objective"),

@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from optimizer.constraints.toxicity_grade import grade
+from optimizer.endpoints.base import Verdict
+from optimizer.endpoints.burden_factor import exceeds
 from optimizer.simulate import Grid, System, Trajectory
 from optimizer.simulate.arrivals import by_route
-from optimizer.simulate.crossings import first_above, peak
+from optimizer.simulate.crossings import peak
 
 # Burdens beyond which the next number may be infinite, and from which on "less than one cell" is meant literally:
 # models in shares of a capacity begin far below.
@@ -20,13 +23,15 @@ class Outcome:
     """The outcome of one way of dosing.
 
     Attributes:
-        time_to_progression_day: when the cells first exceed the factor times those at the start; None when never.
+        time_to_progression_day: by the endpoint; None when never.
         final_burden: all cancer cells at the end [cell].
         peak_burden: most cancer cells at any time [cell].
         resistant_fraction: share of resistant cells at the end.
         cumulative_dose: by drug, the sum of its doses (rate times length for an infusion).
         time_on_treatment_day: days in intervals with any drug given.
         switches: how often treatment is stopped or begun again after the start.
+        progression_after_day: the last visit before progression; that day itself where it is read at any time.
+        neutropenia_grade: worst grade (CTCAE) of the counts that the model tells; None where it tells none.
     """
 
     time_to_progression_day: float | None
@@ -36,6 +41,8 @@ class Outcome:
     cumulative_dose: dict[str, float]
     time_on_treatment_day: float
     switches: int
+    progression_after_day: float | None = None
+    neutropenia_grade: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The contract's keys."""
@@ -82,7 +89,7 @@ def outcome(
     grid: Grid,
     drugs: Sequence[str],
     routes: Sequence[str],
-    factor: float = 1.2,
+    progression: float | Verdict = 1.2,
     decisions: Grid | None = None,
 ) -> Outcome:
     """Outcome of a simulated patient; crossings and peaks are read between the saved times.
@@ -92,28 +99,37 @@ def outcome(
         grid: the intervals of its doses.
         drugs: names [N].
         routes: "bolus" or "infusion" [N].
-        factor: progression is more than this multiple of the cells at the start.
+        progression: the verdict of an endpoint, or the multiple of the first cells that are more at progression.
         decisions: intervals that a bolus treats, where they are not those of the grid.
     """
     doses, edges = np.asarray(trajectory.doses), np.asarray(grid.edges)
     burden = np.asarray(trajectory.burden)
-    # What grew out of the range of numbers has progressed before.
-    known = slice(None) if np.isfinite(burden).all() else slice(int(np.argmin(np.isfinite(burden))))
-    times, logs = np.asarray(trajectory.times)[known], np.log(np.maximum(burden[known], 1e-300))
+    times = np.asarray(trajectory.times)
+    found = progression if isinstance(progression, Verdict) else exceeds(trajectory, progression)
+    counts = trajectory.observables.get("neutrophils")
     parts = by_route(routes, doses, grid)
     both, ways = np.hstack([part for part, _ in parts]), [route for _, own in parts for route in own]
     on = _treated(both, edges, ways, edges if decisions is None else np.asarray(decisions.edges))
     total = sum(cumulative_dose(part, edges, own) for part, own in parts)
     final = float(burden[-1])
     return Outcome(
-        time_to_progression_day=first_above(times, logs, float(np.log(factor)) + float(logs[0])) if logs.size else None,
+        time_to_progression_day=found.day,
         final_burden=final,
-        peak_burden=float(np.exp(peak(times, logs))) if known == slice(None) else float("inf"),
+        peak_burden=_peak(times, burden),
         resistant_fraction=float(np.asarray(trajectory.resistant)[-1]) / final if final > 0.0 else 0.0,
         cumulative_dose=dict(zip(drugs, np.asarray(total).tolist(), strict=True)),
         time_on_treatment_day=float(np.sum(np.diff(edges)[on])),
         switches=int(np.sum(on[1:] != on[:-1])),
+        progression_after_day=found.after if found.day is not None else None,
+        neutropenia_grade=None if counts is None else grade(1.0 / _peak(times, 1.0 / np.asarray(counts))),
     )
+
+
+def _peak(times: np.ndarray, values: np.ndarray) -> float:
+    """The largest of some values at any time, by the logarithm; infinite where they left the range of numbers."""
+    if not np.isfinite(values).all():
+        return float("inf")
+    return float(np.exp(peak(times, np.log(np.maximum(values, 1e-300)))))
 
 
 def _treated(doses: np.ndarray, edges: np.ndarray, routes: Sequence[str], decisions: np.ndarray) -> np.ndarray:

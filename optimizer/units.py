@@ -40,6 +40,7 @@ class Dimension:
     bodyweight: int = 0
     bsa: int = 0
     length: int = 0
+    activity: int = 0
 
     def __mul__(self, other: Dimension) -> Dimension:
         return Dimension(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
@@ -48,7 +49,8 @@ class Dimension:
         return Dimension(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     def __str__(self) -> str:
-        words = ("time", "mass", "volume", "cell count", "amount in mol", "body weight", "body surface", "length")
+        more = ("body weight", "body surface", "length", "activity")
+        words = ("time", "mass", "volume", "cell count", "amount in mol", *more)
         named = list(zip(words, astuple(self), strict=True))
         above = " * ".join(name for name, power in named for _ in range(power))
         below = "".join(f" / {name}" for name, power in named for _ in range(-power))
@@ -57,7 +59,7 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit as an exact multiple of day, mg, L, cell, umol, kg_bw, m2_bsa, mm to the powers of its dimension."""
+    """A unit as an exact multiple of day, mg, L, cell, umol, kg_bw, m2_bsa, mm, U to the powers of its dimension."""
 
     scale: Fraction
     dimension: Dimension
@@ -98,6 +100,7 @@ _TABLE = (
     ("m2_bsa", "square meter of body surface, as in mg/m2_bsa", "1", Dimension(bsa=1)),
     ("mm", "millimeter", "1", Dimension(length=1)),
     ("cm", "centimeter", "10", Dimension(length=1)),
+    ("U", "unit of activity, as of CA-125", "1", Dimension(activity=1)),
     ("percent %", "hundredth", "1/100", _PURE),
 )
 UNITS: tuple[UnitEntry, ...] = tuple(

@@ -66,7 +66,7 @@ def clone(tmp_path_factory):
 
 def test_there_is_an_example_of_each_kind_of_part():
     rooms = [part.room for part in PARTS]
-    assert sorted(rooms) == ["constraints", "mechanisms", "objectives", "pharmacology", "policies"]
+    assert sorted(rooms) == ["constraints", "endpoints", "mechanisms", "objectives", "pharmacology", "policies"]
 
 
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.kind)

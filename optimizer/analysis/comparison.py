@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optimizer.endpoints.base import AbstractEndpoint
+from optimizer.endpoints.burden_factor import BurdenFactor
 from optimizer.outcome import Outcome, cumulative_dose, outcome, remark
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Check, Problem, Report
@@ -85,7 +87,10 @@ class Entry:
 
 
 def compare(
-    problem: Problem, regimens: Sequence[Regimen], result: Result | None = None, factor: float = 1.2
+    problem: Problem,
+    regimens: Sequence[Regimen],
+    result: Result | None = None,
+    endpoint: AbstractEndpoint = BurdenFactor(),
 ) -> tuple[Entry, ...]:
     """Every regimen, the best constant dose, no treatment and the largest doses; the optimized schedule first.
 
@@ -93,7 +98,7 @@ def compare(
         problem: model, objective and limits; a regimen may break the limits, which its report says.
         regimens: those of the scenario.
         result: the optimized schedule, which also sets the cumulative doses that regimens are scaled to.
-        factor: progression is more than this multiple of the cells at the start.
+        endpoint: what counts as progression.
 
     Returns:
         One entry each; a name that the scenario already uses is not repeated.
@@ -101,20 +106,20 @@ def compare(
     entries = []
     if result is not None:
         searched = result.trajectory, result.report
-        entries.append(audited_entry(problem, OPTIMIZED, problem.task.grid, result.audit, factor, searched))
+        entries.append(audited_entry(problem, OPTIMIZED, problem.task.grid, result.audit, endpoint, searched))
     goal = np.array(list(entries[0].outcome.cumulative_dose.values())) if entries else None
     listed = list(regimens)
     listed += [r for r in _standard(problem) if r.name not in {known.name for known in listed}]
     for regimen in listed:
-        entry = _entry(problem, regimen, factor)
+        entry = _entry(problem, regimen, endpoint)
         more = None if goal is None else _scaled(problem, regimen, goal)
         if more is not None:
-            entry = Entry(**{**vars(entry), "scaled": _entry(problem, more, factor)})
+            entry = Entry(**{**vars(entry), "scaled": _entry(problem, more, endpoint)})
         entries.append(entry)
     return tuple(entries)
 
 
-def _entry(problem: Problem, regimen: Regimen, factor: float) -> Entry:
+def _entry(problem: Problem, regimen: Regimen, endpoint: AbstractEndpoint) -> Entry:
     """By the audit's solver; a rule is asked for its doses on the search's nodes first."""
     policy, name, grid = problem.delivered(regimen.policy), regimen.name, regimen.grid
     if isinstance(policy, Schedule):
@@ -126,8 +131,8 @@ def _entry(problem: Problem, regimen: Regimen, factor: float) -> Entry:
     if not found[1].finite:
         searched = searched or problem.simulate(policy, grid)
         if searched[1].finite:
-            return _read(problem, name, grid, searched, factor, FIXED)
-    return _read(problem, name, grid, found, factor)
+            return _read(problem, name, grid, searched, endpoint, FIXED)
+    return _read(problem, name, grid, found, endpoint)
 
 
 def audited_entry(
@@ -135,20 +140,27 @@ def audited_entry(
     name: str,
     grid: Grid,
     checked: Audit,
-    factor: float,
+    endpoint: AbstractEndpoint,
     searched: tuple[Trajectory, Report] | None = None,
 ) -> Entry:
     """What a way of dosing came to by its audit; by the search's nodes where the audit's solver did not succeed."""
     if checked.report.finite or searched is None or not searched[1].finite:
-        return _read(problem, name, grid, (checked.trajectory, checked.report), factor)
-    return _read(problem, name, grid, searched, factor, FIXED)
+        return _read(problem, name, grid, (checked.trajectory, checked.report), endpoint)
+    return _read(problem, name, grid, searched, endpoint, FIXED)
 
 
 def _read(
-    problem: Problem, name: str, grid: Grid, found: tuple[Trajectory, Report], factor: float, solver: str = ADAPTIVE
+    problem: Problem,
+    name: str,
+    grid: Grid,
+    found: tuple[Trajectory, Report],
+    endpoint: AbstractEndpoint,
+    solver: str = ADAPTIVE,
 ) -> Entry:
     system = problem.task.system
-    came_to = outcome(found[0], grid, system.drugs, system.routes, factor, problem.task.grid)
+    decided = problem.task.grid
+    verdict = endpoint.read(system, found[0], np.asarray(decided.edges))
+    came_to = outcome(found[0], grid, system.drugs, system.routes, verdict, decided)
     return Entry(name, grid, *found, came_to, solver)
 
 

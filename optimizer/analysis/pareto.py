@@ -186,7 +186,7 @@ def _judged(
 ) -> Front:
     """The front with the regimens, and which of them all are dominated."""
     kinds = (terms[0].kind, terms[1].kind)
-    entries = compare(with_ceiling(problem, terms, (1.0, 0.0)), scenario.regimens(), None, scenario.progression_factor)
+    entries = compare(with_ceiling(problem, terms, (1.0, 0.0)), scenario.regimens(), None, scenario.endpoint())
     regimens = tuple(
         Point(
             entry.name,

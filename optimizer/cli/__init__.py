@@ -34,6 +34,7 @@ _TRIAL, _CAF = "scenarios/competing_clones_trial.toml", "scenarios/crc_caf_cetux
 _MAP = '--x "drug[drug].mean_concentration=0.2:2 mg/L:9" --y "decision.every=1:30 day:9"'
 _SEEN = "--given data/visits/given.csv --observations data/visits/observations.csv"
 _COURSE = {"out": "directory for the time course, if any"}
+_RUN = {"file": "run directory of optimize"}
 _WINDOW = {"out": "directory for window.json and a figure"}
 _RATES = "data/crc_birth_death_rates.csv --kind rates --out fits/crc --against kraut2025_caf"
 
@@ -43,6 +44,7 @@ _COMMANDS: dict[str, dict[str, tuple[str, type, str, str, dict[str, str]]]] = {
         "simulate": ("schedule", settings.SimulateSettings, _SOME, f'{_CAF} --regimen "weekly 1 ug/mL"', _COURSE),
         "optimize": ("schedule", settings.OptimizeSettings, _ALL, _CAF, {}),
         "compare": ("schedule", settings.CompareSettings, _SOME, "scenarios/crc_caf_combination.toml", {}),
+        "export": ("export", settings.ExportSettings, "file", "runs/crc_caf_cetuximab --to mrgsolve", _RUN),
     },
     "Explore it": {
         "window": (

@@ -63,10 +63,10 @@ def run_optimize(run: Command, asked: OptimizeSettings) -> int:
             named = f"{rule.policy.kind} as written"
             written_rule = [Regimen(named, problem.limited(rule.policy), problem.task.grid)]
         tell(Progress("compare and write", 0, 1, result.audit.report.total))
-        entries = compare(problem, [*written_rule, *scenario.regimens()], result, scenario.progression_factor)
+        entries = compare(problem, [*written_rule, *scenario.regimens()], result, scenario.endpoint())
     document = run_document(scenario, result, entries)
     writes = result.status.has_schedule
-    with then_put(run.json, to_text(document), lambda: _print_result(scenario, result, entries, document["bound"])):
+    with then_put(run.json, to_text(document), lambda: _print_result(scenario, result, entries, document)):
         if writes:
             write_run(scenario, result, entries, place, not run.no_plot, document)
     written = f" Written to {place}." if writes else ""
@@ -74,8 +74,10 @@ def run_optimize(run: Command, asked: OptimizeSettings) -> int:
     return result.status.exit_code
 
 
-def _print_result(scenario: Scenario, result: Result, entries: tuple[Entry, ...], bound: dict[str, Any] | None) -> None:
-    report, units = result.audit.report, scenario.dose_units
+def _print_result(scenario: Scenario, result: Result, entries: tuple[Entry, ...], document: dict[str, Any]) -> None:
+    report, units, bound, said = result.audit.report, scenario.dose_units, document["bound"], document["answer"]
+    for line in [] if said is None else [said["sentence"], *said["warnings"], ""]:
+        typer.echo(line)
     _print_report(scenario.title, report)
     if result.tuned is not None:
         t = result.tuned
@@ -85,8 +87,9 @@ def _print_result(scenario: Scenario, result: Result, entries: tuple[Entry, ...]
         table(f"The rule: {t.kind}", ["number", "best", "as written", "range"], rows)
     if result.status.has_schedule:
         edges, drugs = np.asarray(result.problem.task.grid.edges), result.problem.task.system.drugs
+        levels = result.problem.levels
         rows = [
-            [f"{edge:g}", *[number(float(dose)) for dose in doses]]
+            [f"{edge:g}", *[f"{dose:.{6 if drug in levels else 3}g}" for drug, dose in zip(drugs, doses, strict=True)]]
             for edge, doses in zip(edges[:-1], np.asarray(result.trajectory.doses), strict=True)
         ]
         table("Schedule", ["day", *[f"{drug} [{units[drug]}]" for drug in drugs]], rows)
@@ -126,7 +129,7 @@ def run_simulate(run: Command, asked: SimulateSettings) -> int:
         chosen = known[asked.regimen]
     trajectory, report = problem.simulate(problem.delivered(chosen.policy), chosen.grid)
     checked = audit(problem, np.asarray(trajectory.doses), report, 0.0, directions=0, grid=chosen.grid)
-    entry = audited_entry(problem, chosen.name, chosen.grid, checked, scenario.progression_factor, (trajectory, report))
+    entry = audited_entry(problem, chosen.name, chosen.grid, checked, scenario.endpoint(), (trajectory, report))
     wrong = simulated_status(report, checked)
     text = to_text(simulated_document(scenario, entry, checked))
 
@@ -151,7 +154,7 @@ def run_compare(run: Command, _: CompareSettings) -> int:
     place = run.place(f"{scenario.name}-compare")
     check_place(place, MARKER)
     problem = scenario.problem()
-    entries = compare(problem, scenario.regimens(), None, scenario.progression_factor)
+    entries = compare(problem, scenario.regimens(), None, scenario.endpoint())
     text = to_text(compared_document(scenario, entries))
     with then_put(run.json, text, lambda: _regimen_table(entries, total_units(scenario))):
         if not run.no_plot:
@@ -177,14 +180,15 @@ def _regimen_table(entries: Sequence[Entry], units: Mapping[str, str]) -> None:
     scaled = any(entry.scaled is not None for entry in entries)
     drugs = list(entries[0].outcome.cumulative_dose)
     header = ["regimen", "objective", *["objective,\nscaled"] * scaled, "progression\n[day]", "final\n[cell]"]
-    header += ["peak\n[cell]", "resistant\nshare", "treated\n[day]", "switches"]
+    graded = entries[0].outcome.neutropenia_grade is not None
+    header += ["peak\n[cell]", "resistant\nshare", "treated\n[day]", "switches", *["neutropenia\n[grade]"] * graded]
     header += [f"total {drug}\n[{units.get(drug, '')}]" for drug in drugs]
     rows, notes = [], []
     for entry in entries:
         came = entry.outcome
         objectives = [_objective(entry), *["" if entry.scaled is None else _objective(entry.scaled)] * scaled]
         numbers = [f"{x:.3g}" for x in (came.final_burden, came.peak_burden, came.resistant_fraction)]
-        ways = [number(came.time_on_treatment_day), str(came.switches)]
+        ways = [number(came.time_on_treatment_day), str(came.switches), *[str(came.neutropenia_grade)] * graded]
         sums = [number(came.cumulative_dose[drug]) for drug in drugs]
         rows.append([entry.name, *objectives, number(came.time_to_progression_day), *numbers, *ways, *sums])
         notes += [*_breaks(entry), *([] if entry.scaled is None else _breaks(entry.scaled))]

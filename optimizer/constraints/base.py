@@ -183,7 +183,7 @@ class Reading(NamedTuple):
     """A state limit read off a trajectory.
 
     Attributes:
-        excess: relative violation where positive, at each saved time [T].
+        excess: relative violation where positive, at each saved time [T], or one number [1].
         value: the number that the limit is about (its worst over time).
         limit: the limit in the same unit.
     """

@@ -19,7 +19,4 @@ class FinalCeiling(AbstractStateLimit):
     def read(self, scene: Scene) -> Reading:
         burden = scene.trajectory.burden
         limit = self.factor * burden[0]
-        excess = jnp.log(burden[-1] / limit)
-        # A limit is read at every saved time: before the end it never binds.
-        idle = jnp.full(burden.shape, jnp.minimum(excess, 0.0) - 1.0)
-        return Reading(idle.at[-1].set(excess), burden[-1], limit)
+        return Reading(jnp.log(burden[-1:] / limit), burden[-1], limit)

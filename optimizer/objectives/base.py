@@ -74,6 +74,10 @@ class AbstractTerm(eqx.Module):
         """The term read off an audited trajectory by root finding; None where `evaluate` interpolates nothing."""
         return None
 
+    def parts(self, scene: Scene) -> Float[Array, "parts"]:
+        """Numbers of which the largest is the term, for a limit on it."""
+        return jnp.reshape(self.evaluate(scene), (1,))
+
     def smooth(self, scene: Scene, temperature: Scalar) -> Scalar:
         """The term as searched; tends to `evaluate` as the temperature goes from 1 to 0."""
         return self.evaluate(scene)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optimizer.axes import Scalar
+from optimizer.axes import Scalar, Times
 from optimizer.objectives.base import AbstractTerm, Scene
 from optimizer.simulate.crossings import peak
 
@@ -26,6 +26,9 @@ class PeakBurden(AbstractTerm):
 
     def exact(self, scene: Scene) -> float:
         return peak(np.asarray(scene.trajectory.times), np.asarray(scene.log_burden))
+
+    def parts(self, scene: Scene) -> Times:
+        return scene.log_burden
 
     def smooth(self, scene: Scene, temperature: Scalar) -> Scalar:
         width = 0.3 * temperature

@@ -28,21 +28,26 @@ class Psa(AbstractQuantity):
     detection_limit: Scalar = parameter(unit="ug/L", doc="least that is seen", default=0.0, minimum=0.0)
 
     def expected(self, system: System, trajectory: Trajectory) -> Times:
-        made = self.production * trajectory.burden
-        steps = self.decay * jnp.diff(trajectory.times)
-        left = jnp.exp(-steps)
-        # Shares of the end's and of the start's production that are still there: int of e^-s times a straight line.
-        gone = -jnp.expm1(-steps)
-        short = steps < 1e-4
-        safe = jnp.where(short, 1.0, steps)
-        late = jnp.where(short, 0.5 * steps - steps**2 / 6.0, 1.0 - gone / safe)
-        gain = (late * made[1:] + (gone - late) * made[:-1]) / self.decay
+        return secreted(trajectory, self.production, self.decay)
 
-        def step(level: Scalar, inputs: Any) -> tuple[Scalar, Scalar]:
-            factor, added = inputs
-            level = factor * level + added
-            return level, level
 
-        start = made[0] / self.decay
-        _, rest = jax.lax.scan(step, start, (left, gain))
-        return jnp.concatenate([start[None], rest])
+def secreted(trajectory: Trajectory, production: Scalar, decay: Scalar) -> Times:
+    """The level P' = production N - decay P, in balance at first, at the saved times [T]."""
+    made = production * trajectory.burden
+    steps = decay * jnp.diff(trajectory.times)
+    left = jnp.exp(-steps)
+    # Shares of the end's and of the start's production that are still there: int of e^-s times a straight line.
+    gone = -jnp.expm1(-steps)
+    short = steps < 1e-4
+    safe = jnp.where(short, 1.0, steps)
+    late = jnp.where(short, 0.5 * steps - steps**2 / 6.0, 1.0 - gone / safe)
+    gain = (late * made[1:] + (gone - late) * made[:-1]) / decay
+
+    def step(level: Scalar, inputs: Any) -> tuple[Scalar, Scalar]:
+        factor, added = inputs
+        level = factor * level + added
+        return level, level
+
+    start = made[0] / decay
+    _, rest = jax.lax.scan(step, start, (left, gain))
+    return jnp.concatenate([start[None], rest])

@@ -37,7 +37,7 @@ def write_course(scenario: Scenario, problem: Problem, entry: Entry, text: str, 
             from optimizer.report.plots.schedule import patient
             from optimizer.report.plots.style import save
 
-            units, factor = scenario.dose_units, scenario.progression_factor
+            units, factor = scenario.dose_units, scenario.progression_level
             head = f"{entry.name}: objective {entry.report.total:.5g}"
             parts = problem, entry.trajectory, (), scenario.title, units, factor, head
             save(patient(*parts, grid=grid), work / "overview.png")

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from optimizer.analysis.answer import answer
 from optimizer.analysis.arcs import arcs
 from optimizer.analysis.bounds import bound_of
 from optimizer.analysis.comparison import OPTIMIZED, Entry
+from optimizer.endpoints.burden_factor import BurdenFactor
 from optimizer.files.event_tables import write_schedule
 from optimizer.files.run_directory import finite, to_text, whole
 from optimizer.outcome import Outcome, level_units, remark
@@ -46,6 +48,8 @@ def run_document(scenario: Scenario, result: Result, entries: Sequence[Entry]) -
     body = document(scenario, result.audit.report, entries, own.outcome)
     task = result.problem.task
     limit = bound_of(result.problem, scenario.progression_factor)
+    if limit is not None and limit.quantity != "objective" and not isinstance(scenario.endpoint(), BurdenFactor):
+        limit = None  # of cells, not of what the endpoint reads
     reached = (
         result.audit.report.total if limit and limit.quantity == "objective" else own.outcome.time_to_progression_day
     )
@@ -54,7 +58,9 @@ def run_document(scenario: Scenario, result: Result, entries: Sequence[Entry]) -
     reason = result.reason
     if result.status is Status.NOT_CONVERGED and found is not None and found["within_percent"] is not None:
         reason += f"; within {found['within_percent']:.3g} % of a bound that no schedule passes, {found['name']}"
-    head = {"status": result.status.value, "reason": reason, "message": result.status.sentence}
+    said = answer(entries, total_units(scenario), [regimen.name for regimen in scenario.plan.regimens])
+    head = {"status": result.status.value, "answer": None if said is None else said.to_json()}
+    head |= {"reason": reason, "message": result.status.sentence}
     given = arcs(own.trajectory, own.grid, task.system.drugs, np.asarray(task.scale), task.system.routes)
     structure = {"arcs": [arc.to_json() for arc in given]}
     rule = {} if result.tuned is None else {"policy": result.tuned.to_json()}
@@ -120,6 +126,7 @@ def document(
     if reached is not None:
         out["outcome"] = {**reached.to_json(), "solver": entries[0].solver}
     out["progression_factor"] = scenario.progression_factor
+    out["endpoint"] = scenario.endpoint().kind
     out["units"] = {"burden": "cell", "dose": scenario.dose_units, "cumulative_dose": total_units(scenario)}
     out["regimens"] = [entry.to_json() for entry in entries if entry.name != OPTIMIZED]
     return out
@@ -242,7 +249,7 @@ def _figure(scenario: Scenario, result: Result, entries: Sequence[Entry], path: 
     from optimizer.report.plots.schedule import overview
     from optimizer.report.plots.style import save, svg
 
-    units, factor = scenario.dose_units, scenario.progression_factor
+    units, factor = scenario.dose_units, scenario.progression_level
     figure = overview(result, entries, title=scenario.title, dose_units=units, factor=factor)
     save(figure, path)
     return svg(figure)

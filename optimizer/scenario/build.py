@@ -10,6 +10,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from optimizer.constraints.base import AbstractStateLimit, ConstraintError
+from optimizer.constraints.term import Term
 from optimizer.mesh import Mesh
 from optimizer.models.base import AbstractModel
 from optimizer.models.equations import Equations
@@ -20,9 +22,12 @@ from optimizer.models.tumor import Tumor
 from optimizer.pharmacology.base import AbstractPK
 from optimizer.pharmacology.interactions import Bliss
 from optimizer.policies.schedule import Schedule
+from optimizer.problem import Problem
 from optimizer.programs import program
+from optimizer.regimens import Regimen
 from optimizer.scenario.model_schema import STROMAL, STROMAL_CLONE, TUMOR_CLONE
 from optimizer.scenario.plan import Clone, Model, Part, Plan
+from optimizer.scenario.schema import AS_REGIMEN
 from optimizer.simulate import Grid, System, rollout
 from optimizer.simulate.resolution import choose_mesh
 
@@ -35,13 +40,14 @@ def make(part: Part, around: Mapping[str, Any]) -> Any:
     Args:
         part: its class and values.
         around: what a field without metadata may ask for by name (roles, drugs, routes, dose_min, dose_max); `drugs`
-            also gives the index of a drug to a field that wants a number for a name.
+            and `clones` also give the index of a drug or clone to a field that wants a number for a name.
     """
     values = dict(part.values)
     for field in dataclasses.fields(part.cls):
         wants_index = field.type is int or int in typing.get_args(field.type)
         if isinstance(values.get(field.name), str) and wants_index:
-            values[field.name] = around["drugs"].index(values[field.name])
+            names = around["clones" if field.name == "clone" else "drugs"]
+            values[field.name] = names.index(values[field.name])
         elif isinstance(values.get(field.name), list):
             values[field.name] = tuple(values[field.name])
         elif field.name not in values and field.name in around and field.init:
@@ -53,6 +59,7 @@ def around(plan: Plan) -> dict[str, Any]:
     """What `make` finds the fields without metadata in: drugs, routes, roles and the limits of doses."""
     names = tuple(drug.name for drug in plan.drugs)
     base: dict[str, Any] = {"drugs": names, "routes": tuple(drug.route for drug in plan.drugs)}
+    base |= {"clones": tuple(clone.name for clone in plan.model.clones)}
     return base | {
         "roles": tuple(make(drug.role, base) for drug in plan.drugs),
         "dose_min": jnp.asarray([drug.minimum for drug in plan.drugs]),
@@ -139,3 +146,33 @@ def _courses(
         course = _rolled(system, Schedule(doses), grid)
         found.append((np.asarray(course.times), np.asarray(course.conc)))
     return found
+
+
+def number_of(value: Any) -> Any:
+    """Zero for a number that a regimen decides, until `as_regimens` finds it."""
+    return 0.0 if isinstance(value, str) and value.startswith(AS_REGIMEN) else value
+
+
+def as_regimens(plan: Plan, problem: Problem, regimens: Sequence[Regimen]) -> Problem:
+    """The problem with the limits that are written "as regimen NAME", by simulation of its own patient.
+
+    Raises:
+        ConstraintError: a regimen whose simulation fails.
+    """
+    limits, scenes = [], {}
+    written = [part for part in plan.constraints if issubclass(part.cls, AbstractStateLimit)]
+    for part, limit in zip(written, problem.task.state_limits, strict=True):
+        text = part.values.get("limit")
+        if isinstance(text, str) and isinstance(limit, Term):
+            name = text.removeprefix(AS_REGIMEN)
+            if name not in scenes:
+                regimen = next(regimen for regimen in regimens if regimen.name == name)
+                trajectory, _ = problem.simulate(problem.delivered(regimen.policy), regimen.grid)
+                scenes[name] = problem.task.scene(trajectory, regimen.grid)
+            value = jnp.max(limit.named().parts(scenes[name]))
+            if not jnp.isfinite(value):
+                raise ConstraintError(f'"{text}" wanted a regimen whose simulation succeeds; got one that fails')
+            limit = dataclasses.replace(limit, limit=value)
+        limits.append(limit)
+    task = dataclasses.replace(problem.task, state_limits=tuple(limits))
+    return dataclasses.replace(problem, task=task) if scenes else problem

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import MISSING, replace
 from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
 
-from optimizer.fields import default_of
+from optimizer.endpoints.burden_factor import BurdenFactor
+from optimizer.fields import default_of, describe
 from optimizer.objectives.progression import Progression
 from optimizer.scenario.check_model import check_model
-from optimizer.scenario.check_optional import check_cohort, check_observations, check_rule
+from optimizer.scenario.check_optional import check_cohort, check_endpoint, check_observations, check_rule
 from optimizer.scenario.check_parts import Context, check_constraints, check_drugs
 from optimizer.scenario.check_regimens import check_decision, check_regimens
 from optimizer.scenario.faults import Faults, explain, one_of
 from optimizer.scenario.fields import Sizes
 from optimizer.scenario.plan import Model, Part, Plan
-from optimizer.scenario.schema import classes
+from optimizer.scenario.schema import AS_REGIMEN, classes
 from optimizer.scenario.tables import scenario_spec
 from optimizer.units import QuantityError, parse_quantity
 
@@ -48,11 +49,13 @@ def check(
     context.faults.stop()
     edges, every = check_decision(context, spec.decision)
     model = check_model(context, spec.model, code)
-    factor = spec.progression.factor or default_of(Progression, "factor")
+    endpoint = check_endpoint(context, spec)
+    own = endpoint.values.get("factor") if endpoint is not None and endpoint.cls is BurdenFactor else None
+    factor = own or spec.progression.factor or default_of(Progression, "factor")
     objective = _objective(context, spec, model, factor)
-    constraints = check_constraints(context, spec.constraint or [])
-    for i, part in enumerate(constraints):
-        _has_observables(context, f"constraint[{i}]", part, model)
+    names = [regimen.name for regimen in spec.regimen or []]
+    pairs = enumerate(check_constraints(context, spec.constraint or []))
+    constraints = tuple(_limit(context, f"constraint[{i}]", part, model, factor, names) for i, part in pairs)
     regimens = () if edges is None else check_regimens(context, spec.regimen or [], edges, constraints)
     _lags(context, [r.edges for r in regimens] if edges is None else [edges, *(r.edges for r in regimens)])
     rule = check_rule(context, spec.policy, spec.search.policy)
@@ -78,6 +81,7 @@ def check(
         cohort=cohort,
         rule=rule,
         observations=observations,
+        endpoint=endpoint,
         may_stop=spec.progression.may_stop,
     )
 
@@ -117,7 +121,7 @@ def _objective(context: Context, spec: Any, model: Model, factor: float) -> tupl
             context.faults.add("objective", f"wanted a weight above 0 for at least one of {', '.join(known)}; got none")
         terms = [(t.weight, context.part(f"objective.{kind}", t, kind, known[kind])) for kind, t in given]
     for _, part in terms:
-        _fits_model(context, part, model)
+        _fits_model(context, f"objective.{part.kind}", part, model)
     return tuple(
         (weight, replace(part, values={"factor": factor, **part.values}, units={"factor": "1", **part.units}))
         if part.kind == "progression"
@@ -126,8 +130,30 @@ def _objective(context: Context, spec: Any, model: Model, factor: float) -> tupl
     )
 
 
-def _fits_model(context: Context, part: Part, model: Model) -> None:
-    path = f"objective.{part.kind}"
+def _limit(context: Context, path: str, part: Part, model: Model, factor: float, regimens: Sequence[str]) -> Part:
+    """A limit that fits the model; where it names a term, one that there is, with the keys that it needs."""
+    if part.kind != "term":
+        _has_observables(context, path, part, model)
+        return part
+    known, name, limit = classes("term"), part.values["term"], part.values["limit"]
+    if isinstance(limit, str) and limit.removeprefix(AS_REGIMEN) not in regimens:
+        context.faults.add(f"{path}.limit", one_of([f"{AS_REGIMEN}{regimen}" for regimen in regimens], limit))
+    if name not in known:
+        context.faults.add(f"{path}.term", one_of(list(known), name))
+        return part
+    keys = describe(known[name])
+    for key in keys:
+        if key not in part.values and default_of(known[name], key) is MISSING:
+            context.faults.add(path, f"wanted the key {key} beside term, which {name} reads; got none")
+    own = {key: value for key, value in part.values.items() if key in keys}
+    _fits_model(context, path, Part(name, known[name], own, {}), model)
+    return replace(part, values={"factor": factor, **part.values}, units={"factor": "1", **part.units})
+
+
+def _fits_model(context: Context, path: str, part: Part, model: Model) -> None:
+    clone, names = part.values.get("clone"), [own.name for own in model.clones]
+    if clone is not None and clone not in names:
+        context.faults.add(f"{path}.clone", one_of(names, clone))
     if part.kind == "resistance" and model.alone is None and not any(clone.resistant for clone in model.clones):
         context.faults.add(path, "wanted a clone with resistant = true, whose cells it counts; got none")
     _has_observables(context, path, part, model)

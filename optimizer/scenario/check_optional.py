@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from optimizer.endpoints.burden_factor import BurdenFactor
 from optimizer.fields import FieldInfo, default_of, describe
 from optimizer.observations.base import Assay
 from optimizer.scenario.check_parts import Context
@@ -117,6 +119,33 @@ def check_observations(context: Context, specs: Sequence[Any], model: Model) -> 
         quantity = context.part(path, spec, spec.kind, classes("observation")[spec.kind])
         found.append(ObservationPlan(quantity, context.part(path, spec, "assay", Assay)))
     return tuple(found)
+
+
+# --- what counts as progression ---------------------------------------------------------------------------------------
+
+
+def check_endpoint(context: Context, spec: Any) -> Part | None:
+    """What counts as progression: the observation that it reads is there, and one factor says it."""
+    if spec.endpoint is None:
+        return None
+    cls = classes("endpoint")[spec.endpoint.kind]
+    part = context.part("endpoint", spec.endpoint, spec.endpoint.kind, cls)
+    kinds = [observation.kind for observation in spec.observation or []]
+    reads: tuple[str, ...] = cls.reads  # type: ignore[attr-defined]
+    if not set(reads) & set(kinds) and cls.standard() is None:  # type: ignore[attr-defined]
+        wanted = f'an [[observation]] of kind "{reads[0]}", which {part.kind} reads'
+        context.faults.add("endpoint.kind", f"wanted {wanted}; got {', '.join(kinds) or 'none'}")
+    if cls is not BurdenFactor:
+        context.notes.append(
+            f"Progression in tables of one patient is by {part.kind}; cohort, trial, train, replan and the term "
+            "progression count cells by [progression] factor."
+        )
+        return part
+    given, own = spec.progression.factor, part.values.get("factor")
+    if given is not None and own is not None and given != own:
+        context.faults.add("endpoint.factor", f"wanted that of [progression], which is {given:g}; got {own:g}")
+    factor = {} if own is None and given is None else {"factor": given if own is None else own}
+    return replace(part, values={**part.values, **factor}, units={**part.units, "factor": "1"})
 
 
 # --- the rule whose numbers are searched in place of a schedule -------------------------------------------------------

@@ -161,8 +161,13 @@ def _policy(context: Context, path: str, spec: Any, edges: np.ndarray) -> Regime
 def _times(context: Context, path: str, spec: Any, horizon: float) -> list[float]:
     """Times of the doses of one entry."""
     faults, start, stop = context.faults, spec.start or 0.0, min(spec.stop or horizon, horizon)
-    if spec.every is not None and spec.days is not None:
-        faults.add(path, "wanted either every or days; got both")
+    given = [name for name in ("every", "days", "cycle") if getattr(spec, name) is not None]
+    if len(given) > 1:
+        faults.add(path, f"wanted one of every, days, or cycle with on; got {' and '.join(given)}")
+        return []
+    if (spec.cycle is None) != (spec.on is None) or (spec.cycle and max(spec.on, default=0) > spec.cycle):
+        got = f"{spec.cycle or 0.0:g} day and {spec.on}" if spec.cycle and spec.on else "one of them"
+        faults.add(path, f"wanted cycle together with on, the days within it that have a dose; got {got}")
         return []
     if spec.days is not None:
         extra = [name for name in ("start", "stop") if getattr(spec, name) is not None]
@@ -176,12 +181,14 @@ def _times(context: Context, path: str, spec: Any, horizon: float) -> list[float
         limit = "the horizon" if spec.stop is None else "stop or the horizon"
         faults.add(f"{path}.start", f"wanted a day before {limit}, {stop:g} day; got {start:g} day")
         return []
-    if spec.every is None:
+    step, shifts = spec.every or spec.cycle, [day - 1.0 for day in sorted(set(spec.on or [1]))]
+    if step is None:
         return [start]
-    if not _fits(faults, path, min(spec.every, stop - start), stop - start):
+    if not _fits(faults, path, min(step, stop - start), stop - start):
         return []
-    count = max(1, math.ceil((stop - start) / spec.every - 1e-9))
-    return [start + spec.every * k for k in range(count)]
+    count = max(1, math.ceil((stop - start) / step - 1e-9))
+    times = [start + step * k + shift for k in range(count) for shift in shifts]
+    return [time for time in times if time < stop - TOLERANCE]
 
 
 def _doses(context: Context, path: str, spec: Any, horizon: float) -> Iterator[DoseEvent]:
@@ -215,9 +222,10 @@ def _dose_table(context: Context, spec: Any) -> dict[str, Any]:
     drug = context.drugs[context.drug_names.index(spec.drug)]
     amount = read_quantity(spec.amount, _AMOUNT, drug.dose_unit, context.sizes)
     out: dict[str, Any] = {"drug": spec.drug, "amount": written(amount, drug.dose_unit)}
-    for name in ("every", "start", "stop", "duration"):
+    for name in ("every", "cycle", "start", "stop", "duration"):
         if getattr(spec, name) is not None:
             out[name] = written(getattr(spec, name), "day")
+    out |= {} if spec.on is None else {"on": list(spec.on)}
     return out if spec.days is None else out | {"days": [float(day) for day in spec.days]}
 
 

@@ -196,6 +196,7 @@ class Plan:
     cohort: CohortPlan | None = None
     rule: RulePlan | None = None
     observations: tuple[ObservationPlan, ...] = ()
+    endpoint: Part | None = None
     may_stop: bool = False
 
     @property

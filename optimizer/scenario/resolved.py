@@ -36,6 +36,7 @@ def _scenario(plan: Plan) -> dict[str, Any]:
     cohort = {} if plan.cohort is None else {"cohort": _cohort(plan.cohort)}
     measured = [{**_full(o.quantity), **_full(o.assay, "")} for o in plan.observations]
     observation = {"observation": measured} if measured else {}
+    endpoint = {} if plan.endpoint is None else {"endpoint": _full(plan.endpoint)}
     rule = {} if plan.rule is None else {"policy": _full(plan.rule.policy, "kind", everywhere)}
     search: dict[str, Any] = {"restarts": plan.restarts, "seed": plan.seed, "tolerance": plan.tolerance}
     if plan.rule is not None:
@@ -58,6 +59,7 @@ def _scenario(plan: Plan) -> dict[str, Any]:
         **rule,
         **cohort,
         **observation,
+        **endpoint,
     }
 
 

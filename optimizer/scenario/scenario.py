@@ -12,13 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimizer.constraints.base import AbstractDoseLimit, ConstraintError, DoseFrame
+from optimizer.endpoints.base import AbstractEndpoint
+from optimizer.endpoints.burden_factor import BurdenFactor
 from optimizer.files.event_tables import Target
 from optimizer.objectives.base import Objective
 from optimizer.observations.base import Channel
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem
 from optimizer.regimens import Regimen, Rule
-from optimizer.scenario.build import around, build_system, make
+from optimizer.scenario.build import around, as_regimens, build_system, make, number_of
 from optimizer.scenario.check import check
 from optimizer.scenario.faults import ScenarioError
 from optimizer.scenario.files import include_drugs, own_models, read_toml
@@ -134,6 +136,11 @@ class Scenario:
         return self.plan.progression_factor
 
     @property
+    def progression_level(self) -> float | None:
+        """Multiple of the first cells at which they have progressed; None where another endpoint says it."""
+        return getattr(self.endpoint(), "factor", None)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a reader should know though nothing is wrong."""
         return self.plan.notes
@@ -174,7 +181,8 @@ class Scenario:
 
     def objective(self) -> Objective:
         """Terms and weights."""
-        terms = tuple(make(part, {}) for _, part in self.plan.objective)
+        given = around(self.plan)
+        terms = tuple(make(part, given) for _, part in self.plan.objective)
         return Objective(terms, jnp.asarray([weight for weight, _ in self.plan.objective]))
 
     def problem(self) -> Problem:
@@ -186,10 +194,12 @@ class Scenario:
         drugs = self.plan.drugs
         least, most = [drug.minimum for drug in drugs], [drug.maximum for drug in drugs]
         given = around(self.plan)
-        limits = tuple(make(part, given) for part in self.plan.constraints)
+        parts = [replace(p, values={k: number_of(v) for k, v in p.values.items()}) for p in self.plan.constraints]
+        limits = tuple(make(part, given) for part in parts)
         system = self.system()
         try:
-            return Problem.build(system, self.grid(), self.objective(), least, most, limits)
+            problem = Problem.build(system, self.grid(), self.objective(), least, most, limits)
+            return as_regimens(self.plan, problem, self.regimens())
         except ConstraintError as error:
             faults = [f"{self.file}: {self._culprit(limits)}: {_line(error)}"]
             raise ScenarioError(with_lines(faults, self.file, self.text)) from None
@@ -232,6 +242,15 @@ class Scenario:
     def channels(self) -> tuple[Channel, ...]:
         """What is measured of a patient, in the order of the file."""
         return tuple(Channel(make(o.quantity, {}), make(o.assay, {})) for o in self.plan.observations)
+
+    def endpoint(self) -> AbstractEndpoint:
+        """What counts as progression in tables of one patient, with the first observation that it reads."""
+        part = self.plan.endpoint
+        if part is None:
+            return BurdenFactor(self.plan.progression_factor)
+        reads: tuple[str, ...] = part.cls.reads  # type: ignore[attr-defined]
+        read = [channel for channel in self.channels() if channel.quantity.kind in reads]
+        return make(part, {"channel": read[0] if read else None})
 
     def resolved(self) -> dict[str, Any]:
         """What the file means: every number after defaults and conversion, with its unit; ready for JSON.

@@ -22,7 +22,8 @@ from pydantic import (
 )
 
 from optimizer.constraints.base import AbstractDoseLimit, AbstractStateLimit
-from optimizer.fields import FieldInfo
+from optimizer.endpoints.base import AbstractEndpoint
+from optimizer.fields import FieldInfo, describe
 from optimizer.mechanisms.base import AbstractMechanism
 from optimizer.models.base import AbstractModel
 from optimizer.models.growth import AbstractGrowth
@@ -35,7 +36,7 @@ from optimizer.pharmacology.interactions import AbstractInteraction
 from optimizer.pharmacology.roles import AbstractRole
 from optimizer.policies.base import AbstractPolicy
 from optimizer.registry import discover
-from optimizer.scenario.fields import MAX_LIST, Name, Text, fields_of, key, many, quantity
+from optimizer.scenario.fields import MAX_LIST, Name, Sizes, Text, fields_of, key, many, quantity, read_quantity
 from optimizer.units import QuantityError
 
 _HALF_LIFE = FieldInfo("day", "half-life, in place of {}", positive=True)
@@ -79,6 +80,7 @@ FAMILIES = {
     "term": Family("term", "", "optimizer.objectives", (AbstractTerm,)),
     "limit": Family("constraint", "kind", "optimizer.constraints", (AbstractDoseLimit, AbstractStateLimit)),
     "observation": Family("observation", "kind", "optimizer.observations", (AbstractQuantity,)),
+    "endpoint": Family("endpoint", "kind", "optimizer.endpoints", (AbstractEndpoint,)),
     "policy": Family("policy", "kind", "optimizer.policies", (AbstractPolicy,), hidden=("schedule", "limited")),
     "model": Family("model", "kind", "optimizer.models", (AbstractModel,)),
 }
@@ -150,6 +152,24 @@ def _pk(kind: str, cls: Any) -> dict[str, Any]:
     return fields
 
 
+# What a number of a limit may be in place of a number: what a regimen of this name comes to.
+AS_REGIMEN = "as regimen "
+
+
+def _limit(kind: str, cls: Any) -> dict[str, Any]:
+    fields = fields_of(cls)
+    for name in getattr(cls, "as_regimen", ()):
+        info = describe(cls)[name]
+
+        def read(value: Any, validation: Any, info: FieldInfo = info) -> Any:
+            is_named = isinstance(value, str) and value.startswith(AS_REGIMEN)
+            return value if is_named else read_quantity(value, info, info.unit, validation.context or Sizes())
+
+        either = [{"x-adose": "number"}, {"type": "string", "pattern": f"^{AS_REGIMEN}"}]
+        fields[name] = key(Annotated[Any, PlainValidator(read), WithJsonSchema({"anyOf": either})], info.doc)
+    return fields
+
+
 def _policy(kind: str, cls: Any) -> dict[str, Any]:
     fields = fields_of(cls)
     if kind == "network":
@@ -175,7 +195,7 @@ def branches(family: str) -> dict[str, type[Spec]]:
     }
     out = {}
     for kind, cls in classes(family).items():
-        own = {"pk": _pk, "policy": _policy}.get(family, lambda _, cls: fields_of(cls))(kind, cls)
+        own = {"pk": _pk, "policy": _policy, "limit": _limit}.get(family, lambda _, cls: fields_of(cls))(kind, cls)
         chosen = literal(kind, kind) if family == "transition" and kind == entry.default else literal(kind)
         fields = {entry.key: chosen, **extra.get(family, dict)(), **own}
         out[kind] = table(f"{family}_{kind}", first_line(cls), fields)

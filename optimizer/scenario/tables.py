@@ -53,12 +53,14 @@ def _objective() -> type[Spec]:
 def _regimen() -> type[Spec]:
     dose = table(
         "regimen_dose",
-        "Doses of one drug: once, every so many days, or on listed days.",
+        "Doses of one drug: once, every so many days, on days of a cycle, or on listed days.",
         {
             "drug": key(Name, "name of the drug"),
             "amount": key(Raw, "amount of a bolus, rate of an infusion"),
             "every": key(quantity(_SPAN), "time between doses [day]", None),
             "days": key(Days, "times of the doses [day]", None),
+            "cycle": key(quantity(_SPAN), "length of a treatment cycle [day], with on", None),
+            "on": key(many(whole(1, MAX_LIST), MAX_LIST), "days of each cycle with a dose, the first being 1", None),
             "start": key(quantity(_TIME), "time of the first dose [day]; 0 when left out", None),
             "stop": key(quantity(_SPAN), "time from which nothing is given [day]; the horizon when left out", None),
             "duration": key(quantity(_SPAN), "length of an infusion [day]; until the next one when left out", None),
@@ -153,6 +155,7 @@ def _tables() -> dict[str, Any]:
         "objective": key(_objective(), "what is made small", None),
         "constraint": key(many(union("limit"), 200), "limits", None),
         "observation": key(many(union("observation"), 20), "what is measured of a patient, and how well", None),
+        "endpoint": key(union("endpoint"), "what counts as progression, and at which visits", None),
         "regimen": key(many(_regimen(), 100), "regimens to compare with", None),
         "policy": key(union("policy"), "a rule whose numbers are searched, in place of a free schedule", None),
         "search": _optional("search", "How to search.", search),

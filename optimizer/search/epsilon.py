@@ -24,8 +24,8 @@ class TermCeiling(AbstractStateLimit):
     size: Scalar = parameter(unit="1", doc="change of the term that counts as one", positive=True)
 
     def read(self, scene: Scene) -> Reading:
-        value = self.term.evaluate(scene)
-        return Reading(jnp.reshape((value - self.limit) / self.size, (1,)), value, self.limit)
+        values = self.term.parts(scene)
+        return Reading((values - self.limit) / self.size, jnp.max(values), self.limit)
 
     def label(self) -> str:
         return f"{self.term.kind}, limit of the trade-off"

@@ -71,6 +71,7 @@ SPECIAL: dict[str, dict[str, tuple[float, float]]] = {
     "von_bertalanffy": {"capacity": (5e8, 5e9)},
     "competitive_logistic": {"capacity": (5e8, 5e9)},
     "competitive_gompertz": {"capacity": (5e8, 5e9)},
+    "term": {"limit": (4.0, 6.0)},
     "oral": {"lag": (0.05, 0.3), "absorption": (0.5, 5.0)},
 }
 

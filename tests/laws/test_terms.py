@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from optimizer.constraints.base import AbstractDoseLimit, AbstractStateLimit, DoseFrame
+from optimizer.constraints.term import Term
 from optimizer.fields import describe
 from optimizer.mechanisms.base import AbstractMechanism
 from optimizer.mesh import Mesh
@@ -44,7 +45,7 @@ def scene():
 
 def built(cls):
     """A term or state limit; drugs are asked for by number, a quantity that the model reports by its name."""
-    return make(cls, np.random.default_rng(1), {"drug": 0, "observable": "effectors"})
+    return make(cls, np.random.default_rng(1), {"drug": 0, "observable": "effectors", "term": "burden"})
 
 
 def test_all_observables_are_there():
@@ -94,7 +95,7 @@ def test_slopes_are_finite(cls):
 def test_state_limits_read_what_they_limit(cls):
     limit = built(cls)
     reading = limit.read(scene())
-    assert reading.excess.shape == scene().trajectory.times.shape
+    assert reading.excess.shape in (scene().trajectory.times.shape, (1,))
     assert np.all(np.isfinite(reading.excess))
     assert np.isfinite(float(reading.value))
     # The worst excess is positive just where the reported value is on the wrong side of its limit.
@@ -103,6 +104,19 @@ def test_state_limits_read_what_they_limit(cls):
     assert worst != 0.0
     assert abs(worst) <= 2.0 * abs(np.log(max(value, 1e-300) / bound)) + 1e-9
     assert limit.label()
+
+
+@pytest.mark.parametrize("cls", TERMS, ids=lambda cls: cls.kind)
+def test_every_term_is_a_limit(cls):
+    term = built(cls)
+    value = float(term.evaluate(scene()))
+    for limit, is_broken in ((value - 0.1, True), (value + 0.1, False)):
+        made = Term(term=cls.kind, limit=limit, factor=getattr(term, "factor", 1.2), observable="effectors")
+        reading = made.read(scene())
+        assert float(reading.value) == pytest.approx(value, rel=1e-14)
+        assert float(jnp.max(reading.excess)) == pytest.approx((value - limit) / max(abs(limit), 1e-3), rel=1e-9)
+        assert (float(jnp.max(reading.excess)) > 0.0) == is_broken
+        assert made.label().startswith(cls.kind)
 
 
 def frame():

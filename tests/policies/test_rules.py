@@ -10,8 +10,10 @@ from scipy.integrate import solve_ivp
 from optimizer.policies.containment import Containment
 from optimizer.policies.dose_modulation import DoseModulation
 from optimizer.policies.dose_skipping import DoseSkipping
+from optimizer.policies.integral import Integral
 from optimizer.policies.limited import Limited
 from optimizer.policies.schedule import Schedule
+from optimizer.policies.setpoint import Setpoint
 from optimizer.policies.threshold import Threshold
 from optimizer.scenario import Scenario
 from optimizer.simulate import rollout
@@ -107,6 +109,15 @@ def containment(seen, shares):
     return float(np.clip(before + (error + trend) / (0.03 * EVERY), 0.0, 1.0))
 
 
+def setpoint(seen, shares):
+    return float(np.clip(2.5 * (seen[-1] / seen[0] - 0.8), 0.0, 1.0))
+
+
+def integral(seen, shares):
+    before = shares[-1] if shares else 0.4
+    return float(np.clip(before + 0.05 * EVERY * (seen[-1] / seen[0] - 0.8), 0.0, 1.0))
+
+
 @pytest.mark.parametrize(
     ("policy", "decide"),
     [
@@ -116,8 +127,10 @@ def containment(seen, shares):
         (DoseModulation(MOST, 0.25, 0.05, 0.1), modulation),
         (DoseSkipping(MOST, 0.02), skipping),
         (Containment(MOST, 0.03, 1.05), containment),
+        (Setpoint(MOST, 2.5, 0.8), setpoint),
+        (Integral(MOST, 0.05, 0.8, 0.4), integral),
     ],
-    ids=["threshold", "late", "least times", "modulation", "skipping", "containment"],
+    ids=["threshold", "late", "least times", "modulation", "skipping", "containment", "setpoint", "integral"],
 )
 def test_a_rule_is_its_loop(clones, policy, decide):
     trajectory, _ = clones.simulate(policy)

@@ -12,7 +12,7 @@ from optimizer.policies.schedule import Schedule
 from optimizer.regimens import Regimen
 from optimizer.report.plots import comparison, overview
 from optimizer.report.plots.regimens import swimmer
-from optimizer.report.plots.schedule import concentrations
+from optimizer.report.plots.schedule import concentrations, window
 from optimizer.report.plots.schedule import doses as bars
 from optimizer.report.plots.style import capped, color, dose_bars, line, log_axis, with_unit
 from optimizer.scenario import Scenario
@@ -53,6 +53,21 @@ def test_overview_names_everything_with_its_unit(small_result, entries):
     assert figure.get_suptitle().startswith("Six weeks\nobjective")
     assert figure.get_supxlabel() == "Research use only. Not for clinical decisions."
     assert top.get_xlim() == (0.0, 42.0)
+
+
+def test_the_window_in_which_a_clone_grows_is_shaded():
+    """The shielded clone shrinks below 0.75 and above 14 ug/mL; nothing is shaded of a tumor that more drug shrinks."""
+    axis = Figure().subplots()
+    axis.set_ylim(0.0, 30.0)
+    window(axis, Scenario.load("scenarios/strike_then_hold.toml").system())
+    (label,) = names(axis)
+    low, high = map(float, label.removeprefix("shielded grows: ").split(" to "))
+    assert (low, high) == pytest.approx((0.75, 14.0), rel=0.05)
+    box = axis.patches[0].get_extents().transformed(axis.transData.inverted())
+    assert (box.y0, box.y1) == pytest.approx((low, high), rel=1e-2)
+    bare = Figure().subplots()
+    window(bare, Scenario.load("scenarios/competing_clones.toml").system())
+    assert not bare.patches
 
 
 def test_drugs_in_different_units_are_drawn_as_shares():

@@ -95,6 +95,19 @@ def test_has_every_number_of_the_report_and_of_the_schedule(run):
         assert constraint["name"].replace("_", " ") in found.text
 
 
+def test_opens_with_the_answer_and_the_figure(run):
+    """The sentence and its warnings stand in the head, the drawing before the scenario."""
+    text = Reader((run[0] / "report.html").read_text()).text
+    document = json.loads((run[0] / "report.json").read_text())
+    places = [text.index(part) for part in (document["answer"]["sentence"], document["reason"], "The scenario")]
+    assert places == sorted(places)
+    source = (run[0] / "report.html").read_text()
+    assert source.index("<svg") < source.index('id="scenario"')
+    warned = page_of(run, answer={"sentence": "Told.", "against": None, "warnings": ["But <less>."]})
+    assert "But &lt;less&gt;." in warned
+    assert "<strong>" not in page_of(run, answer=None).split("<main>")[0]
+
+
 def test_loads_nothing_and_runs_nothing(run):
     found = Reader((run[0] / "report.html").read_text())
     assert found.open == []

@@ -184,3 +184,30 @@ def test_many_dense_regimens_are_fast():
     start = time.process_time()
     assert faults(text) == ("test: regimen[7]: wanted at most 100000 doses in all regimens; got more",)
     assert time.process_time() - start < 2.0
+
+
+def test_days_of_a_cycle():
+    """Doses on days 1 and 8 of cycles of three weeks, from day 7 until day 50."""
+    days = 'cycle = "21 day"\non = [8, 1]\nstart = "7 day"\nstop = "50 day"\n'
+    scenario = load(STROMAL + WEEKLY.format(1).replace('every = "7 day"\n', days))
+    (regimen,) = scenario.regimens()
+    assert isinstance(regimen.policy, Schedule)
+    given = np.asarray(regimen.grid.edges)[:-1][np.asarray(regimen.policy.doses)[:, 0] > 0.0]
+    assert given.tolist() == [7.0, 14.0, 28.0, 35.0, 49.0]
+    again = Scenario.from_tables(scenario.resolved()["scenario"], "again")
+    assert again.resolved()["scenario"] == scenario.resolved()["scenario"]
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [
+        ('cycle = "21 day"\n', "wanted cycle together with on, the days within it that have a dose; got one of them"),
+        ("on = [1]\n", "wanted cycle together with on"),
+        ('cycle = "21 day"\non = [22]\n', "got 21 day and [22]"),
+        ('cycle = "21 day"\non = [1]\nevery = "7 day"\n', "got every and cycle"),
+        ('cycle = "21 day"\non = [0]\n', "wanted a whole number from 1"),
+    ],
+)
+def test_cycles_that_make_no_sense(days, said):
+    (fault,) = faults(STROMAL + WEEKLY.format(1).replace('every = "7 day"\n', days))
+    assert said in fault

@@ -174,8 +174,9 @@ def _goal(tables: Table) -> Iterator[Item]:
     yield Item("Smallest", _said(total))
     for kind, term in terms.items():
         yield Item(_spaced(kind), _said(_meaning("term", kind), _numbers(term, "weight")))
-    factor = quantity(tables["progression"]["factor"])
-    yield Item("Progression", f"More than {factor} times the cells at the start.")
+    factor, endpoint = quantity(tables["progression"]["factor"]), tables.get("endpoint")
+    own = None if endpoint is None else _said(_meaning("endpoint", endpoint["kind"]), _numbers(endpoint, "kind"))
+    yield Item("Progression", own or f"More than {factor} times the cells at the start.")
     if "policy" in tables:
         rule, ranges = tables["policy"], tables["search"].get("policy", {})
         searched = "; ".join(f"{_spaced(name)} from {quantity(a)} to {quantity(b)}" for name, (a, b) in ranges.items())

@@ -15,12 +15,13 @@ from optimizer.report.plots.style import GREY, capped, color, dose_bars, footnot
 from optimizer.scenario import Scenario
 
 
-def burdens(ax: Axes, entries: Sequence[Entry], factor: float) -> Axes:
+def burdens(ax: Axes, entries: Sequence[Entry], factor: float | None) -> Axes:
     """All cancer cells under each regimen."""
     for i, entry in enumerate(entries):
         ax.plot(entry.trajectory.times, entry.trajectory.burden, label=entry.name, **_style(i, len(entries)))
     start = float(entries[0].trajectory.burden[0])
-    ax.axhline(factor * start, color=GREY, lw=0.8, ls=(0, (1, 2)), label=f"{factor:g} x start (progression)")
+    if factor is not None:
+        ax.axhline(factor * start, color=GREY, lw=0.8, ls=(0, (1, 2)), label=f"{factor:g} x start (progression)")
     ax.set_yscale("log")
     capped(ax, [np.asarray(entry.trajectory.burden) for entry in entries])
     log_axis(ax)
@@ -97,7 +98,7 @@ def comparison(problem: Problem, entries: Sequence[Entry], scenario: Scenario) -
     """All figures of a comparison by name; the phase plane only where there are resistant cells."""
     figures = {"comparison": new_figure(9.0, 6.5), "swimmer": new_figure(8.0, 1.6 + 0.35 * len(entries))}
     top, bottom = figures["comparison"].subplots(2, 1, sharex=True, height_ratios=[2.0, 0.3 + 0.2 * len(entries)])
-    burdens(top, entries, scenario.progression_factor)
+    burdens(top, entries, scenario.progression_level)
     top.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, handlelength=3.2)
     dose_strips(bottom, entries, np.asarray(problem.task.scale), problem.task.system.drugs, scenario.dose_units)
     swimmer(figures["swimmer"].subplots(), entries)

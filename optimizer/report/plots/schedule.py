@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from optimizer.analysis.comparison import OPTIMIZED, Entry
+from optimizer.analysis.intervals import responses
+from optimizer.analysis.levels import Levels, held_growth
+from optimizer.models.tumor import Tumor
 from optimizer.outcome import level_units
 from optimizer.problem import Problem
 from optimizer.programs import program
@@ -78,6 +82,27 @@ def shrinking(ax: Axes, system: System, trajectory: Trajectory) -> Axes:
         np.asarray(trajectory.times), low, high, where=where, color=SHRINKING, alpha=0.12, lw=0, label="net growth < 0"
     )
     ax.set_ylim(low, high)
+    return ax
+
+
+def window(ax: Axes, system: System) -> Axes:
+    """Shade the held levels of a lone drug at which a clone grows though less and more of it make the clone shrink.
+
+    They are those of a tumor of few cells, which crowd each other least.
+    """
+    model, levels = system.model, Levels(np.zeros(1), 0)
+    if len(system.drugs) > 1 or not isinstance(model, Tumor) or not model.mechanisms:
+        return ax
+    few = eqx.tree_at(lambda m: m.initial_cells, model, 1e-6 * model.initial_cells)
+    if held_growth(few, levels.rows(np.zeros(1))) is None:
+        return ax
+    top = ax.get_ylim()[1]
+    for i, found in enumerate(responses(lambda c: np.asarray(held_growth(few, levels.rows(c))), few.clone_names())):
+        for less, own, more in zip(found.intervals, found.intervals[1:], found.intervals[2:], strict=False):
+            if (less.sign, own.sign, more.sign) == (-1, 1, -1) and own.start < top:
+                named = f"{found.clone} grows: {own.start:.3g} to {own.end:.3g}"
+                ax.axhspan(own.start, min(own.end, top), color=color(i), alpha=0.12, lw=0, label=named)
+    ax.set_ylim(top=top)
     return ax
 
 
@@ -166,6 +191,7 @@ def patient(
     capped(top, [np.asarray(trajectory.burden), *(np.asarray(entry.trajectory.burden) for entry in others)])
     log_axis(top)
     concentrations(middle, trajectory, level_units(system, dose_units or {}))
+    window(middle, system)
     shrinking(middle, system, trajectory)
     handles = middle.get_legend_handles_labels()
     if "growth_factor" in trajectory.observables:

@@ -1,0 +1,1 @@
+"""When a tumor counts as progressed: endpoints, read at visits and confirmed. One a file."""
