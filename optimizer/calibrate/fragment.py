@@ -20,6 +20,7 @@ from optimizer.calibrate.tables import Table
 from optimizer.calibrate.timeseries import Series, burden
 from optimizer.fields import describe
 from optimizer.files.headers import split_header
+from optimizer.files.toml import toml_text
 from optimizer.mechanisms.stroma import Stroma
 from optimizer.models.stromal import StromalClone
 
