@@ -108,7 +108,7 @@ UNITS: tuple[UnitEntry, ...] = tuple(
     for names, meaning, scale, dimension in _TABLE
 )
 # Units of the dimensions, in their order.
-_BASES = ("day", "mg", "L", "cell", "umol", "kg_bw", "m2_bsa", "mm")
+_BASES = ("day", "mg", "L", "cell", "umol", "kg_bw", "m2_bsa", "mm", "U")
 _BY_NAME = {name: Unit(u.scale, u.dimension) for u in UNITS for name in (u.name, *u.aliases)}
 _HINTS = {
     **dict.fromkeys(("month", "months", "year", "years"), "has no fixed length, write days or weeks"),

@@ -203,11 +203,21 @@ def _profiles(fit: Fit, w: np.ndarray, deviation: np.ndarray, variance: float, r
     again = _from_neighbors(ends, costs, points // 2)
     again[slots, column] = starts[slots, column]
     _, second = descend(fit.problem, again, held)
-    lowest = np.minimum(costs, second).reshape(grids.shape)
+    lowest = np.array(
+        [_least(*pair) for pair in zip(grids, np.minimum(costs, second).reshape(grids.shape), strict=True)]
+    )
     return tuple(
         _profile(fit, int(i), w[i], grids[row], (lowest[row] - fit.objective) / variance, reach)
         for row, i in enumerate(free)
     )
+
+
+def _least(values: np.ndarray, costs: np.ndarray) -> np.ndarray:
+    """Costs of one profile: a value that stands at the bound several times has the least that was found there."""
+    _, same = np.unique(values, return_inverse=True)
+    least = np.full(len(values), np.inf)
+    np.minimum.at(least, same, costs)
+    return least[same]
 
 
 def _quadratic(fit: Fit, w: np.ndarray, deviation: np.ndarray, variance: float, reach: float) -> tuple[Profile, ...]:

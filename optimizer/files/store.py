@@ -99,11 +99,12 @@ class Store:
                 os.unlink(name)
 
     def _make_room(self) -> None:
-        files = [(entry, entry.stat()) for entry in os.scandir(self.folder) if entry.is_file(follow_symlinks=False)]
+        with os.scandir(self.folder) as found:
+            files = [(entry, entry.stat()) for entry in found if entry.is_file(follow_symlinks=False)]
         total = 0
-        for entry, found in sorted(files, key=lambda pair: pair[1].st_mtime, reverse=True):
-            total += found.st_size if entry.name.endswith(_SUFFIX) else 0
-            is_old = entry.name.endswith(_PART) and time.time() - found.st_mtime > _FORGOTTEN
+        for entry, about in sorted(files, key=lambda pair: pair[1].st_mtime, reverse=True):
+            total += about.st_size if entry.name.endswith(_SUFFIX) else 0
+            is_old = entry.name.endswith(_PART) and time.time() - about.st_mtime > _FORGOTTEN
             if is_old or (entry.name.endswith(_SUFFIX) and total > self.most_bytes):
                 os.unlink(entry)
 

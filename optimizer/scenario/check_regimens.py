@@ -202,6 +202,9 @@ def _doses(context: Context, path: str, spec: Any, horizon: float) -> Iterator[D
         context.faults.add(f"{path}.duration", f"wanted it for an infusion only; got it for {drug.name}, a bolus")
     if not amount > 0.0:
         return
+    if not math.isfinite(amount * horizon):
+        context.faults.add(f"{path}.amount", f"wanted doses whose sum is a number; got {amount:g} {drug.dose_unit}")
+        return
     last = min(spec.stop or horizon, horizon)
     for time, after in zip(times, [*times[1:], last], strict=True):
         if drug.route == "bolus":
