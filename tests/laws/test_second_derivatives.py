@@ -41,7 +41,7 @@ def parts(case):
         return [cls for cls in fitting if cls.needs or kinds.index(cls) % COUNT == case]
 
     observable = sorted(names)[0] if names else ""
-    around = {"drug": 0, "observable": observable}
+    around = {"drug": 0, "observable": observable, "term": "burden"}
     return built, [make(c, rng, around) for c in mine(TERMS)], [make(c, rng, around) for c in mine(LIMITS)]
 
 
