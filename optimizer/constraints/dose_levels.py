@@ -30,13 +30,14 @@ class DoseLevels(AbstractDoseLimit):
         if self.levels is not None:
             allowed = np.unique(np.array([0.0, *self.levels]))
         else:
-            count = most / self.quantum
+            quantum = self.quantum or 0.0
+            count = most / quantum
             if not count < _MOST_LEVELS:
                 raise ConstraintError(
-                    f"dose_levels of {self.drug}: a quantum of {self.quantum:g} gives more than {_MOST_LEVELS} levels"
+                    f"dose_levels of {self.drug}: a quantum of {quantum:g} gives more than {_MOST_LEVELS} levels"
                 )
             # Multiples as the nearest decimals: 3 x 0.1 is 0.3, not 0.30000000000000004.
-            allowed = np.array([float(f"{k * self.quantum:.15g}") for k in range(int(count + 1e-9) + 1)])
+            allowed = np.array([float(f"{k * quantum:.15g}") for k in range(int(count + 1e-9) + 1)])
         allowed = allowed[allowed <= most]
         lowest = frame.lower[:, j]
         if not all(((allowed >= lo) & (allowed <= hi)).any() for lo, hi in zip(lowest, frame.upper[:, j], strict=True)):

@@ -102,7 +102,7 @@ class Stages:
         """Kinetics and state at the end of an interval, and the trajectory in it."""
         last, nodes = self.integrate_interval(s, unforced, time, length)
         nodes = jax.tree.map(lambda a: a[None], nodes)
-        return last, read_out(self.task.system, *nodes, jnp.zeros((1, self.task.scale.size)))
+        return last, read_out(self.task.system, *nodes, jnp.zeros((1, self.task.scale.size)))  # pyright: ignore[reportCallIssue]
 
     def stage(self, s: Array, unforced: list[Array], time: Scalar, length: Scalar) -> tuple[Array, Scalar, list[Array]]:
         """z of the next interval, this one's part of the terms that are sums, and what all others read at its nodes."""
@@ -118,13 +118,13 @@ class Stages:
 
         def interval(state: Any, inputs: Any) -> tuple[Any, tuple[Path, Any]]:
             shares, time, length = inputs
-            s, unforced = self.enter(*state, shares)
+            s, unforced = self.enter(*state, shares)  # pyright: ignore[reportCallIssue]
             last, nodes = self.integrate_interval(s, unforced, time, length)
-            return self.parted(last), (Path(shares, *state, s, unforced, time, length), nodes)
+            return self.parted(last), (Path(shares, *state, s, unforced, time, length), nodes)  # pyright: ignore[reportCallIssue]
 
         inputs = rows, self.times, self.lengths
         _, (path, nodes) = jax.lax.scan(interval, (self.first, self.unforced), inputs)
-        return path, read_out(self.task.system, *nodes, rows * self.task.scale)
+        return path, read_out(self.task.system, *nodes, rows * self.task.scale)  # pyright: ignore[reportCallIssue]
 
     def jacobians(self, path: Path) -> tuple[Array, list[Array], Jacobians]:
         """Costs and nodes of all intervals, and the first derivatives of every interval."""
@@ -147,7 +147,7 @@ class Stages:
 
         ((_, costs, nodes), numbers), (first, second), rest = jax.vmap(one)(path)
         interval_start = jnp.concatenate(jax.vmap(entering)(path), axis=-1)
-        return costs, nodes, Jacobians(*first, interval_start, eqx.combine(numbers, rest), second)
+        return costs, nodes, Jacobians(*first, interval_start, eqx.combine(numbers, rest), second)  # pyright: ignore[reportCallIssue]
 
     def hessian_blocks(
         self, jacobians: Jacobians, ends: Array, cotangents: list[Array], unit: Scalar
@@ -223,7 +223,9 @@ def _reached(system: System, leaves: list[Array], structure: Any) -> list[bool]:
 
     def interval(moving: list[Array], dose: Array, one: Array) -> tuple[list[Array], list[Array]]:
         given = iter(moving)
-        pk, y = jax.tree.unflatten(structure, [next(given) if r else a for a, r in zip(leaves, reached, strict=True)])
+        pk, y = jax.tree.unflatten(
+            structure, [next(given) if r else a for a, r in zip(leaves, reached or [], strict=True)]
+        )
         start = system.give(pk, dose), y
         last, _ = flow(system, start, system.rates(dose), one, one)
         return probe(jax.tree.leaves(start)), probe(jax.tree.leaves(last))

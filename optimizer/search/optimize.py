@@ -126,7 +126,8 @@ def _backed_off(problem: Problem, checked: Audit) -> Problem:
     """The problem with each limit on states searched more strictly by twice what the audit finds beyond it."""
     limits, task = problem.task.state_limits, problem.task
     beyond = np.array([check.violation for check in checked.report.constraints[-len(limits) :]])
-    return replace(problem, task=replace(task, margins=task.margins + jnp.asarray(2.0 * beyond)))
+    margins = 2.0 * beyond + (0.0 if task.margins is None else np.asarray(task.margins))
+    return replace(problem, task=replace(task, margins=jnp.asarray(margins)))
 
 
 def _rehearse(problem: Problem) -> None:

@@ -120,7 +120,7 @@ def _interval(
         max_steps=_MOST_STEPS,
         throw=False,
     )
-    levels, states = jax.tree.unflatten(shape, solution.ys)
+    levels, states = jax.tree.unflatten(shape, jax.tree.leaves(solution.ys))
     conc = jax.vmap(system.concentrations, (0, None))(levels, rate)
     last = jax.tree.map(lambda a: a[-1], (levels, states))
     return last, (solution.result == diffrax.RESULTS.successful, conc, states)

@@ -29,7 +29,6 @@ def crossings(
     found = [pk.delay() for pk, edges in zip(pharmacokinetics, mesh.switched[:count], strict=True) if edges]
     for switching, edges in zip(model.switching_levels(), mesh.switched[count:], strict=True):
         if edges:
-            kinetics, state, rate = (part[switching.drug] for part in (pharmacokinetics, states, rates))
-            times = kinetics.crossings(state, rate, switching.level)
-            found += times
+            kinetics, state, rate = pharmacokinetics[switching.drug], states[switching.drug], rates[switching.drug]
+            found += kinetics.crossings(state, rate, switching.level)
     return [jnp.asarray(time) for time in found]
