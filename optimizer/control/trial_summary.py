@@ -20,7 +20,7 @@ _MOST_NAMED = 100
 # Days by which a patient must progress earlier to be worse off, and decisions without a dose that are a stop.
 _EARLIER = 1e-6
 _STOPPED = 3
-# Minus the logarithm of a predictive density from which on a result is a surprise that no noise explains.
+# Minus the logarithm of a predictive density from which on no noise explains a result.
 _FAR = 10.0
 
 

@@ -141,7 +141,7 @@ def derive(program: EnsembleProgram, state: State) -> tuple[Scalar, Any, Array, 
 
     inputs = (program.systems, whole.weights, counted, multipliers)
     (value, slopes, hessian), (own, excesses) = _mapped_sums(one, inputs)
-    # Patients' objectives, weighted, are the risk for the mean alone; pulls of limits are sums in any case.
+    # Patients' objectives, weighted, are the risk for the mean alone; cotangents of limits are sums in any case.
     value = value + whole.value
     bend = own.T @ whole.curvature
     total = jnp.sum(whole.curvature)

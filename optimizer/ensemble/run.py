@@ -26,7 +26,7 @@ from optimizer.search import multistart
 from optimizer.search.feasible import make_feasible
 from optimizer.search.iterate import State
 from optimizer.search.multistart import Progress
-from optimizer.search.phase_one import center, inwards
+from optimizer.search.phase_one import center, off_the_limits
 from optimizer.search.starts import starts
 from optimizer.settings import CohortSettings as Settings
 
@@ -188,13 +188,13 @@ def _find_shared(
         raise KeyboardInterrupt
     optima = _distinct(found.states)
     middle = center(task)
-    inside = inwards(np.array([state.x for state in optima[: settings.restarts]]), middle)
+    inside = off_the_limits(np.array([state.x for state in optima[: settings.restarts]]), middle)
     tell(Progress("population", 0, 1, None))
     program = build_program(ensemble, settings.risk, settings.alpha, np.asarray(optima[0].x))
     together = _distinct(search(program, np.array(inside), tolerance))
     best = [together[0], optima[0]]
     doses = [make_feasible(ensemble.problem, np.asarray(task.doses(jnp.asarray(state.x))), middle) for state in best]
-    points = [*inwards(np.asarray(together[0].x)[None], middle), *inside, *np.asarray(first)]
+    points = [*off_the_limits(np.asarray(together[0].x)[None], middle), *inside, *np.asarray(first)]
     return Shared(
         doses=np.array(doses),
         points=np.array(points[: settings.restarts]),

@@ -92,13 +92,16 @@ class CompetitiveLogistic(AbstractGrowth):
     | symbol | field | unit | meaning | source |
     |---|---|---|---|---|
     | K_i | capacity | cell | carrying capacity of each clone on its own | doi 10.1038/s41467-017-01968-5 |
-    | a_ij | competition | 1 | weight of a cell of clone j in the crowd that clone i feels | same |
+    | a_ij | competition | 1 | weight of a cell of clone j in what clone i competes with | same |
     """
 
     kind: ClassVar[str] = "competitive_logistic"
     capacity: Clones = parameter(unit="cell", doc="carrying capacity of each clone on its own", positive=True, ndim=1)
     competition: Float[Array, "M M"] = parameter(
-        unit="1", doc="weight of a cell of each clone (column) in the crowd each clone feels (row)", minimum=0.0, ndim=2
+        unit="1",
+        doc="weight of a cell of each clone (column) in what each clone competes with (row)",
+        minimum=0.0,
+        ndim=2,
     )
 
     def __call__(self, rate: Clones, cells: Clones) -> Clones:
@@ -111,7 +114,7 @@ class CompetitiveGompertz(AbstractGrowth):
     | symbol | field | unit | meaning | source |
     |---|---|---|---|---|
     | K_i | capacity | cell | size at which each clone on its own stops growing | doi 10.1038/s41559-021-01428-w |
-    | a_ij | competition | 1 | weight of a cell of clone j in the crowd that clone i feels | |
+    | a_ij | competition | 1 | weight of a cell of clone j in what clone i competes with | |
     """
 
     kind: ClassVar[str] = "competitive_gompertz"
@@ -119,7 +122,10 @@ class CompetitiveGompertz(AbstractGrowth):
         unit="cell", doc="size at which each clone on its own stops growing", positive=True, ndim=1
     )
     competition: Float[Array, "M M"] = parameter(
-        unit="1", doc="weight of a cell of each clone (column) in the crowd each clone feels (row)", minimum=0.0, ndim=2
+        unit="1",
+        doc="weight of a cell of each clone (column) in what each clone competes with (row)",
+        minimum=0.0,
+        ndim=2,
     )
 
     def __call__(self, rate: Clones, cells: Clones) -> Clones:

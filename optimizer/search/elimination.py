@@ -18,7 +18,7 @@ from optimizer.axes import Flag, Scalar
 
 # Pivots are positive above this share of the number that stood there before.
 _LEAST_PIVOT = 1e-9
-# How far a dose is moved where a stationary point bends downwards, as a share of the largest.
+# How far a dose is moved where a stationary point has negative curvature, as a share of the largest.
 _KICK = 1e-2
 
 
@@ -122,8 +122,8 @@ def _eliminated(
     def forward(start: Array, inputs: Any) -> tuple[Array, Array]:
         onwards, lines, turned = inputs
         all_ = start
-        for line, bends in zip(reversed(lines), reversed(turned), strict=True):
-            kick = jnp.where(bends & solved, _KICK, 0.0)
+        for line, is_negative in zip(reversed(lines), reversed(turned), strict=True):
+            kick = jnp.where(is_negative & solved, _KICK, 0.0)
             all_ = jnp.append(all_, kick - line[-1] - jnp.sum(line[:-1] * all_))
         return jnp.sum(onwards * all_, 1), all_[width:]
 

@@ -47,7 +47,7 @@ def _leveled(problem: Problem) -> list[tuple[int, str]]:
 
 
 def make_feasible(problem: Problem, doses: np.ndarray, middle: np.ndarray | None = None) -> np.ndarray:
-    """Put doses next to a bound on it, and move the rest inwards by what makes every linear limit hold exactly.
+    """Put doses next to a bound on it, and move the rest inside by what makes every linear limit hold exactly.
 
     `middle` is `center(problem.task)`, where it is known already.
     """

@@ -137,11 +137,14 @@ def run(task: Landscape, points: jax.Array, tolerance: float, progress: Callable
         interrupted = True
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-    # A restart that ended nowhere is where it began.
-    lost = [r for r, state in enumerate(states) if not np.all(np.isfinite(state.x))]
-    for r in lost:
-        states[r] = states[r]._replace(x=points[r], residual=jnp.asarray(np.inf))
+    states = [_found(state, point) for state, point in zip(states, points, strict=True)]
     return Run(states, _filled(np.array(rounds)), compiled - began, time.perf_counter() - compiled, interrupted)
+
+
+def _found(state: State, start: jax.Array) -> State:
+    """The end of a restart; one that ended nowhere is where it began."""
+    is_lost = not np.all(np.isfinite(state.x))
+    return state._replace(x=start, residual=jnp.asarray(np.inf)) if is_lost else state
 
 
 def cores() -> int:

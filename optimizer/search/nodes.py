@@ -157,9 +157,9 @@ class Nodes:
 
         def at(s: Scalar, weight: Scalar) -> Array:
             t = -jnp.log(s) / rate
-            calm, level = self.model.settled(conc, t), conc(t)
-            stirred = jax.tree.map(lambda a, b: a + s * b, calm, off)
-            return weight / (rate * s) * (self.model.rate(stirred, level) - self.model.rate(calm, level))
+            settled, level = self.model.settled(conc, t), conc(t)
+            stirred = jax.tree.map(lambda a, b: a + s * b, settled, off)
+            return weight / (rate * s) * (self.model.rate(stirred, level) - self.model.rate(settled, level))
 
         return jnp.sum(jax.vmap(at)(*(jnp.asarray(a) for a in self.layer)), 0)
 

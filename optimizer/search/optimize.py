@@ -56,7 +56,7 @@ def optimize(
             the objective could still fall by to first order, relative to its spread over the starts.
         progress: is told how the search goes.
         first: schedules to start from before all others, such as the optimum of a problem nearby [F, K, N]; they are
-            moved inwards from the limits on doses.
+            moved off the limits on doses, to the inside.
         known: schedules [K, N] to score among the starts, such as regimens; they may break the limits.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Points inside the dose limits: the center, where there is most room, and ways into them from outside and inwards."""
+"""Points inside the dose limits: the center, where there is most room, and ways into them from outside or an edge."""
 
 import numpy as np
 from jaxtyping import Float
@@ -65,7 +65,7 @@ def _reach(rise: np.ndarray, room: np.ndarray) -> np.ndarray:
     return np.maximum(steps.min(axis=1, initial=np.inf), 0.0)
 
 
-def inwards(points: Float[np.ndarray, "R n"], middle: Float[np.ndarray, "n"]) -> Float[np.ndarray, "R n"]:
+def off_the_limits(points: Float[np.ndarray, "R n"], middle: Float[np.ndarray, "n"]) -> Float[np.ndarray, "R n"]:
     """Points inside the dose limits moved a tenth of the way to the center: strictly feasible ones.
 
     A barrier method cannot begin on a limit, which is where optima lie.

@@ -173,7 +173,7 @@ class _Sums:
         crossed = jnp.sum(lengths[:, None] * jnp.sum(costs.first * gains, -1), -1)
         twice = jnp.sum(jnp.moveaxis(gains, -1, 1)[:, None] * moved, (2, 3)) + crossed + crossed.T
         twice = twice + symmetric(jnp.sum(ahead * jumps.second, -1))
-        # How the growth at a node pulls on all that comes after it.
+        # Cotangent of the growth at a node: what it does to all that comes after it.
         each = self.nodes.weights[:, None]
         weights = jnp.concatenate([self.nodes.pulled(pull) + onwards * each, each * costs.value[:, None]], 1)
         twice = twice + jnp.pad(symmetric(jnp.sum(weights * jets.second, (1, 2))), padded[:1] * 2)

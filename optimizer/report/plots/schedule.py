@@ -88,7 +88,7 @@ def shrinking(ax: Axes, system: System, trajectory: Trajectory) -> Axes:
 def window(ax: Axes, system: System) -> Axes:
     """Shade the held levels of a lone drug at which a clone grows though less and more of it make the clone shrink.
 
-    They are those of a tumor of few cells, which crowd each other least.
+    They are those of a tumor of few cells, which compete least.
     """
     model, levels = system.model, Levels(np.zeros(1), 0)
     if len(system.drugs) > 1 or not isinstance(model, Tumor) or not model.mechanisms:
