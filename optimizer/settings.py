@@ -89,6 +89,14 @@ class CompareSettings:
 
 
 @dataclass(frozen=True)
+class NewSettings:
+    """Write a scenario to begin with: one drug, two drugs, cycles with neutrophils, from a plate, from a course of PSA."""
+
+    question: str | None = option(None, "a template's name, as one_drug; all are shown when it is left out")
+    to: Path | None = option(None, "file to write; QUESTION.toml when left out")
+
+
+@dataclass(frozen=True)
 class CheckSettings:
     """Print the resolved scenario: what the file means, every number with its unit."""
 

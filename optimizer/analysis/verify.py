@@ -14,8 +14,7 @@ import numpy as np
 from optimizer.analysis import published
 from optimizer.policies.schedule import Schedule
 from optimizer.scenario import Scenario
-
-_PACKAGE = Path(__file__).parents[1]
+from optimizer.scenario.files import shipped
 
 
 @dataclass(frozen=True)
@@ -70,12 +69,6 @@ def verify(tell: Callable[[Line], None] = lambda _: None, table: Path | None = N
         lines.append(Line("scenarios of the package", "", None, None, None, False, "there are none"))
         tell(lines[-1])
     return lines
-
-
-def shipped() -> list[Path]:
-    """The scenarios of the package: its own folder where it was installed, the repository's in a source checkout."""
-    places = (_PACKAGE / "_scenarios", _PACKAGE.parent / "scenarios")
-    return sorted(next((place for place in places if place.is_dir()), places[0]).glob("*.toml"))
 
 
 def _compared(number: published.Number, library: published.Library) -> Line:

@@ -27,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 # Arguments that are told by their place.
-_PLACED = {"file": "FILE", "family": "KIND", "word": "NAME"}
+_PLACED = {"file": "FILE", "family": "KIND", "word": "NAME", "question": "QUESTION"}
 _ALL = "file out device json no_plot allow_code"
 _SOME = "file out json no_plot allow_code"
 _TRIAL, _CAF = "scenarios/competing_clones_trial.toml", "scenarios/crc_caf_cetuximab.toml"
@@ -40,6 +40,7 @@ _RATES = "data/crc_birth_death_rates.csv --kind rates --out fits/crc --against k
 
 _COMMANDS: dict[str, dict[str, tuple[str, type, str, str, dict[str, str]]]] = {
     "Start with a scenario": {
+        "new": ("scenario", settings.NewSettings, "", "one_drug --to mine.toml", {}),
         "check": ("scenario", settings.CheckSettings, "file json allow_code", _CAF, {}),
         "simulate": ("schedule", settings.SimulateSettings, _SOME, f'{_CAF} --regimen "weekly 1 ug/mL"', _COURSE),
         "optimize": ("schedule", settings.OptimizeSettings, _ALL, _CAF, {}),

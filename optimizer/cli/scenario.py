@@ -1,8 +1,9 @@
-"""`check`, `schema` and `list`: what a scenario file says, and what it may say."""
+"""`new`, `check`, `import`, `schema` and `list`: what a scenario file says, and what it may say."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -10,11 +11,42 @@ import typer
 from optimizer.files.run_directory import to_text
 from optimizer.report.terminal import USAGE, put, say, table
 from optimizer.scenario import Scenario
+from optimizer.scenario.faults import one_of
+from optimizer.scenario.files import shipped
 from optimizer.scenario.resolved import in_words, marked
-from optimizer.settings import CheckSettings, Command, ImportSettings, ListSettings, OptionError, SchemaSettings
+from optimizer.settings import (
+    CheckSettings,
+    Command,
+    ImportSettings,
+    ListSettings,
+    NewSettings,
+    OptionError,
+    SchemaSettings,
+)
 
 if TYPE_CHECKING:
     from optimizer.scenario.words import Key
+
+
+def run_new(_: Command, asked: NewSettings) -> int:
+    """Write the template of a question, or show the questions."""
+    templates = {path.stem: path for path in shipped("templates")}
+    if asked.question is None:
+        table("adose new QUESTION", ["QUESTION", "the scenario"], [[n, _opening(p)] for n, p in templates.items()])
+        return 0
+    if asked.question not in templates:
+        raise OptionError(f"QUESTION: {one_of(list(templates), asked.question)}")
+    place = asked.to or Path(f"{asked.question}.toml")
+    # The first line names the schema, which lies beside the template alone.
+    _write_new(place, templates[asked.question].read_text(encoding="utf-8").partition("\n")[2])
+    say(f"Written to {place}: put your numbers in; adose check {place} says what it means.")
+    return 0
+
+
+def _opening(template: Path) -> str:
+    """The first sentence of a template's comment."""
+    lines = [line[1:].strip() for line in template.read_text(encoding="utf-8").splitlines() if line.startswith("# ")]
+    return " ".join(lines).partition(".")[0]
 
 
 def run_check(run: Command, _: CheckSettings) -> int:
@@ -40,15 +72,20 @@ def run_import(run: Command, asked: ImportSettings) -> int:
     if not all(doses.values()):
         raise OptionError(f"--dose: wanted STATE=DRUG; got {', '.join(asked.dose)}")
     text = imported_text(run.file, asked.burden, asked.resistant, asked.control, doses, asked.time_unit)
-    try:
-        with open(asked.to, "x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        said = f"--to: wanted a new file in a place that can be written; got {asked.to}: {error.strerror}"
-        raise OptionError(said) from None
+    _write_new(asked.to, text)
     Scenario.load(asked.to)
     say(f"Written to {asked.to}: adose check says what it means.")
     return 0
+
+
+def _write_new(place: Path, text: str) -> None:
+    """Write a file that is not there yet."""
+    try:
+        with open(place, "x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        said = f"--to: wanted a new file in a place that can be written; got {place}: {error.strerror}"
+        raise OptionError(said) from None
 
 
 def run_schema(_: Command, asked: SchemaSettings) -> int:

@@ -209,3 +209,13 @@ def _run(path: Path, where: str) -> Any:
         said = str(error).splitlines()[0] if str(error) else "no message"
         raise ScenarioError([f"{where}: wanted Python that runs; got {type(error).__name__}: {said}"]) from None
     return module
+
+
+def shipped(folder: str = "") -> list[Path]:
+    """The scenarios of the package, or those in a folder of them, by name.
+
+    They stand in the package's own folder where it was installed, in the repository's in a source checkout.
+    """
+    package = Path(__file__).parents[1]
+    places = (package / "_scenarios", package.parent / "scenarios")
+    return sorted((next((place for place in places if place.is_dir()), places[0]) / folder).glob("*.toml"))
