@@ -48,8 +48,9 @@ def make(part: Part, around: Mapping[str, Any]) -> Any:
         if isinstance(values.get(field.name), str) and wants_index:
             names = around["clones" if field.name == "clone" else "drugs"]
             values[field.name] = names.index(values[field.name])
-        elif isinstance(values.get(field.name), list):
-            values[field.name] = tuple(values[field.name])
+        elif isinstance(values.get(field.name), list | tuple):
+            inner = values[field.name]
+            values[field.name] = tuple(make(value, around) if isinstance(value, Part) else value for value in inner)
         elif field.name not in values and field.name in around and field.init:
             values[field.name] = around[field.name]
     return part.cls(**values)

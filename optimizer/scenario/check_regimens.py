@@ -12,13 +12,13 @@ import numpy as np
 from optimizer.fields import FieldInfo
 from optimizer.files.events import TOLERANCE, DoseEvent, to_grid
 from optimizer.files.faults import DataError
+from optimizer.policies.sequence import NEVER, Sequential
 from optimizer.scenario.check_parts import Context, unique
 from optimizer.scenario.faults import Faults
 from optimizer.scenario.fields import MAX_LIST as MOST_INTERVALS
 from optimizer.scenario.fields import read_quantity
 from optimizer.scenario.networks import HIDDEN, fault_of_size
 from optimizer.scenario.plan import Part, RegimenPlan, written
-from optimizer.scenario.schema import classes
 
 MOST_DAYS = 36_525.0
 MOST_DOSES = 100_000
@@ -103,12 +103,16 @@ def check_regimens(
 
 
 def _regimen(context: Context, path: str, spec: Any, edges: np.ndarray) -> RegimenPlan | None:
-    if (spec.dose is None) == (spec.policy is None):
-        got = "neither" if spec.dose is None else "both"
+    given = [name for name in ("dose", "policy", "phases") if getattr(spec, name) is not None]
+    if len(given) != 1:
+        got = "both" if len(given) == 2 else "all" if given else "neither"
         context.faults.add(path, f"wanted either doses (dose = [] for none) or a policy; got {got}")
         return None
+    if spec.phases is not None:
+        return _sequence(context, path, spec, edges)
     if spec.policy is not None:
-        return _policy(context, path, spec, edges)
+        part = _policy(context, f"{path}.policy", spec.policy)
+        return None if part is None else _ruled(context, path, spec.name, part, spec.policy.every, edges)
     before, events = len(context.faults.found), []
     for i, dose in enumerate(spec.dose):
         place = f"{path}.dose[{i}]"
@@ -140,22 +144,49 @@ def _once(context: Context, path: str, own: Sequence[DoseEvent], before: Sequenc
             return
 
 
-def _policy(context: Context, path: str, spec: Any, edges: np.ndarray) -> RegimenPlan | None:
-    policy = spec.policy
-    name = getattr(policy, "drug", None)
-    drug = context.drug(f"{path}.policy.drug", name) if name is not None else None
-    part = context.part(f"{path}.policy", policy, policy.kind, classes("policy")[policy.kind], drug)
-    if policy.kind == "network":
-        fault = fault_of_size(len(policy.weights or ()), len(context.drugs), part.values.get("hidden", HIDDEN))
+def _policy(context: Context, path: str, spec: Any) -> Part | None:
+    """A rule with what it needs."""
+    part = context.chosen("policy", path, spec)
+    if part is not None and spec.kind == "network":
+        fault = fault_of_size(len(spec.weights or ()), len(context.drugs), part.values.get("hidden", HIDDEN))
         if fault:
-            context.faults.add(f"{path}.policy", fault)
+            context.faults.add(path, fault)
             return None
-    every = policy.every
+    return part
+
+
+def _ruled(context: Context, path: str, name: str, part: Part, every: float | None, edges: Any) -> RegimenPlan | None:
+    """The regimen of a rule that decides every so many days, or at the scenario's decisions."""
     if every is None:
-        return RegimenPlan(spec.name, edges, policy=part)
+        return RegimenPlan(name, edges, policy=part)
     if not _fits(context.faults, f"{path}.policy", every, float(edges[-1])):
         return None
-    return RegimenPlan(spec.name, regular_edges(every, float(edges[-1])), policy=part, every=every)
+    return RegimenPlan(name, regular_edges(every, float(edges[-1])), policy=part, every=every)
+
+
+def _sequence(context: Context, path: str, spec: Any, edges: np.ndarray) -> RegimenPlan | None:
+    """Rules one after the other, which decide as often as the first says."""
+    if not spec.phases:
+        context.faults.add(f"{path}.phases", "wanted at least one phase; got none")
+        return None
+    for i, phase in enumerate(spec.phases):
+        ends = [getattr(phase, f"ends_{end}") for end in NEVER]
+        ended, last = any(end is not None for end in ends), i == len(spec.phases) - 1
+        if ended == last:
+            wanted = "no end of the last phase" if last else f"one of {', '.join(f'ends_{end}' for end in NEVER)}"
+            context.faults.add(f"{path}.phases[{i}]", f"wanted {wanted}; got {'one' if last else 'none'}")
+        if i > 0 and phase.policy.every is not None:
+            wanted = "no such key, as all phases decide as often as the first"
+            context.faults.add(f"{path}.phases[{i}].policy.every", f"wanted {wanted}; got one")
+    parts = [_policy(context, f"{path}.phases[{i}].policy", phase.policy) for i, phase in enumerate(spec.phases)]
+    if None in parts:
+        return None
+    values: dict[str, Any] = {"phases": tuple(parts)}
+    for end, never in NEVER.items():
+        given = [getattr(phase, f"ends_{end}") for phase in spec.phases]
+        values[end] = tuple(never if value is None else value for value in given)
+    part = Part(Sequential.kind, Sequential, values, {"after": "day", "below": "1", "above": "1"})
+    return _ruled(context, path, spec.name, part, spec.phases[0].policy.every, edges)
 
 
 def _times(context: Context, path: str, spec: Any, horizon: float) -> list[float]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from optimizer.fields import describe
 from optimizer.models.stromal import PRESETS
+from optimizer.policies.sequence import NEVER, Sequential
 from optimizer.scenario.fields import DOSE, DRUG_FIELDS, TOTAL, level_unit
 from optimizer.scenario.files import FORMAT
 from optimizer.scenario.plan import Clone, CohortPlan, Drug, Part, Plan, RegimenPlan, written
@@ -131,8 +132,15 @@ def _clone(clone: Clone, drugs: tuple[Drug, ...]) -> dict[str, Any]:
 def _regimen(regimen: RegimenPlan, direct: bool) -> dict[str, Any]:
     if regimen.policy is None:
         return {"name": regimen.name, "dose": [dict(entry) for entry in regimen.listed]}
-    every = {} if regimen.every is None else {"every": written(regimen.every, "day")}
-    return {"name": regimen.name, "policy": {**_full(regimen.policy, "kind", direct), **every}}
+    part, every = regimen.policy, {} if regimen.every is None else {"every": written(regimen.every, "day")}
+    if part.cls is not Sequential:
+        return {"name": regimen.name, "policy": {**_full(part, "kind", direct), **every}}
+    phases: list[dict[str, Any]] = []
+    for i, phase in enumerate(part.values["phases"]):
+        ends = {end: part.values[end][i] for end, never in NEVER.items() if part.values[end][i] != never}
+        said = {f"ends_{end}": written(value, part.units[end]) for end, value in ends.items()}
+        phases.append({"policy": {**_full(phase, "kind", direct), **(every if i == 0 else {})}, **said})
+    return {"name": regimen.name, "phases": phases}
 
 
 def in_words(resolved: dict[str, Any]) -> str:

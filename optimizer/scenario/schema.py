@@ -81,7 +81,9 @@ FAMILIES = {
     "limit": Family("constraint", "kind", "optimizer.constraints", (AbstractDoseLimit, AbstractStateLimit)),
     "observation": Family("observation", "kind", "optimizer.observations", (AbstractQuantity,)),
     "endpoint": Family("endpoint", "kind", "optimizer.endpoints", (AbstractEndpoint,)),
-    "policy": Family("policy", "kind", "optimizer.policies", (AbstractPolicy,), hidden=("schedule", "limited")),
+    "policy": Family(
+        "policy", "kind", "optimizer.policies", (AbstractPolicy,), hidden=("schedule", "limited", "sequence")
+    ),
     "model": Family("model", "kind", "optimizer.models", (AbstractModel,)),
 }
 # Spec of every branch by its tag, for whoever explains an error.

@@ -66,13 +66,25 @@ def _regimen() -> type[Spec]:
             "duration": key(quantity(_SPAN), "length of an infusion [day]; until the next one when left out", None),
         },
     )
+    ratio = FieldInfo("1", "", positive=True)
+    phase = table(
+        "phase",
+        "A rule and what ends it, at a visit; the last phase has no end.",
+        {
+            "policy": key(union("policy"), "the rule; its days and visits count from the start of the phase"),
+            "ends_after": key(quantity(_SPAN), "length of the phase [day]", None),
+            "ends_below": key(quantity(ratio), "multiple of the burden at its start below which it ends [1]", None),
+            "ends_above": key(quantity(ratio), "multiple of its least burden above which it ends [1]", None),
+        },
+    )
     return table(
         "regimen",
-        "A way of dosing to compare with: listed doses (none at all for dose = []), or a policy.",
+        "A way of dosing to compare with: listed doses (none at all for dose = []), a policy, or policies in phases.",
         {
             "name": key(Name, "name in tables and figures"),
             "dose": key(many(dose, 1000), "doses", None),
             "policy": key(union("policy"), "a rule that doses by what it observes", None),
+            "phases": key(many(phase, 20), "rules one after the other", None),
         },
     )
 

@@ -15,7 +15,7 @@ from optimizer.policies.limited import Limited
 from optimizer.policies.schedule import Schedule
 from optimizer.policies.setpoint import Setpoint
 from optimizer.policies.threshold import Threshold
-from optimizer.scenario import Scenario
+from optimizer.scenario import Scenario, ScenarioError
 from optimizer.simulate import rollout
 
 GROWTH, KILL = 0.027, 1.5
@@ -207,3 +207,69 @@ def test_a_limited_rule_gives_what_is_allowed():
         soft.append(np.asarray(clipped.decide(clipped.init(), seen)[0]).tolist())
     assert found == [[0.5, 0.3], [0.5, 1.0], [1.0, 0.0]]
     assert soft == [[0.62, 0.3], [0.6, 1.0], [1.0, 0.0]]
+
+
+PHASES = [
+    {"policy": {"kind": "continuous"}, "ends_below": 0.5},
+    {"policy": {"kind": "intermittent", "on": "14 day", "off": "28 day"}, "ends_above": 1.3, "ends_after": "140 day"},
+    {"policy": {"kind": "continuous", "share": 0.25}},
+]
+
+
+def test_phases_against_a_loop_by_hand():
+    """Full dose until half is left, then one visit of three until it has risen above its nadir; then a quarter."""
+    scenario = Scenario.from_tables(tables(regimen=[{"name": "r", "phases": PHASES}]), "phases")
+    [regimen] = scenario.regimens()
+    trajectory, _ = scenario.problem().simulate(regimen.policy, regimen.grid)
+    cells, phase, start, first, nadir, shares, phases = np.array(CELLS), 0, 0, sum(CELLS), sum(CELLS), [], []
+    for visit in range(VISITS):
+        burden = cells.sum()
+        nadir = min(nadir, burden)
+        over = [burden < 0.5 * first, burden > 1.3 * nadir or visit - start >= 10, False][phase]
+        if visit > 0 and over:
+            phase, start, first, nadir = phase + 1, visit, burden, burden
+        shares.append([1.0, float((visit - start) % 3 == 0), 0.25][phase])
+        phases.append(phase)
+        cells = next_visit(cells, shares[-1])
+    assert set(phases) == {0, 1, 2}
+    np.testing.assert_array_equal(np.asarray(trajectory.doses)[:, 0], shares)
+
+
+def test_phases_are_written_out_as_they_were_read():
+    scenario = Scenario.from_tables(tables(regimen=[{"name": "r", "phases": PHASES}]), "phases")
+    resolved = scenario.resolved()["scenario"]
+    assert resolved["regimen"][0]["phases"][1]["ends_after"] == "140 day"
+    assert Scenario.from_tables(resolved, "again").resolved()["scenario"] == resolved
+
+
+@pytest.mark.parametrize(
+    ("phases", "said"),
+    [
+        ([], "regimen[0].phases: wanted at least one phase; got none"),
+        (PHASES[:2], "regimen[0].phases[1]: wanted no end of the last phase; got one"),
+        ([{"policy": {"kind": "continuous"}}, PHASES[2]], "regimen[0].phases[0]: wanted one of ends_after, ends_below"),
+        (
+            [PHASES[0], {"policy": {"kind": "continuous", "every": "7 day"}}],
+            "regimen[0].phases[1].policy.every: wanted no",
+        ),
+    ],
+)
+def test_phases_without_an_end_are_refused(phases, said):
+    with pytest.raises(ScenarioError) as refused:
+        Scenario.from_tables(tables(regimen=[{"name": "r", "phases": phases}]), "phases")
+    assert said in str(refused.value)
+
+
+def test_the_last_phase_of_a_rule_that_remembers_begins_afresh():
+    """Adaptive therapy that begins with a rest would be one that remembers the phase before."""
+    at50 = {"kind": "threshold", "stop_below": 0.5, "restart_above": 1.0}
+    phases = [{"policy": {"kind": "continuous"}, "ends_after": "28 day"}, {"policy": at50}]
+    scenario = Scenario.from_tables(tables(regimen=[{"name": "r", "phases": phases}]), "phases")
+    [regimen] = scenario.regimens()
+    doses = np.asarray(scenario.problem().simulate(regimen.policy, regimen.grid)[0].doses)[:, 0]
+    alone = Scenario.from_tables(tables(regimen=[{"name": "r", "policy": at50}]), "alone")
+    [regimen] = alone.regimens()
+    # Both treat from the start, and the threshold is that of day 0 in both.
+    np.testing.assert_array_equal(
+        doses, np.asarray(alone.problem().simulate(regimen.policy, regimen.grid)[0].doses)[:, 0]
+    )

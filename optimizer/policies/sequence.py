@@ -1,0 +1,98 @@
+"""Rules one after the other."""
+
+from typing import Any, ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from optimizer.axes import Index, Scalar
+from optimizer.policies.base import AbstractPolicy, Observation
+
+# Days by which a visit may fall short of the end of a phase that rounding put just after it.
+_NEAR = 1e-9
+# What each end is where a phase has none of that kind.
+NEVER = {"after": float("inf"), "below": 0.0, "above": float("inf")}
+
+
+def _as_array(ends: Any) -> Array:
+    return jnp.asarray(ends, dtype=float)
+
+
+class Progress(NamedTuple):
+    """Where a sequence is.
+
+    Attributes:
+        phase: number of the phase.
+        index: number of the visit at which it began.
+        time: its start [day].
+        first: burden at its start [cell].
+        nadir: least burden since [cell].
+        memories: of all phases.
+    """
+
+    phase: Index
+    index: Index
+    time: Scalar
+    first: Scalar
+    nadir: Scalar
+    memories: tuple[Any, ...]
+
+
+class Sequential(AbstractPolicy):
+    """Rules in phases: each doses until its end, at a visit, by time or by burden; the last one has no end.
+
+    A rule counts visits and days from the start of its phase, and the first burden is that of day 0 for all of them.
+    At a visit at which a phase ends the next one gives the dose. Ends stay as hard as they are where rules are smooth.
+
+    Attributes:
+        phases: the rules [P].
+        after: a phase ends so many days after its start [P], infinite where it does not.
+        below: it ends below this multiple of the burden at its start [P], 0 where it does not.
+        above: it ends above this multiple of the least burden since its start [P], infinite where it does not.
+    """
+
+    kind: ClassVar[str] = "sequence"
+    phases: tuple[AbstractPolicy, ...]
+    after: Float[Array, "P"] = eqx.field(converter=_as_array)
+    below: Float[Array, "P"] = eqx.field(converter=_as_array)
+    above: Float[Array, "P"] = eqx.field(converter=_as_array)
+
+    def init(self) -> Any:
+        zero = jnp.zeros(())
+        memories = tuple(phase.init() for phase in self.phases)
+        return Progress(jnp.zeros((), int), jnp.zeros((), int), zero, zero, zero, memories)
+
+    def decide(self, memory: Any, observation: Observation) -> tuple[Float[Array, "N"], Any]:
+        now = self._begun(memory, observation)
+        seen = observation._replace(index=observation.index - now.index, time=observation.time - now.time)
+        asked = [phase.decide(own, seen) for phase, own in zip(self.phases, now.memories, strict=True)]
+        doses = jnp.stack([doses for doses, _ in asked])[now.phase]
+        # Whoever has not begun, or is over, remembers nothing new.
+        memories = tuple(
+            jax.tree.map(lambda new, old, i=i: jnp.where(now.phase == i, new, old), new, old)
+            for i, ((_, new), old) in enumerate(zip(asked, now.memories, strict=True))
+        )
+        return doses, now._replace(memories=memories)
+
+    def _begun(self, memory: Progress, observation: Observation) -> Progress:
+        """The phase of this visit: the one before, or the next if that has ended."""
+        first, i = observation.index == 0, memory.phase
+        over = observation.time - memory.time >= self.after[i] - _NEAR
+        over |= observation.burden < self.below[i] * memory.first
+        over |= observation.burden > self.above[i] * memory.nadir
+        over &= ~first
+        begins = first | over
+        return Progress(
+            jnp.minimum(i + over, len(self.phases) - 1),
+            jnp.where(begins, observation.index, memory.index),
+            jnp.where(begins, observation.time, memory.time),
+            jnp.where(begins, observation.burden, memory.first),
+            jnp.where(begins, observation.burden, jnp.minimum(memory.nadir, observation.burden)),
+            memory.memories,
+        )
+
+    def smooth(self, temperature: Scalar) -> "AbstractPolicy":
+        phases = tuple(phase.smooth(temperature) for phase in self.phases)
+        return Sequential(phases, self.after, self.below, self.above)
