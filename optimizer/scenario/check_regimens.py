@@ -18,7 +18,6 @@ from optimizer.scenario.fields import MAX_LIST as MOST_INTERVALS
 from optimizer.scenario.fields import read_quantity
 from optimizer.scenario.networks import HIDDEN, fault_of_size
 from optimizer.scenario.plan import Part, RegimenPlan, written
-from optimizer.scenario.schema import classes
 
 MOST_DAYS = 36_525.0
 MOST_DOSES = 100_000
@@ -142,9 +141,9 @@ def _once(context: Context, path: str, own: Sequence[DoseEvent], before: Sequenc
 
 def _policy(context: Context, path: str, spec: Any, edges: np.ndarray) -> RegimenPlan | None:
     policy = spec.policy
-    name = getattr(policy, "drug", None)
-    drug = context.drug(f"{path}.policy.drug", name) if name is not None else None
-    part = context.part(f"{path}.policy", policy, policy.kind, classes("policy")[policy.kind], drug)
+    part = context.chosen("policy", f"{path}.policy", policy)
+    if part is None:
+        return None
     if policy.kind == "network":
         fault = fault_of_size(len(policy.weights or ()), len(context.drugs), part.values.get("hidden", HIDDEN))
         if fault:
