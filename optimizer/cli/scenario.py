@@ -53,7 +53,7 @@ def run_import(run: Command, asked: ImportSettings) -> int:
 
 def run_schema(_: Command, asked: SchemaSettings) -> int:
     """Print or write the schema of scenario files."""
-    from optimizer.scenario.json_schema import schema_text
+    from optimizer.scenario.words import schema_text
 
     if asked.out is None:
         typer.echo(schema_text(), nl=False)
