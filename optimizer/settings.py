@@ -90,7 +90,7 @@ class CompareSettings:
 
 @dataclass(frozen=True)
 class NewSettings:
-    """Write a scenario to begin with: one drug, two drugs, cycles of chemotherapy, from a plate, from a course of PSA."""
+    """Write a scenario to begin with: for one drug, two drugs, cycles of chemotherapy, a plate, or a course of PSA."""
 
     question: str | None = option(None, "a template's name, as one_drug; all are shown when it is left out")
     to: Path | None = option(None, "file to write; QUESTION.toml when left out")

@@ -83,7 +83,7 @@ def test_words_schema_and_reference_have_them(clone):
         "import sys; sys.path.insert(0, 'docs/extension')\n"
         "from generated import words\n"
         "from optimizer.scenario.words import catalog\n"
-        "from optimizer.scenario.json_schema import schema_text\n"
+        "from optimizer.scenario.words import schema_text\n"
         "listed = {kind for family in catalog().values() for kind in family}\n"
         f"for kind in {KINDS}:\n"
         "    assert kind in listed and f'\"{kind}\"' in schema_text() and f'`{kind}`' in words(), kind\n"

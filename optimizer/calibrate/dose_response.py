@@ -15,15 +15,16 @@ kill rate leaves, upper exp(-Emax T (1 - 1 / (1 + (D / EC50)^hill))).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from optimizer.calibrate.curves import curves, gr_curve, kill_curve
 from optimizer.calibrate.fit import Fit, Settings, least_squares
-from optimizer.calibrate.problem import collapse, make_problem, padded
-from optimizer.calibrate.report import Entry, quantiles
+from optimizer.calibrate.problem import FitProblem, Predict, collapse, make_problem, padded
+from optimizer.calibrate.report import Entry, entries, quantiles
 from optimizer.calibrate.space import Parameter
 from optimizer.calibrate.uncertainty import draws, uncertainty
 
@@ -38,9 +39,9 @@ DIMMEST = 1e-3
 
 @dataclass(frozen=True)
 class Curve:
-    """The data of one condition, replicates collapsed: doses and means [d], counts [d], sum of squares inside.
+    """Responses to doses, replicates collapsed: doses and means [d], counts [d], sum of squares inside.
 
-    Where wells are weighted, each is a row of its own.
+    Where rows are weighted, each stands for itself.
     """
 
     drug: np.ndarray
@@ -49,6 +50,11 @@ class Curve:
     within: float
     weights: np.ndarray | None = None
 
+    def problem(self, predict: Predict, design: Any, parameters: tuple[Parameter, ...], rows: int = 0) -> FitProblem:
+        """The least squares of these responses under a curve, filled with weightless rows up to `rows`."""
+        more = {"weights": self.weights, "counts": self.counts, "within": self.within}
+        return make_problem(predict, design, self.mean, parameters, **more, rows=rows)
+
 
 def curve_data(drug: np.ndarray, response: np.ndarray, weights: np.ndarray | None = None) -> Curve:
     """Replicates of each dose become their mean, where no well has a weight of its own."""
@@ -56,6 +62,14 @@ def curve_data(drug: np.ndarray, response: np.ndarray, weights: np.ndarray | Non
         return Curve(drug, response, np.ones_like(response), 0.0, weights)
     first, means, counts, within = collapse((drug,), response)
     return Curve(drug[first], means, counts, within)
+
+
+def joined(data: Sequence[Curve]) -> tuple[Curve, np.ndarray]:
+    """The rows of several curves as one, and which each is of [d]."""
+    drug, mean, counts = (np.concatenate([getattr(d, name) for d in data]) for name in ("drug", "mean", "counts"))
+    each = [d.weights for d in data if d.weights is not None]
+    whole = Curve(drug, mean, counts, sum(d.within for d in data), np.concatenate(each) if each else None)
+    return whole, np.repeat(np.arange(len(data)), [len(d.drug) for d in data])
 
 
 def box(drug: np.ndarray, response: np.ndarray, unit: str) -> tuple[Parameter, ...]:
@@ -86,40 +100,29 @@ def fit_curve(data: Curve, parameters: tuple[Parameter, ...], settings: Settings
     """
     size = max(rows, len(data.drug))
     design = (padded(data.drug, size), np.zeros(size, int), np.array([[0, 1, 2, 3]]))
-    more = {"weights": data.weights, "counts": data.counts, "within": data.within}
-    problem = make_problem(curves, design, data.mean, parameters, **more, rows=size)
-    return least_squares(problem, parameters, settings, "curves")
+    return least_squares(data.problem(curves, design, parameters, size), parameters, settings, "curves")
 
 
 def fit_shared(
-    data: tuple[Curve, ...],
-    names: tuple[str, ...],
+    data: Curve,
+    group: np.ndarray,
+    names: Sequence[str],
     parameters: tuple[Parameter, ...],
     settings: Settings,
-    shifted: bool,
+    what: str,
 ) -> Fit:
-    """All conditions at once with shared lower, upper and hill; an EC50 each where `shifted`, else one for all."""
-    drug, mean, counts = (np.concatenate([getattr(d, name) for d in data]) for name in ("drug", "mean", "counts"))
-    each = [d.weights for d in data if d.weights is not None]
-    weights = np.concatenate(each) if each else None
-    group = np.repeat(np.arange(len(data)), [len(d.drug) for d in data])
+    """Curves with shared lower, upper and hill, and for each `group` [d] an EC50 of its own name."""
     lower, upper, ec50, hill = parameters
-    shifts = names if shifted else ("all",)
-    shift = tuple(Parameter(f"ec50[{name}]", ec50.unit, ec50.low, ec50.high, log=True) for name in shifts)
-    places = np.array([[0, 1, 3 + (i if shifted else 0), 2] for i in range(len(data))])
-    every = (lower, upper, hill, *shift)
-    more = {"weights": weights, "counts": counts, "within": sum(d.within for d in data)}
-    problem = make_problem(curves, (drug, group, places), mean, every, **more)
-    return least_squares(problem, every, settings, "shifted curves" if shifted else "one curve for all")
+    every = (lower, upper, hill, *(replace(ec50, name=name) for name in names))
+    places = np.array([[0, 1, 3 + i, 2] for i in range(len(names))])
+    return least_squares(data.problem(curves, (data.drug, group, places), every), every, settings, what)
 
 
 def fit_kill(data: Curve, parameters: tuple[Parameter, ...], settings: Settings) -> Fit:
     """The simulator's own dose response: theta is (upper, emax_by_assay, ec50, hill), emax_by_assay = Emax T."""
     _, upper, ec50, hill = parameters
     every = (upper, Parameter("emax_by_assay", "1", 1e-3, 50.0, log=True), ec50, hill)
-    more = {"weights": data.weights, "counts": data.counts, "within": data.within}
-    problem = make_problem(kill_curve, data.drug, data.mean, every, **more)
-    return least_squares(problem, every, settings, "the simulator's curve")
+    return least_squares(data.problem(kill_curve, data.drug, every), every, settings, "the simulator's curve")
 
 
 def absolute_ic50(lower: np.ndarray, upper: np.ndarray, ec50: np.ndarray, hill: np.ndarray) -> np.ndarray:
@@ -156,21 +159,18 @@ def gr_metrics(
     if not np.all((start > 0) & (start < 1)):
         return {}, ["GR metrics need vehicle wells brighter than those at time zero: left out"]
     gr = gr_values(viability, start)
-    first, means, counts, within = collapse((drug,), gr)
-    doses = drug[first]
+    data = curve_data(drug, gr)
+    doses, means = data.drug, data.mean
     positive = doses[doses > 0]
     bounds = (
         Parameter("gr_inf", "1", -1.0, 1.0),
         Parameter("gec50", unit, float(positive.min()) / 100, float(positive.max()) * 100, log=True),
         Parameter("gr_hill", "1", 0.1, 15.0, log=True),
     )
-    problem = make_problem(gr_curve, doses, means, bounds, counts=counts, within=within)
-    fit = least_squares(problem, bounds, settings, "growth-rate inhibition")
+    fit = least_squares(data.problem(gr_curve, doses, bounds), bounds, settings, "growth-rate inhibition")
     found = uncertainty(fit, settings.level)
     flat = draws(fit, settings.chains * settings.draws, settings.seed)
-    out: dict[str, Any] = {
-        p.name: Entry(p.name, float(v), found.interval(p.name), p.unit) for p, v in zip(bounds, fit.theta, strict=True)
-    }
+    out: dict[str, Any] = {entry.name: entry for entry in entries(fit, found)}
     spread = gr50(*flat.T)
     finite = np.isfinite(spread).mean() > (1 + settings.level) / 2
     interval = quantiles(spread[np.isfinite(spread)], settings.level) if finite else (None, None)

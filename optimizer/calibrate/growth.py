@@ -190,63 +190,47 @@ def _timeline(theta: Float[Array, " 7"], times: Float[Array, " t"], events: Even
     return Timeline(time, gap, jnp.cumsum(each) - each, seen, exposure)
 
 
-def _exponential_log_kill(theta: Float[Array, " 7"], times: Float[Array, " t"], line: Timeline) -> Float[Array, " t"]:
-    start, rate, _, effect = theta[:4]
-    return jnp.exp(jnp.log(start) + rate * times - effect * line.spent[line.seen])
-
-
-def _exponential_norton_simon(
-    theta: Float[Array, " 7"], times: Float[Array, " t"], line: Timeline
-) -> Float[Array, " t"]:
-    start, rate, _, effect = theta[:4]
-    return jnp.exp(jnp.log(start) + rate * (times - effect * line.spent[line.seen]))
-
-
-def _logistic_norton_simon(theta: Float[Array, " 7"], times: Float[Array, " t"], line: Timeline) -> Float[Array, " t"]:
-    start, rate, capacity, effect = theta[:4]
-    grown = jnp.exp(-rate * (times - effect * line.spent[line.seen]))
-    return capacity / (1.0 + (capacity / start - 1.0) * grown)
-
-
-def _logistic_log_kill(theta: Float[Array, " 7"], times: Float[Array, " t"], line: Timeline) -> Float[Array, " t"]:
-    """Bernoulli's equation: V = V0 e^A / (1 + (r / K) V0 integral of e^A), A = r t - k integral of E."""
-    start, rate, capacity, effect = theta[:4]
-    wait = line.gap[:, None] * jnp.asarray(_POINTS)
-    spent = line.spent[:, None] + line.exposure(wait)
-    rise = rate * (line.time[:, None] + wait) - effect * spent
-    part = jax.nn.logsumexp(rise, axis=1, b=jnp.asarray(_WEIGHTS))
-    real = line.gap > 0
-    part = jnp.where(real, part + jnp.log(jnp.where(real, line.gap, 1.0)), NOTHING)
-    before = jnp.concatenate([jnp.full(1, NOTHING), jax.lax.cumlogsumexp(part)[:-1]])[line.seen]
-    crowding = jax.nn.softplus(jnp.log(rate) - jnp.log(capacity) + jnp.log(start) + before)
-    return jnp.exp(jnp.log(start) + rate * times - effect * line.spent[line.seen] - crowding)
-
-
-_CLOSED = {
-    ("exponential", "log_kill"): _exponential_log_kill,
-    ("exponential", "norton_simon"): _exponential_norton_simon,
-    ("logistic", "log_kill"): _logistic_log_kill,
-    ("logistic", "norton_simon"): _logistic_norton_simon,
-}
-CLOSED = tuple(_CLOSED)
+CLOSED = tuple((growth, effect) for growth in ("exponential", "logistic") for effect in EFFECTS)
 """(growth, effect) for which there is a closed form."""
 
 
 @lru_cache(maxsize=64)
 def closed_form(growth: str, effect: str, held: bool = False) -> Growth:
-    """The burden at each time in closed form.
+    """The burden at each time in closed form: V0 e^A without a capacity, A = r t - k integral of E, where r k stands
+    for k if growth is slowed. Norton-Simon's logistic is the plain one at the time A / r.
 
     Raises:
-        KeyError: there is none.
+        KeyError: it is not in `CLOSED`.
     """
-    law = _CLOSED[growth, effect]
+    if (growth, effect) not in CLOSED:
+        raise KeyError(growth, effect)
 
     def predict(theta: Float[Array, " 7"], times: Float[Array, " t"], events: Events) -> Float[Array, " t"]:
-        return law(theta, times, _timeline(theta, times, events, held))
+        start, rate, capacity, strength = theta[:4]
+        line = _timeline(theta, times, events, held)
+        kill = strength if effect == "log_kill" else rate * strength
+        rise = rate * times - kill * line.spent[line.seen]
+        if growth == "exponential":
+            return jnp.exp(jnp.log(start) + rise)
+        if effect == "norton_simon":
+            return capacity / (1.0 + (capacity / start - 1.0) * jnp.exp(-rise))
+        return jnp.exp(jnp.log(start) + rise - _crowding(theta, line, kill))
 
     return predict
 
 
+def _crowding(theta: Float[Array, " 7"], line: Timeline, kill: Float[Array, ""]) -> Float[Array, " t"]:
+    """log(1 + (r / K) V0 integral of e^A) of Bernoulli's equation, V = V0 e^A / (1 + (r / K) V0 integral of e^A)."""
+    start, rate, capacity = theta[:3]
+    wait = line.gap[:, None] * jnp.asarray(_POINTS)
+    rise = rate * (line.time[:, None] + wait) - kill * (line.spent[:, None] + line.exposure(wait))
+    part = jax.nn.logsumexp(rise, axis=1, b=jnp.asarray(_WEIGHTS))
+    real = line.gap > 0
+    part = jnp.where(real, part + jnp.log(jnp.where(real, line.gap, 1.0)), NOTHING)
+    before = jnp.concatenate([jnp.full(1, NOTHING), jax.lax.cumlogsumexp(part)[:-1]])[line.seen]
+    return jax.nn.softplus(jnp.log(rate) - jnp.log(capacity) + jnp.log(start) + before)
+
+
 def predictor(growth: str, effect: str, held: bool = False) -> Growth:
     """What is fitted: the closed form where there is one, else the simulator itself."""
-    return (closed_form if (growth, effect) in _CLOSED else simulated)(growth, effect, held)
+    return (closed_form if (growth, effect) in CLOSED else simulated)(growth, effect, held)

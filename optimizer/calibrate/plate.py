@@ -10,13 +10,16 @@ counts beside those of the control (and at time zero), are taken as they are.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from optimizer.calibrate.replicates import outlying, unequal
-from optimizer.calibrate.tables import Table
-from optimizer.files.faults import DataError, Fault
+from optimizer.files.faults import DataError, Fault, refuse
+from optimizer.files.sheets import Sheet, read_rows, read_sheet
+from optimizer.files.tables import Table, plain
 
 WELL = re.compile(r"([A-Pa-p])0*([1-9]\d?)")
 DEAD = 0.1
@@ -205,3 +208,83 @@ def _flagged(wells: Wells, outliers: str) -> Wells:
             what = "all wells are dead at every dose; only an upper limit of the IC50 exists"
             out.append(f"{name or 'the plate'}: {what}")
     return replace(wells, kept=kept, flags=tuple(out))
+
+
+# --- plates as readers show them --------------------------------------------------------------------------------------
+
+
+_CORNERS = ("", "<>", "row", "well")
+_ROLES = ("role", "content", "well_type", "type")
+_LEAST = 3
+
+
+def read_plate(path: Path) -> Sheet:
+    """The cells of a plate, one row a well: as they are in the file, or from its grids:
+
+        signal_rlu
+        <>,1,2,3
+        A,315,20549,8743
+        B,322,21488,9054
+        drug [uM]
+        <>,1,2,3
+        A,blank,DMSO,1
+        B,blank,DMSO,1
+
+    The line above a grid, or its corner, names it; one without a name holds signals. A word in a grid of doses is the
+    role of its well.
+
+    Raises:
+        DataError: as `read_sheet` does; a grid of signals alone, which says no doses.
+    """
+    if path.suffix.lower() == ".parquet":
+        return read_sheet(path)
+    separator, rows, lines = read_rows(path)
+    starts = [i for i, row in enumerate(rows) if _is_top(row)]
+    if not starts:
+        return read_sheet(path)
+    blocks = [_block(rows, i) for i in starts]
+    if len(blocks) == 1:
+        wanted = "one row a well, or a grid of the wells' doses (named drug [uM], say) below that of their signals"
+        raise refuse(path, lines[starts[0]], "", wanted, "a grid of signals alone, which says no doses")
+    columns = _with_roles(dict(blocks))
+    wells = [well for well in blocks[0][1] if any(cells.get(well, "") for cells in columns.values())]
+    places = {rows[i][0].strip().upper(): lines[i] for i in range(starts[0] + 1, starts[1])}
+    at = np.array([places.get(well[0], lines[starts[0]]) for well in wells], dtype=int)
+    cells = (tuple(wells), *(tuple(own.get(well, "") for well in wells) for own in columns.values()))
+    return Sheet(path, ("well", *columns), lines[starts[0]], cells, at, separator)
+
+
+def _is_top(row: Sequence[str]) -> bool:
+    """Whether a row numbers the columns of a plate."""
+    numbers = [cell.strip() for cell in row[1:] if cell.strip()]
+    return len(numbers) >= _LEAST and numbers == [str(i) for i in range(1, len(numbers) + 1)]
+
+
+def _block(rows: Sequence[Sequence[str]], top: int) -> tuple[str, dict[str, str]]:
+    """Name of a grid, and the cell of each of its wells."""
+    corner = rows[top][0].strip()
+    above = [cell.strip() for cell in rows[top - 1] if cell.strip()] if top else []
+    name = corner if plain(corner) not in _CORNERS else above[0] if len(above) == 1 else "signal"
+    count = sum(bool(cell.strip()) for cell in rows[top][1:])
+    cells = {}
+    for row in rows[top + 1 :]:
+        letter = row[0].strip().upper()
+        if len(letter) != 1 or not "A" <= letter <= "P" or _is_top(row):
+            break
+        cells |= {f"{letter}{i}": cell.strip() for i, cell in enumerate(row[1 : count + 1], 1)}
+    return name, cells
+
+
+def _with_roles(columns: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """The grids, with the words among doses as roles of their wells where no grid holds these."""
+    if any(plain(name) in _ROLES for name in columns):
+        return columns
+    roles: dict[str, str] = {}
+    for name, cells in list(columns.items())[1:]:
+        words = {well: cell for well, cell in cells.items() if cell and not cell[0].isdigit() and cell[0] not in ".<>+"}
+        roles |= words
+        columns[name] = {well: "" if well in words else cell for well, cell in cells.items()}
+    if not roles:
+        return columns
+    wells = {well for cells in columns.values() for well, cell in cells.items() if cell}
+    return columns | {"role": {well: roles.get(well, "sample") for well in wells | set(roles)}}

@@ -18,6 +18,7 @@ from optimizer.calibrate.dose_response import (
     fit_kill,
     fit_shared,
     gr_metrics,
+    joined,
 )
 from optimizer.calibrate.fit import Fit, Settings
 from optimizer.calibrate.hierarchical import pool, population_entries, population_json
@@ -138,8 +139,9 @@ def _shifts(
     comparisons = {"a curve a condition": gaussian_criteria(n, 4 * len(fits) + 1, sum(fit.sse for fit in fits))}
     if len(fits) == 1:
         return comparisons, {}, ()
-    shifted = fit_shared(data, names, bounds, settings, shifted=True)
-    same = fit_shared(data, names, bounds, settings, shifted=False)
+    every, group = joined(data)
+    shifted = fit_shared(every, group, [f"ec50[{name}]" for name in names], bounds, settings, "shifted curves")
+    same = fit_shared(every, 0 * group, ["ec50[all]"], bounds, settings, "one curve for all")
     comparisons["shared shape, an EC50 a condition"] = gaussian_criteria(n, 4 + len(fits), shifted.sse)
     comparisons["one curve for all"] = gaussian_criteria(n, 5, same.sse)
     reference = settings.reference or names[0]

@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 import jax.numpy as jnp
 import numpy as np
 
-from optimizer.calibrate.curves import curves, logistic_d50, stromal_rate
+from optimizer.calibrate.curves import logistic_d50, stromal_rate
+from optimizer.calibrate.dose_response import Curve, fit_shared
 from optimizer.calibrate.fit import Fit, Settings, descend_observations, least_squares
 from optimizer.calibrate.problem import FitProblem, collapse, make_problem
 from optimizer.calibrate.space import Parameter
@@ -57,10 +58,10 @@ class RateData:
         given = self.table.units
         return given.get("net", given.get("birth", "1")), given["drug"], given.get("growth_factor", "1")
 
-    def problem(self, predict, design, parameters: tuple[Parameter, ...]) -> FitProblem:
-        """The least squares of these rates under a curve."""
-        more = {"weights": self.weights, "counts": self.counts, "within": self.within}
-        return make_problem(predict, design, self.net, parameters, **more)
+    @property
+    def curve(self) -> Curve:
+        """The rates as responses to the drug."""
+        return Curve(self.drug, self.net, self.counts, self.within, self.weights)
 
 
 def rate_data(table: Table) -> RateData:
@@ -126,7 +127,7 @@ def stromal_box(data: RateData, rate_unit: str, drug_unit: str, factor_unit: str
 
 def direct_problem(data: RateData, box: tuple[Parameter, ...]) -> FitProblem:
     """The direct least squares over all rows."""
-    return data.problem(stromal_rate, (data.drug, data.growth_factor), box)
+    return data.curve.problem(stromal_rate, (data.drug, data.growth_factor), box)
 
 
 def fit_direct(
@@ -138,16 +139,10 @@ def fit_direct(
 
 def shared_curves(data: RateData, box: tuple[Parameter, ...], settings: Settings, split: bool) -> Fit:
     """One D50 for each growth-factor level (`split`) or one for all, with shared Rmin, Rmax and k."""
-    levels = data.levels if split else np.zeros(1)
-    level = np.searchsorted(levels, data.growth_factor) if split else np.zeros(len(data.net), int)
-    d50 = tuple(
-        Parameter(f"ec50[{value:g}]" if split else "ec50", box[0].unit, box[0].low, box[0].high, log=True)
-        for value in levels
-    )
-    parameters = (box[4], box[3], box[5], *d50)
-    places = np.array([[0, 1, 3 + i, 2] for i in range(len(levels))])
-    problem = data.problem(curves, (data.drug, level, places), parameters)
-    return least_squares(problem, parameters, settings, "one curve a level" if split else "one curve")
+    group = np.searchsorted(data.levels, data.growth_factor) if split else np.zeros(len(data.net), int)
+    names = [f"ec50[{value:g}]" for value in data.levels] if split else ["ec50"]
+    what = "one curve a level" if split else "one curve"
+    return fit_shared(data.curve, group, names, (box[4], box[3], box[0], box[5]), settings, what)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from optimizer.calibrate.plate_grids import read_plate
+from optimizer.calibrate.plate import read_plate
 from optimizer.files.cells import ABOVE, BELOW, EXACT, MISSING
 from optimizer.files.dose_rows import DOSE_COLUMNS
 from optimizer.files.faults import DataError, refuse, show

@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from optimizer.report import plots
 from optimizer.report.document import to_text
 from optimizer.report.terminal import number, progress, put, say_written, table
 from optimizer.search.multistart import Progress
@@ -17,9 +18,7 @@ def run_calibrate(run: Command, asked: CalibrateSettings) -> int:
     from optimizer.analysis.consequence import best_schedule
     from optimizer.calibrate import calibrate
 
-    draw = None
-    if not run.no_plot:
-        from optimizer.report.plots.calibration import save_figures as draw
+    draw = None if run.no_plot else plots.save_figures
     with progress() as tell:
         how: dict[str, Any] = vars(asked) | {"progress": lambda what: tell(Progress(what, 0, 0, None))}
         document = calibrate(run.file, **how, schedule_consequence=best_schedule, draw=draw).to_json()

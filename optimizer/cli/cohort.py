@@ -7,6 +7,7 @@ from typing import Any
 
 from optimizer.files.event_tables import write_schedule
 from optimizer.files.run_directory import write_whole
+from optimizer.report import plots
 from optimizer.report.document import MARKER, cohort_document, to_text, versions
 from optimizer.report.terminal import number, progress, say_kept, say_written, table, then_put
 from optimizer.scenario import Scenario
@@ -33,11 +34,7 @@ def run_cohort(run: Command, asked: CohortSettings) -> int:
         write_whole(place / "patients.parquet", table_bytes(cohort.table))
         _write_shared_schedules(cohort, place)
         if not run.no_plot:
-            from optimizer.report.plots.cohort import cohort_figures
-            from optimizer.report.plots.style import save
-
-            for name, figure in cohort_figures(cohort).items():
-                save(figure, place / f"{name}.png")
+            plots.save_all(plots.cohort_figures(cohort), place)
         write_whole(place / MARKER, to_text(body).encode())
     say_written(place, body["faults"])
     return 0 if body["status"] == "solved" else Status(body["status"]).exit_code

@@ -18,6 +18,7 @@ from optimizer.analysis.window import SETTLED, Windows, windows
 from optimizer.fields import FieldInfo
 from optimizer.files.event_tables import write_schedule
 from optimizer.files.run_directory import check_place, whole
+from optimizer.report import plots
 from optimizer.report.document import to_text, verified_document, window_document
 from optimizer.report.terminal import number, progress, say, say_written, table, then_put
 from optimizer.scenario import Scenario
@@ -42,12 +43,9 @@ def run_window(run: Command, asked: WindowSettings) -> int:
     text = to_text(window_document(scenario, found.to_json()))
     with then_put(run.json, text, lambda: _print_windows(scenario.title, found)):
         if run.out is not None:
-            from optimizer.report.plots.explore import window_figure
-            from optimizer.report.plots.style import save
-
             with whole(run.out, MARKER) as work:
                 (work / MARKER).write_text(text, encoding="utf-8")
-                save(window_figure(found, scenario.title), work / "window.png")
+                plots.save(plots.window_figure(found, scenario.title), work / "window.png")
     say(f"{f'Written to {run.out}. ' if run.out is not None else ''}{DISCLAIMER}")
     return 0
 
@@ -112,10 +110,7 @@ def run_map(run: Command, asked: MapSettings) -> int:
         # By way of memory: the HDF5 library crashes when it runs into a full disk itself.
         (work / "map.nc").write_bytes(dataset(found).to_netcdf(engine="h5netcdf"))
         if not run.no_plot:
-            from optimizer.report.plots.explore import map_figure
-            from optimizer.report.plots.style import save
-
-            save(map_figure(found, placed, show, scenario.title), work / "map.png")
+            plots.save(plots.map_figure(found, placed, show, scenario.title), work / "map.png")
         (work / MAP_MARKER).write_text(text, encoding="utf-8")
     if found.failed:
         say(f"{found.failed} points: {Status.SIMULATION_FAILED.sentence}")
@@ -148,10 +143,7 @@ def run_pareto(run: Command, asked: ParetoSettings) -> int:
     with shown, whole(place, PARETO_MARKER) as work:
         _write_schedules(front, work)
         if not run.no_plot:
-            from optimizer.report.plots.explore import pareto_figure
-            from optimizer.report.plots.style import save
-
-            save(pareto_figure(front, scenario.title), work / "pareto.png")
+            plots.save(plots.pareto_figure(front, scenario.title), work / "pareto.png")
         (work / PARETO_MARKER).write_text(text, encoding="utf-8")
     reasons = {p.result.reason for p in front.points if p.result is not None and not p.result.status.ok}
     said = "" if front.status.ok else "\n".join([front.status.sentence, *sorted(reasons), ""])

@@ -11,6 +11,7 @@ from optimizer.control.replan import Replanned, replan
 from optimizer.control.replan_report import account, changed_most, fit_sentence
 from optimizer.files.event_tables import write_schedule
 from optimizer.files.run_directory import check_place, whole
+from optimizer.report import plots
 from optimizer.report.document import to_text, window_document
 from optimizer.report.terminal import number, progress, say, table, then_put
 from optimizer.scenario import Scenario
@@ -42,10 +43,7 @@ def _write(found: Replanned, place: Path, text: str, plot: bool) -> None:
     with whole(place, MARKER) as work:
         write_schedule(work / "schedule.csv", task.system.drugs, task.system.routes, task.grid.edges, found.doses)
         if plot:
-            from optimizer.report.plots.replan import replan_figure
-            from optimizer.report.plots.style import save
-
-            save(replan_figure(found), work / "replan.png")
+            plots.save(plots.replan_figure(found), work / "replan.png")
         (work / MARKER).write_text(text, encoding="utf-8")
 
 

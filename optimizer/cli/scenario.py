@@ -90,7 +90,7 @@ def _write_new(place: Path, text: str) -> None:
 
 def run_schema(_: Command, asked: SchemaSettings) -> int:
     """Print or write the schema of scenario files."""
-    from optimizer.scenario.json_schema import schema_text
+    from optimizer.scenario.words import schema_text
 
     if asked.out is None:
         typer.echo(schema_text(), nl=False)

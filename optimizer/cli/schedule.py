@@ -20,6 +20,7 @@ from optimizer.files.run_directory import check_place, whole
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Report
 from optimizer.regimens import Regimen
+from optimizer.report import plots
 from optimizer.report.course import course_csv, write_course
 from optimizer.report.document import (
     MARKER,
@@ -158,14 +159,10 @@ def run_compare(run: Command, _: CompareSettings) -> int:
     text = to_text(compared_document(scenario, entries))
     with then_put(run.json, text, lambda: _regimen_table(entries, total_units(scenario))):
         if not run.no_plot:
-            from optimizer.report.plots.regimens import comparison
-            from optimizer.report.plots.style import save
-
             with whole(place, MARKER) as work:
                 (work / MARKER).write_text(text, encoding="utf-8")
                 (work / "trajectory.csv").write_bytes(course_csv(scenario, problem, entries))
-                for name, figure in comparison(problem, entries, scenario).items():
-                    save(figure, work / f"{name}.png")
+                plots.save_all(plots.comparison(problem, entries, scenario), work)
     say(DISCLAIMER + ("" if run.no_plot else f" Written to {place}."))
     return 0 if all(entry.report.finite for entry in entries) else Status.SIMULATION_FAILED.exit_code
 

@@ -9,6 +9,7 @@ from optimizer.control.decisions import decide, to_csv
 from optimizer.control.train_report import body, document_of, sentence, visit
 from optimizer.control.train_run import Learned, learn
 from optimizer.files.run_directory import check_place, whole
+from optimizer.report import plots
 from optimizer.report.document import cohort_document, to_text
 from optimizer.report.terminal import MOST_FAULTS, number, progress, say, table, then_put
 from optimizer.scenario import Scenario
@@ -49,10 +50,7 @@ def _write(learned: Learned, text: str, place: Path, plot: bool) -> None:
         rows = to_csv(decisions, learned.network, drugs, scenario.dose_units)
         (work / "decisions.csv").write_text(rows, encoding="utf-8")
         if plot:
-            from optimizer.report.plots.control import training_figure
-            from optimizer.report.plots.style import save
-
-            save(training_figure(learned), work / "training.png")
+            plots.save(plots.training_figure(learned), work / "training.png")
         (work / MARKER).write_text(text, encoding="utf-8")
 
 

@@ -16,6 +16,7 @@ from optimizer.control.trial_run import run_trial as try_policies
 from optimizer.control.trial_summary import summary
 from optimizer.files.run import table_bytes
 from optimizer.files.run_directory import check_writable, write_whole
+from optimizer.report import plots
 from optimizer.report.document import cohort_document, to_text, versions
 from optimizer.report.terminal import number, progress, put, say_kept, say_written, table
 from optimizer.scenario import Scenario
@@ -53,11 +54,7 @@ def write(result: TrialResult, place: Path, plot: bool) -> dict[str, Any]:
     body = cohort_document(result.trial.scenario, summary(result), result.trial.settings.seed)
     write_whole(place / "patients.parquet", table_bytes(_patients(result)))
     if plot:
-        from optimizer.report.plots.control import trial_figures
-        from optimizer.report.plots.style import save
-
-        for name, figure in trial_figures(result).items():
-            save(figure, place / f"{name}.png")
+        plots.save_all(plots.trial_figures(result), place)
     write_whole(place / REPORT, to_text(body).encode())
     return body
 
@@ -137,12 +134,9 @@ def _or_blank(value: float | None) -> str:
 def _swept(sweep: Sweep, place: Path, json: bool, plot: bool) -> int:
     """Print a sweep that is written."""
     if plot:
-        from optimizer.report.plots.control import sweep_figure
-        from optimizer.report.plots.style import footnote, save
-
-        figure = sweep_figure(sweep.rows, sweep.policies)
-        footnote(figure, sweep.title)
-        save(figure, place / "sweep.png")
+        figure = plots.sweep_figure(sweep.rows, sweep.policies)
+        plots.footnote(figure, sweep.title)
+        plots.save(figure, place / "sweep.png")
     put(json, to_text(sweep.document), lambda: _print_sweep(sweep))
     say_written(place)
     return 0

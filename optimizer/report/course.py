@@ -12,6 +12,7 @@ from optimizer.files.event_tables import csv_of, write_schedule
 from optimizer.files.run_directory import whole
 from optimizer.outcome import level_units
 from optimizer.problem import Problem
+from optimizer.report import plots
 from optimizer.report.document import MARKER, UNITS, dataset
 from optimizer.scenario import Scenario
 
@@ -34,13 +35,10 @@ def write_course(scenario: Scenario, problem: Problem, entry: Entry, text: str, 
         (work / "trajectory.nc").write_bytes(table.to_netcdf(engine="h5netcdf"))
         (work / "trajectory.csv").write_bytes(course_csv(scenario, problem, [entry]))
         if plot:
-            from optimizer.report.plots.schedule import patient
-            from optimizer.report.plots.style import save
-
             units, factor = scenario.dose_units, scenario.progression_level
             head = f"{entry.name}: objective {entry.report.total:.5g}"
             parts = problem, entry.trajectory, (), scenario.title, units, factor, head
-            save(patient(*parts, grid=grid), work / "overview.png")
+            plots.save(plots.patient(*parts, grid=grid), work / "overview.png")
         (work / MARKER).write_text(text, encoding="utf-8")
 
 

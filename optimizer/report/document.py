@@ -20,6 +20,7 @@ from optimizer.files.event_tables import write_schedule
 from optimizer.files.run_directory import finite, to_text, whole
 from optimizer.outcome import Outcome, level_units, remark
 from optimizer.problem import Check, Problem, Report
+from optimizer.report import plots
 from optimizer.scenario import Scenario
 from optimizer.search.audit import Audit
 from optimizer.search.optimize import difference
@@ -246,10 +247,7 @@ def write_run(
 
 def _figure(scenario: Scenario, result: Result, entries: Sequence[Entry], path: Path) -> str:
     """Write the overview, and give it as SVG text."""
-    from optimizer.report.plots.schedule import overview
-    from optimizer.report.plots.style import save, svg
-
     units, factor = scenario.dose_units, scenario.progression_level
-    figure = overview(result, entries, title=scenario.title, dose_units=units, factor=factor)
-    save(figure, path)
-    return svg(figure)
+    figure = plots.overview(result, entries, title=scenario.title, dose_units=units, factor=factor)
+    plots.save(figure, path)
+    return plots.svg(figure)

@@ -14,7 +14,7 @@ from optimizer.fields import default_of, describe
 from optimizer.objectives.progression import Progression
 from optimizer.scenario.check_model import check_model
 from optimizer.scenario.check_optional import check_cohort, check_endpoint, check_observations, check_rule
-from optimizer.scenario.check_parts import Context, check_constraints, check_drugs
+from optimizer.scenario.check_parts import Context, check_drugs
 from optimizer.scenario.check_regimens import check_decision, check_regimens
 from optimizer.scenario.faults import Faults, explain, one_of
 from optimizer.scenario.fields import Sizes
@@ -54,7 +54,8 @@ def check(
     factor = own or spec.progression.factor or default_of(Progression, "factor")
     objective = _objective(context, spec, model, factor)
     names = [regimen.name for regimen in spec.regimen or []]
-    pairs = enumerate(check_constraints(context, spec.constraint or []))
+    found = [context.chosen("limit", f"constraint[{i}]", limit) for i, limit in enumerate(spec.constraint or [])]
+    pairs = enumerate(part for part in found if part is not None)
     constraints = tuple(_limit(context, f"constraint[{i}]", part, model, factor, names) for i, part in pairs)
     regimens = () if edges is None else check_regimens(context, spec.regimen or [], edges, constraints)
     _lags(context, [r.edges for r in regimens] if edges is None else [edges, *(r.edges for r in regimens)])

@@ -11,7 +11,6 @@ from optimizer.scenario.check_parts import Context, unique
 from optimizer.scenario.faults import one_of
 from optimizer.scenario.model_schema import TUMOR_CLONE
 from optimizer.scenario.plan import Clone, Part, Transition
-from optimizer.scenario.schema import classes
 
 Effects = tuple[tuple[int, Part], ...]
 _ABSENT = {"death_rate": 0.0, "cost": 0.0}
@@ -22,14 +21,14 @@ def effects_of(context: Context, path: str, specs: Sequence[Any]) -> Effects:
     effects: list[tuple[int, Part]] = []
     for i, effect in enumerate(specs):
         place = f"{path}[{i}]"
-        drug = context.drug(f"{place}.drug", effect.drug)
-        if drug is None:
+        part = context.chosen("effect", place, effect)
+        if part is None:
             continue
-        index = context.drug_names.index(drug.name)
+        index = context.drug_names.index(effect.drug)
         if any(index == other for other, _ in effects):
-            got = f'a second one of "{drug.name}"'
+            got = f'a second one of "{effect.drug}"'
             context.faults.add(f"{place}.drug", f"wanted one effect of a drug on a clone; got {got}")
-        effects.append((index, context.part(place, effect, effect.law, classes("effect")[effect.law], drug)))
+        effects.append((index, part))
     return tuple(effects)
 
 
@@ -111,13 +110,9 @@ def check_transitions(context: Context, specs: Sequence[Any], clones: Sequence[C
                 context.faults.add(f"{path}.{word}", one_of(names, name))
         if spec.from_ == spec.to:
             context.faults.add(f"{path}.to", f'wanted the name of another clone; got "{spec.to}"')
-        drug = None
-        if getattr(spec, "drug", None) is not None:
-            drug = context.drug(f"{path}.drug", spec.drug)
-            if drug is None:
-                continue
-        law = context.part(path, spec, spec.law, classes("transition")[spec.law], drug)
-        found.append(Transition(spec.from_, spec.to, law))
+        law = context.chosen("transition", path, spec)
+        if law is not None:
+            found.append(Transition(spec.from_, spec.to, law))
     resistant = {clone.name: clone.resistant for clone in clones}
     back = any(resistant.get(t.source) and not resistant.get(t.target, True) for t in found)
     known = all(name in names for spec in specs for name in (spec.from_, spec.to))
@@ -132,7 +127,7 @@ def check_interaction(context: Context, spec: Any, clones: Sequence[Clone]) -> P
     """How drugs combine; the two drugs of MuSyC exist and have Hill curves."""
     if spec is None:
         return None
-    part = context.part("model.interaction", spec, spec.law, classes("interaction")[spec.law])
+    part = context.chosen("interaction", "model.interaction", spec)
     if "first" not in describe(part.cls):
         return part
     names = context.drug_names

@@ -55,7 +55,7 @@ def _tumor(context: Context, spec: Any) -> Model:
     check_clones(context, clones, transitions)
     growth = None
     if spec.growth is not None:
-        part = context.part("model.growth", spec.growth, spec.growth.law, classes("growth")[spec.growth.law])
+        part = context.chosen("growth", "model.growth", spec.growth)
         growth = _broadcast(context, "model.growth", part, len(clones))
     mechanisms = _mechanisms(context, spec.mechanism or [], len(clones))
     floor = _DEFAULTS["cell_floor"] if spec.cell_floor is None else spec.cell_floor
@@ -83,10 +83,9 @@ def _mechanisms(context: Context, specs: Sequence[Any], clones: int, taken: Sequ
         path = f"model.mechanism[{i}]"
         if spec.kind in (*taken, *(part.kind for part in found)):
             context.faults.add(f"{path}.kind", f'wanted each mechanism once; got "{spec.kind}" twice')
-        name = getattr(spec, "drug", None)
-        drug = context.drug(f"{path}.drug", name) if name is not None else None
-        part = context.part(path, spec, spec.kind, classes("mechanism")[spec.kind], drug)
-        found.append(_broadcast(context, path, part, clones))
+        part = context.chosen("mechanism", path, spec)
+        if part is not None:
+            found.append(_broadcast(context, path, part, clones))
     return tuple(found)
 
 

@@ -18,7 +18,6 @@ from optimizer.scenario.faults import one_of
 from optimizer.scenario.fields import level_unit, show
 from optimizer.scenario.keys import Place, find
 from optimizer.scenario.plan import CohortPlan, Model, ObservationPlan, Part, RulePlan, Vary
-from optimizer.scenario.schema import classes
 from optimizer.units import QuantityError
 
 _SPREAD = FieldInfo("", "", minimum=0.0)
@@ -116,7 +115,7 @@ def check_observations(context: Context, specs: Sequence[Any], model: Model) -> 
         if label in labels:
             context.faults.add(path, f'wanted each quantity once; got "{label}" twice')
         labels.append(label)
-        quantity = context.part(path, spec, spec.kind, classes("observation")[spec.kind])
+        quantity = context.chosen("observation", path, spec)
         found.append(ObservationPlan(quantity, context.part(path, spec, "assay", Assay)))
     return tuple(found)
 
@@ -128,12 +127,11 @@ def check_endpoint(context: Context, spec: Any) -> Part | None:
     """What counts as progression: the observation that it reads is there, and one factor says it."""
     if spec.endpoint is None:
         return None
-    cls = classes("endpoint")[spec.endpoint.kind]
-    part = context.part("endpoint", spec.endpoint, spec.endpoint.kind, cls)
+    part = context.chosen("endpoint", "endpoint", spec.endpoint)
+    cls = part.cls
     kinds = [observation.kind for observation in spec.observation or []]
-    reads: tuple[str, ...] = cls.reads  # type: ignore[attr-defined]
-    if not set(reads) & set(kinds) and cls.standard() is None:  # type: ignore[attr-defined]
-        wanted = f'an [[observation]] of kind "{reads[0]}", which {part.kind} reads'
+    if not set(cls.reads) & set(kinds) and cls.standard() is None:
+        wanted = f'an [[observation]] of kind "{cls.reads[0]}", which {part.kind} reads'
         context.faults.add("endpoint.kind", f"wanted {wanted}; got {', '.join(kinds) or 'none'}")
     if cls is not BurdenFactor:
         context.notes.append(
@@ -171,11 +169,10 @@ def check_rule(context: Context, spec: Any, ranges: Mapping[str, Sequence[Any]] 
     if spec.every is not None:
         faults.add("policy.every", "wanted no such key, as the rule decides at [decision]; got one")
         return None
-    name = getattr(spec, "drug", None)
-    drug = context.drug("policy.drug", name) if name is not None else None
-    cls = classes("policy")[spec.kind]
-    part = context.part("policy", spec, spec.kind, cls, drug)
-    known = {name: info for name, info in describe(cls).items() if _is_open(cls, name, info)}
+    part = context.chosen("policy", "policy", spec)
+    if part is None:
+        return None
+    known = {name: info for name, info in describe(part.cls).items() if _is_open(part.cls, name, info)}
     found, units = {}, {}
     for name, pair in ranges.items():
         path = f"search.policy.{name}"

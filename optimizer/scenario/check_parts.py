@@ -11,7 +11,7 @@ from optimizer.fields import FieldInfo, default_of, describe
 from optimizer.scenario.faults import Faults, one_of
 from optimizer.scenario.fields import DOSE, TOTAL, Sizes, is_contextual, level_unit, read_quantity
 from optimizer.scenario.plan import Drug, Part
-from optimizer.scenario.schema import classes
+from optimizer.scenario.schema import FAMILIES, classes
 
 # Stands for a number that was refused, so that the rest can still be checked.
 REFUSED = math.nan
@@ -75,6 +75,15 @@ class Context:
         self._ordered(path, values)
         return Part(kind, cls, values, units)
 
+    def chosen(self, family: str, path: str, spec: Any) -> Any:
+        """The part that a table chooses by its kind, in units of the drug that it names; None for an unknown drug."""
+        drug, kind = None, getattr(spec, FAMILIES[family].key)
+        if getattr(spec, "drug", None) is not None:
+            drug = self.drug(f"{path}.drug", spec.drug)
+            if drug is None:
+                return None
+        return self.part(path, spec, kind, classes(family)[kind], drug)
+
     def _contextual(self, path: str, value: Any, info: FieldInfo, unit: str) -> Any:
         if isinstance(value, tuple | list):
             return tuple(self.number(f"{path}[{i}]", item, info, unit) for i, item in enumerate(value))
@@ -110,7 +119,7 @@ def _with_defaults(part: Part, direct: bool) -> Part:
 
 def _pk(context: Context, path: str, spec: Any) -> Part:
     """Pharmacokinetics, with a half-life turned into the rate or clearance that it stands for."""
-    part = _with_defaults(context.part(path, spec, spec.kind, classes("pk")[spec.kind]), False)
+    part = _with_defaults(context.chosen("pk", path, spec), False)
     replaced: str = part.cls.half_life_of  # type: ignore[attr-defined]
     if not replaced:
         return part
@@ -169,16 +178,3 @@ def check_drugs(context: Context, specs: Sequence[Any]) -> None:
     drugs = [check_drug(context, f"drug[{i}]", spec) for i, spec in enumerate(specs)]
     unique(context.faults, "drug", [drug.name for drug in drugs])
     context.drugs = tuple(drugs)
-
-
-def check_constraints(context: Context, specs: Sequence[Any]) -> tuple[Part, ...]:
-    """All limits, in the units of the drugs that they name."""
-    found = []
-    for i, spec in enumerate(specs):
-        path, drug = f"constraint[{i}]", None
-        if getattr(spec, "drug", None) is not None:
-            drug = context.drug(f"{path}.drug", spec.drug)
-            if drug is None:
-                continue
-        found.append(context.part(path, spec, spec.kind, classes("limit")[spec.kind], drug))
-    return tuple(found)

@@ -105,7 +105,7 @@ def describe_text(info: FieldInfo) -> str:
 
 
 def _placeholder(kind: str) -> WithJsonSchema:
-    """What json_schema.py turns into a reference to the pattern of that kind."""
+    """What `words` turns into a reference to the pattern of that kind."""
     return WithJsonSchema({"x-adose": kind})
 
 

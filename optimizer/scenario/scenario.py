@@ -22,9 +22,8 @@ from optimizer.problem import Problem
 from optimizer.regimens import Regimen, Rule
 from optimizer.scenario.build import around, as_regimens, build_system, make, number_of
 from optimizer.scenario.check import check
-from optimizer.scenario.faults import ScenarioError
+from optimizer.scenario.faults import ScenarioError, with_lines
 from optimizer.scenario.files import include_drugs, own_models, read_toml
-from optimizer.scenario.lines import with_lines
 from optimizer.scenario.model_files import include_model
 from optimizer.scenario.networks import include_networks
 from optimizer.scenario.plan import Plan

@@ -238,7 +238,7 @@ def test_phases_against_a_loop_by_hand():
 def test_phases_are_written_out_as_they_were_read():
     scenario = Scenario.from_tables(tables(regimen=[{"name": "r", "phases": PHASES}]), "phases")
     resolved = scenario.resolved()["scenario"]
-    assert resolved["regimen"][0]["phases"][1]["ends_after"] == "140 day"
+    assert resolved["regimen"][0]["phases"][1]["ends_after"] == "140.0 day"
     assert Scenario.from_tables(resolved, "again").resolved()["scenario"] == resolved
 
 

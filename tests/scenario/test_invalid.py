@@ -5,7 +5,7 @@ import re
 import pytest
 
 from optimizer.scenario import Scenario, ScenarioError
-from optimizer.scenario.lines import with_lines
+from optimizer.scenario.faults import with_lines
 
 from .conftest import INVALID
 from .helpers import assert_readable

@@ -10,9 +10,9 @@ import pytest
 from optimizer.fields import describe
 from optimizer.scenario import schema
 from optimizer.scenario.fields import Sizes, is_contextual
-from optimizer.scenario.json_schema import scenario_json_schema, schema_text
 from optimizer.scenario.schema import FAMILIES, TAGS, branches, classes
 from optimizer.scenario.tables import scenario_spec
+from optimizer.scenario.words import scenario_json_schema, schema_text
 from optimizer.units import UNITS, QuantityError, parse_quantity
 
 from .conftest import COMPETING, INVALID, ROOT, SHIPPED, STROMAL

@@ -4,17 +4,16 @@ from importlib import import_module
 from typing import Any
 
 # A figure is imported when it is asked for: what others draw (patients, maps, beliefs) takes long to import.
-_HOMES = {
-    "cohort_figures": "cohort",
-    "comparison": "regimens",
-    "map_figure": "explore",
-    "overview": "schedule",
-    "patient": "schedule",
-    "pareto_figure": "explore",
-    "replan_figure": "replan",
-    "save": "style",
-    "window_figure": "explore",
+_NAMES = {
+    "calibration": ("save_figures",),
+    "cohort": ("cohort_figures",),
+    "control": ("replan_figure", "sweep_figure", "training_figure", "trial_figures"),
+    "explore": ("map_figure", "pareto_figure", "window_figure"),
+    "regimens": ("comparison",),
+    "schedule": ("overview", "patient"),
+    "style": ("footnote", "save", "save_all", "svg"),
 }
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

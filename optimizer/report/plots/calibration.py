@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from optimizer.calibrate.report import FitReport, Panel
 from optimizer.calibrate.uncertainty import Profile
+from optimizer.report.plots.style import new_figure
 
 DATA, FITTED, BAND = "#222222", "#0072B2", "#56B4E9"
 ZERO_MARK = 0.5
@@ -91,11 +90,10 @@ def save_figures(report: FitReport, directory: Path) -> None:
 
 
 def _grid(drawers: list, path: Path, size: float = 3.0) -> None:
-    """Draw a grid of axes on a canvas of its own, so that no backend is chosen for the user."""
+    """Draw a grid of axes."""
     columns = min(4, len(drawers))
     rows = -(-len(drawers) // columns)
-    figure = Figure(figsize=(size * 1.25 * columns, size * rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(size * 1.25 * columns, size * rows)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax, draw in zip(axes, drawers, strict=False):
         draw(ax)

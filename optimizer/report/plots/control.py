@@ -1,4 +1,4 @@
-"""The figures of a trial (Kaplan-Meier curves with bands, patients as swimmers, regret and doses) and of a training."""
+"""The figures of a trial (survival with bands, patients as swimmers, regret and doses), a training, and a replan."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from optimizer.control.decisions import LAST, TIMES, decide
+from optimizer.control.replan import Replanned
 from optimizer.control.train_report import curve, visit
 from optimizer.control.train_run import Learned
 from optimizer.control.trial_run import TrialResult
 from optimizer.control.trial_summary import clairvoyant_is_there, counted, horizon_of, of_policy
 from optimizer.ensemble.survival import survival
-from optimizer.report.plots.style import GREY, color, footnote, kaplan_meier, line, new_figure
+from optimizer.observations import MEASURED
+from optimizer.report.plots.style import GREY, color, dose_bars, footnote, kaplan_meier, line, new_figure, with_unit
 
 # Patients of a swimmer plot; of more, the first ones are drawn.
 _MOST_SWIMMERS = 30
@@ -172,3 +174,76 @@ def by_time(ax: Axes, learned: Learned) -> Axes:
     ax.set(xlabel="measured burden / first, steady", ylabel="share of the largest dose", ylim=(-0.03, 1.03))
     ax.legend(fontsize=7, frameon=False)
     return ax
+
+
+# --- the figure of a replan -------------------------------------------------------------------------------------------
+
+
+def expected_burden(ax: Axes, found: Replanned) -> Axes:
+    """Quantiles of the burden under the plan, its median on the other course, and what was measured of it."""
+    plan, course = found.predictions
+    start = float(found.inference.problem.task.grid.edges[found.index])
+    for low, high, shade in ((0, 4, 0.15), (1, 3, 0.3)):
+        label = "plan: 90 % and 50 % of what is believed" if low else None
+        ax.fill_between(
+            plan.days, plan.burden[:, low], plan.burden[:, high], color=color(0), alpha=shade, lw=0, label=label
+        )
+    ax.plot(plan.days, plan.burden[:, 2], color=color(0), label="plan: median")
+    later = course.days >= start
+    ax.plot(course.days[later], course.burden[later, 2], color=color(1), ls=line(1), label=f"{found.course[0]}: median")
+    for i, channel in enumerate(found.inference.channels):
+        if channel.quantity.kind == "burden":
+            seen = found.measurements.seen[:, i] == MEASURED
+            ax.plot(
+                found.measurements.days[seen],
+                found.measurements.values[seen, i],
+                "o",
+                color="black",
+                ms=3,
+                label="measured",
+            )
+    ax.axvline(start, color=GREY, lw=0.8, ls=(0, (1, 2)))
+    ax.set(yscale="log", ylabel="cancer cells", xlim=(plan.days[0], plan.days[-1]))
+    ax.legend(fontsize=7, frameon=False)
+    return ax
+
+
+def chance(ax: Axes, found: Replanned) -> Axes:
+    """Probability of progression by each day."""
+    names = ("plan", found.course[0])
+    for i, (name, ahead) in enumerate(zip(names, found.predictions, strict=True)):
+        ax.plot(ahead.days, ahead.probability(), color=color(i), ls=line(i), label=name)
+    ax.set(ylabel="progressed by then", ylim=(-0.02, 1.03))
+    ax.legend(fontsize=7, frameon=False)
+    return ax
+
+
+def doses(ax: Axes, found: Replanned) -> Axes:
+    """Doses that were given, those that are planned, and the other course."""
+    task = found.inference.problem.task
+    edges, drugs = np.asarray(task.grid.edges), task.system.drugs
+    before = np.arange(len(found.doses))[:, None] < found.index
+    for j, drug in enumerate(drugs):
+        unit = found.scenario.dose_units[drug]
+        place = (j, len(drugs))
+        past, planned = np.where(before, found.doses, 0.0)[:, j], np.where(before, 0.0, found.doses)[:, j]
+        dose_bars(ax, edges, past, place, 0.0, color=GREY, label=with_unit(f"{drug}, given", unit))
+        dose_bars(ax, edges, planned, place, 0.0, color=color(j), label=with_unit(f"{drug}, planned", unit))
+        ax.stairs(np.where(before, np.nan, found.course[1])[:, j], edges, color="black", lw=0.8, baseline=None)
+    ax.plot([], [], color="black", lw=0.8, label=found.course[0])
+    ax.set(xlabel="time [day]", ylabel="dose")
+    ax.legend(fontsize=7, framealpha=0.85, edgecolor="none")
+    return ax
+
+
+def replan_figure(found: Replanned) -> Figure:
+    """What was measured and is expected, the chance of progression, and the doses, on one time axis."""
+    figure = new_figure(8.0, 8.0)
+    rows = figure.subplots(3, 1, sharex=True, height_ratios=(3, 1.5, 2))
+    expected_burden(rows[0], found)
+    chance(rows[1], found)
+    doses(rows[2], found)
+    count = len(found.measurements.days)
+    day = float(found.inference.problem.task.grid.edges[found.index])
+    footnote(figure, f"{found.scenario.title}: {count} visits, planned on day {day:g}.")
+    return figure

@@ -108,6 +108,12 @@ def save(figure: Figure, path: str | Path) -> None:
         figure.savefig(path, dpi=150, metadata=metadata)
 
 
+def save_all(figures: Mapping[str, Figure], folder: Path) -> None:
+    """Write figures by the name of their file."""
+    for name, figure in figures.items():
+        save(figure, folder / f"{name}.png")
+
+
 def svg(figure: Figure) -> str:
     """A figure that is already laid out (by `save`) as SVG text; the same figure gives the same text."""
     figure.set_layout_engine("none")  # the layout takes most of the time of a drawing, and stands
