@@ -1,0 +1,69 @@
+"""Scenarios of trials: what the model gives is what docs/trials.md says beside the published figures."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from optimizer.analysis.comparison import compare
+from optimizer.scenario import Scenario
+
+ROOT = Path(__file__).parents[2]
+MONTH = 365.25 / 12
+TURNED = [
+    (r"^growth = .*", 'growth = { law = "logistic", capacity = 2.5e10 }'),
+    (r"^cost = .*", "cost = 0.7"),
+    (r"effect = \[ +# turned.*?\n\]", "effect = []"),
+]
+
+
+def days_to_progression(path):
+    """By regimen, infinite where there is none."""
+    scenario = Scenario.load(path)
+    problem = scenario.problem()
+    found = compare(problem, scenario.regimens(), None, scenario.endpoint())
+    return {row.name: row.outcome.time_to_progression for row in found}
+
+
+def test_continuous_dosing_was_better_in_melanoma():
+    found = days_to_progression(ROOT / "scenarios" / "trial_braf_intermittent.toml")
+    lead_in = 56.0
+    assert (found["continuous"] - lead_in) / MONTH == pytest.approx(9.0, abs=0.5)
+    assert (found["3 weeks off, 5 on"] - lead_in) / MONTH == pytest.approx(5.5, abs=0.5)
+
+
+def test_a_cost_and_competition_turn_the_answer(tmp_path):
+    text = (ROOT / "scenarios" / "trial_braf_intermittent.toml").read_text(encoding="utf-8")
+    for old, new in TURNED:
+        text, count = re.subn(old, new, text, flags=re.M | re.S if "turned" in old else re.M)
+        assert count == 1, old
+    path = tmp_path / "turned.toml"
+    path.write_text(text)
+    found = days_to_progression(path)
+    assert found["3 weeks off, 5 on"] == pytest.approx(392.0)
+    assert found["continuous"] == pytest.approx(336.0)
+
+
+def test_lead_in_and_cycles_are_those_of_the_trial():
+    """Eight weeks on, then three off and five on."""
+    scenario = Scenario.load(ROOT / "scenarios" / "trial_braf_intermittent.toml")
+    regimen = next(regimen for regimen in scenario.regimens() if regimen.name == "3 weeks off, 5 on")
+    trajectory, _ = scenario.problem().simulate(regimen.policy, regimen.grid)
+    given = np.asarray(trajectory.doses)[:, 0]
+    weeks = np.arange(given.size)
+    np.testing.assert_array_equal(given, (weeks < 8) | ((weeks - 8) % 8 >= 3))
+
+
+def test_the_share_of_time_off_treatment_in_prostate_cancer():
+    """The numbers of the file are near the medians of the patients: half of the time off, as in the trial (53 %)."""
+    scenario = Scenario.load(ROOT / "scenarios" / "trial_iadt.toml")
+    regimen = next(regimen for regimen in scenario.regimens() if regimen.name.startswith("36 weeks"))
+    trajectory, _ = scenario.problem().simulate(regimen.policy, regimen.grid)
+    given = np.asarray(trajectory.doses)[:, 0]
+    assert np.all(given[:9] == 1.0)
+    assert np.mean(given == 0.0) == pytest.approx(0.53, abs=0.08)
+    # Every later treatment lasts nine visits or more.
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], given, [0]])))
+    lengths = edges[1::2] - edges[::2]
+    assert np.all(lengths[:-1] >= 9)
