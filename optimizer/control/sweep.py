@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from optimizer.control.trial import Trial
 from optimizer.control.trial_run import TrialResult, manifest, run_trial
 from optimizer.control.trial_summary import held, horizon_of, of_policy
 from optimizer.ensemble.survival import survival
+from optimizer.files.event_tables import csv_of
 from optimizer.files.run import Run, to_bytes
 from optimizer.files.run_directory import DirectoryError, write_whole
 from optimizer.scenario import ScenarioError
@@ -29,29 +28,6 @@ from optimizer.status import DISCLAIMER
 FORMAT = "adose-sweep-1"
 AXES = tuple(field.name for field in fields(Changes))
 _MOST = {"missing": 0.9}
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """What a sweep found.
-
-    Attributes:
-        title: of the scenario.
-        axes: values by name.
-        policies: by name.
-        rows: one for each combination and policy.
-        worth: what more visits were worth, one for each pair of neighboring intervals, policy and other assay.
-        sentences: the same in words.
-        document: sweep.json.
-    """
-
-    title: str
-    axes: dict[str, list[float]]
-    policies: tuple[str, ...]
-    rows: list[dict[str, Any]]
-    worth: list[dict[str, Any]]
-    sentences: list[str]
-    document: dict[str, Any]
 
 
 def options_of(texts: Sequence[str]) -> dict[str, list[float]]:
@@ -97,7 +73,7 @@ def run_sweep(
     write: Callable[[TrialResult, Path], Any],
     versions: dict[str, str] | None = None,
     tell: Callable[[Progress], None] | None = None,
-) -> Sweep:
+) -> dict[str, Any]:
     """The trial for each combination, each in a directory of its own; the patients and what chance adds are the same.
 
     Args:
@@ -107,6 +83,10 @@ def run_sweep(
         write: writes the report of a trial beside its tables.
         versions: of the packages that the numbers depend on.
         tell: hears how it goes.
+
+    Returns:
+        sweep.json: `rows`, one for each combination and policy; `worth`, what more visits were worth, one for each pair
+        of neighboring intervals, policy and other assay; `sentences`, the same in words.
 
     Raises:
         ScenarioError: visits on days that are no decisions, or nothing measured that could be swept.
@@ -142,8 +122,8 @@ def run_sweep(
         "sentences": sentences,
     }
     write_whole(out / "sweep.json", to_bytes(document))
-    write_whole(out / "sweep.csv", _csv(rows))
-    return Sweep(trial.scenario.title, axes, trial.rows, rows, worth, sentences, document)
+    write_whole(out / "sweep.csv", csv_of(list(rows[0]), [list(row.values()) for row in rows]))
+    return document
 
 
 def _row(result: TrialResult, combination: dict[str, float], name: str) -> dict[str, Any]:
@@ -209,11 +189,3 @@ def _sentence(found: dict[str, Any]) -> str:
     median = "" if found["median_day"] is None else f", the median by {found['median_day']:+.3g} days"
     one = "" if each is None else f"; {each:+.3g} days for each of {found['measurements_more']:.3g} more measurements"
     return f"{head} change the mean time without progression by {found['mean_day']:+.3g} days{median}{one}."
-
-
-def _csv(rows: list[dict[str, Any]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
