@@ -13,7 +13,6 @@ from __future__ import annotations
 from copy import copy
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -105,13 +104,6 @@ class Inference:
         other = copy(self)
         other.channels, other.update = channels, jax.jit(other._update)
         return other
-
-    def sharpened(self, noise: float) -> Inference:
-        """The same with all assays of another noise."""
-        channels = tuple(
-            eqx.tree_at(lambda c: c.assay.noise, channel, jnp.asarray(noise, dtype=float)) for channel in self.channels
-        )
-        return Inference(self.scenario, self.prior, channels, self.particles, self.each)
 
     def begin(self, seed: int) -> Belief:
         """The prior's particles."""
