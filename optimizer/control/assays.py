@@ -18,7 +18,7 @@ from optimizer.observations.burden import Burden
 from optimizer.observations.record import draw_errors, expectations, measure, visit_days
 from optimizer.policies.base import AbstractPolicy, Observation
 from optimizer.policies.schedule import Schedule
-from optimizer.scenario import ScenarioError
+from optimizer.scenario import Scenario, ScenarioError
 from optimizer.settings import Changes
 from optimizer.simulate import Grid, System, Trajectory, rollout
 
@@ -236,11 +236,18 @@ def power(channel: Channel) -> float:
     return _POWERS[channel.quantity.kind]
 
 
-def without_visits(channels: tuple[Channel, ...]) -> tuple[Channel, ...]:
-    """The same assays whatever their visits, so that one program serves them all."""
-    plain = [Channel(c.quantity, replace(c.assay, every=0.0, days=())) for c in channels]
+def trial_assays(scenario: Scenario, channels: tuple[Channel, ...], seed: int) -> TrialAssays:
+    """How the patients of a trial are measured by some channels; the same program serves all visits.
+
+    Raises:
+        ScenarioError: visits on days that are no decisions.
+    """
+    edges = scenario.plan.edges
+    plain = tuple(Channel(c.quantity, replace(c.assay, every=0.0, days=())) for c in channels)
     # Strongly typed, or a number that was changed would be a second compilation.
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype=float), tuple(plain))
+    plain = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype=float), plain)
+    visits = plan_visits(scenario.file, channels, edges)
+    return TrialAssays(plain, visits, jnp.asarray(np.uint32(seed)), jnp.asarray(edges[:-1]))
 
 
 def plan_visits(file: str, channels: Sequence[Channel], edges: np.ndarray) -> Visits:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.control.assays import plan_visits, watched
+from optimizer.control.assays import trial_assays, watched
 from optimizer.control.trial import Trial
 from optimizer.control.trial_run import TrialResult, manifest, run_trial
 from optimizer.control.trial_summary import held, horizon_of, of_policy
@@ -96,9 +96,8 @@ def run_sweep(
         raise ScenarioError([f"{trial.scenario.file}: observation: wanted one that shows the burden; got none"])
     combinations = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
     trials = [trial.with_changes(Changes(**combination)) for combination in combinations]
-    edges = np.asarray(trial.ensemble.task.grid.edges)
     for one in trials:
-        plan_visits(trial.scenario.file, one.channels, edges)
+        trial_assays(one.scenario, one.channels, one.settings.seed)
     if (out / "sweep.json").is_dir():
         raise DirectoryError(f"{out}: wanted a directory for a sweep; got something else")
     Run(out, {**manifest(trial, versions or {}), "format": FORMAT, "sweep": axes})

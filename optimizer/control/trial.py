@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
-from optimizer.control.assays import TrialAssays, changed, plan_visits, watched, without_visits
+from optimizer.control.assays import changed, trial_assays, watched
 from optimizer.control.belief import Inference
 from optimizer.control.comparators import CLAIRVOYANT, CONSTANT, FALLBACK, REPLAN, TUNED, comparators, with_networks
 from optimizer.control.fallback import HIGHEST, WIDER
@@ -133,11 +132,8 @@ def _believes(scenario: Scenario, names: tuple[str, ...]) -> bool:
 def _tuned(scenario: Scenario, settings: Settings, inference: Inference, names: tuple[str, ...]) -> dict[str, Tuned]:
     """The rules that are tuned on the belief: those that are compared, and the one that `replan` falls back on."""
     own, found = {regimen.name for regimen in scenario.regimens()}, {}
-    channels, grid = inference.channels, inference.problem.task.grid
-    visits = plan_visits(scenario.file, channels, np.asarray(grid.edges))
-    assays = TrialAssays(without_visits(channels), visits, jnp.asarray(np.uint32(settings.seed)), grid.edges[:-1])
-    risk = settings.risk, settings.alpha
-    if watched(channels) is not None:
+    assays, risk = trial_assays(scenario, inference.channels, settings.seed), (settings.risk, settings.alpha)
+    if watched(inference.channels) is not None:
         if TUNED in names and TUNED not in own:
             found[TUNED] = tuned_on_belief(inference, assays, scenario.progression_factor, *risk)
         if REPLAN in names:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from optimizer.axes import Doses, Flag
-from optimizer.control.assays import Assays, TrialAssays, Visits, belief_keys
+from optimizer.axes import Doses
+from optimizer.control.assays import TrialAssays, belief_keys
 from optimizer.control.belief import Inference
-from optimizer.control.closed_loop import Conduct, Feedback, PatientOutcome, of_one, outcome
+from optimizer.control.closed_loop import Conduct, Feedback, PatientOutcome, of_one
 from optimizer.control.comparators import FALLBACK
 from optimizer.control.plan_search import Effort
 from optimizer.control.receding_horizon import PlanDiagnostics, RecedingHorizonController
@@ -21,7 +20,7 @@ from optimizer.control.tune import Tuned
 from optimizer.ensemble.ensemble import with_system
 from optimizer.ensemble.personalise import solve
 from optimizer.objectives.progression import Progression
-from optimizer.observations import Channel
+from optimizer.policies.schedule import Schedule
 from optimizer.problem import Task
 from optimizer.simulate import System
 
@@ -30,7 +29,7 @@ _INWARD = 0.1
 
 
 class Programs:
-    """The compiled programs of a trial; assays, visits and patients are their arguments, so that a sweep shares them.
+    """The compiled programs of a trial; assays and patients are their arguments, so that a sweep shares them.
 
     Args:
         task: of the typical hidden patient, with the decisions, the objective and the limits of the controller's.
@@ -73,45 +72,31 @@ class Programs:
         """The policies that are not searched, with the numbers that were found for them."""
         return {name: self.tuned[name].controller if name in self.tuned else own for name, own in self.feedback.items()}
 
-    def _assays(self, channels: tuple[Channel, ...], seed: Array, index: Array, visits: Visits) -> Assays:
-        return TrialAssays(channels, visits, seed, self.task.grid.edges[:-1])(index)
-
-    def _rules(
-        self, channels: tuple[Channel, ...], system: System, seed: Array, index: Array, visits: Visits
-    ) -> dict[str, PatientOutcome]:
+    def _rules(self, assays: TrialAssays, system: System, index: Array) -> dict[str, PatientOutcome]:
         """Every policy that is not searched, each of them one rollout."""
-        assays, conduct = self._assays(channels, seed, index, visits), Conduct(self.factor)
-        task = with_system(self.task, system)
-        return {name: of_one(task, rule, assays, conduct)[0] for name, rule in self.compared.items()}
+        task, own, conduct = with_system(self.task, system), assays(index), Conduct(self.factor)
+        return {name: of_one(task, rule, own, conduct)[0] for name, rule in self.compared.items()}
 
-    def _replan(
-        self, channels: tuple[Channel, ...], system: System, seed: Array, index: Array, visits: Visits
-    ) -> tuple[PatientOutcome, PlanDiagnostics]:
+    def _replan(self, assays: TrialAssays, system: System, index: Array) -> tuple[PatientOutcome, PlanDiagnostics]:
         """The whole loop of one patient who is measured and planned for again."""
         assert self.inference is not None
+        inference = self.inference.measured_by(assays.channels)
         fallback = self.tuned[FALLBACK].controller if FALLBACK in self.tuned else None
-        controller = RecedingHorizonController(
-            self.inference.measured_by(channels), self.effort, self.rows, fallback, self.may_stop
-        )
-        conduct = Conduct(self.factor, self.stops, belief_keys(seed, index))
-        assays = self._assays(channels, seed, index, visits)
-        return of_one(with_system(self.task, system), controller, assays, conduct)
+        controller = RecedingHorizonController(inference, self.effort, self.rows, fallback, self.may_stop)
+        conduct = Conduct(self.factor, self.stops, belief_keys(assays.seed, index))
+        return of_one(with_system(self.task, system), controller, assays(index), conduct)
 
-    def _live(
-        self, channels: Any, system: System, doses: Doses, seed: Array, index: Array, visits: Visits
-    ) -> PatientOutcome:
+    def _live(self, assays: TrialAssays, system: System, index: Array, doses: Doses) -> PatientOutcome:
         """What doses [K, N] come to in a patient, and what would be measured."""
-        task = with_system(self.task, system)
-        scene = task.simulate((doses / task.scale).ravel())
-        found = self._assays(channels, seed, index, visits).results(system, scene.trajectory, task.grid)
-        return outcome(task, scene, found, self.factor)._replace(doses=doses)
+        given = Feedback(Schedule(doses), False)
+        return of_one(with_system(self.task, system), given, assays(index), Conduct(self.factor))[0]
 
     def _best(
         self, system: System, points: Float[Array, "R n"], middle: Float[Array, "n"], copied: Doses, tolerance: Array
-    ) -> tuple[Doses, Flag]:
+    ) -> Doses:
         """The best schedule of one who knows the patient: of starting points, and of the best policy's schedule."""
         task = with_system(self.task, system)
         shares = (copied / task.scale).ravel()
         begun = jnp.concatenate([points, (shares + _INWARD * (middle - shares))[None]])
         solved = solve(task, begun, tolerance)
-        return task.doses(jnp.clip(solved.shares, task.lower, task.upper)), solved.done
+        return task.doses(jnp.clip(solved.shares, task.lower, task.upper))

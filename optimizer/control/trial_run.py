@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from optimizer.analysis.bounds import ideal_containment
-from optimizer.control.assays import Visits, plan_visits, without_visits
+from optimizer.control.assays import trial_assays
 from optimizer.control.closed_loop import PatientOutcome
 from optimizer.control.comparators import CLAIRVOYANT, REPLAN
 from optimizer.control.receding_horizon import PlanDiagnostics
@@ -80,7 +80,7 @@ def manifest(trial: Trial, versions: dict[str, str]) -> dict[str, Any]:
         "policies": list(trial.policies),
         "patients": len(trial.ensemble.names),
         "risk": trial.settings.risk.value,
-        **{name: own[name] for name in (*plain, "restarts", "chunk")},
+        **{name: own[name] for name in plain},
         "changes": vars(trial.settings.changes),
         "belief_sha256": digest(source_of(trial.scenario)),
         "truth_sha256": digest(source_of(trial.truth)),
@@ -137,10 +137,7 @@ class Runner:
 
     def __init__(self, trial: Trial):
         self.trial, self.programs = trial, trial.programs
-        edges = np.asarray(trial.ensemble.task.grid.edges)
-        self.visits: Visits = plan_visits(trial.scenario.file, trial.channels, edges)
-        self.channels = without_visits(trial.channels)
-        self._cores = Cores()
+        self.assays, self._cores = trial_assays(trial.scenario, trial.channels, trial.settings.seed), Cores()
         # Before anything is traced that uses them.
         assert self.programs.tuned is not None
 
@@ -157,33 +154,31 @@ class Runner:
         """One patient under every policy."""
         trial, programs = self.trial, self.programs
         system = trial.ensemble.system(i)
-        who = np.uint32(trial.settings.seed), np.uint32(i)
-        found = numbers(programs.rules(self.channels, system, *who, self.visits))
+        own = self.assays, system, np.uint32(i)
+        found = numbers(programs.rules(*own))
         plans = None
         if REPLAN in trial.policies:
-            found[REPLAN], plans = numbers(programs.replan(self.channels, system, *who, self.visits))
+            found[REPLAN], plans = numbers(programs.replan(*own))
         copied = False
         if trial.settings.restarts:
-            found[CLAIRVOYANT], copied = self._best(system, who, found)
+            found[CLAIRVOYANT], copied = self._best(own, found)
         bound = ideal_containment(system, trial.scenario.progression_factor)
         found = {name: found[name] for name in trial.rows}
         return PatientRecord(found, plans, copied, np.nan if bound is None else bound.value)
 
-    def _best(self, system: Any, who: Any, found: dict[str, PatientOutcome]) -> tuple[PatientOutcome, bool]:
+    def _best(self, own: Any, found: dict[str, PatientOutcome]) -> tuple[PatientOutcome, bool]:
         """Who knows the truth: the best that a search finds, or the best of the policies that keep the limits."""
         trial, programs, problem = self.trial, self.programs, self.trial.ensemble.problem
         allowed = [one for one in found.values() if keeps(one)]
-        ranked = sorted(allowed or found.values(), key=lambda one: _rank(one.evaluation.objective))
-        begin, tolerance = ranked[0].doses, np.asarray(trial.scenario.tolerance)
-        doses, _ = numbers(programs.best(system, trial.points, trial.middle, begin, tolerance))
-        own = None
-        if np.all(np.isfinite(doses)):
-            doses = make_feasible(problem, doses, trial.middle)
-            own = numbers(programs.live(self.channels, system, doses, *who, self.visits))
-        if own is None or not keeps(own) or not satisfies(problem, own.doses):
-            return ranked[0], True
-        is_behind = bool(allowed) and ranked[0].evaluation.objective < own.evaluation.objective
-        return (ranked[0], True) if is_behind else (own, False)
+        known = min(allowed or found.values(), key=lambda one: _rank(one.evaluation.objective))
+        tolerance = np.asarray(trial.scenario.tolerance)
+        doses = np.asarray(programs.best(own[1], trial.points, trial.middle, known.doses, tolerance))
+        if not np.all(np.isfinite(doses)):
+            return known, True
+        best = numbers(programs.live(*own, make_feasible(problem, doses, trial.middle)))
+        is_behind = bool(allowed) and known.evaluation.objective < best.evaluation.objective
+        is_worse = is_behind or not keeps(best) or not satisfies(problem, best.doses)
+        return (known, True) if is_worse else (best, False)
 
 
 def numbers(tree: Any) -> Any:
@@ -191,10 +186,10 @@ def numbers(tree: Any) -> Any:
     return jax.tree.map(np.asarray, tree)
 
 
+def _rank(value: Any) -> float:
+    return float(value) if np.isfinite(value) else np.inf
+
+
 def keeps(one: PatientOutcome) -> bool:
     """Whether a policy kept all limits in a patient who could be simulated."""
     return bool(one.evaluation.ok) and float(one.excess) <= _KEPT
-
-
-def _rank(value: Any) -> float:
-    return float(value) if np.isfinite(value) else np.inf
