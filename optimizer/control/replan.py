@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from optimizer.control.belief import Belief, Inference
-from optimizer.control.fallback import Fallback, fall_back, rises
 from optimizer.control.measurements import Measurements
 from optimizer.control.misfit import ModelCheck, tail_of
 from optimizer.control.plan_restarts import Found, PlanRestarts
@@ -20,6 +19,7 @@ from optimizer.control.plan_search import Effort
 from optimizer.control.prediction import MISFIT, Fit, Prediction, fit, predict
 from optimizer.control.receding_horizon import RecedingHorizonController
 from optimizer.control.replan_inputs import Asked, read_asked
+from optimizer.control.tune import Fallback, fall_back, rises
 from optimizer.control.verdict import audited, verdict
 from optimizer.observations import Record
 from optimizer.scenario import Scenario

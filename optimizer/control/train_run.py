@@ -123,8 +123,7 @@ def learn(scenario: Scenario, settings: Settings, tell: Callable[[Progress], Non
     if not training.interrupted:
         tell(Progress("tune the rule", 0, 1, None))
         rule = open_rule(scenario.rule(), problem, scenario.progression_factor, settings.delay)
-        controllers[TUNED], best, _ = tuned(members, assays, problem, rule, settings.risk, settings.alpha)
-        numbers = dict(zip(rule.names, best.tolist(), strict=True))
+        controllers[TUNED], numbers, _ = tuned(members, assays, problem, rule, settings.risk, settings.alpha)
     controllers |= {AT50: controller(at50(problem, settings.delay)), CONTINUOUS: controller(Continuous(scale))}
     clock["rule"], began = time.perf_counter() - began, time.perf_counter()
     tell(Progress("judge", 0, 1, None))

@@ -12,11 +12,10 @@ import numpy as np
 from optimizer.control.assays import changed, trial_assays, watched
 from optimizer.control.belief import Inference
 from optimizer.control.comparators import CLAIRVOYANT, CONSTANT, FALLBACK, REPLAN, TUNED, comparators, with_networks
-from optimizer.control.fallback import HIGHEST, WIDER
 from optimizer.control.plan_search import Effort
 from optimizer.control.prior import load_prior
 from optimizer.control.trial_programs import Programs
-from optimizer.control.tune import Tuned, constant_on_belief, tuned_on_belief
+from optimizer.control.tune import HIGHEST, WIDER, Tuned, constant_on_belief, tuned_on_belief
 from optimizer.ensemble.ensemble import Ensemble, build_ensemble
 from optimizer.ensemble.patients import DRAWN, Patients, file_of, load_patients
 from optimizer.ensemble.risk import refuse_alpha
