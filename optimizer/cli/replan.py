@@ -27,7 +27,7 @@ def run_replan(run: Command, asked: ReplanSettings) -> int:
     check_place(place, MARKER)
     with progress() as tell:
         found = replan(scenario, asked, tell)
-    document = window_document(scenario, {**account(found), "seed": found.settings.seed})
+    document = window_document(scenario, {**account(found), "seed": found.asked.settings.seed})
     text = to_text(document)
     writes = found.status.has_schedule
     with then_put(run.json, text, lambda: _print(found, document)):
@@ -38,7 +38,7 @@ def run_replan(run: Command, asked: ReplanSettings) -> int:
 
 
 def _write(found: Replanned, place: Path, text: str, plot: bool) -> None:
-    task = found.inference.problem.task
+    task = found.asked.inference.problem.task
     with whole(place, MARKER) as work:
         write_schedule(work / "schedule.csv", task.system.drugs, task.system.routes, task.grid.edges, found.doses)
         if plot:
@@ -50,7 +50,7 @@ def _write(found: Replanned, place: Path, text: str, plot: bool) -> None:
 
 
 def _print(found: Replanned, document: dict[str, Any]) -> None:
-    units, numbers = found.scenario.dose_units, document["belief"]["numbers"]
+    units, numbers = found.asked.scenario.dose_units, document["belief"]["numbers"]
     rows = [
         [key, entry["unit"], number(entry["before"]["median"]), number(entry["median"]), _span(entry["interval_90"])]
         for key, entry in numbers.items()

@@ -14,7 +14,7 @@ from optimizer.report.plots.style import GREY, color, dose_bars, footnote, line,
 def expected_burden(ax: Axes, found: Replanned) -> Axes:
     """Quantiles of the burden under the plan, its median on the other course, and what was measured of it."""
     plan, course = found.predictions
-    start = float(found.inference.problem.task.grid.edges[found.index])
+    start = float(found.asked.inference.problem.task.grid.edges[found.asked.index])
     for low, high, shade in ((0, 4, 0.15), (1, 3, 0.3)):
         label = "plan: 90 % and 50 % of what is believed" if low else None
         ax.fill_between(
@@ -23,12 +23,12 @@ def expected_burden(ax: Axes, found: Replanned) -> Axes:
     ax.plot(plan.days, plan.burden[:, 2], color=color(0), label="plan: median")
     later = course.days >= start
     ax.plot(course.days[later], course.burden[later, 2], color=color(1), ls=line(1), label=f"{found.course[0]}: median")
-    for i, channel in enumerate(found.inference.channels):
+    for i, channel in enumerate(found.asked.inference.channels):
         if channel.quantity.kind == "burden":
-            seen = found.measurements.seen[:, i] == MEASURED
+            seen = found.asked.seen.seen[:, i] == MEASURED
             ax.plot(
-                found.measurements.days[seen],
-                found.measurements.values[seen, i],
+                found.asked.seen.days[seen],
+                found.asked.seen.values[seen, i],
                 "o",
                 color="black",
                 ms=3,
@@ -52,11 +52,11 @@ def chance(ax: Axes, found: Replanned) -> Axes:
 
 def doses(ax: Axes, found: Replanned) -> Axes:
     """Doses that were given, those that are planned, and the other course."""
-    task = found.inference.problem.task
+    task = found.asked.inference.problem.task
     edges, drugs = np.asarray(task.grid.edges), task.system.drugs
-    before = np.arange(len(found.doses))[:, None] < found.index
+    before = np.arange(len(found.doses))[:, None] < found.asked.index
     for j, drug in enumerate(drugs):
-        unit = found.scenario.dose_units[drug]
+        unit = found.asked.scenario.dose_units[drug]
         place = (j, len(drugs))
         past, planned = np.where(before, found.doses, 0.0)[:, j], np.where(before, 0.0, found.doses)[:, j]
         dose_bars(ax, edges, past, place, 0.0, color=GREY, label=with_unit(f"{drug}, given", unit))
@@ -75,7 +75,7 @@ def replan_figure(found: Replanned) -> Figure:
     expected_burden(rows[0], found)
     chance(rows[1], found)
     doses(rows[2], found)
-    count = len(found.measurements.days)
-    day = float(found.inference.problem.task.grid.edges[found.index])
-    footnote(figure, f"{found.scenario.title}: {count} visits, planned on day {day:g}.")
+    count = len(found.asked.seen.days)
+    day = float(found.asked.inference.problem.task.grid.edges[found.asked.index])
+    footnote(figure, f"{found.asked.scenario.title}: {count} visits, planned on day {day:g}.")
     return figure
