@@ -1,8 +1,7 @@
 """The answer in one sentence, against the best regimen that keeps the limits, and what it is worse in."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,10 +25,6 @@ class Answer:
     sentence: str
     against: str | None
     warnings: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Ready for JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

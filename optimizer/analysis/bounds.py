@@ -41,13 +41,9 @@ class Bound:
     name: str
     doi: str
 
-    def within(self, reached: float | None) -> float | None:
-        """By how many percent of the bound an outcome stays away from it."""
-        return None if reached is None else 100.0 * abs(reached - self.value) / max(abs(self.value), 1e-300)
-
     def to_json(self, reached: float | None) -> dict[str, str | float | None]:
         """The bound, and by how many percent an outcome stays away from it."""
-        within = self.within(reached)
+        within = None if reached is None else 100.0 * abs(reached - self.value) / max(abs(self.value), 1e-300)
         words = {"quantity": self.quantity, "name": self.name, "doi": self.doi}
         return {**words, "value": self.value, "reached": reached, "within_percent": within}
 

@@ -233,12 +233,11 @@ def _critical(model: AbstractModel, levels: Levels, clones: int) -> tuple[Critic
 def _vary(scenario: Scenario, system: System, levels: Levels, text: str, others: Mapping[str, str]) -> Varied:
     """Windows at each value of a number; a model of the same shape, so that nothing is compiled again."""
     key, values = split("--vary", text)
+    found = []
     if key in others:
         _, numbers = levels_of("--vary", text, others)
-        n, found = system.drugs.index(key), []
         for number in numbers:
-            base = levels.base.copy()
-            base[n] = number
+            base = np.where(np.array(system.drugs) == key, number, levels.base)
             found.append(_responses(scenario, system.model, Levels(base, levels.j)))
         return Varied(key, others[key], tuple(numbers), tuple(found))
     plan = scenario.plan
@@ -248,7 +247,6 @@ def _vary(scenario: Scenario, system: System, levels: Levels, text: str, others:
         also = f" (or another drug: {', '.join(others)})" if others else ""
         raise OptionError(f"--vary: {error}{also}") from None
     numbers = numbers_of(f"--vary {key}", values, place.info, place.unit)
-    found = []
     for number in numbers:
         try:
             model = build_system(substituted(plan, [place], [number]), system.mesh).model
