@@ -134,7 +134,7 @@ def _row(result: TrialResult, combination: dict[str, float], name: str) -> dict[
         "policy": name,
         "patients": int(days.size),
         "measurements": _measurements(result, name),
-        "median_progression_day": survival(days, horizon_of(result)).median if days.size else None,
+        "median_progression_day": survival(days, horizon_of(result)).median,
         "mean_without_progression_day": float(np.mean(held(result, name))) if days.size else None,
         "mean_objective": float(np.mean(of_policy(result, name, "objective"))) if days.size else None,
     }

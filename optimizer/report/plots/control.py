@@ -7,11 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from optimizer.control.comparators import CLAIRVOYANT
 from optimizer.control.decisions import LAST, TIMES, decide
 from optimizer.control.train_report import curve, visit
 from optimizer.control.train_run import Learned
 from optimizer.control.trial_run import TrialResult
-from optimizer.control.trial_summary import clairvoyant_is_there, counted, horizon_of, of_policy
+from optimizer.control.trial_summary import counted, horizon_of, of_policy
 from optimizer.ensemble.survival import survival
 from optimizer.report.plots.style import GREY, color, footnote, kaplan_meier, line, new_figure
 
@@ -73,7 +74,7 @@ def trial_figures(result: TrialResult) -> dict[str, Figure]:
     swam.axes[0].set_ylabel("patients")
     totals = [key for key in result.table if key.startswith("cumulative_dose.")]
     columns = [(key, key.replace("cumulative_dose.", "cumulative dose, ")) for key in totals]
-    if clairvoyant_is_there(result):
+    if CLAIRVOYANT in result.trial.rows:
         columns.append(("regret_day", "days of progression lost against who knows the patient"))
     spread = new_figure(4.5 * len(columns), 4.0)
     for ax, (key, label) in zip(spread.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
