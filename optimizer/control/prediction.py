@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from optimizer.axes import Doses
 from optimizer.control.belief import Belief, Inference
+from optimizer.control.tempering import BATCH
 from optimizer.ensemble.ensemble import with_system
 from optimizer.ensemble.evaluate import evaluation
 from optimizer.ensemble.risk import Risk, risk_of
@@ -20,7 +21,6 @@ from optimizer.observations import MEASURED, Record
 from optimizer.policies.schedule import Schedule
 from optimizer.simulate import rollout
 
-_BATCH = 128
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 # A model that makes so little sense of what was measured is said not to fit.
 MISFIT = 0.01
@@ -83,7 +83,7 @@ def predict(inference: Inference, belief: Belief, doses: Doses, factor: float) -
     grid = inference.problem.task.grid
     edges = np.asarray(grid.edges)
     days = np.unique(np.concatenate([edges, 0.5 * (edges[1:] + edges[:-1])]))
-    logs, evaluated = _outlook(inference)(belief, doses, jnp.asarray(days), jnp.asarray(factor))
+    logs, evaluated = _outlook(inference, belief, doses, jnp.asarray(days), jnp.asarray(factor))
     weights = np.exp(np.asarray(belief.log_weights))
     weights = weights / weights.sum()
     used = weights > 0.0
@@ -93,21 +93,17 @@ def predict(inference: Inference, belief: Belief, doses: Doses, factor: float) -
     return Prediction(days, np.exp(bands), progression[used], objective[used], weights[used], violation)
 
 
-@lru_cache(maxsize=4)
-def _outlook(inference: Inference) -> Any:
-    """Log burden on some days and evaluation of every particle; compiled once for an inference."""
+@partial(jax.jit, static_argnums=0)
+def _outlook(inference: Inference, belief: Belief, doses: Array, days: Array, factor: Array) -> Any:
+    """Log burden on some days and evaluation of every particle."""
 
-    @jax.jit
-    def all_of_them(belief: Belief, doses: Array, days: Array, factor: Array) -> Any:
-        def one(own: Any) -> Any:
-            task = with_system(inference.problem.task, inference.system(*own))
-            trajectory = rollout(task.system, Schedule(doses), task.grid)
-            found = evaluation(task, task.scene(trajectory), factor)
-            return jnp.interp(days, trajectory.times, jnp.log(trajectory.burden)), found
+    def one(own: Any) -> Any:
+        task = with_system(inference.problem.task, inference.system(*own))
+        trajectory = rollout(task.system, Schedule(doses), task.grid)
+        found = evaluation(task, task.scene(trajectory), factor)
+        return jnp.interp(days, trajectory.times, jnp.log(trajectory.burden)), found
 
-        return jax.lax.map(one, (belief.z, belief.changes), batch_size=_BATCH)
-
-    return all_of_them
+    return jax.lax.map(one, (belief.z, belief.changes), batch_size=BATCH)
 
 
 def quantiles(values: np.ndarray, weights: np.ndarray, at: tuple[float, ...] = QUANTILES) -> np.ndarray:
@@ -127,7 +123,7 @@ def fit(inference: Inference, belief: Belief, doses: Doses, record: Record) -> F
     seen = np.asarray(record.seen) == MEASURED
     if not seen.any():
         return Fit(None, np.full(seen.shape, np.nan))
-    far = np.asarray(_residuals(inference)(belief.z, doses, record))
+    far = np.asarray(_residuals(inference, belief.z, doses, record))
     weights = np.exp(np.asarray(belief.log_weights))
     used = weights > 0.0
     squares = np.sum(np.where(seen, far, 0.0) ** 2, axis=(1, 2))[used]
@@ -138,15 +134,11 @@ def fit(inference: Inference, belief: Belief, doses: Doses, record: Record) -> F
     return Fit(p_value, np.where(seen, mean, np.nan))
 
 
-@lru_cache(maxsize=4)
-def _residuals(inference: Inference) -> Any:
-    @jax.jit
-    def all_of_them(z: Array, doses: Array, record: Record) -> Array:
-        def one(own: Array) -> Array:
-            noise = inference.prior.noise
-            at = inference.followed(own if noise is None else noise.limited(own), doses, record, jax.random.key(0)).at
-            return (record.shown - at.mean) / at.sd
+@partial(jax.jit, static_argnums=0)
+def _residuals(inference: Inference, z: Array, doses: Array, record: Record) -> Array:
+    def one(own: Array) -> Array:
+        noise = inference.prior.noise
+        at = inference.followed(own if noise is None else noise.limited(own), doses, record, jax.random.key(0)).at
+        return (record.shown - at.mean) / at.sd
 
-        return jax.lax.map(one, z, batch_size=_BATCH)
-
-    return all_of_them
+    return jax.lax.map(one, z, batch_size=BATCH)

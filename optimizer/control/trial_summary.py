@@ -13,9 +13,8 @@ from optimizer.control.comparators import AT50, CONTINUOUS, REPLAN
 from optimizer.control.controller_state import PlanDiagnostics
 from optimizer.control.misfit import OUTSIDE
 from optimizer.control.trial_run import TrialResult
-from optimizer.ensemble.paired import compared, holm
 from optimizer.ensemble.personalise import PatientStatus
-from optimizer.ensemble.survival import spread, survival
+from optimizer.ensemble.survival import compared, holm, spread, survival
 from optimizer.files.run import Columns
 
 _MOST_NAMED = 100

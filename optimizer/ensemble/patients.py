@@ -132,14 +132,17 @@ def _normals(seed: jax.Array, indices: jax.Array, like: jax.Array) -> jax.Array:
     return jax.vmap(one)(indices)
 
 
+def root_of(covariance: Float[np.ndarray, "V V"]) -> Float[np.ndarray, "V V"]:
+    """Symmetric root by eigenvalues: correlations of 1 leave no Cholesky factor."""
+    sizes, axes = np.linalg.eigh(covariance)
+    return (axes * np.sqrt(np.maximum(sizes, 0.0))) @ axes.T
+
+
 def _drawn(plan: CohortPlan, places: tuple[Place, ...], count: int, seed: int) -> np.ndarray:
     """Correlated normal or lognormal numbers [P, V] about the scenario's."""
     normals = np.asarray(_normals(np.uint32(seed), np.arange(stepped(count)), np.zeros(len(places))))[:count]
-    # By its eigenvalues: correlations of 1 leave no Cholesky factor.
-    sizes, axes = np.linalg.eigh(plan.correlation)
-    root = axes * np.sqrt(np.maximum(sizes, 0.0)) @ axes.T
     # Row by row, not as a matrix product: that one's rounding depends on how many patients there are.
-    mixed = np.sum(normals[:, None, :] * root, axis=-1)
+    mixed = np.sum(normals[:, None, :] * root_of(plan.correlation), axis=-1)
     typical = np.array([place.value for place in places])
     spread = np.array([vary.sd for vary in plan.vary])
     is_log = np.array([vary.distribution == "lognormal" for vary in plan.vary])

@@ -225,7 +225,7 @@ class Solver:
         rest, task, live = size - len(rows), self.ensemble.task, jnp.asarray(len(rows))
         padded = np.concatenate([rows, np.repeat(rows[:1], rest)])
         own = jax.tree.map(lambda leaf: leaf[padded], self.ensemble.systems)
-        asked = (task, own, self.points) if self.quick is None else (self.quick, own, self.points, live)
+        asked: Any = (task, own, self.points) if self.quick is None else (self.quick, own, self.points, live)
         solved = jax.tree.map(np.asarray, solve(*asked, self.tolerance))
         doses = np.stack([self._settled(shares) for shares in solved.shares[: len(rows)]])
         given = np.concatenate([doses[:, None], np.broadcast_to(self.shared, (len(rows), *self.shared.shape))], 1)
