@@ -14,10 +14,9 @@ from jaxtyping import Float
 
 from optimizer.control.belief import Belief, Inference
 from optimizer.control.measurements import Measurements, none_measured, read_measurements
-from optimizer.control.misfit import ModelCheck, tail_of
 from optimizer.control.plan_restarts import Found, PlanRestarts, audited, verdict
 from optimizer.control.plan_search import Effort
-from optimizer.control.prediction import MISFIT, Fit, Prediction, fit, predict
+from optimizer.control.prediction import MISFIT, Fit, ModelCheck, Prediction, fit, predict, tail_of
 from optimizer.control.prior import load_prior
 from optimizer.control.receding_horizon import RecedingHorizonController
 from optimizer.control.state_noise import most_in_one

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimizer.control.belief import Belief, effective
-from optimizer.control.misfit import OUTSIDE, tail_of
-from optimizer.control.prediction import MISFIT, QUANTILES, Prediction, quantiles
+from optimizer.control.prediction import MISFIT, OUTSIDE, QUANTILES, Prediction, quantiles, tail_of
 from optimizer.control.replan import Replanned, Visit
 from optimizer.observations import BELOW, MEASURED, OVER, UNDER
 from optimizer.search.optimize import LIMIT_TOLERANCE

@@ -11,7 +11,7 @@ import numpy as np
 
 from optimizer.control.comparators import AT50, CONTINUOUS, REPLAN
 from optimizer.control.controller_state import PlanDiagnostics
-from optimizer.control.misfit import OUTSIDE
+from optimizer.control.prediction import OUTSIDE
 from optimizer.control.trial_run import TrialResult
 from optimizer.ensemble.personalise import PatientStatus
 from optimizer.ensemble.survival import compared, holm, spread, survival
