@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from optimizer.control.replan import Replanned, replan
-from optimizer.control.replan_report import account, changed_most, fit_sentence
+from optimizer.control.replan_report import account
 from optimizer.files.event_tables import write_schedule
 from optimizer.files.run_directory import check_place, whole
 from optimizer.report.document import to_text, window_document
@@ -72,11 +72,11 @@ def _print(found: Replanned, document: dict[str, Any]) -> None:
     units = {drug: "" if unit == "1" else f" {unit}" for drug, unit in units.items()}
     doses = [f"{drug} {number(dose)}{units[drug]}" for drug, dose in document["next"]["doses"].items()]
     typer.echo(f"Next, on day {document['next']['day']:g}: {', '.join(doses)}.")
-    most = changed_most(found)
+    most = document["changed_most"]
     if most is not None:
         what = f"{most['measurement']} on day {most['day']:g} (p {most['expected_p']:.2g})"
         typer.echo(f"Changed the plan most: {what}, by {100 * most['plan_changed_by']:.1f} % of the largest doses.")
-    typer.echo(fit_sentence(found))
+    typer.echo(document["fit"]["sentence"])
 
 
 def _span(ends: list[float]) -> str:

@@ -86,20 +86,6 @@ class Visit:
     change: float | None
 
 
-class ModelFit(NamedTuple):
-    """Whether what was measured fits the model.
-
-    Attributes:
-        whole: all of it at once.
-        check: visit by visit.
-        misfits: whether one of both says that it does not.
-    """
-
-    whole: Fit
-    check: ModelCheck
-    misfits: bool
-
-
 @dataclass(frozen=True)
 class Replanned:
     """What came of it.
@@ -113,7 +99,9 @@ class Replanned:
         course: what the plan is compared with, in words, and its doses [K, N].
         predictions: what the belief expects of the plan and of the course.
         visits: what each changed.
-        model: whether what was measured fits the model.
+        fit: whether what was measured fits the model, all of it at once.
+        check: the same visit by visit.
+        misfits: whether one of both says that it does not.
         fallback: the rule whose dose is planned in place of the search's; None where the plan is the search's.
         audit: of the plan in the particle with the largest weight.
         status: outcome.
@@ -128,7 +116,9 @@ class Replanned:
     course: tuple[str, Float[np.ndarray, "K N"]]
     predictions: tuple[Prediction, Prediction]
     visits: tuple[Visit, ...]
-    model: ModelFit
+    fit: Fit
+    check: ModelCheck
+    misfits: bool
     fallback: Fallback | None
     audit: Audit
     status: Status
@@ -161,30 +151,34 @@ def replan(
     hints = [uninformed.doses, *(v.doses for v in visits[-1:] if v.doses is not None)]
     found = search.best(belief, hints) if visits else uninformed
     course = (FOLLOWED, asked.listed) if asked.follows else (UNINFORMED, search.settled(uninformed.doses))
-    model = _fits(asked, belief, visits)
-    fallback, wished = _overruled(asked, found, model, tell)
+    record = asked.seen.record(inference.channels)
+    whole, check = fit(inference, belief, jnp.asarray(asked.given), record), ModelCheck.start()
+    for visit in visits:
+        check = check.after(tail_of(jnp.asarray(visit.expected)))
+    misfits = bool(check.misfits) or (whole.p_value is not None and whole.p_value < MISFIT)
+    fallback, wished = _overruled(asked, found, misfits, tell)
     doses, no_levels = search.rounded(belief, wished, seed)
     tell(Progress("outlook", 0, 1, None))
     factor = scenario.progression_factor
     plan, stay = (predict(inference, belief, jnp.asarray(d), factor) for d in (doses, course[1]))
     tell(Progress("audit", 0, 1, None))
     checked = audited(inference, search.problem, belief, doses)
-    status, reason = verdict(search, found, doses, plan, checked, no_levels, effort, model.misfits)
+    status, reason = verdict(search, found, doses, plan, checked, no_levels, effort, misfits)
     if fallback is not None and status in (Status.MISFIT, Status.SOLVED, Status.NOT_CONVERGED):
-        why = "" if model.misfits else "; the plan would stop treatment for good while the measured burden rises"
+        why = "" if misfits else "; the plan would stop treatment for good while the measured burden rises"
         reason = f"{reason}{why}: planned is {fallback.sentence}"
-    own = asked, before, belief, doses, found, course, (plan, stay), visits, model
+    own = asked, before, belief, doses, found, course, (plan, stay), visits, whole, check, misfits
     return Replanned(*own, fallback, checked, status, reason)
 
 
 def _overruled(
-    asked: Asked, found: Found, model: ModelFit, tell: Callable[[Progress], None]
+    asked: Asked, found: Found, misfits: bool, tell: Callable[[Progress], None]
 ) -> tuple[Fallback | None, np.ndarray]:
     """The rule whose dose is given in place of the plan's, if it is, and the doses that are wished for."""
     inference, seen, ahead = asked.inference, asked.seen, np.arange(len(asked.listed))[:, None] >= asked.index
     # The file may allow that a plan stops treatment for good while the measured burden rises.
     stops = not asked.scenario.plan.may_stop and not found.doses[asked.index :].any() and rises(inference, seen)
-    if not (model.misfits or stops):
+    if not (misfits or stops):
         return None, found.doses
     tell(Progress("fallback", 0, 1, None))
     fallback = fall_back(inference, seen, asked.index, asked.effort.risk, asked.effort.alpha)
@@ -277,12 +271,3 @@ def _taught(
         expected = np.asarray(updated.predictive_p)[row]
         visits.append(Visit(row, expected, float(updated.ess), new, change))
     return belief, tuple(visits)
-
-
-def _fits(asked: Asked, belief: Belief, visits: tuple[Visit, ...]) -> ModelFit:
-    """All measurements at once, and visit by visit."""
-    record = asked.seen.record(asked.inference.channels)
-    whole, check = fit(asked.inference, belief, jnp.asarray(asked.given), record), ModelCheck.start()
-    for visit in visits:
-        check = check.after(tail_of(jnp.asarray(visit.expected)))
-    return ModelFit(whole, check, bool(check.misfits) or (whole.p_value is not None and whole.p_value < MISFIT))

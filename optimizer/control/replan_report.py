@@ -33,9 +33,9 @@ def account(found: Replanned) -> dict[str, Any]:
         "belief": _belief(found),
         "fit": _fit(found),
         "misfit": {
-            "active": found.model.misfits,
+            "active": found.misfits,
             "visits_outside_99_percent": sum(_is_outside(visit) for visit in found.visits),
-            "last_visit_p": float(found.model.check.p),
+            "last_visit_p": float(found.check.p),
             "fallback": None if found.fallback is None else found.fallback.rule,
         },
         "visits": [_visit(found, visit) for visit in found.visits],
@@ -104,14 +104,14 @@ def _belief(found: Replanned) -> dict[str, Any]:
 
 
 def _fit(found: Replanned) -> dict[str, Any]:
-    p_value = found.model.whole.p_value
+    p_value = found.fit.p_value
     return {
         "posterior_predictive_p": p_value,
         "fits": None if p_value is None else p_value >= MISFIT,
         "sentence": fit_sentence(found),
         "standardized_residuals": [
             {"day": float(day), **_named(found, row)}
-            for day, row in zip(found.asked.seen.days, found.model.whole.residuals, strict=True)
+            for day, row in zip(found.asked.seen.days, found.fit.residuals, strict=True)
         ],
     }
 
@@ -122,12 +122,12 @@ def _is_outside(visit: Visit) -> bool:
 
 def fit_sentence(found: Replanned) -> str:
     """Whether what was measured fits the model, plainly."""
-    p_value = found.model.whole.p_value
+    p_value = found.fit.p_value
     if p_value is None:
         return "Nothing was measured: the belief is the prior."
     if p_value >= MISFIT:
         return f"What was measured fits the model (posterior predictive p {p_value:.2g})."
-    far = np.abs(np.where(np.isfinite(found.model.whole.residuals), found.model.whole.residuals, 0.0))
+    far = np.abs(np.where(np.isfinite(found.fit.residuals), found.fit.residuals, 0.0))
     row, channel = np.unravel_index(int(np.argmax(far)), far.shape)
     day, label = found.asked.seen.days[row], found.asked.inference.channels[channel].label()
     worst = f"{label} on day {day:g} is {far[row, channel]:.1f} standard deviations off"
