@@ -86,9 +86,7 @@ class Response:
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON."""
-        rise = None if self.rise is None else self.rise.to_json()
-        signs = [interval.to_json() for interval in self.intervals]
-        return {"clone": self.clone, "crossings": list(self.crossings), "intervals": signs, "rise": rise}
+        return {"clone": self.clone, "crossings": self.crossings, "intervals": self.intervals, "rise": self.rise}
 
 
 def responses(growth: Growth, names: Sequence[str]) -> tuple[Response, ...]:

@@ -71,7 +71,7 @@ class Varied:
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON."""
         pairs = zip(self.values, self.clones, strict=True)
-        found = [{"value": value, "clones": [r.to_json() for r in clones]} for value, clones in pairs]
+        found = [{"value": value, "clones": clones} for value, clones in pairs]
         return {"key": self.key, "unit": self.unit, "values": found}
 
 
@@ -123,15 +123,14 @@ class Windows:
         out: dict[str, Any] = {"drug": self.drug, "unit": self.unit, "held": dict(self.held)}
         out |= {"searched": {"from": LOWEST, "to": HIGHEST}, "settled": SETTLED}
         out["clones"] = [{**r.to_json(), "monotone": r.rise is None} for r in self.clones]
-        out["critical"] = [c.to_json() for c in self.critical]
-        out["vary"] = [v.to_json() for v in self.varied]
+        out |= {"critical": self.critical, "vary": self.varied}
         if self.profile is not None:
             by_clone = zip(self.clones, self.shares(), strict=True)
             out["schedule"] = {
                 "file": self.file,
                 "time_shares": {r.clone: own for r, own in by_clone},
-                "troughs": self.profile.troughs.tolist(),
-                "peaks": self.profile.peaks.tolist(),
+                "troughs": self.profile.troughs,
+                "peaks": self.profile.peaks,
             }
         return out | {"warnings": self.warnings()}
 
