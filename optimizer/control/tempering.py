@@ -41,11 +41,16 @@ def tempered(
     Returns:
         Particles, their log weights, how many temperatures it took, and the mean share of accepted moves.
     """
+    from blackjax.mcmc import random_walk
     from blackjax.smc import adaptive_tempered, resampling
     from blackjax.smc.tempered import TemperedSMCState
 
+    def walk(key: Array, state: Any, log_density: Any, root: Array) -> Any:
+        step = lambda key, position: root @ jax.random.normal(key, position.shape)  # noqa: E731
+        return random_walk.build_additive_step()(key, state, log_density, step)
+
     kernel = adaptive_tempered.build_kernel(
-        before, added, _walk_step, _walk_start, resampling.systematic, LEAST_ESS, batch_size=BATCH
+        before, added, walk, random_walk.init, resampling.systematic, LEAST_ESS, batch_size=BATCH
     )
 
     def stage(carry: Any) -> Any:
@@ -61,21 +66,6 @@ def tempered(
         lambda c: (c[1].tempering_param < 1.0) & (c[2] < _MOST_TEMPERATURES), stage, carry
     )
     return state.particles, jnp.log(state.weights), count, accepted / count
-
-
-def _walk_start(position: Array, log_density: Any) -> Any:
-    from blackjax.mcmc import random_walk
-
-    return random_walk.init(position, log_density)
-
-
-def _walk_step(key: Array, state: Any, log_density: Any, root: Array) -> Any:
-    from blackjax.mcmc import random_walk
-
-    def step(key: Array, position: Array) -> Array:
-        return root @ jax.random.normal(key, position.shape)
-
-    return random_walk.build_additive_step()(key, state, log_density, step)
 
 
 def _spread(z: Float[Array, "E W"], weights: Float[Array, "E"]) -> Float[Array, "W W"]:

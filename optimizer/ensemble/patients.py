@@ -163,8 +163,10 @@ def _of_table(scenario: Scenario, path: Path, is_posterior: bool = False) -> tup
     )
     for header in sheet.header:
         key = split_bracket(header)[0]
+        # In a posterior, a number of the tumor may go without its first step.
+        path_of = f"model.{key}" if is_posterior and "." not in key else key
         try:
-            place = _placed(scenario, key, is_posterior)
+            place = find(scenario.plan.model, scenario.plan.drugs, path_of)
         except QuantityError as error:
             if _PATH.search(key):
                 wanted, _, got = str(error).removeprefix("wanted ").rpartition("; got ")
@@ -185,14 +187,6 @@ def _of_table(scenario: Scenario, path: Path, is_posterior: bool = False) -> tup
     for note in table.notes:
         warnings.warn(note, TableWarning, stacklevel=3)
     return tuple(found.values()), table
-
-
-def _placed(scenario: Scenario, key: str, is_posterior: bool) -> Place:
-    """The number of a key path; in a posterior, one of the tumor may go without its first step."""
-    plan = scenario.plan
-    if is_posterior and "." not in key:
-        key = f"model.{key}"
-    return find(plan.model, plan.drugs, key)
 
 
 def _values(places: tuple[Place, ...], table: Table) -> Float[np.ndarray, "P V"]:

@@ -250,10 +250,7 @@ class Solver:
 
     def _gathered(self, found: list[Any], included: np.ndarray, first: int) -> Personalised:
         """Rows as arrays; those of patients who cannot be simulated are masked here, after the solve."""
-        sample = next((row for row, good in zip(found, included, strict=True) if good and row is not None), None)
-        if sample is None:
-            sample = _empty(self.ensemble, self.shared)
-        blank = jax.tree.map(_masked, sample)
+        blank = _blank(self.ensemble, self.shared)
         rows = [row if good else blank for row, good in zip(found, included, strict=True)]
         solved, doses, evaluated = (
             jax.tree.map(lambda *parts: np.stack(parts), *part) for part in zip(*rows, strict=True)
@@ -273,15 +270,10 @@ class Solver:
         return PatientStatus.SOLVED if solved.done else PatientStatus.NOT_CONVERGED
 
 
-def _masked(leaf: np.ndarray) -> np.ndarray:
-    kind = np.asarray(leaf).dtype.kind
-    return np.full_like(leaf, np.nan if kind == "f" else 0)
-
-
-def _empty(ensemble: Ensemble, shared: np.ndarray) -> Any:
-    """The shapes of a row where a chunk has nobody who can be simulated."""
-    one, many, terms = np.zeros(()), np.zeros(1 + len(shared)), len(ensemble.task.objective.terms)
-    whole = np.zeros((), int)
-    solved = Solved(np.zeros(ensemble.task.lower.size), whole, whole, one, np.zeros((), bool), one)
-    evaluated = Evaluation(many, np.zeros((many.size, terms)), many, many, many, many.astype(bool))
-    return solved, np.zeros(shared.shape[1:]), evaluated
+def _blank(ensemble: Ensemble, shared: np.ndarray) -> Any:
+    """The row of a patient who cannot be simulated."""
+    one, many, terms = np.full((), np.nan), np.full(1 + len(shared), np.nan), len(ensemble.task.objective.terms)
+    whole, no = np.zeros((), int), np.zeros((), bool)
+    solved = Solved(np.full(ensemble.task.lower.size, np.nan), whole, whole, one, no, one)
+    evaluated = Evaluation(many, np.full((many.size, terms), np.nan), many, many, many, np.zeros(many.size, bool))
+    return solved, np.full(shared.shape[1:], np.nan), evaluated
