@@ -93,8 +93,13 @@ def _budgets(found: Replanned) -> list[dict[str, Any]]:
 
 
 def _belief(found: Replanned) -> dict[str, Any]:
-    before, now = _parameters(found, found.before), _parameters(found, found.belief)
-    numbers = {key: {**now[key], "before": {k: before[key][k] for k in ("median", "interval_90")}} for key in now}
+    """Median and interval of each number that is not known, by its key, in internal units, now and at first."""
+    prior, beliefs = found.asked.inference.prior, (found.belief, found.before)
+    columns = [np.asarray(jax.vmap(prior.numbers)(belief.z)).T for belief in beliefs]
+    numbers = {}
+    for place, *pair in zip(prior.places, *columns, strict=True):
+        now, before = (_told(belief, column) for belief, column in zip(beliefs, pair, strict=True))
+        numbers[place.key] = {"unit": place.unit, **now, "before": before}
     return {
         "particles": found.asked.settings.particles,
         "effective_particles": float(effective(found.belief)),
@@ -204,16 +209,6 @@ def _staying(found: Replanned) -> dict[str, Any]:
         "probability_of_progression": ends[1] - ends[0],
         "median_progression_day": {"plan": plan.median_progression(), "course": course.median_progression()},
         "limits_met": course.violation <= LIMIT_TOLERANCE,
-    }
-
-
-def _parameters(replanned: Replanned, belief: Belief) -> dict[str, Any]:
-    """Median and interval of each number that is not known, by its key, in internal units."""
-    prior = replanned.asked.inference.prior
-    columns = np.asarray(jax.vmap(prior.numbers)(belief.z)).T
-    return {
-        place.key: {"unit": place.unit, **_told(belief, column)}
-        for place, column in zip(prior.places, columns, strict=True)
     }
 
 

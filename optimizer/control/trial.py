@@ -124,7 +124,7 @@ def prepare(scenario: Scenario, settings: Settings, allow_code: bool = False) ->
     task, apart = ensemble.task, len({float(channel.assay.delay) for channel in channels})
     programs = Programs(
         task=task,
-        rules=rules,
+        feedback=rules,
         inference=inference,
         effort=effort_of(settings),
         rows=task.grid.count * max(apart, 1),
@@ -222,12 +222,13 @@ def source_of(truth: Scenario) -> Path | None:
 # --- compiled programs: one for the rules, for model predictive control, for who knows the truth ----------------------
 
 
+@dataclass(eq=False)
 class Programs:
     """The compiled programs of a trial; assays and patients are their arguments, so that a sweep shares them.
 
-    Args:
+    Attributes:
         task: of the typical hidden patient, with the decisions, the objective and the limits of the controller's.
-        rules: policies that are not searched, by name.
+        feedback: policies that are not searched, by name.
         inference: the controller's beliefs; None where nothing is replanned.
         effort: how hard plans are searched.
         rows: of results that a record has room for: samples of one day whose results come apart are rows of their own.
@@ -236,21 +237,17 @@ class Programs:
         may_stop: whether a plan may stop treatment for good while the measured burden rises.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        rules: dict[str, Feedback],
-        inference: Inference | None,
-        effort: Effort,
-        rows: int,
-        factor: float,
-        tune: Callable[[], dict[str, Tuned]] = dict,
-        may_stop: bool = False,
-    ):
-        self.may_stop, self._tune = may_stop, tune
-        self.task, self.feedback, self.inference = task, rules, inference
-        self.effort, self.rows, self.factor = effort, rows, jnp.asarray(factor)
-        self.stops = any(isinstance(term, Progression) for term in task.objective.terms)
+    task: Task
+    feedback: dict[str, Feedback]
+    inference: Inference | None
+    effort: Effort
+    rows: int
+    factor: float
+    tune: Callable[[], dict[str, Tuned]]
+    may_stop: bool
+
+    def __post_init__(self):
+        self.stops = any(isinstance(term, Progression) for term in self.task.objective.terms)
         self.rules = jax.jit(self._rules)
         self.replan = jax.jit(self._replan)
         self.best = jax.jit(self._best)
@@ -259,7 +256,7 @@ class Programs:
     @cached_property
     def tuned(self) -> dict[str, Tuned]:
         """The rules that do best on the belief, found once."""
-        return self._tune()
+        return self.tune()
 
     @property
     def compared(self) -> dict[str, Feedback]:
@@ -268,7 +265,7 @@ class Programs:
 
     def _rules(self, assays: TrialAssays, system: System, index: Array) -> dict[str, PatientOutcome]:
         """Every policy that is not searched, each of them one rollout."""
-        task, own, conduct = with_system(self.task, system), assays(index), Conduct(self.factor)
+        task, own, conduct = with_system(self.task, system), assays(index), Conduct(jnp.asarray(self.factor))
         return {name: of_one(task, rule, own, conduct)[0] for name, rule in self.compared.items()}
 
     def _replan(self, assays: TrialAssays, system: System, index: Array) -> tuple[PatientOutcome, PlanDiagnostics]:
@@ -277,13 +274,13 @@ class Programs:
         inference = self.inference.measured_by(assays.channels)
         fallback = self.tuned[FALLBACK].controller if FALLBACK in self.tuned else None
         controller = RecedingHorizonController(inference, self.effort, self.rows, fallback, self.may_stop)
-        conduct = Conduct(self.factor, self.stops, belief_keys(assays.seed, index))
+        conduct = Conduct(jnp.asarray(self.factor), self.stops, belief_keys(assays.seed, index))
         return of_one(with_system(self.task, system), controller, assays(index), conduct)
 
     def _live(self, assays: TrialAssays, system: System, index: Array, doses: Doses) -> PatientOutcome:
         """What doses [K, N] come to in a patient, and what would be measured."""
         given = Feedback(Schedule(doses), False)
-        return of_one(with_system(self.task, system), given, assays(index), Conduct(self.factor))[0]
+        return of_one(with_system(self.task, system), given, assays(index), Conduct(jnp.asarray(self.factor)))[0]
 
     def _best(
         self, system: System, points: Float[Array, "R n"], middle: Float[Array, "n"], copied: Doses, tolerance: Array
