@@ -4,7 +4,7 @@ Between two visits the logarithm of each clone's cells walks at random, d ln C_i
 an assay is a factor f of what the file says; s and f are numbers of a particle like any other. Given those, the walk is
 integrated out: an extended Kalman filter (Jazwinski 1970, Stochastic Processes and Filtering Theory, chapter 8), whose
 mean runs through the model's own equations from one correction to the next. Its covariance is carried as that of the
-walk, which forgets more slowly than a crowded tumor does. With s = 0 it is the model itself.
+walk, which forgets more slowly than a tumor near its capacity does. With s = 0 it is the model itself.
 """
 
 from __future__ import annotations
@@ -235,14 +235,14 @@ def _corrected(walk: _Walk, change: Array, system: System, at: _Result, drawn: A
     rho = jnp.where(jnp.isnan(error), 0.0, correlation(at.day - day, at.channel.assay.correlation_time))
     own = at.noise * jnp.sqrt(1.0 - rho**2)
     mean = expected + at.noise * jnp.where(jnp.isnan(error), 0.0, rho * error)
-    pull = walk.covariance @ slope
-    variance = slope @ pull + own**2
-    gain = jnp.where(at.is_measured, pull / variance, 0.0)
+    cross = walk.covariance @ slope
+    variance = slope @ cross + own**2
+    gain = jnp.where(at.is_measured, cross / variance, 0.0)
     step = gain * (at.shown - mean)
     left = jnp.stack([(at.shown - expected - slope @ step) / at.noise, at.day])
     place = at.row, at.column
     walk = walk._replace(
-        covariance=walk.covariance - jnp.outer(gain, pull),
+        covariance=walk.covariance - jnp.outer(gain, cross),
         error=walk.error - gain * (slope @ walk.error + own * drawn),
         errors=walk.errors.at[:, at.column].set(jnp.where(at.is_measured, left, walk.errors[:, at.column])),
         mean=walk.mean.at[place].set(mean, mode="drop"),

@@ -122,7 +122,7 @@ def _evaluate_one(task: Task, system: System, doses: Any, factor: Array) -> Eval
 
 
 # Everything that is a number is an argument: one compilation for all runs of the same shape. Alone, every restart is a
-# call: the same search in a loop over restarts takes up to three times as long (marching models on a CPU).
+# call: the same search in a loop over restarts takes up to three times as long (models stepped in time, on a CPU).
 _ALONE = program(_descend_one), program(_best_one), program(_evaluate_one)
 _QUICK = program(_solve_group), program(jax.vmap(_evaluate_one, (None, 0, 0, None)))
 

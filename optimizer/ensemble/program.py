@@ -115,7 +115,7 @@ class EnsembleProgram(eqx.Module):
         x, temperature, penalty = state.x, state.temperature, state.penalty
         whole = _weighed(self, x, temperature)
         counted = self.weights > 0.0
-        # Prices come one after the other, a saved time of every patient.
+        # Multipliers come one after the other, a saved time of every patient.
         multipliers = tuple(multiplier.reshape(counted.size, -1) for multiplier in state.multipliers)
 
         def one(inputs: Any) -> tuple[Any, Any]:
@@ -136,9 +136,9 @@ class EnsembleProgram(eqx.Module):
         (value, slopes, hessian), (own, excesses) = _mapped_sums(one, inputs)
         # Patients' objectives, weighted, are the risk for the mean alone; cotangents of limits are sums in any case.
         value = value + whole.value
-        bend = own.T @ whole.curvature
+        along = own.T @ whole.curvature
         total = jnp.sum(whole.curvature)
-        spread = (own.T * whole.curvature) @ own - jnp.outer(bend, bend) / jnp.where(total > 0.0, total, 1.0)
+        spread = (own.T * whole.curvature) @ own - jnp.outer(along, along) / jnp.where(total > 0.0, total, 1.0)
         kept = tuple(jnp.where(counted[:, None], excess, -jnp.inf).ravel() for excess in excesses)
         return value, kept, slopes, Dense(hessian + spread, self.matrix)
 
