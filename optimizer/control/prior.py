@@ -97,13 +97,9 @@ def load_prior(scenario: Scenario, posterior: Path | None = None, seed: int = 0)
     values = patients.values[patients.healthy]
     if len(values) < 2:
         raise ScenarioError([f"{scenario.file}: cohort: wanted at least 2 patients to take a spread from; got fewer"])
-    return _of_values(patients.places, values)
-
-
-def _of_values(places: tuple[Place, ...], values: np.ndarray) -> Prior:
-    scales = np.array([_scale(place, column) for place, column in zip(places, values.T, strict=True)])
+    scales = np.array([_scale(place, column) for place, column in zip(patients.places, values.T, strict=True)])
     free = np.stack([_freed(scale, column) for scale, column in zip(scales, values.T, strict=True)], axis=1)
-    return Prior(places, scales, free.mean(axis=0), root_of(np.atleast_2d(np.cov(free, rowvar=False))))
+    return Prior(patients.places, scales, free.mean(axis=0), root_of(np.atleast_2d(np.cov(free, rowvar=False))))
 
 
 def _scale(place: Place, column: np.ndarray) -> int:

@@ -28,7 +28,7 @@ def tempered(
     log_weights: Float[Array, "E"],
     before: Callable[[Array], Scalar],
     added: Callable[[Array], Scalar],
-) -> tuple[Float[Array, "E W"], Float[Array, "E"], Index, Scalar]:
+) -> tuple[Float[Array, "E W"], Float[Array, "E"], Index]:
     """Particles of the density before times what is added to it, from weighted particles of the one before.
 
     Args:
@@ -39,7 +39,7 @@ def tempered(
         added: log density that is added in steps of falling temperature.
 
     Returns:
-        Particles, their log weights, how many temperatures it took, and the mean share of accepted moves.
+        Particles, their log weights, and how many temperatures it took.
     """
     from blackjax.mcmc import random_walk
     from blackjax.smc import adaptive_tempered, resampling
@@ -54,18 +54,16 @@ def tempered(
     )
 
     def stage(carry: Any) -> Any:
-        key, state, count, accepted = carry
+        key, state, count = carry
         key, own = jax.random.split(key)
         root = _spread(state.particles, state.weights)
-        state, info = kernel(own, state, _MOVES, {"root": root[None]})
-        return key, state, count + 1, accepted + jnp.mean(info.update_info.acceptance_rate)
+        return key, kernel(own, state, _MOVES, {"root": root[None]})[0], count + 1
 
     first = TemperedSMCState(z, jnp.exp(log_weights), jnp.zeros(()))
-    carry = (key, first, jnp.zeros((), int), jnp.zeros(()))
-    _, state, count, accepted = jax.lax.while_loop(
-        lambda c: (c[1].tempering_param < 1.0) & (c[2] < _MOST_TEMPERATURES), stage, carry
+    _, state, count = jax.lax.while_loop(
+        lambda c: (c[1].tempering_param < 1.0) & (c[2] < _MOST_TEMPERATURES), stage, (key, first, jnp.zeros((), int))
     )
-    return state.particles, jnp.log(state.weights), count, accepted / count
+    return state.particles, jnp.log(state.weights), count
 
 
 def _spread(z: Float[Array, "E W"], weights: Float[Array, "E"]) -> Float[Array, "W W"]:
