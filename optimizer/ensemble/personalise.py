@@ -221,12 +221,16 @@ class Solver:
         """Patients side by side, filled up with the first of them; who ends nowhere good is searched alone."""
         if not self.together and self.quick is None:
             return [self._one(row) for row in rows]
-        solve, evaluate = _together() if self.quick is None else _QUICK
-        rest, task, live = size - len(rows), self.ensemble.task, jnp.asarray(len(rows))
+        rest, task = size - len(rows), self.ensemble.task
         padded = np.concatenate([rows, np.repeat(rows[:1], rest)])
         own = jax.tree.map(lambda leaf: leaf[padded], self.ensemble.systems)
-        asked: Any = (task, own, self.points) if self.quick is None else (self.quick, own, self.points, live)
-        solved = jax.tree.map(np.asarray, solve(*asked, self.tolerance))
+        if self.quick is None:
+            solve, evaluate = _together()
+            solved = solve(task, own, self.points, self.tolerance)
+        else:
+            solve, evaluate = _QUICK
+            solved = solve(self.quick, own, self.points, jnp.asarray(len(rows)), self.tolerance)
+        solved = jax.tree.map(np.asarray, solved)
         doses = np.stack([self._settled(shares) for shares in solved.shares[: len(rows)]])
         given = np.concatenate([doses[:, None], np.broadcast_to(self.shared, (len(rows), *self.shared.shape))], 1)
         given = np.concatenate([given, np.repeat(given[:1], rest, axis=0)])
