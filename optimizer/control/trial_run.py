@@ -63,18 +63,7 @@ class TrialResult:
 
 def manifest(trial: Trial, versions: dict[str, str]) -> dict[str, Any]:
     """What the bytes of a trial depend on."""
-    own = vars(trial.settings)
-    plain = (
-        "seed",
-        "alpha",
-        "particles",
-        "plan_particles",
-        "plan_iterations",
-        "plan_temperature",
-        "plan_change",
-        "restarts",
-        "chunk",
-    )
+    apart = ("patients", "policies", "truth", "sweep", "risk", "changes")
     return {
         "format": FORMAT,
         "scenario": trial.scenario.resolved()["scenario"],
@@ -82,7 +71,7 @@ def manifest(trial: Trial, versions: dict[str, str]) -> dict[str, Any]:
         "policies": list(trial.policies),
         "patients": len(trial.ensemble.names),
         "risk": trial.settings.risk.value,
-        **{name: own[name] for name in plain},
+        **{name: value for name, value in vars(trial.settings).items() if name not in apart},
         "changes": vars(trial.settings.changes),
         "belief_sha256": digest(source_of(trial.scenario)),
         "truth_sha256": digest(source_of(trial.truth)),

@@ -138,18 +138,15 @@ def _check(scenario: Scenario, settings: Settings) -> None:
 
 def manifest(scenario: Scenario, settings: Settings, patients: int, versions: dict[str, str]) -> dict[str, Any]:
     """What the bytes of a run depend on."""
+    apart = ("patients", "posterior", "risk")
     return {
         "format": FORMAT,
         "scenario": scenario.resolved()["scenario"],
         "patients": patients,
-        "seed": settings.seed,
         "risk": settings.risk.value,
-        "alpha": settings.alpha,
-        "restarts": settings.restarts,
-        "chunk": settings.chunk,
+        **{name: value for name, value in vars(settings).items() if name not in apart},
         "source_sha256": digest(file_of(scenario, settings.posterior)),
         "platform": jax.default_backend(),
-        "together": settings.together,
         "versions": versions,
     }
 
