@@ -44,8 +44,8 @@ def at50(problem: Problem, delay: int = 0) -> Threshold:
 
 def comparators(
     scenario: Scenario, problem: Problem, channels: tuple[Channel, ...], names: tuple[str, ...]
-) -> dict[str, Feedback | None]:
-    """The policies of these names; None is the one that measures and plans again.
+) -> dict[str, Feedback]:
+    """The policies of these names, without the one that measures and plans again.
 
     Raises:
         ScenarioError: a name that is unknown or there twice, or a policy that cannot be had in this trial.
@@ -53,7 +53,7 @@ def comparators(
     known = _known(scenario, problem)
     if not names or len(set(names)) < len(names):
         raise ScenarioError([f"--policies: wanted different names; got {','.join(names) or 'none'}"])
-    found: dict[str, Feedback | None] = {}
+    found: dict[str, Feedback] = {}
     for name in names:
         if name != REPLAN and name not in known:
             raise ScenarioError([f"--policies: {one_of([REPLAN, *known], name)}"])
@@ -64,12 +64,10 @@ def comparators(
             raise ScenarioError([f"{scenario.file}: observation: wanted some, as {wanted}; got none"])
         if watches and watched(channels) is None:
             raise ScenarioError([f"{scenario.file}: observation: wanted one that shows the burden; got none"])
-        if policy is None:
-            found[name] = None
-            continue
-        _check(scenario, problem, name, policy)
-        limited = policy if isinstance(policy, Schedule) else problem.limited(policy)
-        found[name] = Feedback(limited, watches)
+        if policy is not None:
+            _check(scenario, problem, name, policy)
+            limited = policy if isinstance(policy, Schedule) else problem.limited(policy)
+            found[name] = Feedback(limited, watches)
     return found
 
 

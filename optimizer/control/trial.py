@@ -116,11 +116,11 @@ def prepare(scenario: Scenario, settings: Settings, allow_code: bool = False) ->
     if problem.levels:
         raise ScenarioError([f"{scenario.file}: constraint: wanted no dose levels in a trial; got some"])
     names = with_networks(scenario, settings.policies)
-    rules = {name: rule for name, rule in comparators(scenario, problem, channels, names).items() if rule is not None}
-    is_believing = _believes(scenario, names)
-    inference = (
-        Inference(scenario, load_prior(scenario).noisy(), channels, settings.particles) if is_believing else None
-    )
+    rules = comparators(scenario, problem, channels, names)
+    # A regimen of the file keeps its name.
+    own = {regimen.name for regimen in scenario.regimens()}
+    believing = {name for name in names if name == REPLAN or (name in (TUNED, CONSTANT) and name not in own)}
+    inference = Inference(scenario, load_prior(scenario).noisy(), channels, settings.particles) if believing else None
     task, apart = ensemble.task, len({float(channel.assay.delay) for channel in channels})
     programs = Programs(
         task=task,
@@ -129,29 +129,23 @@ def prepare(scenario: Scenario, settings: Settings, allow_code: bool = False) ->
         effort=effort_of(settings),
         rows=task.grid.count * max(apart, 1),
         factor=scenario.progression_factor,
-        tune=lambda: {} if inference is None else _tuned(scenario, settings, inference, names),
+        tune=lambda: {} if inference is None else _tuned(scenario, settings, inference, believing),
         may_stop=scenario.plan.may_stop,
     )
     points = np.asarray(starts(task, max(settings.restarts, 1), settings.seed))[: settings.restarts]
     return Trial(scenario, truth, settings, ensemble, programs, points, center(task), names)
 
 
-def _believes(scenario: Scenario, names: tuple[str, ...]) -> bool:
-    """Whether a policy of these names needs a belief; a regimen of the file keeps its name."""
-    own = {regimen.name for regimen in scenario.regimens()}
-    return any(name == REPLAN or (name in (TUNED, CONSTANT) and name not in own) for name in names)
-
-
-def _tuned(scenario: Scenario, settings: Settings, inference: Inference, names: tuple[str, ...]) -> dict[str, Tuned]:
+def _tuned(scenario: Scenario, settings: Settings, inference: Inference, names: set[str]) -> dict[str, Tuned]:
     """The rules that are tuned on the belief: those that are compared, and the one that `replan` falls back on."""
-    own, found = {regimen.name for regimen in scenario.regimens()}, {}
+    found = {}
     assays, risk = trial_assays(scenario, inference.channels, settings.seed), (settings.risk, settings.alpha)
     if watched(inference.channels) is not None:
-        if TUNED in names and TUNED not in own:
+        if TUNED in names:
             found[TUNED] = tuned_on_belief(inference, assays, scenario.progression_factor, *risk)
         if REPLAN in names:
             found[FALLBACK] = tuned_on_belief(inference, assays, HIGHEST, *risk, spread=WIDER)
-    if CONSTANT in names and CONSTANT not in own:
+    if CONSTANT in names:
         found[CONSTANT] = constant_on_belief(inference, *risk)
     return found
 
