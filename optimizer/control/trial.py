@@ -24,7 +24,7 @@ from optimizer.control.prior import load_prior
 from optimizer.control.receding_horizon import PlanDiagnostics, RecedingHorizonController
 from optimizer.control.tune import HIGHEST, WIDER, Tuned, constant_on_belief, tuned_on_belief
 from optimizer.ensemble.ensemble import Ensemble, build_ensemble, with_system
-from optimizer.ensemble.patients import DRAWN, Patients, file_of, load_patients
+from optimizer.ensemble.patients import DRAWN, Patients, load_patients
 from optimizer.ensemble.personalise import solve
 from optimizer.ensemble.risk import refuse_alpha
 from optimizer.objectives.progression import Progression
@@ -206,11 +206,6 @@ def _patients(truth: Scenario, settings: Settings) -> Patients:
         return load_patients(truth, settings.patients, settings.seed)
     count = settings.patients or DRAWN
     return Patients((), np.zeros((count, 0)), tuple(str(i) for i in range(count)), {})
-
-
-def source_of(truth: Scenario) -> Path | None:
-    """The file that the hidden patients come from."""
-    return file_of(truth, None)
 
 
 # --- compiled programs: one for the rules, for model predictive control, for who knows the truth ----------------------

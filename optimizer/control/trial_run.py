@@ -15,8 +15,9 @@ from optimizer.control.assays import trial_assays
 from optimizer.control.closed_loop import PatientOutcome
 from optimizer.control.comparators import CLAIRVOYANT, REPLAN
 from optimizer.control.receding_horizon import PlanDiagnostics
-from optimizer.control.trial import Trial, source_of
+from optimizer.control.trial import Trial
 from optimizer.ensemble.ensemble import Cores
+from optimizer.ensemble.patients import file_of
 from optimizer.ensemble.personalise import PatientStatus
 from optimizer.files.run import Columns, Run, columns_of, digest, joined, table_bytes
 from optimizer.files.run_directory import check_writable
@@ -73,8 +74,8 @@ def manifest(trial: Trial, versions: dict[str, str]) -> dict[str, Any]:
         "risk": trial.settings.risk.value,
         **{name: value for name, value in vars(trial.settings).items() if name not in apart},
         "changes": vars(trial.settings.changes),
-        "belief_sha256": digest(source_of(trial.scenario)),
-        "truth_sha256": digest(source_of(trial.truth)),
+        "belief_sha256": digest(file_of(trial.scenario, None)),
+        "truth_sha256": digest(file_of(trial.truth, None)),
         "platform": jax.default_backend(),
         "versions": versions,
     }
