@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -32,10 +31,6 @@ class Annotation:
     x: float
     y: float
     schedule: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """Ready for JSON."""
-        return {"name": self.name, "x": self.x, "y": self.y, "schedule": self.schedule}
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """The answer in one sentence, against the best regimen that keeps the limits, and what it is worse in."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,7 +9,7 @@ from optimizer.analysis.comparison import OPTIMIZED, Entry
 
 # Numbers that differ by less, relative to the larger, are the same.
 _SAME = 0.01
-_MANY = 2.0
+_TWICE = 2.0
 
 
 @dataclass(frozen=True)
@@ -26,10 +25,6 @@ class Answer:
     sentence: str
     against: str | None
     warnings: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Ready for JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -122,7 +117,7 @@ def _phrase(column: Column, own: Entry, best: Entry) -> str:
         return f"{column.name} {column.said(ours)} in place of {column.said(theirs)}"
     ratio = ours / theirs if theirs > 0.0 else np.inf
     factor = max(ratio, 1.0 / ratio) if ratio > 0.0 else np.inf
-    if factor >= _MANY:
+    if factor >= _TWICE:
         return f"{_short(factor)} times {'as many' if ratio > 1.0 else 'fewer'} {column.name}"
     return f"{100.0 * abs(ratio - 1.0):.2g} % {'more' if ratio > 1.0 else 'fewer'} {column.name}"
 

@@ -1,7 +1,7 @@
 """The structure of a schedule in the words of optimal control: full dose, no dose, singular arc, containment."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -29,10 +29,6 @@ class Arc:
     kind: str
     start_day: float
     end_day: float
-
-    def to_json(self) -> dict[str, str | float]:
-        """Its fields."""
-        return asdict(self)
 
 
 def arcs(

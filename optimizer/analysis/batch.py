@@ -53,7 +53,7 @@ class Frame(eqx.Module):
 
 
 def judge_batch(
-    frame: Frame, systems: System, batch: Batch, doses: np.ndarray, progress: Callable[[int], None], chunk: int = WIDTH
+    frame: Frame, systems: System, batch: Batch, doses: np.ndarray, progress: Callable[[int], None]
 ) -> dict[str, np.ndarray]:
     """Every number of every point of a batch [B], some points at a time.
 
@@ -62,13 +62,12 @@ def judge_batch(
         systems: of the points, each leaf with a leading axis [B].
         batch: their schedules.
         doses: [B, K, N].
-        progress: is told how many more points are done.
-        chunk: points at a time; the program has `WIDTH` slots, those that are left get the first of the points.
+        progress: is told how many more points are done: `WIDTH` at a time, slots that are left get the first of them.
     """
     size = len(batch.points)
     inputs, parts = (systems, batch.edges, batch.counts, doses), []
-    for first in range(0, size, min(chunk, WIDTH)):
-        count = min(chunk, WIDTH, size - first)
+    for first in range(0, size, WIDTH):
+        count = min(WIDTH, size - first)
         slots = np.arange(WIDTH)
         rows = first + np.where(slots < count, slots, 0)
         found = jax.device_get(_judge(frame, *jax.tree.map(lambda leaf, r=rows: jnp.asarray(leaf[r]), inputs)))

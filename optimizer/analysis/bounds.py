@@ -41,13 +41,9 @@ class Bound:
     name: str
     doi: str
 
-    def within(self, reached: float | None) -> float | None:
-        """By how many percent of the bound an outcome stays away from it."""
-        return None if reached is None else 100.0 * abs(reached - self.value) / max(abs(self.value), 1e-300)
-
     def to_json(self, reached: float | None) -> dict[str, str | float | None]:
         """The bound, and by how many percent an outcome stays away from it."""
-        within = self.within(reached)
+        within = None if reached is None else 100.0 * abs(reached - self.value) / max(abs(self.value), 1e-300)
         words = {"quantity": self.quantity, "name": self.name, "doi": self.doi}
         return {**words, "value": self.value, "reached": reached, "within_percent": within}
 
@@ -65,9 +61,9 @@ def bound_of(problem: Problem, factor: float) -> Bound | None:
 def least_burden(problem: Problem) -> Bound | None:
     """The least objective that one drug could reach if its concentration could be anything at any time.
 
-    Without crowding, ln C_i(T) = ln C_i(0) + int r_i(D, G) dt. The concentration D is taken out of the hands of the
-    kinetics: any course is allowed below the peak that the largest doses reach and with no more exposure than all
-    doses that the limits allow can give, A. For every price p >= 0 of exposure
+    Without density dependence, ln C_i(T) = ln C_i(0) + int r_i(D, G) dt. The concentration D is taken out of the hands
+    of the kinetics: any course is allowed below the peak that the largest doses reach and with no more exposure than
+    all doses that the limits allow can give, A. For every multiplier p >= 0 of exposure
 
         int w r_i dt >= int min_D [w(t) r_i(D, Gbar(D)) + p D] dt - p A - lag
 
@@ -80,8 +76,8 @@ def least_burden(problem: Problem) -> Bound | None:
         problem: what is asked.
 
     Returns:
-        The bound [log10 cells]; None where it does not hold: crowding, transitions, mutation, several drugs, mechanisms
-        besides the stroma, effects that are no Hill curves, or an objective that is not one of the two terms alone.
+        The bound [log10 cells]; None where it does not hold: density dependence, transitions, mutation, several drugs,
+        mechanisms besides the stroma, effects that are no Hill curves, or an objective other than one of the two terms.
     """
     model, objective = problem.task.system.model, problem.task.objective
     kinds = [term.kind for term in objective.terms]
@@ -153,16 +149,16 @@ def _lags(model: Any, intervals: int) -> Float[np.ndarray, "M"]:
 def _cheapest(rates: np.ndarray, concs: np.ndarray, left: np.ndarray, mean: float) -> float:
     """max over p >= 0 of the time average of min_D [w r(D) + p D], less p times the mean concentration [1/day]."""
 
-    def dual(price: float) -> float:
-        inner = np.min(left[:, None] * rates[None, :] + price * concs[None, :], axis=1)
+    def dual(multiplier: float) -> float:
+        inner = np.min(left[:, None] * rates[None, :] + multiplier * concs[None, :], axis=1)
         # The minimum is concave in w, so that the trapezoid rule is below the integral.
-        return float(np.mean(0.5 * (inner[1:] + inner[:-1]))) - price * mean
+        return float(np.mean(0.5 * (inner[1:] + inner[:-1]))) - multiplier * mean
 
     steepest = np.ptp(rates) / max(mean, 1e-12)
     from scipy.optimize import minimize_scalar
 
     found: Any = minimize_scalar(lambda s: -dual(steepest * math.exp(s)), bounds=(-14.0, 7.0), method="bounded")
-    # Any price gives a bound; none at all may be the best.
+    # Any multiplier gives a bound; none at all may be the best.
     return max(dual(0.0), -float(found.fun))
 
 

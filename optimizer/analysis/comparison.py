@@ -1,7 +1,7 @@
 """The optimized schedule beside the regimens that it has to beat, under one simulator and one objective."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ from optimizer.policies.schedule import Schedule
 from optimizer.problem import Check, Problem, Report
 from optimizer.programs import program
 from optimizer.regimens import Regimen
-from optimizer.search.audit import Audit, dense
+from optimizer.search.audit import dense
 from optimizer.search.feasible import make_feasible
 from optimizer.search.optimize import LIMIT_TOLERANCE
 from optimizer.search.result import Result
@@ -105,8 +105,8 @@ def compare(
     """
     entries = []
     if result is not None:
-        searched = result.trajectory, result.report
-        entries.append(audited_entry(problem, OPTIMIZED, problem.task.grid, result.audit, endpoint, searched))
+        found, searched = (result.audit.trajectory, result.audit.report), (result.trajectory, result.report)
+        entries.append(entry_of(problem, OPTIMIZED, problem.task.grid, endpoint, found, searched))
     goal = np.array(list(entries[0].outcome.cumulative_dose.values())) if entries else None
     listed = list(regimens)
     listed += [r for r in _standard(problem) if r.name not in {known.name for known in listed}]
@@ -114,7 +114,7 @@ def compare(
         entry = _entry(problem, regimen, endpoint)
         more = None if goal is None else _scaled(problem, regimen, goal)
         if more is not None:
-            entry = Entry(**{**vars(entry), "scaled": _entry(problem, more, endpoint)})
+            entry = replace(entry, scaled=_entry(problem, more, endpoint))
         entries.append(entry)
     return tuple(entries)
 
@@ -130,35 +130,21 @@ def _entry(problem: Problem, regimen: Regimen, endpoint: AbstractEndpoint) -> En
     found = dense(problem, np.asarray(doses), grid)
     if not found[1].finite:
         searched = searched or problem.simulate(policy, grid)
-        if searched[1].finite:
-            return _read(problem, name, grid, searched, endpoint, FIXED)
-    return _read(problem, name, grid, found, endpoint)
+    return entry_of(problem, name, grid, endpoint, found, searched)
 
 
-def audited_entry(
+def entry_of(
     problem: Problem,
     name: str,
     grid: Grid,
-    checked: Audit,
     endpoint: AbstractEndpoint,
-    searched: tuple[Trajectory, Report] | None = None,
+    found: tuple[Trajectory, Report],
+    searched: tuple[Trajectory, Report] | None,
 ) -> Entry:
     """What a way of dosing came to by its audit; by the search's nodes where the audit's solver did not succeed."""
-    if checked.report.finite or searched is None or not searched[1].finite:
-        return _read(problem, name, grid, (checked.trajectory, checked.report), endpoint)
-    return _read(problem, name, grid, searched, endpoint, FIXED)
-
-
-def _read(
-    problem: Problem,
-    name: str,
-    grid: Grid,
-    found: tuple[Trajectory, Report],
-    endpoint: AbstractEndpoint,
-    solver: str = ADAPTIVE,
-) -> Entry:
-    system = problem.task.system
-    decided = problem.task.grid
+    system, decided, solver = problem.task.system, problem.task.grid, ADAPTIVE
+    if not found[1].finite and searched is not None and searched[1].finite:
+        found, solver = searched, FIXED
     verdict = endpoint.read(system, found[0], np.asarray(decided.edges))
     came_to = outcome(found[0], grid, system.drugs, system.routes, verdict, decided)
     return Entry(name, grid, *found, came_to, solver)

@@ -86,9 +86,7 @@ class Response:
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON."""
-        rise = None if self.rise is None else self.rise.to_json()
-        signs = [interval.to_json() for interval in self.intervals]
-        return {"clone": self.clone, "crossings": list(self.crossings), "intervals": signs, "rise": rise}
+        return {"clone": self.clone, "crossings": self.crossings, "intervals": self.intervals, "rise": self.rise}
 
 
 def responses(growth: Growth, names: Sequence[str]) -> tuple[Response, ...]:
@@ -159,15 +157,11 @@ def _turn(around: np.ndarray, sign: int, alone: Callable[[float], float]) -> flo
 
 
 def _signs(rates: np.ndarray) -> np.ndarray:
-    """Signs; a single zero belongs to what follows it."""
+    """Signs; zeros belong to what follows them, the last ones to what comes before."""
     signs = np.sign(rates).astype(int)
-    if not signs.any():
-        return signs
-    for i in range(len(signs) - 2, -1, -1):
-        signs[i] = signs[i] or signs[i + 1]
-    for i in range(1, len(signs)):
-        signs[i] = signs[i] or signs[i - 1]
-    return signs
+    known = np.flatnonzero(signs)
+    following = np.minimum(np.searchsorted(known, np.arange(signs.size)), known.size - 1)
+    return signs[known[following]] if known.size else signs
 
 
 def _rise(grid: np.ndarray, rates: np.ndarray) -> Rise | None:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimizer.analysis.axes import EVERY, Axis, Number, axis_of, check_together, fixed_of
-from optimizer.analysis.batch import WIDTH, Frame, build_systems, doses_of, judge_batch
+from optimizer.analysis.batch import Frame, build_systems, doses_of, judge_batch
 from optimizer.analysis.repeated import Batch, batches, repeated_drugs
 from optimizer.scenario import Scenario
 from optimizer.scenario.faults import one_of
@@ -206,16 +206,13 @@ def regimen_map(
     return compute(scenario, request(scenario, x, y, at, regimen, last))
 
 
-def compute(
-    scenario: Scenario, asked: Request, progress: Progress = lambda done, total: None, chunk: int = WIDTH
-) -> Map:
+def compute(scenario: Scenario, asked: Request, progress: Progress = lambda done, total: None) -> Map:
     """Evaluate every point of a map.
 
     Args:
         scenario: model, drugs, objective and horizon.
         asked: by `request`.
         progress: is told how many points of how many are done.
-        chunk: points at a time, between two calls of `progress`; no byte of the result depends on it.
 
     Raises:
         OptionError: numbers with which no model can be built.
@@ -236,7 +233,7 @@ def compute(
         own = values[batch.points]
         systems = build_systems(scenario, numbers, own, batch.longest)
         amounts, doses = doses_of(plan, numbers, own, batch, systems)
-        found = judge_batch(frame, systems, batch, doses, tell, chunk)
+        found = judge_batch(frame, systems, batch, doses, tell)
         return found | {f"amount {plan.drugs[j].name}": amounts[:, j] for j in repeated_drugs(numbers)}
 
     jobs = batches(plan, numbers, values, plan.every or _WEEK, asked.regimen)

@@ -64,12 +64,11 @@ def batches(
     """
     own = repeated_drugs(numbers)
     rest = _rest(plan, own, regimen)
-    column = {(number.kind, number.drug): a for a, number in enumerate(numbers)}
     # Many points share their times: those that differ in an amount or a number of the model alone.
-    timing = [a for (kind, _), a in column.items() if kind in (EVERY, DELAY)]
+    timing = [a for a, number in enumerate(numbers) if number.kind in (EVERY, DELAY)]
     rows, of = np.unique(values[:, timing], axis=0, return_inverse=True)
-    named = {numbers[a].kind + str(numbers[a].drug): i for i, a in enumerate(timing)}
-    built = [_one(plan, own, row, named, every, rest) for row in rows]
+    keys = [(numbers[a].kind, numbers[a].drug) for a in timing]
+    built = [_one(plan, own, dict(zip(keys, row.tolist(), strict=True)), every, rest) for row in rows]
     counts = np.array([len(edges) - 1 for edges, _, _ in built])[of.ravel()]
     found, left = [], np.argsort(-counts, kind="stable")
     while left.size:
@@ -101,18 +100,18 @@ def _named(plan: Plan) -> tuple[list[str], dict[str, str]]:
 
 
 def _one(
-    plan: Plan, own: Sequence[int], row: np.ndarray, named: Mapping[str, int], every: float, rest: _Others
+    plan: Plan, own: Sequence[int], times: Mapping[tuple[str, int], float], every: float, rest: _Others
 ) -> _Schedule:
     """Edges [K + 1], where drugs get their amounts [K, N], and what the others get [K, N]."""
-    apart = float(row[named[f"{EVERY}-1"]]) if f"{EVERY}-1" in named else every
+    apart = times.get((EVERY, -1), every)
     (drugs, routes), events = _named(plan), list(rest[1])
     for j in own:
-        delay = float(row[named[f"{DELAY}{j}"]]) if f"{DELAY}{j}" in named else 0.0
-        times, left = dose_times(apart, plan.horizon, delay), plan.horizon - delay
-        if times.size and routes[drugs[j]] == "infusion":
+        delay = times.get((DELAY, j), 0.0)
+        given, left = dose_times(apart, plan.horizon, delay), plan.horizon - delay
+        if given.size and routes[drugs[j]] == "infusion":
             events.append(DoseEvent(delay, drugs[j], left, rate=1.0))
-        elif times.size:
-            more = len(times) - 1
+        elif given.size:
+            more = len(given) - 1
             events.append(DoseEvent(delay, drugs[j], 1.0, interval=apart if more else 0.0, additional=more))
     edges, doses = to_grid(events, drugs, plan.horizon, routes, rest[0])
     mine = np.isin(np.arange(len(drugs)), own)

@@ -71,7 +71,7 @@ class Varied:
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON."""
         pairs = zip(self.values, self.clones, strict=True)
-        found = [{"value": value, "clones": [r.to_json() for r in clones]} for value, clones in pairs]
+        found = [{"value": value, "clones": clones} for value, clones in pairs]
         return {"key": self.key, "unit": self.unit, "values": found}
 
 
@@ -123,15 +123,14 @@ class Windows:
         out: dict[str, Any] = {"drug": self.drug, "unit": self.unit, "held": dict(self.held)}
         out |= {"searched": {"from": LOWEST, "to": HIGHEST}, "settled": SETTLED}
         out["clones"] = [{**r.to_json(), "monotone": r.rise is None} for r in self.clones]
-        out["critical"] = [c.to_json() for c in self.critical]
-        out["vary"] = [v.to_json() for v in self.varied]
+        out |= {"critical": self.critical, "vary": self.varied}
         if self.profile is not None:
             by_clone = zip(self.clones, self.shares(), strict=True)
             out["schedule"] = {
                 "file": self.file,
                 "time_shares": {r.clone: own for r, own in by_clone},
-                "troughs": self.profile.troughs.tolist(),
-                "peaks": self.profile.peaks.tolist(),
+                "troughs": self.profile.troughs,
+                "peaks": self.profile.peaks,
             }
         return out | {"warnings": self.warnings()}
 
@@ -233,12 +232,11 @@ def _critical(model: AbstractModel, levels: Levels, clones: int) -> tuple[Critic
 def _vary(scenario: Scenario, system: System, levels: Levels, text: str, others: Mapping[str, str]) -> Varied:
     """Windows at each value of a number; a model of the same shape, so that nothing is compiled again."""
     key, values = split("--vary", text)
+    found = []
     if key in others:
         _, numbers = levels_of("--vary", text, others)
-        n, found = system.drugs.index(key), []
         for number in numbers:
-            base = levels.base.copy()
-            base[n] = number
+            base = np.where(np.array(system.drugs) == key, number, levels.base)
             found.append(_responses(scenario, system.model, Levels(base, levels.j)))
         return Varied(key, others[key], tuple(numbers), tuple(found))
     plan = scenario.plan
@@ -248,7 +246,6 @@ def _vary(scenario: Scenario, system: System, levels: Levels, text: str, others:
         also = f" (or another drug: {', '.join(others)})" if others else ""
         raise OptionError(f"--vary: {error}{also}") from None
     numbers = numbers_of(f"--vary {key}", values, place.info, place.unit)
-    found = []
     for number in numbers:
         try:
             model = build_system(substituted(plan, [place], [number]), system.mesh).model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import typer
@@ -103,7 +104,7 @@ def run_map(run: Command, asked: MapSettings) -> int:
     with progress() as tell:
         found = compute(scenario, wanted, lambda done, total: tell(Progress("map", done, total, None)))
     placed = annotate(scenario, found, wanted.numbers, asked.schedule, asked.time_unit)
-    body = found.to_json() | {"marks": [annotation.to_json() for annotation in placed]}
+    body = found.to_json() | {"marks": [asdict(annotation) for annotation in placed]}
     text = to_text(window_document(scenario, body))
     shown = then_put(run.json, text, lambda: _print_map(scenario.title, found, placed, show))
     with shown, whole(place, MAP_MARKER) as work:

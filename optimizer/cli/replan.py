@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from optimizer.control.replan import Replanned, replan
-from optimizer.control.replan_report import account, changed_most, fit_sentence
+from optimizer.control.replan_report import account
 from optimizer.files.event_tables import write_schedule
 from optimizer.files.run_directory import check_place, whole
 from optimizer.report import plots
@@ -28,7 +28,7 @@ def run_replan(run: Command, asked: ReplanSettings) -> int:
     check_place(place, MARKER)
     with progress() as tell:
         found = replan(scenario, asked, tell)
-    document = window_document(scenario, {**account(found), "seed": found.settings.seed})
+    document = window_document(scenario, {**account(found), "seed": found.asked.settings.seed})
     text = to_text(document)
     writes = found.status.has_schedule
     with then_put(run.json, text, lambda: _print(found, document)):
@@ -39,7 +39,7 @@ def run_replan(run: Command, asked: ReplanSettings) -> int:
 
 
 def _write(found: Replanned, place: Path, text: str, plot: bool) -> None:
-    task = found.inference.problem.task
+    task = found.asked.inference.problem.task
     with whole(place, MARKER) as work:
         write_schedule(work / "schedule.csv", task.system.drugs, task.system.routes, task.grid.edges, found.doses)
         if plot:
@@ -48,7 +48,7 @@ def _write(found: Replanned, place: Path, text: str, plot: bool) -> None:
 
 
 def _print(found: Replanned, document: dict[str, Any]) -> None:
-    units, numbers = found.scenario.dose_units, document["belief"]["numbers"]
+    units, numbers = found.asked.scenario.dose_units, document["belief"]["numbers"]
     rows = [
         [key, entry["unit"], number(entry["before"]["median"]), number(entry["median"]), _span(entry["interval_90"])]
         for key, entry in numbers.items()
@@ -70,11 +70,11 @@ def _print(found: Replanned, document: dict[str, Any]) -> None:
     units = {drug: "" if unit == "1" else f" {unit}" for drug, unit in units.items()}
     doses = [f"{drug} {number(dose)}{units[drug]}" for drug, dose in document["next"]["doses"].items()]
     typer.echo(f"Next, on day {document['next']['day']:g}: {', '.join(doses)}.")
-    most = changed_most(found)
+    most = document["changed_most"]
     if most is not None:
         what = f"{most['measurement']} on day {most['day']:g} (p {most['expected_p']:.2g})"
         typer.echo(f"Changed the plan most: {what}, by {100 * most['plan_changed_by']:.1f} % of the largest doses.")
-    typer.echo(fit_sentence(found))
+    typer.echo(document["fit"]["sentence"])
 
 
 def _span(ends: list[float]) -> str:

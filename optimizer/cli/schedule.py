@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import typer
 
-from optimizer.analysis.comparison import Entry, audited_entry, compare
+from optimizer.analysis.comparison import Entry, compare, entry_of
 from optimizer.files.event_tables import read_schedule
 from optimizer.files.events import DoseEvent
 from optimizer.files.faults import DataError
@@ -130,7 +130,8 @@ def run_simulate(run: Command, asked: SimulateSettings) -> int:
         chosen = known[asked.regimen]
     trajectory, report = problem.simulate(problem.delivered(chosen.policy), chosen.grid)
     checked = audit(problem, np.asarray(trajectory.doses), report, 0.0, directions=0, grid=chosen.grid)
-    entry = audited_entry(problem, chosen.name, chosen.grid, checked, scenario.endpoint(), (trajectory, report))
+    found = checked.trajectory, checked.report
+    entry = entry_of(problem, chosen.name, chosen.grid, scenario.endpoint(), found, (trajectory, report))
     wrong = simulated_status(report, checked)
     text = to_text(simulated_document(scenario, entry, checked))
 

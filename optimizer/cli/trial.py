@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 from optimizer.control.comparators import AT50, CONTINUOUS
-from optimizer.control.sweep import Sweep, options_of, run_sweep
+from optimizer.control.sweep import options_of, run_sweep
 from optimizer.control.trial import prepare
 from optimizer.control.trial_run import TrialResult
 from optimizer.control.trial_run import run_trial as try_policies
@@ -38,7 +38,7 @@ def run_trial(run: Command, asked: TrialSettings) -> int:
         with progress() as tell:
             if axes:
                 sweep = run_sweep(trial, axes, place, lambda found, at: write(found, at, plot), versions(), tell)
-                return _swept(sweep, place, run.json, plot)
+                return _swept(sweep, trial.rows, place, run.json, plot)
             result = try_policies(trial, place, versions(), tell)
     except KeyboardInterrupt:
         say_kept(place)
@@ -131,24 +131,24 @@ def _or_blank(value: float | None) -> str:
     return "" if value is None else number(value)
 
 
-def _swept(sweep: Sweep, place: Path, json: bool, plot: bool) -> int:
+def _swept(sweep: dict[str, Any], policies: tuple[str, ...], place: Path, json: bool, plot: bool) -> int:
     """Print a sweep that is written."""
     if plot:
-        figure = plots.sweep_figure(sweep.rows, sweep.policies)
-        plots.footnote(figure, sweep.title)
+        figure = plots.sweep_figure(sweep["rows"], policies)
+        plots.footnote(figure, sweep["title"])
         plots.save(figure, place / "sweep.png")
-    put(json, to_text(sweep.document), lambda: _print_sweep(sweep))
+    put(json, to_text(sweep), lambda: _print_sweep(sweep))
     say_written(place)
     return 0
 
 
-def _print_sweep(sweep: Sweep) -> None:
-    names = [name for name in ("visit_every", "noise", "delay", "missing") if name in sweep.axes]
+def _print_sweep(sweep: dict[str, Any]) -> None:
+    names = [name for name in ("visit_every", "noise", "delay", "missing") if name in sweep["axes"]]
     header = [*names, "policy", "measurements", "median [day]", "mean [day]"]
     rows = [
         [*(f"{row[name]:g}" for name in names), row["policy"], *(number(row[key]) for key in _SWEPT)]
-        for row in sweep.rows
+        for row in sweep["rows"]
     ]
-    table(sweep.title, header, rows)
-    for sentence in sweep.sentences:
+    table(sweep["title"], header, rows)
+    for sentence in sweep["sentences"]:
         typer.echo(sentence)

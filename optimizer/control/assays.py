@@ -18,7 +18,7 @@ from optimizer.observations.burden import Burden
 from optimizer.observations.record import draw_errors, expectations, measure, visit_days
 from optimizer.policies.base import AbstractPolicy, Observation
 from optimizer.policies.schedule import Schedule
-from optimizer.scenario import ScenarioError
+from optimizer.scenario import Scenario, ScenarioError
 from optimizer.settings import Changes
 from optimizer.simulate import Grid, System, Trajectory, rollout
 
@@ -42,18 +42,6 @@ class Visits(NamedTuple):
     counts: Int[Array, "K C"]
 
 
-class Noise(NamedTuple):
-    """What chance adds to the measurements of a patient, drawn for every decision, whether there is a visit or not.
-
-    Attributes:
-        errors: in standard deviations [K, C].
-        lots: uniform numbers; a result is missing where its number is below the share of missing ones [K, C].
-    """
-
-    errors: Float[Array, "K C"]
-    lots: Float[Array, "K C"]
-
-
 class Results(NamedTuple):
     """Samples of a patient, by the decision at which they are taken [K, C].
 
@@ -69,14 +57,18 @@ class Results(NamedTuple):
 class Assays(NamedTuple):
     """How one patient is measured: the one noise model of every closed loop.
 
+    Chance is drawn for every decision, whether there is a visit or not.
+
     Attributes:
         channels: C quantities with their assays; none where nothing is measured.
-        noise: what chance adds.
+        errors: in standard deviations [K, C].
+        lots: uniform numbers; a result is missing where its number is below the share of missing ones [K, C].
         visits: when samples are taken, and when their results count.
     """
 
     channels: tuple[Channel, ...]
-    noise: Noise
+    errors: Float[Array, "K C"]
+    lots: Float[Array, "K C"]
     visits: Visits
 
     @property
@@ -84,7 +76,7 @@ class Assays(NamedTuple):
         """Where there is a result; the first visit of a channel always has one."""
         missing = jnp.stack([jnp.asarray(c.assay.missing) for c in self.channels])
         is_first = self.visits.taken & (jnp.cumsum(self.visits.taken, axis=0) == 1)
-        return self.visits.taken & ((self.noise.lots >= missing) | is_first)
+        return self.visits.taken & ((self.lots >= missing) | is_first)
 
     def results(self, system: System, trajectory: Trajectory, grid: Grid) -> Results:
         """All samples along a trajectory."""
@@ -92,9 +84,7 @@ class Assays(NamedTuple):
             none = jnp.zeros((grid.count, 0))
             return Results(none, none.astype(int))
         expected = expectations(self.channels, system, trajectory, grid.edges[:-1])
-        shown, seen = jax.vmap(lambda e, n, p: measure(self.channels, e, n, p))(
-            expected, self.noise.errors, self.present
-        )
+        shown, seen = jax.vmap(lambda e, n, p: measure(self.channels, e, n, p))(expected, self.errors, self.present)
         return Results(shown, seen)
 
     def under(self, system: System, doses: Doses, grid: Grid) -> tuple[Results, Trajectory]:
@@ -115,7 +105,7 @@ class Assays(NamedTuple):
         """A rule for so many drugs that is shown the burden as these assays measure it."""
         c = watched(self.channels)
         assert c is not None
-        errors = power(self.channels[c]) * self.channels[c].assay.noise * self.noise.errors[:, c]
+        errors = power(self.channels[c]) * self.channels[c].assay.noise * self.errors[:, c]
         decisions, last = jnp.arange(grid.count), grid.count
         known = self.present[:, c][None, :] & (self.visits.counts[:, c][None, :] <= decisions[:, None])
         newest = jnp.max(jnp.where(known, decisions[None, :], -1), axis=1)
@@ -145,9 +135,9 @@ class TrialAssays(eqx.Module):
         own, lots = jax.random.split(_key(self.seed, index, _NOISE))
         if not self.channels:
             none = jnp.zeros((self.days.shape[0], 0))
-            return Assays(self.channels, Noise(none, none), self.visits)
+            return Assays(self.channels, none, none, self.visits)
         errors = draw_errors(self.channels, own, self.days)
-        return Assays(self.channels, Noise(errors, jax.random.uniform(lots, errors.shape)), self.visits)
+        return Assays(self.channels, errors, jax.random.uniform(lots, errors.shape), self.visits)
 
 
 class BurdenAssays(eqx.Module):
@@ -167,7 +157,7 @@ class BurdenAssays(eqx.Module):
         draw = jax.vmap(lambda k: jax.random.normal(jax.random.fold_in(key, k), dtype=float))
         at, every = jnp.arange(self.decisions), jnp.ones((self.decisions, 1))
         channel = Channel(Burden(), replace(Assay(), noise=self.noise, missing=jnp.zeros(())))
-        return Assays((channel,), Noise(draw(at)[:, None], every), Visits(every > 0.0, at[:, None]))
+        return Assays((channel,), draw(at)[:, None], every, Visits(every > 0.0, at[:, None]))
 
 
 class Measured(AbstractPolicy):
@@ -236,11 +226,18 @@ def power(channel: Channel) -> float:
     return _POWERS[channel.quantity.kind]
 
 
-def without_visits(channels: tuple[Channel, ...]) -> tuple[Channel, ...]:
-    """The same assays whatever their visits, so that one program serves them all."""
-    plain = [Channel(c.quantity, replace(c.assay, every=0.0, days=())) for c in channels]
+def trial_assays(scenario: Scenario, channels: tuple[Channel, ...], seed: int) -> TrialAssays:
+    """How the patients of a trial are measured by some channels; the same program serves all visits.
+
+    Raises:
+        ScenarioError: visits on days that are no decisions.
+    """
+    edges = scenario.plan.edges
+    plain = tuple(Channel(c.quantity, replace(c.assay, every=0.0, days=())) for c in channels)
     # Strongly typed, or a number that was changed would be a second compilation.
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype=float), tuple(plain))
+    plain = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype=float), plain)
+    visits = plan_visits(scenario.file, channels, edges)
+    return TrialAssays(plain, visits, jnp.asarray(np.uint32(seed)), jnp.asarray(edges[:-1]))
 
 
 def plan_visits(file: str, channels: Sequence[Channel], edges: np.ndarray) -> Visits:

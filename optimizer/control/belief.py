@@ -13,7 +13,6 @@ from __future__ import annotations
 from copy import copy
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,7 +61,6 @@ class Updated(NamedTuple):
     Attributes:
         ess: effective number of particles after the measurements were weighed, before any was moved.
         temperatures: stages in which particles were moved; 0 where their weights alone were changed.
-        accepted: mean share of accepted moves; NaN without any.
         negative_log_predictive: minus the logarithm of the density that the belief gave to each new measurement, 0
             elsewhere [L, C].
         predictive_p: two-sided probability, by the belief before it, of a value as far out as each new measurement; of
@@ -71,7 +69,6 @@ class Updated(NamedTuple):
 
     ess: Scalar
     temperatures: Index
-    accepted: Scalar
     negative_log_predictive: Float[Array, "L C"]
     predictive_p: Float[Array, "L C"]
 
@@ -105,13 +102,6 @@ class Inference:
         other = copy(self)
         other.channels, other.update = channels, jax.jit(other._update)
         return other
-
-    def sharpened(self, noise: float) -> Inference:
-        """The same with all assays of another noise."""
-        channels = tuple(
-            eqx.tree_at(lambda c: c.assay.noise, channel, jnp.asarray(noise, dtype=float)) for channel in self.channels
-        )
-        return Inference(self.scenario, self.prior, channels, self.particles, self.each)
 
     def begin(self, seed: int) -> Belief:
         """The prior's particles."""
@@ -196,17 +186,15 @@ class Inference:
         log_weights = belief.log_weights + jnp.sum(new, (1, 2))
         normalised = log_weights - logsumexp(log_weights)
         ess = jnp.where(jnp.any(jnp.isfinite(log_weights)), jnp.exp(-logsumexp(2.0 * normalised)), 0.0)
-        moved, temperatures, accepted = jax.lax.cond(
+        moved, temperatures = jax.lax.cond(
             ess >= LEAST_ESS * self.particles,
-            lambda: (belief._replace(log_weights=normalised), jnp.zeros((), int), jnp.asarray(jnp.nan)),
+            lambda: (belief._replace(log_weights=normalised), jnp.zeros((), int)),
             lambda: self._moved(key, belief, doses, record, fresh),
         )
         below = jnp.tensordot(jnp.exp(belief.log_weights - logsumexp(belief.log_weights)), reached, axes=1)
         p = jnp.where(record.seen == BELOW, below, 2.0 * jnp.minimum(below, 1.0 - below))
         p = jnp.where(fresh & (record.seen != MISSING), p, jnp.nan)
-        return self._filtered(key, moved, doses, record), Updated(
-            ess, temperatures, accepted, negative_log_predictive, p
-        )
+        return self._filtered(key, moved, doses, record), Updated(ess, temperatures, negative_log_predictive, p)
 
     def _filtered(self, key: Array, belief: Belief, doses: Doses, record: Record) -> Belief:
         """The particles with their cells where the measurements say that they are."""
@@ -225,9 +213,7 @@ class Inference:
         found = ndtr((level - at.mean) / at.sd)
         return jnp.where(jnp.isfinite(found), found, 0.0)
 
-    def _moved(
-        self, key: Array, belief: Belief, doses: Doses, record: Record, fresh: Array
-    ) -> tuple[Belief, Index, Scalar]:
+    def _moved(self, key: Array, belief: Belief, doses: Doses, record: Record, fresh: Array) -> tuple[Belief, Index]:
         """Tempered sequential Monte Carlo from the belief before to the one after the fresh measurements."""
 
         def likelihoods(z: Array) -> Array:
@@ -241,8 +227,8 @@ class Inference:
             # Weights of minus infinity times a temperature of 0 would be no number.
             return jnp.maximum(found, -1e12)
 
-        z, log_weights, count, accepted = tempered(key, belief.z, belief.log_weights, before, added)
-        return belief._replace(z=z, log_weights=log_weights), count, accepted
+        z, log_weights, count = tempered(key, belief.z, belief.log_weights, before, added)
+        return belief._replace(z=z, log_weights=log_weights), count
 
 
 def _on_common_nodes(scenario: Scenario, prior: Prior) -> Problem:

@@ -17,7 +17,6 @@ from optimizer.axes import Doses, Index, Scalar
 from optimizer.control.assays import Assays, Results
 from optimizer.ensemble.ensemble import Members
 from optimizer.ensemble.evaluate import Evaluation, evaluation
-from optimizer.objectives.base import Scene
 from optimizer.policies.base import AbstractPolicy
 from optimizer.policies.limited import Limited
 from optimizer.problem import Task
@@ -117,22 +116,10 @@ def closed_loop(
 def of_one(task: Task, controller: Controller, assays: Assays, conduct: Conduct) -> tuple[PatientOutcome, Any]:
     """One patient in closed loop, and the controller's account of it."""
     trajectory, account = controller.control(task, assays, conduct)
-    results = assays.results(task.system, trajectory, task.grid)
-    return outcome(task, task.scene(trajectory), results, conduct.factor), account
-
-
-def outcome(task: Task, scene: Scene, results: Results, factor: Scalar) -> PatientOutcome:
-    """What a simulated patient comes to."""
-    trajectory = scene.trajectory
+    results, scene = assays.results(task.system, trajectory, task.grid), task.scene(trajectory)
     burden = jnp.exp(jnp.interp(task.grid.edges, trajectory.times, jnp.log(trajectory.burden)))
-    over = jnp.maximum(jnp.max(dose_excess(task, scene), initial=0.0), 0.0)
-    return PatientOutcome(
-        trajectory.doses, burden, evaluation(task, scene, factor), over, jnp.mean(scene.shares), results
-    )
-
-
-def dose_excess(task: Task, scene: Scene) -> Float[Array, "limits"]:
-    """Relative excess of every limit on sums of doses and on single doses."""
     shares = scene.shares.ravel()
     sums = (task.matrix @ shares - task.bound) / jnp.maximum(jnp.abs(task.bound), 1e-300)
-    return jnp.concatenate([sums, shares - task.upper, task.lower - shares])
+    over = jnp.max(jnp.concatenate([sums, shares - task.upper, task.lower - shares]), initial=0.0)
+    found = evaluation(task, scene, conduct.factor)
+    return PatientOutcome(trajectory.doses, burden, found, over, jnp.mean(scene.shares), results), account

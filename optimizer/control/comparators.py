@@ -44,8 +44,8 @@ def at50(problem: Problem, delay: int = 0) -> Threshold:
 
 def comparators(
     scenario: Scenario, problem: Problem, channels: tuple[Channel, ...], names: tuple[str, ...]
-) -> dict[str, Feedback | None]:
-    """The policies of these names; None is the one that measures and plans again.
+) -> dict[str, Feedback]:
+    """The policies of these names, without the one that measures and plans again.
 
     Raises:
         ScenarioError: a name that is unknown or there twice, or a policy that cannot be had in this trial.
@@ -53,23 +53,21 @@ def comparators(
     known = _known(scenario, problem)
     if not names or len(set(names)) < len(names):
         raise ScenarioError([f"--policies: wanted different names; got {','.join(names) or 'none'}"])
-    found: dict[str, Feedback | None] = {}
+    found: dict[str, Feedback] = {}
     for name in names:
         if name != REPLAN and name not in known:
             raise ScenarioError([f"--policies: {one_of([REPLAN, *known], name)}"])
         policy = None if name == REPLAN else known[name]
-        watches = isinstance(policy, AbstractMeasuring)
+        watches = policy is not None and policy.watches
         if (watches or name == REPLAN) and not channels:
             wanted = f'"{name}" of a trial needs at least one [[observation]], which says what is measured'
             raise ScenarioError([f"{scenario.file}: observation: wanted some, as {wanted}; got none"])
         if watches and watched(channels) is None:
             raise ScenarioError([f"{scenario.file}: observation: wanted one that shows the burden; got none"])
-        if policy is None:
-            found[name] = None
-            continue
-        _check(scenario, problem, name, policy)
-        limited = policy if isinstance(policy, Schedule) else problem.limited(policy)
-        found[name] = Feedback(limited, watches)
+        if policy is not None:
+            _check(scenario, problem, name, policy)
+            limited = policy if isinstance(policy, Schedule) else problem.limited(policy)
+            found[name] = Feedback(limited, watches)
     return found
 
 
@@ -93,6 +91,7 @@ def _check(scenario: Scenario, problem: Problem, name: str, policy: AbstractPoli
         if edges is not None and not np.array_equal(edges, np.asarray(problem.task.grid.edges)):
             wanted = f"wanted doses on the scenario's own decisions for a trial; got {len(edges) - 1} other intervals"
             raise ScenarioError([f'{scenario.file}: regimen "{name}": {wanted}'])
-    if isinstance(policy, AbstractMeasuring) and (float(policy.noise) > 0.0 or policy.delay > 0):
+    rules = [rule for rule in (policy, *getattr(policy, "phases", ())) if isinstance(rule, AbstractMeasuring)]
+    if any(float(rule.noise) > 0.0 or rule.delay > 0 for rule in rules):
         wanted = "wanted no noise and delay of its own, as [[observation]] says how a trial measures; got some"
         raise ScenarioError([f'{scenario.file}: regimen "{name}": {wanted}'])

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from optimizer.axes import Doses, Flag, Index, Scalar
 from optimizer.control.belief import Belief
-from optimizer.control.misfit import ModelCheck
+from optimizer.control.prediction import ModelCheck
 from optimizer.observations import Record
 
 

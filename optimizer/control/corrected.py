@@ -8,12 +8,17 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from optimizer.axes import Clones, Conc, Edges, Nodes, Scalar
+from optimizer.axes import Edges, Nodes, Scalar
 from optimizer.models.base import AbstractModel
 from optimizer.simulate import System
 
 # A visit on the day of a decision comes before its dose.
 SAME_DAY = 1e-6
+
+
+def _of_model(name: str) -> Any:
+    """A method that the model answers."""
+    return lambda self, *given: getattr(self.model, name)(*given)
 
 
 class Corrected(AbstractModel):
@@ -34,44 +39,19 @@ class Corrected(AbstractModel):
         k = jnp.searchsorted(self.edges, t0 + SAME_DAY, side="right") - 1
         return self.model.advance(self.model.changed(y, self.changes[k]), t0, tau, conc)
 
-    def initial_state(self) -> Any:
-        return self.model.initial_state()
-
-    def vector_field(self, t: Scalar, y: Any, conc: Conc) -> Any:
-        return self.model.vector_field(t, y, conc)
-
-    def burden(self, y: Any) -> Scalar:
-        return self.model.burden(y)
-
-    def resistant(self, y: Any) -> Scalar:
-        return self.model.resistant(y)
-
-    def fastest_rate(self) -> Scalar:
-        return self.model.fastest_rate()
-
-    def cells(self, y: Any) -> Float[Array, "M"]:
-        return self.model.cells(y)
-
-    def clone_names(self) -> tuple[str, ...]:
-        return self.model.clone_names()
-
-    def floor(self) -> float:
-        return self.model.floor()
-
-    def layer(self) -> Any:
-        return self.model.layer()
-
-    def sharpness(self, decline: Scalar) -> Any:
-        return self.model.sharpness(decline)
-
-    def switching_levels(self) -> Any:
-        return self.model.switching_levels()
-
-    def held_growth(self, conc: Conc) -> Clones | None:
-        return self.model.held_growth(conc)
-
-    def observables(self, y: Any, conc: Conc) -> dict[str, Array]:
-        return self.model.observables(y, conc)
+    initial_state = _of_model("initial_state")
+    vector_field = _of_model("vector_field")
+    burden = _of_model("burden")
+    resistant = _of_model("resistant")
+    fastest_rate = _of_model("fastest_rate")
+    cells = _of_model("cells")
+    clone_names = _of_model("clone_names")
+    floor = _of_model("floor")
+    layer = _of_model("layer")
+    sharpness = _of_model("sharpness")
+    switching_levels = _of_model("switching_levels")
+    held_growth = _of_model("held_growth")
+    observables = _of_model("observables")
 
 
 def corrected(system: System, edges: Edges, changes: Float[Array, "K M"]) -> System:

@@ -73,20 +73,12 @@ def decide(network: Network, every: float, burdens: Sequence[float] = BURDENS) -
 
 def to_csv(decisions: Decisions, network: Network, drugs: Sequence[str], units: Mapping[str, str]) -> str:
     """The table as text: numbers with six digits behind the point, units in brackets."""
-    most = np.asarray(network.dose_max)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     header = ["day [day]", "burden [of the first]", "change in a week [percent]", "lowest burden [of the first]"]
     header += ["last share [1]", *(f"share of {drug} [1]" for drug in drugs)]
     writer.writerow([*header, *(f"dose of {drug} [{units[drug]}]" for drug in drugs)])
-    for i in range(len(decisions.day)):
-        seen = [
-            decisions.day[i],
-            decisions.burden[i],
-            100.0 * decisions.change[i],
-            decisions.lowest[i],
-            decisions.last[i],
-        ]
-        shares = decisions.shares[i]
-        writer.writerow([f"{number:.6g}" for number in (*seen, *shares, *(shares * most))])
+    seen = decisions.day, decisions.burden, 100.0 * decisions.change, decisions.lowest, decisions.last
+    table = np.column_stack([*seen, decisions.shares, decisions.shares * np.asarray(network.dose_max)])
+    writer.writerows([[f"{number:.6g}" for number in row] for row in table])
     return out.getvalue()

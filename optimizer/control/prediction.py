@@ -1,9 +1,16 @@
-"""Posterior predictive distributions: what a belief expects of a schedule, and whether what was measured fits."""
+"""Posterior predictive distributions: what a belief expects of a schedule, and whether what was measured fits.
+
+The sequential model check is a posterior predictive test at each visit, with the run rule of a control chart. The tail
+probability of a visit is the smallest two-sided predictive probability of its results, given all before, times their
+number (Bonferroni). A visit is outside when it is below 0.01: its results lie outside the 99 % predictive interval. The
+model misfits after one visit below 1e-4, or after two visits outside in a row, as 2 of 10,000 visits would be were the
+model right. It fits again after three visits in a row that are not outside.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,8 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from optimizer.axes import Doses
+from optimizer.axes import Doses, Flag, Index, Scalar
 from optimizer.control.belief import Belief, Inference
+from optimizer.control.tempering import BATCH
 from optimizer.ensemble.ensemble import with_system
 from optimizer.ensemble.evaluate import evaluation
 from optimizer.ensemble.risk import Risk, risk_of
@@ -20,10 +28,13 @@ from optimizer.observations import MEASURED, Record
 from optimizer.policies.schedule import Schedule
 from optimizer.simulate import rollout
 
-_BATCH = 128
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 # A model that makes so little sense of what was measured is said not to fit.
 MISFIT = 0.01
+OUTSIDE = 0.01
+_FAR = 1e-4
+_RUN = 2
+_BACK = 3
 
 
 @dataclass(frozen=True)
@@ -83,7 +94,7 @@ def predict(inference: Inference, belief: Belief, doses: Doses, factor: float) -
     grid = inference.problem.task.grid
     edges = np.asarray(grid.edges)
     days = np.unique(np.concatenate([edges, 0.5 * (edges[1:] + edges[:-1])]))
-    logs, evaluated = _outlook(inference)(belief, doses, jnp.asarray(days), jnp.asarray(factor))
+    logs, evaluated = _outlook(inference, belief, doses, jnp.asarray(days), jnp.asarray(factor))
     weights = np.exp(np.asarray(belief.log_weights))
     weights = weights / weights.sum()
     used = weights > 0.0
@@ -93,21 +104,17 @@ def predict(inference: Inference, belief: Belief, doses: Doses, factor: float) -
     return Prediction(days, np.exp(bands), progression[used], objective[used], weights[used], violation)
 
 
-@lru_cache(maxsize=4)
-def _outlook(inference: Inference) -> Any:
-    """Log burden on some days and evaluation of every particle; compiled once for an inference."""
+@partial(jax.jit, static_argnums=0)
+def _outlook(inference: Inference, belief: Belief, doses: Array, days: Array, factor: Array) -> Any:
+    """Log burden on some days and evaluation of every particle."""
 
-    @jax.jit
-    def all_of_them(belief: Belief, doses: Array, days: Array, factor: Array) -> Any:
-        def one(own: Any) -> Any:
-            task = with_system(inference.problem.task, inference.system(*own))
-            trajectory = rollout(task.system, Schedule(doses), task.grid)
-            found = evaluation(task, task.scene(trajectory), factor)
-            return jnp.interp(days, trajectory.times, jnp.log(trajectory.burden)), found
+    def one(own: Any) -> Any:
+        task = with_system(inference.problem.task, inference.system(*own))
+        trajectory = rollout(task.system, Schedule(doses), task.grid)
+        found = evaluation(task, task.scene(trajectory), factor)
+        return jnp.interp(days, trajectory.times, jnp.log(trajectory.burden)), found
 
-        return jax.lax.map(one, (belief.z, belief.changes), batch_size=_BATCH)
-
-    return all_of_them
+    return jax.lax.map(one, (belief.z, belief.changes), batch_size=BATCH)
 
 
 def quantiles(values: np.ndarray, weights: np.ndarray, at: tuple[float, ...] = QUANTILES) -> np.ndarray:
@@ -127,7 +134,7 @@ def fit(inference: Inference, belief: Belief, doses: Doses, record: Record) -> F
     seen = np.asarray(record.seen) == MEASURED
     if not seen.any():
         return Fit(None, np.full(seen.shape, np.nan))
-    far = np.asarray(_residuals(inference)(belief.z, doses, record))
+    far = np.asarray(_residuals(inference, belief.z, doses, record))
     weights = np.exp(np.asarray(belief.log_weights))
     used = weights > 0.0
     squares = np.sum(np.where(seen, far, 0.0) ** 2, axis=(1, 2))[used]
@@ -138,15 +145,56 @@ def fit(inference: Inference, belief: Belief, doses: Doses, record: Record) -> F
     return Fit(p_value, np.where(seen, mean, np.nan))
 
 
-@lru_cache(maxsize=4)
-def _residuals(inference: Inference) -> Any:
-    @jax.jit
-    def all_of_them(z: Array, doses: Array, record: Record) -> Array:
-        def one(own: Array) -> Array:
-            noise = inference.prior.noise
-            at = inference.followed(own if noise is None else noise.limited(own), doses, record, jax.random.key(0)).at
-            return (record.shown - at.mean) / at.sd
+@partial(jax.jit, static_argnums=0)
+def _residuals(inference: Inference, z: Array, doses: Array, record: Record) -> Array:
+    def one(own: Array) -> Array:
+        noise = inference.prior.noise
+        at = inference.followed(own if noise is None else noise.limited(own), doses, record, jax.random.key(0)).at
+        return (record.shown - at.mean) / at.sd
 
-        return jax.lax.map(one, z, batch_size=_BATCH)
+    return jax.lax.map(one, z, batch_size=BATCH)
 
-    return all_of_them
+
+# --- sequential model check -------------------------------------------------------------------------------------------
+
+
+class ModelCheck(NamedTuple):
+    """What the test says so far.
+
+    Attributes:
+        misfits: whether the model is not to be believed now.
+        outside: visits outside in a row.
+        inside: visits in a row that were not.
+        p: tail probability of the last visit; 1 before there is one.
+    """
+
+    misfits: Flag
+    outside: Index
+    inside: Index
+    p: Scalar
+
+    @classmethod
+    def start(cls) -> ModelCheck:
+        """Before the first visit."""
+        return cls(jnp.asarray(False), jnp.zeros((), int), jnp.zeros((), int), jnp.ones(()))
+
+    def after(self, p: Scalar) -> ModelCheck:
+        """After a visit with a tail probability; NaN for a visit without a result, which changes nothing.
+
+        >>> fits = ModelCheck.start().after(0.5).after(0.005)
+        >>> bool(fits.misfits), bool(fits.after(0.005).misfits), bool(fits.after(1e-5).misfits)
+        (False, True, True)
+        """
+        is_out, is_new = p < OUTSIDE, ~jnp.isnan(p)
+        outside = jnp.where(is_out, self.outside + 1, 0)
+        inside = jnp.where(is_out, 0, self.inside + 1)
+        turns = (p < _FAR) | (outside >= _RUN)
+        found = (turns | (self.misfits & (inside < _BACK)), outside, inside, jnp.asarray(p, float))
+        return ModelCheck(*(jnp.where(is_new, new, old) for new, old in zip(found, self, strict=True)))
+
+
+def tail_of(p: Float[Array, "*results"]) -> Scalar:
+    """Tail probability of a visit from those of its results; NaN for results that are not new, and without any."""
+    known = ~jnp.isnan(p)
+    least = jnp.min(jnp.where(known, p, jnp.inf), initial=jnp.inf)
+    return jnp.where(jnp.any(known), jnp.minimum(least * jnp.sum(known), 1.0), jnp.nan)

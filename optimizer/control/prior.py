@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from scipy.special import logit
 
 from optimizer.control.state_noise import StateNoise
-from optimizer.ensemble.patients import load_patients
+from optimizer.ensemble.patients import load_patients, root_of
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.scenario.keys import Place, find
 
@@ -89,22 +90,16 @@ def load_prior(scenario: Scenario, posterior: Path | None = None, seed: int = 0)
         places = tuple(find(scenario.plan.model, scenario.plan.drugs, vary.key) for vary in plan.vary)
         scales = np.array([_LOG if vary.distribution == "lognormal" else _PLAIN for vary in plan.vary])
         middle = [np.log(p.value) if s == _LOG else p.value for p, s in zip(places, scales, strict=True)]
-        sizes, axes = np.linalg.eigh(plan.correlation)
-        root = (axes * np.sqrt(np.maximum(sizes, 0.0))) @ axes.T
-        return Prior(places, scales, np.array(middle), np.array([v.sd for v in plan.vary])[:, None] * root)
+        sd = np.array([vary.sd for vary in plan.vary])
+        return Prior(places, scales, np.array(middle), sd[:, None] * root_of(plan.correlation))
     of_table = posterior is None and plan is not None and plan.table is not None
     patients = load_patients(scenario, None if of_table else _DRAWS, seed, posterior)
     values = patients.values[patients.healthy]
     if len(values) < 2:
         raise ScenarioError([f"{scenario.file}: cohort: wanted at least 2 patients to take a spread from; got fewer"])
-    return _of_values(patients.places, values)
-
-
-def _of_values(places: tuple[Place, ...], values: np.ndarray) -> Prior:
-    scales = np.array([_scale(place, column) for place, column in zip(places, values.T, strict=True)])
+    scales = np.array([_scale(place, column) for place, column in zip(patients.places, values.T, strict=True)])
     free = np.stack([_freed(scale, column) for scale, column in zip(scales, values.T, strict=True)], axis=1)
-    sizes, axes = np.linalg.eigh(np.atleast_2d(np.cov(free, rowvar=False)))
-    return Prior(places, scales, free.mean(axis=0), (axes * np.sqrt(np.maximum(sizes, 0.0))) @ axes.T)
+    return Prior(patients.places, scales, free.mean(axis=0), root_of(np.atleast_2d(np.cov(free, rowvar=False))))
 
 
 def _scale(place: Place, column: np.ndarray) -> int:
@@ -118,7 +113,4 @@ def _scale(place: Place, column: np.ndarray) -> int:
 def _freed(scale: int, column: np.ndarray) -> np.ndarray:
     if scale == _LOG:
         return np.log(column)
-    if scale == _LOGIT:
-        share = np.clip(column, _EDGE, 1.0 - _EDGE)
-        return np.log(share / (1.0 - share))
-    return column
+    return logit(np.clip(column, _EDGE, 1.0 - _EDGE)) if scale == _LOGIT else column

@@ -27,8 +27,8 @@ from optimizer.control.controller_state import (
     strongly_typed,
     with_rows,
 )
-from optimizer.control.misfit import ModelCheck, tail_of
 from optimizer.control.plan_search import Effort, best_plan, blocks, open_doses
+from optimizer.control.prediction import ModelCheck, tail_of
 from optimizer.ensemble.ensemble import with_system
 from optimizer.ensemble.program import EnsembleProgram
 from optimizer.objectives.roughness import Roughness

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from optimizer.control.belief import Belief, Inference
-from optimizer.control.fallback import Fallback, fall_back, rises
-from optimizer.control.measurements import Measurements
-from optimizer.control.misfit import ModelCheck, tail_of
-from optimizer.control.plan_restarts import Found, PlanRestarts
+from optimizer.control.measurements import Measurements, none_measured, read_measurements
+from optimizer.control.plan_restarts import Found, PlanRestarts, audited, verdict
 from optimizer.control.plan_search import Effort
-from optimizer.control.prediction import MISFIT, Fit, Prediction, fit, predict
+from optimizer.control.prediction import MISFIT, Fit, ModelCheck, Prediction, fit, predict, tail_of
+from optimizer.control.prior import load_prior
 from optimizer.control.receding_horizon import RecedingHorizonController
-from optimizer.control.replan_inputs import Asked, read_asked
-from optimizer.control.verdict import audited, verdict
+from optimizer.control.state_noise import most_in_one
+from optimizer.control.tune import Fallback, fall_back, rises
+from optimizer.files.event_tables import read_grid
 from optimizer.observations import Record
-from optimizer.scenario import Scenario
+from optimizer.scenario import Scenario, ScenarioError
 from optimizer.search.audit import Audit
 from optimizer.search.multistart import Progress
 from optimizer.settings import ReplanSettings as Settings
@@ -32,7 +33,38 @@ from optimizer.status import Status
 MOST_VISITS = 12
 # Temperature at which a search near an earlier plan begins.
 _COOL = 0.05
+# Days by which a dose may miss a decision.
+_NEAR = 1e-9
 FOLLOWED, UNINFORMED = "the schedule being followed", "the plan without the measurements"
+
+
+class Asked(NamedTuple):
+    """What a replan is asked, read and checked.
+
+    Attributes:
+        scenario: with its decisions split where doses were given between them.
+        settings: how.
+        effort: how hard plans are searched.
+        inference: the particles' model.
+        seen: what was measured.
+        index: decisions that were made already.
+        listed: doses of the event table [K, N].
+        follows: whether the table has any from today on.
+    """
+
+    scenario: Scenario
+    settings: Settings
+    effort: Effort
+    inference: Inference
+    seen: Measurements
+    index: int
+    listed: np.ndarray
+    follows: bool
+
+    @property
+    def given(self) -> np.ndarray:
+        """Doses before today; 0 after them [K, N]."""
+        return np.where(np.arange(len(self.listed))[:, None] < self.index, self.listed, 0.0)
 
 
 @dataclass(frozen=True)
@@ -54,32 +86,12 @@ class Visit:
     change: float | None
 
 
-class ModelFit(NamedTuple):
-    """Whether what was measured fits the model.
-
-    Attributes:
-        whole: all of it at once.
-        check: visit by visit.
-        misfits: whether one of both says that it does not.
-    """
-
-    whole: Fit
-    check: ModelCheck
-    misfits: bool
-
-
 @dataclass(frozen=True)
 class Replanned:
     """What came of it.
 
     Attributes:
-        scenario: what was asked.
-        settings: how.
-        effort: how hard plans were searched.
-        inference: the particles' model.
-        measurements: what was measured.
-        index: decisions that were made already; the next one is the first that is planned.
-        given: doses of these decisions; 0 after them [K, N].
+        asked: with what was given and measured.
         before: the belief without a measurement.
         belief: the belief now.
         doses: what was given and what is planned [K, N].
@@ -87,20 +99,16 @@ class Replanned:
         course: what the plan is compared with, in words, and its doses [K, N].
         predictions: what the belief expects of the plan and of the course.
         visits: what each changed.
-        model: whether what was measured fits the model.
+        fit: whether what was measured fits the model, all of it at once.
+        check: the same visit by visit.
+        misfits: whether one of both says that it does not.
         fallback: the rule whose dose is planned in place of the search's; None where the plan is the search's.
         audit: of the plan in the particle with the largest weight.
         status: outcome.
         reason: what decided it.
     """
 
-    scenario: Scenario
-    settings: Settings
-    effort: Effort
-    inference: Inference
-    measurements: Measurements
-    index: int
-    given: Float[np.ndarray, "K N"]
+    asked: Asked
     before: Belief
     belief: Belief
     doses: Float[np.ndarray, "K N"]
@@ -108,7 +116,9 @@ class Replanned:
     course: tuple[str, Float[np.ndarray, "K N"]]
     predictions: tuple[Prediction, Prediction]
     visits: tuple[Visit, ...]
-    model: ModelFit
+    fit: Fit
+    check: ModelCheck
+    misfits: bool
     fallback: Fallback | None
     audit: Audit
     status: Status
@@ -131,71 +141,127 @@ def replan(
         ScenarioError: files or numbers that do not fit; one sentence each.
         DataError: a table of doses that cannot be read.
     """
-    settings = scenario.fill(settings)
-    asked = read_asked(scenario, settings, tell)
-    effort, inference, seen, given = asked.effort, asked.inference, asked.seen, asked.given
-    controller = RecedingHorizonController(inference, replace(effort, restarts=1), max(len(seen.days), 1))
-    search = PlanRestarts(controller, given, asked.index, effort.restarts, tell)
-    before = inference.begin(settings.seed)
+    asked = read_asked(scenario, scenario.fill(settings), tell)
+    effort, inference, seed = asked.effort, asked.inference, asked.settings.seed
+    controller = RecedingHorizonController(inference, replace(effort, restarts=1), max(len(asked.seen.days), 1))
+    search = PlanRestarts(controller, asked.given, asked.index, effort.restarts, tell)
+    before = inference.begin(seed)
     uninformed = search.best(before, [])
-    belief, visits = _taught(inference, search, before, uninformed, seen, settings.seed, tell)
+    belief, visits = _taught(asked, search, before, uninformed, tell)
     hints = [uninformed.doses, *(v.doses for v in visits[-1:] if v.doses is not None)]
     found = search.best(belief, hints) if visits else uninformed
     course = (FOLLOWED, asked.listed) if asked.follows else (UNINFORMED, search.settled(uninformed.doses))
-    model = _fits(inference, belief, jnp.asarray(given), seen, visits)
-    fallback, wished = _overruled(asked, settings, found, model, tell)
-    doses, no_levels = search.rounded(belief, wished, settings.seed)
+    record = asked.seen.record(inference.channels)
+    whole, check = fit(inference, belief, jnp.asarray(asked.given), record), ModelCheck.start()
+    for visit in visits:
+        check = check.after(tail_of(jnp.asarray(visit.expected)))
+    misfits = bool(check.misfits) or (whole.p_value is not None and whole.p_value < MISFIT)
+    fallback, wished = _overruled(asked, found, misfits, tell)
+    doses, no_levels = search.rounded(belief, wished, seed)
     tell(Progress("outlook", 0, 1, None))
     factor = scenario.progression_factor
     plan, stay = (predict(inference, belief, jnp.asarray(d), factor) for d in (doses, course[1]))
     tell(Progress("audit", 0, 1, None))
     checked = audited(inference, search.problem, belief, doses)
-    status, reason = verdict(search, found, doses, plan, checked, no_levels, effort, model.misfits)
+    status, reason = verdict(search, found, doses, plan, checked, no_levels, effort, misfits)
     if fallback is not None and status in (Status.MISFIT, Status.SOLVED, Status.NOT_CONVERGED):
-        why = "" if model.misfits else "; the plan would stop treatment for good while the measured burden rises"
+        why = "" if misfits else "; the plan would stop treatment for good while the measured burden rises"
         reason = f"{reason}{why}: planned is {fallback.sentence}"
-    own = asked.scenario, settings, effort, inference, seen, asked.index, given, before, belief, doses
-    return Replanned(*own, found, course, (plan, stay), visits, model, fallback, checked, status, reason)
+    own = asked, before, belief, doses, found, course, (plan, stay), visits, whole, check, misfits
+    return Replanned(*own, fallback, checked, status, reason)
 
 
 def _overruled(
-    asked: Asked, settings: Settings, found: Found, model: ModelFit, tell: Callable[[Progress], None]
+    asked: Asked, found: Found, misfits: bool, tell: Callable[[Progress], None]
 ) -> tuple[Fallback | None, np.ndarray]:
     """The rule whose dose is given in place of the plan's, if it is, and the doses that are wished for."""
-    if not (model.misfits or _stops(asked.scenario, found, asked.inference, asked.seen, asked.index)):
+    inference, seen, ahead = asked.inference, asked.seen, np.arange(len(asked.listed))[:, None] >= asked.index
+    # The file may allow that a plan stops treatment for good while the measured burden rises.
+    stops = not asked.scenario.plan.may_stop and not found.doses[asked.index :].any() and rises(inference, seen)
+    if not (misfits or stops):
         return None, found.doses
     tell(Progress("fallback", 0, 1, None))
-    fallback = fall_back(asked.inference, asked.seen, asked.index, settings.risk, settings.alpha)
-    ahead = np.arange(len(asked.listed))[:, None] >= asked.index
+    fallback = fall_back(inference, seen, asked.index, asked.effort.risk, asked.effort.alpha)
     return fallback, np.where(ahead, fallback.dose, asked.given)
 
 
-def _stops(scenario: Scenario, found: Found, inference: Inference, seen: Measurements, index: int) -> bool:
-    """Whether a plan would stop treatment for good while the measured burden rises, which the file does not allow."""
-    return not scenario.plan.may_stop and not found.doses[index:].any() and rises(inference, seen)
+# --- what is asked, from its files to arrays on the decisions --------------------------------------------------------
+
+
+def read_asked(scenario: Scenario, settings: Settings, tell: Callable[[Progress], None]) -> Asked:
+    """Read what was given and measured, and set up the beliefs."""
+    given, observations, channels = settings.given, settings.observations, scenario.channels()
+    prior, seen = load_prior(scenario, settings.posterior, settings.seed).noisy(), none_measured(channels)
+    effort = Effort(
+        risk=settings.risk,
+        alpha=settings.alpha,
+        particles=settings.plan_particles,
+        restarts=settings.restarts,
+        tolerance=scenario.tolerance,
+        coldest=settings.plan_temperature,
+    )
+    if observations is not None:
+        seen = read_measurements(observations, channels, settings.time_unit, given is not None)
+    scenario, index, listed, follows = _listed(scenario, given, seen, settings)
+    tell(Progress("prior", 0, 1, None))
+    each = most_in_one(seen.days, scenario.plan.edges)
+    inference = Inference(scenario, prior, channels, settings.particles, each)
+    return Asked(scenario, settings, effort, inference, seen, index, listed, follows)
+
+
+def _decisions_made(scenario: Scenario, seen: Measurements, today: float | None) -> int:
+    """How many decisions lie before today."""
+    edges = scenario.plan.edges
+    last = float(seen.days[-1]) if len(seen.days) else 0.0
+    day = last if today is None else today
+    if day < last:
+        raise ScenarioError([f"--today: wanted no day before the last measurement, day {last:g}; got {day:g}"])
+    made = int(np.sum(edges[:-1] < day - _NEAR))
+    if not day >= 0.0 or made >= len(edges) - 1:
+        wanted = f"a day from 0 to the last decision, day {edges[-2]:g}"
+        raise ScenarioError([f"{'--today' if today is not None else 'day'}: wanted {wanted}; got {day:g}"])
+    return made
+
+
+def _listed(
+    scenario: Scenario, given: Path | None, seen: Measurements, settings: Settings
+) -> tuple[Scenario, int, np.ndarray, bool]:
+    """Doses of the table on the decision grid [K, N], how many were made, and whether the table has any from today on.
+
+    The grid is the scenario's, split before today where doses were given between decisions, and the scenario has it.
+    """
+    edges, routes = scenario.plan.edges, {drug.name: drug.route for drug in scenario.plan.drugs}
+    index = _decisions_made(scenario, seen, settings.today)
+    if given is None:
+        return scenario, index, np.zeros((len(edges) - 1, len(routes))), False
+    found, doses = read_grid(given, scenario.target(), settings.time_unit)
+    extra = np.array([day for day in found if np.abs(edges - day).min() > _NEAR])
+    late = extra[extra > edges[index] + _NEAR]
+    if late.size:
+        wanted = "doses that begin and end on days of decisions from today on"
+        raise ScenarioError([f"{given}: wanted {wanted}; got one that begins or ends on day {late[0]:g}"])
+    if extra.size:
+        split = replace(scenario.plan, edges=found, every=None)
+        scenario = Scenario(split, scenario.name, scenario.text, scenario.file, scenario.folder)
+        index += len(extra)
+    return scenario, index, doses, bool(np.any(doses[index:] > 0.0))
 
 
 # --- what was learned -------------------------------------------------------------------------------------------------
 
 
 def _taught(
-    inference: Inference,
-    search: PlanRestarts,
-    belief: Belief,
-    uninformed: Found,
-    seen: Measurements,
-    seed: int,
-    tell: Callable[[Progress], None],
+    asked: Asked, search: PlanRestarts, belief: Belief, uninformed: Found, tell: Callable[[Progress], None]
 ) -> tuple[Belief, tuple[Visit, ...]]:
     """The belief after all visits, one by one, and what the last of them changed in the plan from today on."""
-    record, doses, visits = seen.record(inference.channels), jnp.asarray(search.given), []
-    plan, count = uninformed.doses, len(seen.days)
+    inference, doses, visits = asked.inference, jnp.asarray(asked.given), []
+    plan, count, record = uninformed.doses, len(asked.seen.days), asked.seen.record(inference.channels)
     scale = np.asarray(inference.problem.task.scale)
     for row in range(count):
         tell(Progress("visits", row, count, None))
         known = Record(record.day, record.shown, jnp.where(jnp.arange(count)[:, None] <= row, record.seen, 0))
         fresh = jnp.zeros(record.seen.shape, bool).at[row].set(True)
-        key = jax.random.fold_in(jax.random.key(np.uint32(seed)), row)
+        key = jax.random.fold_in(jax.random.key(np.uint32(asked.settings.seed)), row)
         belief, updated = inference.update(key, belief, doses, known, fresh)
         new, change = None, None
         if row >= count - MOST_VISITS:
@@ -205,13 +271,3 @@ def _taught(
         expected = np.asarray(updated.predictive_p)[row]
         visits.append(Visit(row, expected, float(updated.ess), new, change))
     return belief, tuple(visits)
-
-
-def _fits(
-    inference: Inference, belief: Belief, doses: Array, seen: Measurements, visits: tuple[Visit, ...]
-) -> ModelFit:
-    """All measurements at once, and visit by visit."""
-    whole, check = fit(inference, belief, doses, seen.record(inference.channels)), ModelCheck.start()
-    for visit in visits:
-        check = check.after(tail_of(jnp.asarray(visit.expected)))
-    return ModelFit(whole, check, bool(check.misfits) or (whole.p_value is not None and whole.p_value < MISFIT))

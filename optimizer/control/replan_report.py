@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimizer.control.belief import Belief, effective
-from optimizer.control.misfit import OUTSIDE, tail_of
-from optimizer.control.prediction import MISFIT, QUANTILES, Prediction, quantiles
+from optimizer.control.prediction import MISFIT, OUTSIDE, QUANTILES, Prediction, quantiles, tail_of
 from optimizer.control.replan import Replanned, Visit
 from optimizer.observations import BELOW, MEASURED, OVER, UNDER
 from optimizer.search.optimize import LIMIT_TOLERANCE
@@ -21,10 +20,8 @@ _UNCHANGED = 1e-3
 
 def account(found: Replanned) -> dict[str, Any]:
     """The report's body: JSON-able."""
-    task = found.inference.problem.task
-    edges, drugs = np.asarray(task.grid.edges), task.system.drugs
-    doses = {drug: found.doses[:, j].tolist() for j, drug in enumerate(drugs)}
-    first = found.index
+    edges = np.asarray(found.asked.inference.problem.task.grid.edges)
+    doses, first = _by_drug(found, found.doses), found.asked.index
     return {
         "status": found.status.value,
         "reason": found.reason,
@@ -36,9 +33,9 @@ def account(found: Replanned) -> dict[str, Any]:
         "belief": _belief(found),
         "fit": _fit(found),
         "misfit": {
-            "active": found.model.misfits,
+            "active": found.misfits,
             "visits_outside_99_percent": sum(_is_outside(visit) for visit in found.visits),
-            "last_visit_p": float(found.model.check.p),
+            "last_visit_p": float(found.check.p),
             "fallback": None if found.fallback is None else found.fallback.rule,
         },
         "visits": [_visit(found, visit) for visit in found.visits],
@@ -48,8 +45,8 @@ def account(found: Replanned) -> dict[str, Any]:
             "course": _prediction(found, found.predictions[1]),
         },
         "staying_the_course": _staying(found),
-        "risk": found.effort.risk.value,
-        "alpha": found.effort.alpha,
+        "risk": found.asked.effort.risk.value,
+        "alpha": found.asked.effort.alpha,
         "search": _search(found),
         "audit": {
             "passed": found.audit.passed,
@@ -62,6 +59,10 @@ def account(found: Replanned) -> dict[str, Any]:
     }
 
 
+def _by_drug(found: Replanned, doses: np.ndarray) -> dict[str, list[float]]:
+    return {drug: doses[:, j].tolist() for j, drug in enumerate(found.asked.inference.problem.task.system.drugs)}
+
+
 def _search(found: Replanned) -> dict[str, Any]:
     """How the plan was found."""
     search, plan = found.found, found.found.plan
@@ -71,19 +72,19 @@ def _search(found: Replanned) -> dict[str, Any]:
         "distinct_optima": search.optima,
         "iterations": int(plan.iterations),
         "kkt_residual": float(plan.residual),
-        "tolerance": found.effort.tolerance,
-        "particles": found.effort.particles,
-        "temperature": found.effort.coldest,
+        "tolerance": found.asked.effort.tolerance,
+        "particles": found.asked.effort.particles,
+        "temperature": found.asked.effort.coldest,
     }
 
 
 def _budgets(found: Replanned) -> list[dict[str, Any]]:
     """What is left of every sum of doses: limits that all doses of the schedule count in, or the tightest window."""
     tightest: dict[str, dict[str, Any]] = {}
-    for row in found.inference.problem.rows:
+    for row in found.asked.inference.problem.rows:
         if (row.coefficients < 0.0).any():
             continue
-        used = float(np.sum(row.coefficients * found.given))
+        used = float(np.sum(row.coefficients * found.asked.given))
         entry = {"name": row.key, "limit": row.limit, "given": used, "left": max(row.limit - used, 0.0)}
         known = tightest.get(row.key)
         if known is None or entry["left"] < known["left"]:
@@ -92,10 +93,15 @@ def _budgets(found: Replanned) -> list[dict[str, Any]]:
 
 
 def _belief(found: Replanned) -> dict[str, Any]:
-    before, now = _parameters(found, found.before), _parameters(found, found.belief)
-    numbers = {key: {**now[key], "before": {k: before[key][k] for k in ("median", "interval_90")}} for key in now}
+    """Median and interval of each number that is not known, by its key, in internal units, now and at first."""
+    prior, beliefs = found.asked.inference.prior, (found.belief, found.before)
+    columns = [np.asarray(jax.vmap(prior.numbers)(belief.z)).T for belief in beliefs]
+    numbers = {}
+    for place, *pair in zip(prior.places, *columns, strict=True):
+        now, before = (_told(belief, column) for belief, column in zip(beliefs, pair, strict=True))
+        numbers[place.key] = {"unit": place.unit, **now, "before": before}
     return {
-        "particles": found.settings.particles,
+        "particles": found.asked.settings.particles,
         "effective_particles": float(effective(found.belief)),
         "numbers": numbers,
         "noise": _noise(found),
@@ -103,14 +109,14 @@ def _belief(found: Replanned) -> dict[str, Any]:
 
 
 def _fit(found: Replanned) -> dict[str, Any]:
-    p_value = found.model.whole.p_value
+    p_value = found.fit.p_value
     return {
         "posterior_predictive_p": p_value,
         "fits": None if p_value is None else p_value >= MISFIT,
         "sentence": fit_sentence(found),
         "standardized_residuals": [
             {"day": float(day), **_named(found, row)}
-            for day, row in zip(found.measurements.days, found.model.whole.residuals, strict=True)
+            for day, row in zip(found.asked.seen.days, found.fit.residuals, strict=True)
         ],
     }
 
@@ -121,14 +127,14 @@ def _is_outside(visit: Visit) -> bool:
 
 def fit_sentence(found: Replanned) -> str:
     """Whether what was measured fits the model, plainly."""
-    p_value = found.model.whole.p_value
+    p_value = found.fit.p_value
     if p_value is None:
         return "Nothing was measured: the belief is the prior."
     if p_value >= MISFIT:
         return f"What was measured fits the model (posterior predictive p {p_value:.2g})."
-    far = np.abs(np.where(np.isfinite(found.model.whole.residuals), found.model.whole.residuals, 0.0))
+    far = np.abs(np.where(np.isfinite(found.fit.residuals), found.fit.residuals, 0.0))
     row, channel = np.unravel_index(int(np.argmax(far)), far.shape)
-    day, label = found.measurements.days[row], found.inference.channels[channel].label()
+    day, label = found.asked.seen.days[row], found.asked.inference.channels[channel].label()
     worst = f"{label} on day {day:g} is {far[row, channel]:.1f} standard deviations off"
     return (
         f"What was measured does not fit the model (posterior predictive p {p_value:.1e}): {worst}. "
@@ -137,28 +143,25 @@ def fit_sentence(found: Replanned) -> str:
 
 
 def _named(found: Replanned, row: np.ndarray) -> dict[str, float]:
-    labels = [c.label() for c in found.inference.channels]
+    labels = [c.label() for c in found.asked.inference.channels]
     return {label: float(value) for label, value in zip(labels, row, strict=True) if np.isfinite(value)}
 
 
 def _visit(found: Replanned, visit: Visit) -> dict[str, Any]:
-    seen, values = found.measurements.seen[visit.row], found.measurements.values[visit.row]
+    seen, values = found.asked.seen.seen[visit.row], found.asked.seen.values[visit.row]
     measured = {}
-    for channel, state, value in zip(found.inference.channels, seen, values, strict=True):
+    for channel, state, value in zip(found.asked.inference.channels, seen, values, strict=True):
         if state == MEASURED:
             measured[channel.label()] = float(value)
         elif state in (BELOW, UNDER, OVER):
             measured[channel.label()] = f"{'>' if state == OVER else '<'}{value:g}"
-    drugs = found.inference.problem.task.system.drugs
-    next_doses = None
-    if visit.doses is not None:
-        next_doses = {drug: float(visit.doses[found.index, j]) for j, drug in enumerate(drugs)}
+    planned = None if visit.doses is None else _by_drug(found, visit.doses).items()
     return {
-        "day": float(found.measurements.days[visit.row]),
+        "day": float(found.asked.seen.days[visit.row]),
         "measured": measured,
         "expected_p": _named(found, visit.expected),
         "effective_particles": visit.ess,
-        "next_doses": next_doses,
+        "next_doses": None if planned is None else {drug: column[found.asked.index] for drug, column in planned},
         "plan_changed_by": visit.change,
     }
 
@@ -171,10 +174,10 @@ def changed_most(found: Replanned) -> dict[str, Any] | None:
     most = max(planned, key=lambda visit: visit.change or 0.0)
     if (most.change or 0.0) < _UNCHANGED:
         return None
-    labels = [c.label() for c in found.inference.channels]
+    labels = [c.label() for c in found.asked.inference.channels]
     least = int(np.argmin(np.where(np.isfinite(most.expected), most.expected, np.inf)))
     return {
-        "day": float(found.measurements.days[most.row]),
+        "day": float(found.asked.seen.days[most.row]),
         "measurement": labels[least],
         "expected_p": float(most.expected[least]),
         "plan_changed_by": most.change,
@@ -182,7 +185,7 @@ def changed_most(found: Replanned) -> dict[str, Any] | None:
 
 
 def _prediction(found: Replanned, ahead: Prediction) -> dict[str, Any]:
-    effort = found.effort
+    effort = found.asked.effort
     return {
         "day": ahead.days.tolist(),
         "burden": {f"{q:g}": ahead.burden[:, i].tolist() for i, q in enumerate(QUANTILES)},
@@ -197,13 +200,11 @@ def _prediction(found: Replanned, ahead: Prediction) -> dict[str, Any]:
 def _staying(found: Replanned) -> dict[str, Any]:
     """What it would cost to go on as before."""
     plan, course = found.predictions
-    effort = found.effort
+    effort = found.asked.effort
     ends = [float(ahead.probability()[-1]) for ahead in (plan, course)]
     return {
         "course": found.course[0],
-        "doses": {
-            drug: found.course[1][:, j].tolist() for j, drug in enumerate(found.inference.problem.task.system.drugs)
-        },
+        "doses": _by_drug(found, found.course[1]),
         "objective": course.risk(effort.risk, effort.alpha) - plan.risk(effort.risk, effort.alpha),
         "probability_of_progression": ends[1] - ends[0],
         "median_progression_day": {"plan": plan.median_progression(), "course": course.median_progression()},
@@ -211,19 +212,9 @@ def _staying(found: Replanned) -> dict[str, Any]:
     }
 
 
-def _parameters(replanned: Replanned, belief: Belief) -> dict[str, Any]:
-    """Median and interval of each number that is not known, by its key, in internal units."""
-    prior = replanned.inference.prior
-    columns = np.asarray(jax.vmap(prior.numbers)(belief.z)).T
-    return {
-        place.key: {"unit": place.unit, **_told(belief, column)}
-        for place, column in zip(prior.places, columns, strict=True)
-    }
-
-
 def _noise(replanned: Replanned) -> dict[str, Any]:
     """What is believed now of the noise of cells and of assays."""
-    noise, z = replanned.inference.prior.noise, replanned.belief.z
+    noise, z = replanned.asked.inference.prior.noise, replanned.belief.z
     if noise is None:
         return {}
     cells, assays = (np.asarray(size) for size in jax.vmap(noise.sizes)(z[:, -noise.count :]))

@@ -4,7 +4,7 @@ Between two visits the logarithm of each clone's cells walks at random, d ln C_i
 an assay is a factor f of what the file says; s and f are numbers of a particle like any other. Given those, the walk is
 integrated out: an extended Kalman filter (Jazwinski 1970, Stochastic Processes and Filtering Theory, chapter 8), whose
 mean runs through the model's own equations from one correction to the next. Its covariance is carried as that of the
-walk, which forgets more slowly than a crowded tumor does. With s = 0 it is the model itself.
+walk, which forgets more slowly than a tumor near its capacity does. With s = 0 it is the model itself.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -21,8 +22,8 @@ from optimizer.control.corrected import SAME_DAY
 from optimizer.observations import MEASURED, MISSING, Channel, Record
 from optimizer.observations.record import LEAST_NOISE, Predicted, correlation, expectations
 from optimizer.policies.schedule import Schedule
-from optimizer.simulate import Grid, System, Trajectory, rollout
-from optimizer.simulate.rollout import flow
+from optimizer.simulate import Grid, System, rollout
+from optimizer.simulate.rollout import flow, read_out
 
 _LEAST_CELLS = 1e-300
 # Standard deviations from the median up to which a size is one of noise; more than that is a model that is wrong.
@@ -95,20 +96,13 @@ class _Walk(NamedTuple):
     changes: Float[Array, "K M"]
 
 
-class _Table(NamedTuple):
-    """A record by decisions.
+def by_decisions(record: Record, grid: Grid, each: int) -> tuple[Int[Array, "decisions R C"], Array]:
+    """Which measurements come in the interval that ends with a decision, at most `each` of a channel in one.
 
-    Attributes:
-        rows: of the record that come in the interval before a decision; L where there is none [K + 1, R, C].
-        last: decision before which the last of them comes.
+    Returns:
+        Rows of the record by the decision that they come before; L where there is none [K + 1, R, C]. And the decision
+        before which the last of them comes.
     """
-
-    rows: Int[Array, "decisions R C"]
-    last: Array
-
-
-def by_decisions(record: Record, grid: Grid, each: int) -> _Table:
-    """Which measurements come in the interval that ends with a decision, at most `each` of a channel in one."""
     length, count = record.seen.shape
     known = record.seen != MISSING
     place = jnp.clip(jnp.searchsorted(grid.edges, record.day - SAME_DAY), 0, grid.count)
@@ -117,7 +111,7 @@ def by_decisions(record: Record, grid: Grid, each: int) -> _Table:
     where = jnp.where(known, place[:, None], grid.count + 1)
     rows = jnp.full((grid.count + 1, each, count), length)
     rows = rows.at[where, slot, jnp.arange(count)].set(jnp.arange(length)[:, None], mode="drop")
-    return _Table(rows, jnp.max(jnp.where(known, place[:, None], 0), initial=0))
+    return rows, jnp.max(jnp.where(known, place[:, None], 0), initial=0)
 
 
 def most_in_one(days: Any, edges: Any) -> int:
@@ -150,15 +144,15 @@ def follow(
         key: of the draw from what is left unknown of the cells at the last visit.
         each: most results of a channel between two decisions.
     """
-    table, model, lag = by_decisions(record, grid, each), system.model, _lag(system, grid, doses, channels, record)
-    first = system.start()
+    (rows, last), lag = by_decisions(record, grid, each), _lag(system, grid, doses, channels, record)
+    model, first = system.model, system.start()
     clones = model.cells(first[1]).shape[0]
 
     def visits(walk: _Walk, k: Array) -> _Walk:
         """Correct the cells by what was measured in the interval before decision k."""
         change = jnp.zeros(clones)
         for r, c in itertools.product(range(each), range(len(channels))):
-            at = _Result.of(record, table.rows[k, r, c], c, channels[c], lag, sizes[1])
+            at = _Result.of(record, rows[k, r, c], c, channels[c], lag, sizes[1])
             drawn = jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, 2 * k), r * len(channels) + c))
             walk, change = _corrected(walk, change, system, at, drawn)
         state = model.changed(walk.start[1], change)
@@ -166,11 +160,11 @@ def follow(
 
     def interval(k: Array, walk: _Walk) -> _Walk:
         walk = visits(walk, k)
-        last, (times, _, _, states) = _flown(system, grid, doses, walk.start, k)
+        end, (times, _, _, states) = _flown(system, grid, doses, walk.start, k)
         grown = sizes[0] * jnp.sqrt(grid.lengths[k])
         drawn = jax.random.normal(jax.random.fold_in(key, 2 * k + 1), (clones,))
         return walk._replace(
-            start=last,
+            start=end,
             times=times,
             logs=_logs(jax.vmap(model.cells)(states)),
             covariance=walk.covariance + grown**2 * jnp.eye(clones),
@@ -178,9 +172,9 @@ def follow(
         )
 
     walk = _start(system, grid, doses, record, first)
-    walk = visits(jax.lax.fori_loop(0, table.last, interval, walk), table.last)
+    walk = visits(jax.lax.fori_loop(0, last, interval, walk), last)
     # What is left unknown of the cells is drawn at the last visit.
-    changes = walk.changes.at[table.last].add(walk.error, mode="drop")
+    changes = walk.changes.at[last].add(walk.error, mode="drop")
     return Followed(Predicted(walk.mean, walk.sd), changes)
 
 
@@ -241,14 +235,14 @@ def _corrected(walk: _Walk, change: Array, system: System, at: _Result, drawn: A
     rho = jnp.where(jnp.isnan(error), 0.0, correlation(at.day - day, at.channel.assay.correlation_time))
     own = at.noise * jnp.sqrt(1.0 - rho**2)
     mean = expected + at.noise * jnp.where(jnp.isnan(error), 0.0, rho * error)
-    pull = walk.covariance @ slope
-    variance = slope @ pull + own**2
-    gain = jnp.where(at.is_measured, pull / variance, 0.0)
+    cross = walk.covariance @ slope
+    variance = slope @ cross + own**2
+    gain = jnp.where(at.is_measured, cross / variance, 0.0)
     step = gain * (at.shown - mean)
     left = jnp.stack([(at.shown - expected - slope @ step) / at.noise, at.day])
     place = at.row, at.column
     walk = walk._replace(
-        covariance=walk.covariance - jnp.outer(gain, pull),
+        covariance=walk.covariance - jnp.outer(gain, cross),
         error=walk.error - gain * (slope @ walk.error + own * drawn),
         errors=walk.errors.at[:, at.column].set(jnp.where(at.is_measured, left, walk.errors[:, at.column])),
         mean=walk.mean.at[place].set(mean, mode="drop"),
@@ -263,20 +257,10 @@ def _logs(cells: Array) -> Array:
 
 def _shown(system: System, channel: Channel, cells: Clones, state: Any) -> Scalar:
     """What a channel would show without error of a tumor that stays as it is."""
-    twice = lambda leaf: jnp.stack([leaf, leaf])  # noqa: E731
-    states, conc = jax.tree.map(twice, state), jnp.zeros((2, len(system.drugs)))
-    still = Trajectory(
-        times=jnp.asarray([0.0, 1.0]),
-        weights=jnp.asarray([0.5, 0.5]),
-        conc=conc,
-        states=states,
-        cells=twice(cells),
-        burden=twice(jnp.sum(cells)),
-        resistant=jax.vmap(system.model.resistant)(states),
-        observables=jax.vmap(system.model.observables)(states, conc),
-        doses=jnp.zeros((1, len(system.drugs))),
-        ok=jnp.asarray(True),
-    )
+    states, cells = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf])[None], (state, cells))
+    times, none = jnp.asarray([[0.0, 1.0]]), jnp.zeros((1, 2, len(system.drugs)))
+    still = read_out(system, times, jnp.full((1, 2), 0.5), none, states, none[0, :1])
+    still = eqx.tree_at(lambda t: (t.cells, t.burden), still, (cells[0], jnp.sum(cells[0], axis=1)))
     return channel.expected(system, still, jnp.zeros(1))[0]
 
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from optimizer.control.assays import plan_visits, watched
+from optimizer.control.assays import trial_assays, watched
 from optimizer.control.trial import Trial
 from optimizer.control.trial_run import TrialResult, manifest, run_trial
 from optimizer.control.trial_summary import held, horizon_of, of_policy
 from optimizer.ensemble.survival import survival
+from optimizer.files.event_tables import csv_of
 from optimizer.files.run import Run, to_bytes
 from optimizer.files.run_directory import DirectoryError, write_whole
 from optimizer.scenario import ScenarioError
@@ -29,29 +28,6 @@ from optimizer.status import DISCLAIMER
 FORMAT = "adose-sweep-1"
 AXES = tuple(field.name for field in fields(Changes))
 _MOST = {"missing": 0.9}
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """What a sweep found.
-
-    Attributes:
-        title: of the scenario.
-        axes: values by name.
-        policies: by name.
-        rows: one for each combination and policy.
-        worth: what more visits were worth, one for each pair of neighboring intervals, policy and other assay.
-        sentences: the same in words.
-        document: sweep.json.
-    """
-
-    title: str
-    axes: dict[str, list[float]]
-    policies: tuple[str, ...]
-    rows: list[dict[str, Any]]
-    worth: list[dict[str, Any]]
-    sentences: list[str]
-    document: dict[str, Any]
 
 
 def options_of(texts: Sequence[str]) -> dict[str, list[float]]:
@@ -97,7 +73,7 @@ def run_sweep(
     write: Callable[[TrialResult, Path], Any],
     versions: dict[str, str] | None = None,
     tell: Callable[[Progress], None] | None = None,
-) -> Sweep:
+) -> dict[str, Any]:
     """The trial for each combination, each in a directory of its own; the patients and what chance adds are the same.
 
     Args:
@@ -108,6 +84,10 @@ def run_sweep(
         versions: of the packages that the numbers depend on.
         tell: hears how it goes.
 
+    Returns:
+        sweep.json: `rows`, one for each combination and policy; `worth`, what more visits were worth, one for each pair
+        of neighboring intervals, policy and other assay; `sentences`, the same in words.
+
     Raises:
         ScenarioError: visits on days that are no decisions, or nothing measured that could be swept.
         DirectoryError: the directory holds something else, or a sweep of which a field differs.
@@ -116,9 +96,8 @@ def run_sweep(
         raise ScenarioError([f"{trial.scenario.file}: observation: wanted one that shows the burden; got none"])
     combinations = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
     trials = [trial.with_changes(Changes(**combination)) for combination in combinations]
-    edges = np.asarray(trial.ensemble.task.grid.edges)
     for one in trials:
-        plan_visits(trial.scenario.file, one.channels, edges)
+        trial_assays(one.scenario, one.channels, one.settings.seed)
     if (out / "sweep.json").is_dir():
         raise DirectoryError(f"{out}: wanted a directory for a sweep; got something else")
     Run(out, {**manifest(trial, versions or {}), "format": FORMAT, "sweep": axes})
@@ -142,8 +121,8 @@ def run_sweep(
         "sentences": sentences,
     }
     write_whole(out / "sweep.json", to_bytes(document))
-    write_whole(out / "sweep.csv", _csv(rows))
-    return Sweep(trial.scenario.title, axes, trial.rows, rows, worth, sentences, document)
+    write_whole(out / "sweep.csv", csv_of(list(rows[0]), [list(row.values()) for row in rows]))
+    return document
 
 
 def _row(result: TrialResult, combination: dict[str, float], name: str) -> dict[str, Any]:
@@ -155,7 +134,7 @@ def _row(result: TrialResult, combination: dict[str, float], name: str) -> dict[
         "policy": name,
         "patients": int(days.size),
         "measurements": _measurements(result, name),
-        "median_progression_day": survival(days, horizon_of(result)).median if days.size else None,
+        "median_progression_day": survival(days, horizon_of(result)).median,
         "mean_without_progression_day": float(np.mean(held(result, name))) if days.size else None,
         "mean_objective": float(np.mean(of_policy(result, name, "objective"))) if days.size else None,
     }
@@ -209,11 +188,3 @@ def _sentence(found: dict[str, Any]) -> str:
     median = "" if found["median_day"] is None else f", the median by {found['median_day']:+.3g} days"
     one = "" if each is None else f"; {each:+.3g} days for each of {found['measurements_more']:.3g} more measurements"
     return f"{head} change the mean time without progression by {found['mean_day']:+.3g} days{median}{one}."
-
-
-def _csv(rows: list[dict[str, Any]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()

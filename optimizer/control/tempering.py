@@ -28,7 +28,7 @@ def tempered(
     log_weights: Float[Array, "E"],
     before: Callable[[Array], Scalar],
     added: Callable[[Array], Scalar],
-) -> tuple[Float[Array, "E W"], Float[Array, "E"], Index, Scalar]:
+) -> tuple[Float[Array, "E W"], Float[Array, "E"], Index]:
     """Particles of the density before times what is added to it, from weighted particles of the one before.
 
     Args:
@@ -39,43 +39,31 @@ def tempered(
         added: log density that is added in steps of falling temperature.
 
     Returns:
-        Particles, their log weights, how many temperatures it took, and the mean share of accepted moves.
+        Particles, their log weights, and how many temperatures it took.
     """
+    from blackjax.mcmc import random_walk
     from blackjax.smc import adaptive_tempered, resampling
     from blackjax.smc.tempered import TemperedSMCState
 
+    def walk(key: Array, state: Any, log_density: Any, root: Array) -> Any:
+        step = lambda key, position: root @ jax.random.normal(key, position.shape)  # noqa: E731
+        return random_walk.build_additive_step()(key, state, log_density, step)
+
     kernel = adaptive_tempered.build_kernel(
-        before, added, _walk_step, _walk_start, resampling.systematic, LEAST_ESS, batch_size=BATCH
+        before, added, walk, random_walk.init, resampling.systematic, LEAST_ESS, batch_size=BATCH
     )
 
     def stage(carry: Any) -> Any:
-        key, state, count, accepted = carry
+        key, state, count = carry
         key, own = jax.random.split(key)
         root = _spread(state.particles, state.weights)
-        state, info = kernel(own, state, _MOVES, {"root": root[None]})
-        return key, state, count + 1, accepted + jnp.mean(info.update_info.acceptance_rate)
+        return key, kernel(own, state, _MOVES, {"root": root[None]})[0], count + 1
 
     first = TemperedSMCState(z, jnp.exp(log_weights), jnp.zeros(()))
-    carry = (key, first, jnp.zeros((), int), jnp.zeros(()))
-    _, state, count, accepted = jax.lax.while_loop(
-        lambda c: (c[1].tempering_param < 1.0) & (c[2] < _MOST_TEMPERATURES), stage, carry
+    _, state, count = jax.lax.while_loop(
+        lambda c: (c[1].tempering_param < 1.0) & (c[2] < _MOST_TEMPERATURES), stage, (key, first, jnp.zeros((), int))
     )
-    return state.particles, jnp.log(state.weights), count, accepted / count
-
-
-def _walk_start(position: Array, log_density: Any) -> Any:
-    from blackjax.mcmc import random_walk
-
-    return random_walk.init(position, log_density)
-
-
-def _walk_step(key: Array, state: Any, log_density: Any, root: Array) -> Any:
-    from blackjax.mcmc import random_walk
-
-    def step(key: Array, position: Array) -> Array:
-        return root @ jax.random.normal(key, position.shape)
-
-    return random_walk.build_additive_step()(key, state, log_density, step)
+    return state.particles, jnp.log(state.weights), count
 
 
 def _spread(z: Float[Array, "E W"], weights: Float[Array, "E"]) -> Float[Array, "W W"]:

@@ -123,8 +123,7 @@ def learn(scenario: Scenario, settings: Settings, tell: Callable[[Progress], Non
     if not training.interrupted:
         tell(Progress("tune the rule", 0, 1, None))
         rule = open_rule(scenario.rule(), problem, scenario.progression_factor, settings.delay)
-        controllers[TUNED], best, _ = tuned(members, assays, problem, rule, settings.risk, settings.alpha)
-        numbers = dict(zip(rule.names, best.tolist(), strict=True))
+        controllers[TUNED], numbers, _ = tuned(members, assays, problem, rule, settings.risk, settings.alpha)
     controllers |= {AT50: controller(at50(problem, settings.delay)), CONTINUOUS: controller(Continuous(scale))}
     clock["rule"], began = time.perf_counter() - began, time.perf_counter()
     tell(Progress("judge", 0, 1, None))
@@ -151,13 +150,15 @@ def _split(scenario: Scenario, settings: Settings) -> Split:
     if plan is None:
         patients, split = Patients((), np.zeros((1, 0)), ("typical",), {}), 1
     elif plan.table is not None:
-        patients = load_patients(scenario, None, settings.seed)
-        total = len(patients.names)
+        listed = load_patients(scenario, None, settings.seed)
+        total = len(listed.names)
         split = total // 2 if count is None else count
         if not 1 <= split < total:
             wanted = f"fewer than the {total} patients of the table, so that some are held out"
             raise ScenarioError([f"--patients: wanted {wanted}; got {split}"])
-        patients = _some(patients, split + min(settings.held_out or total, total - split))
+        kept = slice(split + min(settings.held_out or total, total - split))
+        faults = {i: fault for i, fault in listed.faults.items() if i < kept.stop}
+        patients = Patients(listed.places, listed.values[kept], listed.names[kept], faults)
     else:
         split = count or PATIENTS
         taught = load_patients(scenario, split, settings.seed)
@@ -167,11 +168,6 @@ def _split(scenario: Scenario, settings: Settings) -> Split:
     ensemble.require(scenario.file, "a patient to train on", 0, split)
     ensemble.require(scenario.file, "a patient to judge on", split)
     return Split(ensemble, split, plan is not None)
-
-
-def _some(patients: Patients, count: int) -> Patients:
-    faults = {i: fault for i, fault in patients.faults.items() if i < count}
-    return Patients(patients.places, patients.values[:count], patients.names[:count], faults)
 
 
 def _joined(one: Patients, other: Patients) -> Patients:

@@ -1,37 +1,49 @@
-"""What a trial is made of: the controller's scenario, the hidden patients, the policies and the programs."""
+"""What a trial is made of: the controller's scenario, the hidden patients, the policies and the compiled programs."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
-from optimizer.control.assays import TrialAssays, changed, plan_visits, watched, without_visits
+from optimizer.axes import Doses
+from optimizer.control.assays import TrialAssays, belief_keys, changed, trial_assays, watched
 from optimizer.control.belief import Inference
+from optimizer.control.closed_loop import Conduct, Feedback, PatientOutcome, of_one
 from optimizer.control.comparators import CLAIRVOYANT, CONSTANT, FALLBACK, REPLAN, TUNED, comparators, with_networks
-from optimizer.control.fallback import HIGHEST, WIDER
 from optimizer.control.plan_search import Effort
 from optimizer.control.prior import load_prior
-from optimizer.control.trial_programs import Programs
-from optimizer.control.tune import Tuned, constant_on_belief, tuned_on_belief
-from optimizer.ensemble.ensemble import Ensemble, build_ensemble
-from optimizer.ensemble.patients import DRAWN, Patients, file_of, load_patients
+from optimizer.control.receding_horizon import PlanDiagnostics, RecedingHorizonController
+from optimizer.control.tune import HIGHEST, WIDER, Tuned, constant_on_belief, tuned_on_belief
+from optimizer.ensemble.ensemble import Ensemble, build_ensemble, with_system
+from optimizer.ensemble.patients import DRAWN, Patients, load_patients
+from optimizer.ensemble.personalise import solve
 from optimizer.ensemble.risk import refuse_alpha
+from optimizer.objectives.progression import Progression
 from optimizer.observations import Channel
+from optimizer.policies.schedule import Schedule
+from optimizer.problem import Task
 from optimizer.programs import check_64_bits
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.search.phase_one import center
 from optimizer.search.starts import starts
 from optimizer.settings import Changes
 from optimizer.settings import TrialSettings as Settings
+from optimizer.simulate import System
 
 # Decisions that a plan of a trial has one by one; what is further ahead is planned in blocks that double in length.
 _SINGLY = 4
 _TOLERANCE = 1e-2
+# Share of the way from a policy's schedule to the middle of the limits, where a search may begin.
+_INWARD = 0.1
 
 
 def effort_of(settings: Settings) -> Effort:
@@ -104,45 +116,36 @@ def prepare(scenario: Scenario, settings: Settings, allow_code: bool = False) ->
     if problem.levels:
         raise ScenarioError([f"{scenario.file}: constraint: wanted no dose levels in a trial; got some"])
     names = with_networks(scenario, settings.policies)
-    rules = {name: rule for name, rule in comparators(scenario, problem, channels, names).items() if rule is not None}
-    is_believing = _believes(scenario, names)
-    inference = (
-        Inference(scenario, load_prior(scenario).noisy(), channels, settings.particles) if is_believing else None
-    )
+    rules = comparators(scenario, problem, channels, names)
+    # A regimen of the file keeps its name.
+    own = {regimen.name for regimen in scenario.regimens()}
+    believing = {name for name in names if name == REPLAN or (name in (TUNED, CONSTANT) and name not in own)}
+    inference = Inference(scenario, load_prior(scenario).noisy(), channels, settings.particles) if believing else None
     task, apart = ensemble.task, len({float(channel.assay.delay) for channel in channels})
     programs = Programs(
         task=task,
-        rules=rules,
+        feedback=rules,
         inference=inference,
         effort=effort_of(settings),
         rows=task.grid.count * max(apart, 1),
         factor=scenario.progression_factor,
-        tune=lambda: {} if inference is None else _tuned(scenario, settings, inference, names),
+        tune=lambda: {} if inference is None else _tuned(scenario, settings, inference, believing),
         may_stop=scenario.plan.may_stop,
     )
     points = np.asarray(starts(task, max(settings.restarts, 1), settings.seed))[: settings.restarts]
     return Trial(scenario, truth, settings, ensemble, programs, points, center(task), names)
 
 
-def _believes(scenario: Scenario, names: tuple[str, ...]) -> bool:
-    """Whether a policy of these names needs a belief; a regimen of the file keeps its name."""
-    own = {regimen.name for regimen in scenario.regimens()}
-    return any(name == REPLAN or (name in (TUNED, CONSTANT) and name not in own) for name in names)
-
-
-def _tuned(scenario: Scenario, settings: Settings, inference: Inference, names: tuple[str, ...]) -> dict[str, Tuned]:
+def _tuned(scenario: Scenario, settings: Settings, inference: Inference, names: set[str]) -> dict[str, Tuned]:
     """The rules that are tuned on the belief: those that are compared, and the one that `replan` falls back on."""
-    own, found = {regimen.name for regimen in scenario.regimens()}, {}
-    channels, grid = inference.channels, inference.problem.task.grid
-    visits = plan_visits(scenario.file, channels, np.asarray(grid.edges))
-    assays = TrialAssays(without_visits(channels), visits, jnp.asarray(np.uint32(settings.seed)), grid.edges[:-1])
-    risk = settings.risk, settings.alpha
-    if watched(channels) is not None:
-        if TUNED in names and TUNED not in own:
+    found = {}
+    assays, risk = trial_assays(scenario, inference.channels, settings.seed), (settings.risk, settings.alpha)
+    if watched(inference.channels) is not None:
+        if TUNED in names:
             found[TUNED] = tuned_on_belief(inference, assays, scenario.progression_factor, *risk)
         if REPLAN in names:
             found[FALLBACK] = tuned_on_belief(inference, assays, HIGHEST, *risk, spread=WIDER)
-    if CONSTANT in names and CONSTANT not in own:
+    if CONSTANT in names:
         found[CONSTANT] = constant_on_belief(inference, *risk)
     return found
 
@@ -205,6 +208,75 @@ def _patients(truth: Scenario, settings: Settings) -> Patients:
     return Patients((), np.zeros((count, 0)), tuple(str(i) for i in range(count)), {})
 
 
-def source_of(truth: Scenario) -> Path | None:
-    """The file that the hidden patients come from."""
-    return file_of(truth, None)
+# --- compiled programs: one for the rules, for model predictive control, for who knows the truth ----------------------
+
+
+@dataclass(eq=False)
+class Programs:
+    """The compiled programs of a trial; assays and patients are their arguments, so that a sweep shares them.
+
+    Attributes:
+        task: of the typical hidden patient, with the decisions, the objective and the limits of the controller's.
+        feedback: policies that are not searched, by name.
+        inference: the controller's beliefs; None where nothing is replanned.
+        effort: how hard plans are searched.
+        rows: of results that a record has room for: samples of one day whose results come apart are rows of their own.
+        factor: progression is more than this multiple of the first burden.
+        tune: finds the rules that do best on the belief, the one that replan falls back on among them.
+        may_stop: whether a plan may stop treatment for good while the measured burden rises.
+    """
+
+    task: Task
+    feedback: dict[str, Feedback]
+    inference: Inference | None
+    effort: Effort
+    rows: int
+    factor: float
+    tune: Callable[[], dict[str, Tuned]]
+    may_stop: bool
+
+    def __post_init__(self):
+        self.stops = any(isinstance(term, Progression) for term in self.task.objective.terms)
+        self.rules = jax.jit(self._rules)
+        self.replan = jax.jit(self._replan)
+        self.best = jax.jit(self._best)
+        self.live = jax.jit(self._live)
+
+    @cached_property
+    def tuned(self) -> dict[str, Tuned]:
+        """The rules that do best on the belief, found once."""
+        return self.tune()
+
+    @property
+    def compared(self) -> dict[str, Feedback]:
+        """The policies that are not searched, with the numbers that were found for them."""
+        return {name: self.tuned[name].controller if name in self.tuned else own for name, own in self.feedback.items()}
+
+    def _rules(self, assays: TrialAssays, system: System, index: Array) -> dict[str, PatientOutcome]:
+        """Every policy that is not searched, each of them one rollout."""
+        task, own, conduct = with_system(self.task, system), assays(index), Conduct(jnp.asarray(self.factor))
+        return {name: of_one(task, rule, own, conduct)[0] for name, rule in self.compared.items()}
+
+    def _replan(self, assays: TrialAssays, system: System, index: Array) -> tuple[PatientOutcome, PlanDiagnostics]:
+        """The whole loop of one patient who is measured and planned for again."""
+        assert self.inference is not None
+        inference = self.inference.measured_by(assays.channels)
+        fallback = self.tuned[FALLBACK].controller if FALLBACK in self.tuned else None
+        controller = RecedingHorizonController(inference, self.effort, self.rows, fallback, self.may_stop)
+        conduct = Conduct(jnp.asarray(self.factor), self.stops, belief_keys(assays.seed, index))
+        return of_one(with_system(self.task, system), controller, assays(index), conduct)
+
+    def _live(self, assays: TrialAssays, system: System, index: Array, doses: Doses) -> PatientOutcome:
+        """What doses [K, N] come to in a patient, and what would be measured."""
+        given = Feedback(Schedule(doses), False)
+        return of_one(with_system(self.task, system), given, assays(index), Conduct(jnp.asarray(self.factor)))[0]
+
+    def _best(
+        self, system: System, points: Float[Array, "R n"], middle: Float[Array, "n"], copied: Doses, tolerance: Array
+    ) -> Doses:
+        """The best schedule of one who knows the patient: of starting points, and of the best policy's schedule."""
+        task = with_system(self.task, system)
+        shares = (copied / task.scale).ravel()
+        begun = jnp.concatenate([points, (shares + _INWARD * (middle - shares))[None]])
+        solved = solve(task, begun, tolerance)
+        return task.doses(jnp.clip(solved.shares, task.lower, task.upper))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,15 +11,18 @@ import jax
 import numpy as np
 
 from optimizer.analysis.bounds import ideal_containment
-from optimizer.control.assays import Visits, plan_visits, without_visits
+from optimizer.control.assays import trial_assays
 from optimizer.control.closed_loop import PatientOutcome
 from optimizer.control.comparators import CLAIRVOYANT, REPLAN
 from optimizer.control.receding_horizon import PlanDiagnostics
-from optimizer.control.trial import Trial, source_of
-from optimizer.control.trial_table import decision_columns, patient_columns
+from optimizer.control.trial import Trial
 from optimizer.ensemble.ensemble import Cores
+from optimizer.ensemble.patients import file_of
+from optimizer.ensemble.personalise import PatientStatus
 from optimizer.files.run import Columns, Run, columns_of, digest, joined, table_bytes
 from optimizer.files.run_directory import check_writable
+from optimizer.observations import MISSING
+from optimizer.outcome import cumulative_dose
 from optimizer.search.feasible import make_feasible, satisfies
 from optimizer.search.multistart import Progress
 
@@ -61,18 +64,7 @@ class TrialResult:
 
 def manifest(trial: Trial, versions: dict[str, str]) -> dict[str, Any]:
     """What the bytes of a trial depend on."""
-    own = vars(trial.settings)
-    plain = (
-        "seed",
-        "alpha",
-        "particles",
-        "plan_particles",
-        "plan_iterations",
-        "plan_temperature",
-        "plan_change",
-        "restarts",
-        "chunk",
-    )
+    apart = ("patients", "policies", "truth", "sweep", "risk", "changes")
     return {
         "format": FORMAT,
         "scenario": trial.scenario.resolved()["scenario"],
@@ -80,10 +72,10 @@ def manifest(trial: Trial, versions: dict[str, str]) -> dict[str, Any]:
         "policies": list(trial.policies),
         "patients": len(trial.ensemble.names),
         "risk": trial.settings.risk.value,
-        **{name: own[name] for name in (*plain, "restarts", "chunk")},
+        **{name: value for name, value in vars(trial.settings).items() if name not in apart},
         "changes": vars(trial.settings.changes),
-        "belief_sha256": digest(source_of(trial.scenario)),
-        "truth_sha256": digest(source_of(trial.truth)),
+        "belief_sha256": digest(file_of(trial.scenario, None)),
+        "truth_sha256": digest(file_of(trial.truth, None)),
         "platform": jax.default_backend(),
         "versions": versions,
     }
@@ -137,10 +129,7 @@ class Runner:
 
     def __init__(self, trial: Trial):
         self.trial, self.programs = trial, trial.programs
-        edges = np.asarray(trial.ensemble.task.grid.edges)
-        self.visits: Visits = plan_visits(trial.scenario.file, trial.channels, edges)
-        self.channels = without_visits(trial.channels)
-        self._cores = Cores()
+        self.assays, self._cores = trial_assays(trial.scenario, trial.channels, trial.settings.seed), Cores()
         # Before anything is traced that uses them.
         assert self.programs.tuned is not None
 
@@ -157,33 +146,31 @@ class Runner:
         """One patient under every policy."""
         trial, programs = self.trial, self.programs
         system = trial.ensemble.system(i)
-        who = np.uint32(trial.settings.seed), np.uint32(i)
-        found = numbers(programs.rules(self.channels, system, *who, self.visits))
+        own = self.assays, system, np.uint32(i)
+        found = numbers(programs.rules(*own))
         plans = None
         if REPLAN in trial.policies:
-            found[REPLAN], plans = numbers(programs.replan(self.channels, system, *who, self.visits))
+            found[REPLAN], plans = numbers(programs.replan(*own))
         copied = False
         if trial.settings.restarts:
-            found[CLAIRVOYANT], copied = self._best(system, who, found)
+            found[CLAIRVOYANT], copied = self._best(own, found)
         bound = ideal_containment(system, trial.scenario.progression_factor)
         found = {name: found[name] for name in trial.rows}
         return PatientRecord(found, plans, copied, np.nan if bound is None else bound.value)
 
-    def _best(self, system: Any, who: Any, found: dict[str, PatientOutcome]) -> tuple[PatientOutcome, bool]:
+    def _best(self, own: Any, found: dict[str, PatientOutcome]) -> tuple[PatientOutcome, bool]:
         """Who knows the truth: the best that a search finds, or the best of the policies that keep the limits."""
         trial, programs, problem = self.trial, self.programs, self.trial.ensemble.problem
         allowed = [one for one in found.values() if keeps(one)]
-        ranked = sorted(allowed or found.values(), key=lambda one: _rank(one.evaluation.objective))
-        begin, tolerance = ranked[0].doses, np.asarray(trial.scenario.tolerance)
-        doses, _ = numbers(programs.best(system, trial.points, trial.middle, begin, tolerance))
-        own = None
-        if np.all(np.isfinite(doses)):
-            doses = make_feasible(problem, doses, trial.middle)
-            own = numbers(programs.live(self.channels, system, doses, *who, self.visits))
-        if own is None or not keeps(own) or not satisfies(problem, own.doses):
-            return ranked[0], True
-        is_behind = bool(allowed) and ranked[0].evaluation.objective < own.evaluation.objective
-        return (ranked[0], True) if is_behind else (own, False)
+        known = min(allowed or found.values(), key=lambda one: _rank(one.evaluation.objective))
+        tolerance = np.asarray(trial.scenario.tolerance)
+        doses = np.asarray(programs.best(own[1], trial.points, trial.middle, known.doses, tolerance))
+        if not np.all(np.isfinite(doses)):
+            return known, True
+        best = numbers(programs.live(*own, make_feasible(problem, doses, trial.middle)))
+        is_behind = bool(allowed) and known.evaluation.objective < best.evaluation.objective
+        is_worse = is_behind or not keeps(best) or not satisfies(problem, best.doses)
+        return (known, True) if is_worse else (best, False)
 
 
 def numbers(tree: Any) -> Any:
@@ -191,10 +178,104 @@ def numbers(tree: Any) -> Any:
     return jax.tree.map(np.asarray, tree)
 
 
+def _rank(value: Any) -> float:
+    return float(value) if np.isfinite(value) else np.inf
+
+
 def keeps(one: PatientOutcome) -> bool:
     """Whether a policy kept all limits in a patient who could be simulated."""
     return bool(one.evaluation.ok) and float(one.excess) <= _KEPT
 
 
-def _rank(value: Any) -> float:
-    return float(value) if np.isfinite(value) else np.inf
+# --- the tables -------------------------------------------------------------------------------------------------------
+
+
+_WHOLE = ("planned", "temperatures", "converged", "iterations", "fallback")
+
+
+def patient_columns(trial: Trial, rows: Sequence[int], found: Sequence[PatientRecord | None]) -> Columns:
+    """A chunk as columns, one row for each patient and policy."""
+    names, horizon = trial.rows, float(trial.ensemble.task.grid.horizon)
+    pairs = [(i, record, name) for i, record in zip(rows, found, strict=True) for name in names]
+    outcomes = [None if record is None else record.outcomes[name] for _, record, name in pairs]
+    best = [None if record is None else record.outcomes.get(CLAIRVOYANT) for _, record, _ in pairs]
+
+    def column(read: Callable[[PatientOutcome], Any], of: Sequence[PatientOutcome | None] = outcomes) -> np.ndarray:
+        return np.array([np.nan if one is None else float(read(one)) for one in of])
+
+    def held(one: PatientOutcome) -> float:
+        return min(float(one.evaluation.progression), horizon)
+
+    out: Columns = {
+        "patient": np.array([i for i, _, _ in pairs]),
+        "name": [trial.ensemble.names[i] for i, _, _ in pairs],
+        "policy": [name for _, _, name in pairs],
+        "status": [_status(trial, i, one).value for (i, _, _), one in zip(pairs, outcomes, strict=True)],
+        "reason": [trial.ensemble.excluded.get(i, "") for i, _, _ in pairs],
+        "progression_day": column(lambda one: one.evaluation.progression),
+        "objective": column(lambda one: one.evaluation.objective),
+    }
+    for t, term in enumerate(trial.ensemble.task.objective.terms):
+        out[term.kind] = column(lambda one, t=t: one.evaluation.terms[t])
+    for j, drug in enumerate(trial.scenario.plan.drugs):
+        key = f"cumulative_dose.{drug.name} [{drug.total_unit}]"
+        out[key] = column(lambda one, j=j: _total(trial, one)[j])
+    out["final_burden"] = column(lambda one: one.burden[-1])
+    out["log10_change"] = column(lambda one: one.evaluation.change)
+    out["violation"] = column(lambda one: one.excess)
+    out["regret"] = out["objective"] - column(lambda one: one.evaluation.objective, best)
+    out["regret_day"] = column(held, best) - column(held)
+    out["copied"] = np.array([r is not None and r.copied and name == CLAIRVOYANT for _, r, name in pairs])
+    out["ideal_bound_day"] = np.array([np.nan if record is None else record.bound for _, record, _ in pairs])
+    return out
+
+
+def _total(trial: Trial, one: PatientOutcome) -> np.ndarray:
+    task = trial.ensemble.task
+    return cumulative_dose(np.asarray(one.doses), np.asarray(task.grid.edges), task.system.routes)
+
+
+def _status(trial: Trial, i: int, one: PatientOutcome | None) -> PatientStatus:
+    if one is None:
+        bad = i in trial.ensemble.patients.faults
+        return PatientStatus.BAD_PARAMETERS if bad else PatientStatus.SIMULATION_FAILED
+    if not (bool(one.evaluation.ok) and np.isfinite(one.evaluation.objective)):
+        return PatientStatus.SIMULATION_FAILED
+    return PatientStatus.PROGRESSED if np.isfinite(one.evaluation.progression) else PatientStatus.NOT_PROGRESSED
+
+
+def decision_columns(trial: Trial, rows: Sequence[int], found: Sequence[PatientRecord | None]) -> Columns:
+    """A chunk as columns, one row for each patient, policy and decision; nobody who cannot be simulated is in it."""
+    days = np.asarray(trial.ensemble.task.grid.edges)[:-1]
+    blocks = [
+        (i, name, record.outcomes[name], record.plans if name == REPLAN else None)
+        for i, record in zip(rows, found, strict=True)
+        if record is not None
+        for name in trial.rows
+    ]
+    count, each = len(days), [np.arange(len(days))] * len(blocks)
+    out: Columns = {
+        "patient": np.repeat(np.array([i for i, *_ in blocks], dtype=int), count),
+        "policy": [name for _, name, *_ in blocks for _ in range(count)],
+        "decision": np.concatenate([*each, np.zeros(0, int)]),
+        "day": np.tile(days, len(blocks)),
+    }
+    for j, drug in enumerate(trial.scenario.plan.drugs):
+        out[f"dose.{drug.name} [{drug.dose_unit}]"] = _stacked([one.doses[:, j] for _, _, one, _ in blocks])
+    out["burden"] = _stacked([one.burden[:-1] for _, _, one, _ in blocks])
+    for c, channel in enumerate(trial.channels):
+        shown = [np.asarray(channel.value(one.results.shown[:, c])) for _, _, one, _ in blocks]
+        seen = [one.results.seen[:, c] for _, _, one, _ in blocks]
+        masked = [np.where(s != MISSING, v, np.nan) for s, v in zip(seen, shown, strict=True)]
+        out[f"measured.{channel.label()} [{channel.quantity.unit}]"] = _stacked(masked)
+        out[f"seen.{channel.label()}"] = np.concatenate([*seen, np.zeros(0, int)]).astype(np.int64)
+    for name in PlanDiagnostics._fields if REPLAN in trial.policies else ():
+        kind = np.int64 if name in _WHOLE else float
+        blank = np.zeros(count) if name in _WHOLE else np.full(count, np.nan)
+        own = [blank if plans is None else getattr(plans, name) for *_, plans in blocks]
+        out[f"replan.{name}"] = np.concatenate([*own, np.zeros(0)]).astype(kind)
+    return out
+
+
+def _stacked(parts: Sequence[Any]) -> np.ndarray:
+    return np.concatenate([*map(np.asarray, parts), np.zeros(0)])

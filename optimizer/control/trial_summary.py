@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from optimizer.control.comparators import AT50, CLAIRVOYANT, CONTINUOUS, REPLAN
-from optimizer.control.misfit import OUTSIDE
+from optimizer.control.comparators import AT50, CONTINUOUS, REPLAN
+from optimizer.control.controller_state import PlanDiagnostics
+from optimizer.control.prediction import OUTSIDE
 from optimizer.control.trial_run import TrialResult
-from optimizer.ensemble.paired import compared, holm
 from optimizer.ensemble.personalise import PatientStatus
-from optimizer.ensemble.survival import spread, survival
+from optimizer.ensemble.survival import compared, holm, spread, survival
 from optimizer.files.run import Columns
 
 _MOST_NAMED = 100
@@ -50,13 +51,13 @@ def held(result: TrialResult, name: str) -> np.ndarray:
 def summary(result: TrialResult) -> dict[str, Any]:
     """The report's body: JSON-able."""
     table, names = result.table, result.trial.rows
-    status = np.array(table["status"])[np.array(table["policy"]) == names[0]]
+    status, policy = np.array(table["status"]), np.array(table["policy"])
     used = int(counted(table).sum()) // len(names)
     return {
         "status": "tried" if used else "simulation_failed",
-        "patients": len(status),
+        "patients": int((policy == names[0]).sum()),
         "counted": used,
-        "by_status": {n: dict(sorted(Counter(_of(result, n, "status")).items())) for n in names},
+        "by_status": {name: dict(sorted(Counter(status[policy == name].tolist()).items())) for name in names},
         "faults": list(dict.fromkeys(reason for reason in table["reason"] if reason))[:_MOST_NAMED],
         "truth": None if result.trial.truth is result.trial.scenario else result.trial.truth.name,
         "truth_title": result.trial.truth.title,
@@ -71,22 +72,14 @@ def summary(result: TrialResult) -> dict[str, Any]:
     }
 
 
-def _of(result: TrialResult, name: str, column: str) -> list[Any]:
-    pairs = zip(result.table["policy"], result.table[column], strict=True)
-    return [value for policy, value in pairs if policy == name]
-
-
 def _policy(result: TrialResult, name: str) -> dict[str, Any]:
     horizon, days = horizon_of(result), of_policy(result, name, "progression_day")
-    middle, (early, late) = None, (None, None)
-    if days.size:
-        curve = survival(days, horizon)
-        middle, (early, late) = curve.median, curve.interval
+    curve = survival(days, horizon)
     totals = [key for key in result.table if key.startswith("cumulative_dose.")]
     return {
-        "median_progression_day": middle,
-        "median_interval_day": [early, late],
-        "sentence": _sentence(name, days, middle, horizon),
+        "median_progression_day": curve.median,
+        "median_interval_day": list(curve.interval),
+        "sentence": _sentence(name, days, curve.median, horizon),
         "mean_without_progression_day": float(np.mean(held(result, name))) if days.size else None,
         "worse_than": _worse(result, name),
         "mean_change": _mean_change(result, name),
@@ -134,17 +127,20 @@ def _comparisons(result: TrialResult) -> list[dict[str, Any]]:
 
 def _mean_change(result: TrialResult, name: str) -> float | None:
     """Mean change of dose from one decision to the next before progression, as a share of the largest doses."""
-    log, table, changes = result.decisions, result.table, []
-    upper = result.trial.ensemble.problem.upper.max(axis=0)
-    keys = [key for key in log if key.startswith("dose.")]
-    given = np.stack([np.asarray(log[key]) / max(most, 1e-300) for key, most in zip(keys, upper, strict=True)], axis=1)
+    upper = np.maximum(result.trial.ensemble.problem.upper.max(axis=0), 1e-300)
+    changes = [np.abs(np.diff(doses / upper, axis=0)).ravel() for _, doses in _given(result, name)]
+    every = np.concatenate([*changes, np.zeros(0)])
+    return float(np.mean(every)) if every.size else None
+
+
+def _given(result: TrialResult, name: str) -> Iterator[tuple[float, np.ndarray]]:
+    """Day of progression of each patient under a policy, and the doses of the decisions before it [k, N]."""
+    log, table = result.decisions, result.table
+    doses = np.stack([np.asarray(log[key]) for key in log if key.startswith("dose.")], axis=1)
     rows = np.array(table["policy"]) == name
     for patient, day in zip(table["patient"][rows], table["progression_day"][rows], strict=True):
         own = (np.array(log["policy"]) == name) & (np.asarray(log["patient"]) == patient)
-        before = given[own & ~(np.asarray(log["day"]) >= day)]
-        changes += [np.abs(np.diff(before, axis=0)).ravel()]
-    every = np.concatenate([*changes, np.zeros(0)])
-    return float(np.mean(every)) if every.size else None
+        yield day, doses[own & ~(np.asarray(log["day"]) >= day)]
 
 
 def _worse(result: TrialResult, name: str) -> dict[str, int]:
@@ -173,31 +169,25 @@ def _bound(result: TrialResult) -> dict[str, Any] | None:
 def _replan(result: TrialResult) -> dict[str, Any] | None:
     """How the plans were found."""
     log = result.decisions
-    if REPLAN not in result.trial.policies:
+    if REPLAN not in result.trial.policies or not (planned := np.asarray(log["replan.planned"]) > 0).any():
         return None
-    planned = np.asarray(log["replan.planned"]) > 0
-    if not planned.any():
-        return None
-    fallback = np.asarray(log["replan.fallback"])
-    moved = np.asarray(log["replan.temperatures"])[planned] > 0
+    how = {name: np.asarray(log[f"replan.{name}"])[planned] for name in PlanDiagnostics._fields}
+    fallback, patients = np.asarray(log["replan.fallback"]), np.asarray(log["patient"])
+    # Who progressed after some decisions in a row without any dose.
+    last = [(day, doses[-_STOPPED:]) for day, doses in _given(result, REPLAN)]
     return {
         "plans": int(planned.sum()),
-        "converged": float(np.mean(np.asarray(log["replan.converged"])[planned])),
-        "median_iterations": float(np.median(np.asarray(log["replan.iterations"])[planned])),
-        "median_ess": float(np.median(np.asarray(log["replan.ess"])[planned])),
-        "particles_moved": float(np.mean(moved)),
+        "converged": float(np.mean(how["converged"])),
+        "median_iterations": float(np.median(how["iterations"])),
+        "median_ess": float(np.median(how["ess"])),
+        "particles_moved": float(np.mean(how["temperatures"] > 0)),
         "outside_99_percent": _outside(result),
-        "beyond_10_nats": float(np.mean(np.asarray(log["replan.negative_log_predictive"])[planned] > _FAR)),
-        "patients_with_misfit": _patients_with(log, fallback == 1),
-        "patients_kept_from_stopping": _patients_with(log, fallback == 2),
+        "beyond_10_nats": float(np.mean(how["negative_log_predictive"] > _FAR)),
+        "patients_with_misfit": len(np.unique(patients[fallback == 1])),
+        "patients_kept_from_stopping": len(np.unique(patients[fallback == 2])),
         "decisions_by_fallback": float(np.mean(fallback[np.array(log["policy"]) == REPLAN] > 0)),
-        "progressed_untreated": _untreated(result),
+        "progressed_untreated": sum(bool(np.isfinite(d)) and len(x) == _STOPPED and not x.any() for d, x in last),
     }
-
-
-def _patients_with(log: Columns, rows: np.ndarray) -> int:
-    """Patients in some rows of the log."""
-    return len(np.unique(np.asarray(log["patient"])[rows]))
 
 
 def _outside(result: TrialResult) -> float | None:
@@ -207,21 +197,3 @@ def _outside(result: TrialResult) -> float | None:
     p = np.asarray(result.decisions["replan.predictive_p"])
     p = p[np.isfinite(p)]
     return float(np.mean(p < OUTSIDE)) if p.size else None
-
-
-def _untreated(result: TrialResult) -> int:
-    """Patients of `replan` who progressed after some decisions in a row without any dose."""
-    log, table, count = result.decisions, result.table, 0
-    ends = table["progression_day"][np.array(table["policy"]) == REPLAN]
-    patients = np.asarray(table["patient"])[np.array(table["policy"]) == REPLAN]
-    doses = np.sum([np.asarray(log[key]) for key in log if key.startswith("dose.")], axis=0)
-    for patient, day in zip(patients[np.isfinite(ends)], ends[np.isfinite(ends)], strict=True):
-        own = (np.array(log["policy"]) == REPLAN) & (np.asarray(log["patient"]) == patient)
-        before = doses[own & (np.asarray(log["day"]) < day)][-_STOPPED:]
-        count += int(before.size == _STOPPED and not before.any())
-    return count
-
-
-def clairvoyant_is_there(result: TrialResult) -> bool:
-    """Whether regret is known."""
-    return CLAIRVOYANT in result.trial.rows

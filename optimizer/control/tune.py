@@ -14,13 +14,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from optimizer.axes import Index
-from optimizer.control.assays import Assays, BurdenAssays
+from optimizer.control.assays import Assays, BurdenAssays, power, watched
 from optimizer.control.belief import Inference
 from optimizer.control.closed_loop import Conduct, Feedback, closed_loop
 from optimizer.control.comparators import at50
+from optimizer.control.measurements import Measurements
 from optimizer.ensemble.ensemble import Members
 from optimizer.ensemble.risk import Risk, feasible_rank, risk_of
-from optimizer.policies.base import AbstractMeasuring
+from optimizer.observations import MISSING
+from optimizer.policies.base import AbstractMeasuring, Observation
 from optimizer.policies.continuous import Continuous
 from optimizer.problem import Problem
 from optimizer.regimens import Rule
@@ -89,8 +91,7 @@ def tuned_on_belief(
         spread: by which the prior is widened.
     """
     rule = open_rule(None, inference.problem, factor, 0)
-    found, best, value = tuned(inference.members(_TUNED_ON, spread), assays, inference.problem, rule, risk, alpha)
-    return Tuned(found, dict(zip(rule.names, best.tolist(), strict=True)), value)
+    return tuned(inference.members(_TUNED_ON, spread), assays, inference.problem, rule, risk, alpha)
 
 
 def constant_on_belief(inference: Inference, risk: Risk, alpha: float) -> Tuned:
@@ -99,9 +100,9 @@ def constant_on_belief(inference: Inference, risk: Risk, alpha: float) -> Tuned:
     never = dataclasses.replace(at50(problem), stop_below=_NEVER, restart_above=_NEVER)
     rule = Rule(never, ("share",), np.zeros(1), np.ones(1))
     assays = BurdenAssays(jnp.zeros(()), problem.task.grid.count)
-    _, best, value = tuned(inference.members(_TUNED_ON), assays, problem, rule, risk, alpha)
-    constant = Feedback(problem.limited(Continuous(best[0] * problem.task.scale)), False)
-    return Tuned(constant, {"share": float(best[0])}, value)
+    found = tuned(inference.members(_TUNED_ON), assays, problem, rule, risk, alpha)
+    constant = Continuous(found.numbers["share"] * problem.task.scale)
+    return found._replace(controller=Feedback(problem.limited(constant), False))
 
 
 def with_numbers(controller: Feedback, names: tuple[str, ...], values: Float[Array, "n"]) -> Feedback:
@@ -129,9 +130,8 @@ def tuned(
     rule: Rule,
     risk: Risk,
     alpha: float,
-    tell: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[Feedback, np.ndarray, float]:
-    """The rule with the numbers that do best on all patients, those numbers [n], and the risk they came to.
+) -> Tuned:
+    """The rule with the numbers that do best on all patients.
 
     A grid over all ranges, then ever finer ones about the best; the objective of a rule has steps.
 
@@ -142,20 +142,90 @@ def tuned(
         rule: with its open numbers.
         risk: how the patients' objectives are made one.
         alpha: of cvar.
-        tell: hears how many grids of how many are done.
     """
     controller, size = Feedback(problem.limited(rule.policy), True), _FIRST.get(len(rule.names), _FEWEST)
     ranges = list(zip(rule.lower, rule.upper, strict=True))
     axes = [np.linspace(low, high, size) for low, high in ranges]
     best, least, reach = rule.written(), np.inf, (rule.upper - rule.lower) / (size - 1)
-    for zoom in range(1 + _ZOOMS):
+    for _ in range(1 + _ZOOMS):
         values = np.array(list(itertools.product(*axes)))
         found, excess = map(np.asarray, _evaluated(members, assays, controller, rule.names, jnp.asarray(values)))
         ranks = feasible_rank(np.array([risk_of(risk, row, alpha) for row in found]), excess.max(axis=1))
         if ranks.min() < least:
             best, least = values[int(np.argmin(ranks))], float(ranks.min())
-        tell(zoom + 1, 1 + _ZOOMS)
         steps = np.linspace(-1.0, 1.0, _AROUND)
         axes = [np.clip(b + r * steps, low, high) for b, r, (low, high) in zip(best, reach, ranges, strict=True)]
         reach = _CLOSER * reach
-    return with_numbers(controller, rule.names, jnp.asarray(best)), best, least
+    numbers = dict(zip(rule.names, best.tolist(), strict=True))
+    return Tuned(with_numbers(controller, rule.names, jnp.asarray(best)), numbers, least)
+
+
+# --- what is given where no plan of the model is to be believed: the best rule on the widened belief ----
+
+
+# By how much the belief is widened for the rule.
+WIDER = 1.5
+# Most of the first burden at which the rule begins again: before progression.
+HIGHEST = 1.0
+
+
+class Fallback(NamedTuple):
+    """Doses that a rule gives.
+
+    Attributes:
+        dose: at the decision that is due, held until the next visit [N].
+        rule: its numbers by name.
+    """
+
+    dose: Float[np.ndarray, "N"]
+    rule: dict[str, float]
+
+    @property
+    def sentence(self) -> str:
+        """The rule in words."""
+        names = {"stop_below": "off below", "restart_above": "on above", "share": "share of the largest dose"}
+        said = ", ".join(f"{names[name]} {value:.3g}" for name, value in self.rule.items())
+        return f"the dose of the best rule tuned on the widened belief ({said}), held until the next visit"
+
+
+def log_burdens(inference: Inference, seen: Measurements) -> tuple[np.ndarray, np.ndarray]:
+    """Days on which the burden can be told, and its logarithm up to a constant; none where no channel shows it."""
+    c = watched(inference.channels)
+    if c is None:
+        return np.zeros(0), np.zeros(0)
+    rows = seen.seen[:, c] != MISSING
+    return seen.days[rows], power(inference.channels[c]) * np.log(seen.values[rows, c])
+
+
+def rises(inference: Inference, seen: Measurements) -> bool:
+    """Whether the last measured burden is above the one before it."""
+    _, logs = log_burdens(inference, seen)
+    return len(logs) > 1 and logs[-1] > logs[-2]
+
+
+def fall_back(inference: Inference, seen: Measurements, index: int, risk: Risk, alpha: float) -> Fallback:
+    """The rule's dose at a decision; the best constant dose where the burden was not measured.
+
+    Args:
+        inference: with the prior.
+        seen: what was measured.
+        index: the decision that is due.
+        risk: how the patients' objectives are made one.
+        alpha: of cvar.
+    """
+    grid, (days, logs) = inference.problem.task.grid, log_burdens(inference, seen)
+    c = watched(inference.channels)
+    noise = 0.0 if c is None else power(inference.channels[c]) * float(inference.channels[c].assay.noise)
+    assays = BurdenAssays(jnp.asarray(noise), grid.count)
+    if len(days):
+        found = tuned_on_belief(inference, assays, HIGHEST, risk, alpha, WIDER)
+    else:
+        found = constant_on_belief(inference, risk, alpha)
+    policy, edges = found.controller.policy, np.asarray(grid.edges)
+    memory, dose = policy.init(), jnp.zeros(inference.problem.task.scale.size)
+    for k in range(index + 1):
+        known = np.flatnonzero(days <= edges[k] + 1e-9)
+        burden = np.exp(logs[known[-1]] - logs[0]) if known.size else 1.0
+        at = Observation(jnp.asarray(k), edges[k], edges[k + 1] - edges[k], jnp.asarray(burden), jnp.ones(()))
+        dose, memory = policy.decide(memory, at)
+    return Fallback(np.asarray(dose), found.numbers)

@@ -141,7 +141,7 @@ def build_ensemble(scenario: Scenario, patients: Patients) -> Ensemble:
     plan, places = scenario.plan, patients.places
     typical = np.array([place.value for place in places])
     problem = scenario.problem()
-    healthy = without(np.ones(len(patients.names), bool), patients.faults)
+    healthy = patients.healthy
     # Before anything is solved: one patient who is not a number makes a whole batch slow, and poisons its gradient.
     values = np.where(healthy[:, None], patients.values, typical)
     mesh, failed = _common_mesh(

@@ -132,14 +132,17 @@ def _normals(seed: jax.Array, indices: jax.Array, like: jax.Array) -> jax.Array:
     return jax.vmap(one)(indices)
 
 
+def root_of(covariance: Float[np.ndarray, "V V"]) -> Float[np.ndarray, "V V"]:
+    """Symmetric root by eigenvalues: correlations of 1 leave no Cholesky factor."""
+    sizes, axes = np.linalg.eigh(covariance)
+    return (axes * np.sqrt(np.maximum(sizes, 0.0))) @ axes.T
+
+
 def _drawn(plan: CohortPlan, places: tuple[Place, ...], count: int, seed: int) -> np.ndarray:
     """Correlated normal or lognormal numbers [P, V] about the scenario's."""
     normals = np.asarray(_normals(np.uint32(seed), np.arange(stepped(count)), np.zeros(len(places))))[:count]
-    # By its eigenvalues: correlations of 1 leave no Cholesky factor.
-    sizes, axes = np.linalg.eigh(plan.correlation)
-    root = axes * np.sqrt(np.maximum(sizes, 0.0)) @ axes.T
     # Row by row, not as a matrix product: that one's rounding depends on how many patients there are.
-    mixed = np.sum(normals[:, None, :] * root, axis=-1)
+    mixed = np.sum(normals[:, None, :] * root_of(plan.correlation), axis=-1)
     typical = np.array([place.value for place in places])
     spread = np.array([vary.sd for vary in plan.vary])
     is_log = np.array([vary.distribution == "lognormal" for vary in plan.vary])
@@ -160,8 +163,10 @@ def _of_table(scenario: Scenario, path: Path, is_posterior: bool = False) -> tup
     )
     for header in sheet.header:
         key = split_bracket(header)[0]
+        # In a posterior, a number of the tumor may go without its first step.
+        path_of = f"model.{key}" if is_posterior and "." not in key else key
         try:
-            place = _placed(scenario, key, is_posterior)
+            place = find(scenario.plan.model, scenario.plan.drugs, path_of)
         except QuantityError as error:
             if _PATH.search(key):
                 wanted, _, got = str(error).removeprefix("wanted ").rpartition("; got ")
@@ -182,14 +187,6 @@ def _of_table(scenario: Scenario, path: Path, is_posterior: bool = False) -> tup
     for note in table.notes:
         warnings.warn(note, TableWarning, stacklevel=3)
     return tuple(found.values()), table
-
-
-def _placed(scenario: Scenario, key: str, is_posterior: bool) -> Place:
-    """The number of a key path; in a posterior, one of the tumor may go without its first step."""
-    plan = scenario.plan
-    if is_posterior and "." not in key:
-        key = f"model.{key}"
-    return find(plan.model, plan.drugs, key)
 
 
 def _values(places: tuple[Place, ...], table: Table) -> Float[np.ndarray, "P V"]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,9 +17,8 @@ from jaxtyping import Array, Float
 
 from optimizer.ensemble.ensemble import Cores, Ensemble, with_system
 from optimizer.ensemble.evaluate import Evaluation, evaluate_doses
-from optimizer.ensemble.groups import GROUP, End, Solved, end_of, solve_group
 from optimizer.ensemble.risk import feasible_rank
-from optimizer.ensemble.slots import through_slots
+from optimizer.ensemble.slots import End, Solved, side_by_side
 from optimizer.problem import Task
 from optimizer.programs import program
 from optimizer.search.feasible import make_feasible, satisfies
@@ -33,6 +33,8 @@ from optimizer.simulate import System
 
 # Searches side by side on an accelerator; a guess at what fills one, not measured.
 SLOTS = 4096
+# The same on a core, where the model is a quadrature: more would fall out of its cache. Patients to a call.
+_SLOTS, _GROUP = 16, 64
 # How far the objective may lie from that on the nodes of the simulation, relative to it.
 _NODES = 2e-7
 
@@ -75,40 +77,40 @@ def descend(task: Landscape, point: Float[Array, "n"], tolerance: Array) -> Stat
     )
 
 
-def best_of(task: Task, ends: Any) -> Solved:
+def best_of(task: Task, ends: End) -> Solved:
     """The best end that meets the limits, of ends with a leading axis [R]."""
     found = jax.lax.map(lambda x: evaluate_doses(task, task.doses(x), jnp.ones(())), ends.x)
     excess = jnp.where(found.ok, found.excess, jnp.inf)
     best = jnp.argmin(feasible_rank(found.objective, excess, jnp))
-    converged = jnp.sum(ends.done & (excess <= LIMIT_TOLERANCE))
-    return Solved(ends.x[best], converged, ends.iterations[best], ends.residual[best], ends.done[best])
+    return ends.chosen(best, jnp.sum(ends.done & (excess <= LIMIT_TOLERANCE)))
 
 
 def solve(task: Task, points: Float[Array, "R n"], tolerance: Array) -> Solved:
     """Take every starting point of a patient to a stationary point, and keep the best that meets the limits."""
-    return best_of(task, jax.lax.map(lambda x: descend(task, x, tolerance), points))
+    return best_of(task, jax.lax.map(lambda x: End.of(descend(task, x, tolerance)), points))
 
 
 def _solve_many(task: Task, systems: System, points: Array, tolerance: Array) -> Solved:
-    """The best restart of every patient, all restarts of all patients side by side."""
-    patients, restarts = jax.tree.leaves(systems)[0].shape[0], points.shape[0]
-
-    def own(job: Array) -> Task:
-        return with_system(task, jax.tree.map(lambda leaf: leaf[job // restarts], systems))
-
-    ends, _ = through_slots(
-        lambda job: start(own(job), points[job % restarts]),
-        lambda job, state: step(own(job), state, tolerance, SEARCH_TOLERANCE),
-        end_of,
-        patients * restarts,
-        SLOTS,
+    """Patients as an accelerator takes them."""
+    return side_by_side(
+        lambda system: with_system(task, system), partial(_best_one, task), systems, points, tolerance, SLOTS
     )
-    ends = jax.tree.map(lambda leaf: leaf.reshape(patients, restarts, *leaf.shape[1:]), ends)
-    return jax.vmap(_best_one, (None, 0, 0))(task, systems, ends)
+
+
+def _solve_group(quick: QuadratureProgram, systems: System, points: Array, live: Array, tolerance: Array) -> Solved:
+    """The first `live` patients of a group, where the model is a quadrature."""
+
+    def of(system: System) -> QuadratureProgram:
+        return eqx.tree_at(lambda q: q.task, quick, with_system(quick.task, system))
+
+    def best(_: System, ends: End) -> Solved:
+        return ends.chosen(jnp.argmin(jnp.where(jnp.isfinite(ends.value), ends.value, jnp.inf)), jnp.sum(ends.done))
+
+    return side_by_side(of, best, systems, points, tolerance, _SLOTS, live)
 
 
 def _descend_one(task: Task, system: System, point: Array, tolerance: Array) -> End:
-    return end_of(descend(with_system(task, system), point, tolerance))
+    return End.of(descend(with_system(task, system), point, tolerance))
 
 
 def _best_one(task: Task, system: System, ends: End) -> Solved:
@@ -120,9 +122,9 @@ def _evaluate_one(task: Task, system: System, doses: Any, factor: Array) -> Eval
 
 
 # Everything that is a number is an argument: one compilation for all runs of the same shape. Alone, every restart is a
-# call: the same search in a loop over restarts takes up to three times as long (marching models on a CPU).
+# call: the same search in a loop over restarts takes up to three times as long (models stepped in time, on a CPU).
 _ALONE = program(_descend_one), program(_best_one), program(_evaluate_one)
-_QUICK = program(solve_group), program(jax.vmap(_evaluate_one, (None, 0, 0, None)))
+_QUICK = program(_solve_group), program(jax.vmap(_evaluate_one, (None, 0, 0, None)))
 
 
 def over_devices(function: Callable[..., Any], mapped: Sequence[int | None]) -> Callable[..., Any]:
@@ -193,26 +195,21 @@ class Solver:
             tell: is told after each patient.
         """
         included = self.ensemble.included[first : first + size]
-        systems = jax.tree.map(lambda leaf: leaf[first : first + size], self.ensemble.systems)
-        if self.quick is not None:
-            rows = self._by_group(self.quick, systems, included)
-        else:
-            rows = self._lockstep(systems, len(included), size) if self.together else self._by_core(systems, included)
+        # Chunks and groups have one size, or every new one would be compiled; every device has as many patients.
+        together = -(-size // jax.device_count()) * jax.device_count()
+        each = together if self.together else 1 if self.quick is None else _GROUP
+        who = first + np.flatnonzero(included)
+        parts = self._cores.map(partial(self._group, each), [who[i : i + each] for i in range(0, len(who), each)])
+        well = (row for part in parts for row in part)
         found: list[Any] = []
-        for row in rows:
-            found.append(row)
+        for good in included:
+            found.append(next(well) if good else None)
             tell(len(found))
         return self._gathered(found, included, first)
 
-    def _by_core(self, systems: System, included: np.ndarray) -> Iterator[Any]:
-        well = self._cores.map(
-            lambda i: self._one(jax.tree.map(lambda leaf: leaf[i], systems)), np.flatnonzero(included).tolist()
-        )
-        return (next(well) if good else None for good in included)
-
-    def _one(self, system: System) -> tuple[Any, np.ndarray, Any]:
+    def _one(self, row: int) -> tuple[Any, np.ndarray, Any]:
         descend_one, best_one, evaluate_one = _ALONE
-        task = self.ensemble.task
+        task, system = self.ensemble.task, jax.tree.map(lambda leaf: leaf[row], self.ensemble.systems)
         ends = [descend_one(task, system, point, self.tolerance) for point in self.points]
         stacked = jax.tree.map(lambda *parts: np.stack(parts), *ends)
         solved = jax.tree.map(np.asarray, best_one(task, system, stacked))
@@ -220,45 +217,32 @@ class Solver:
         evaluated = evaluate_one(task, system, np.concatenate([doses[None], self.shared]), self.factor)
         return solved, doses, jax.tree.map(np.asarray, evaluated)
 
-    def _by_group(self, quick: QuadratureProgram, systems: System, included: np.ndarray) -> Iterator[Any]:
-        """Groups of one size, each on a core; who is excluded is not searched."""
-        who = np.flatnonzero(included)
-        groups = [who[i : i + GROUP] for i in range(0, len(who), GROUP)]
-        found = self._cores.map(lambda rows: self._group(quick, systems, rows), groups)
-        well = (row for rows in found for row in rows)
-        return (next(well) if good else None for good in included)
-
-    def _group(self, quick: QuadratureProgram, systems: System, rows: np.ndarray) -> list[Any]:
-        solve_group, evaluate_group = _QUICK
-        padded = np.concatenate([rows, np.repeat(rows[:1], GROUP - len(rows))])
-        own, live = jax.tree.map(lambda leaf: leaf[padded], systems), jnp.asarray(len(rows))
-        solved, values = jax.tree.map(np.asarray, solve_group(quick, own, self.points, live, self.tolerance))
+    def _group(self, size: int, rows: np.ndarray) -> list[Any]:
+        """Patients side by side, filled up with the first of them; who ends nowhere good is searched alone."""
+        if not self.together and self.quick is None:
+            return [self._one(row) for row in rows]
+        rest, task = size - len(rows), self.ensemble.task
+        padded = np.concatenate([rows, np.repeat(rows[:1], rest)])
+        own = jax.tree.map(lambda leaf: leaf[padded], self.ensemble.systems)
+        if self.quick is None:
+            solve, evaluate = _together()
+            solved = solve(task, own, self.points, self.tolerance)
+        else:
+            solve, evaluate = _QUICK
+            solved = solve(self.quick, own, self.points, jnp.asarray(len(rows)), self.tolerance)
+        solved = jax.tree.map(np.asarray, solved)
         doses = np.stack([self._settled(shares) for shares in solved.shares[: len(rows)]])
         given = np.concatenate([doses[:, None], np.broadcast_to(self.shared, (len(rows), *self.shared.shape))], 1)
-        given = np.concatenate([given, np.repeat(given[:1], GROUP - len(rows), axis=0)])
-        evaluated = jax.tree.map(np.asarray, evaluate_group(self.ensemble.task, own, given, self.factor))
+        given = np.concatenate([given, np.repeat(given[:1], rest, axis=0)])
+        evaluated = jax.tree.map(np.asarray, evaluate(task, own, given, self.factor))
         reached = evaluated.objective[:, 0]
-        good = solved.done & (np.abs(values - reached) <= _NODES * np.maximum(1.0, np.abs(reached)))
+        good = solved.done & (np.abs(solved.value - reached) <= _NODES * np.maximum(1.0, np.abs(reached)))
         return [
-            (*jax.tree.map(lambda a, i=i: a[i], (solved, doses)), jax.tree.map(lambda a, i=i: a[i], evaluated))
-            if good[i]
-            else self._one(jax.tree.map(lambda leaf, row=row: leaf[row], systems))
+            jax.tree.map(lambda a, i=i: a[i], (solved, doses, evaluated))
+            if good[i] or self.together
+            else self._one(row)
             for i, row in enumerate(rows)
         ]
-
-    def _lockstep(self, systems: System, count: int, size: int) -> Iterator[Any]:
-        """All together; chunks have one size, or every new one would be compiled."""
-        solve_all, evaluate_all = _together()
-        # Every device has the same number of patients.
-        size = -(-size // jax.device_count()) * jax.device_count()
-        padded = jax.tree.map(lambda leaf: np.concatenate([leaf, np.repeat(leaf[:1], size - count, axis=0)]), systems)
-        solved = jax.tree.map(np.asarray, solve_all(self.ensemble.task, padded, self.points, self.tolerance))
-        doses = np.stack([self._settled(shares) for shares in solved.shares])
-        shared = np.broadcast_to(self.shared, (size, *self.shared.shape))
-        given = np.concatenate([doses[:, None], shared], axis=1)
-        evaluated = jax.tree.map(np.asarray, evaluate_all(self.ensemble.task, padded, given, self.factor))
-        for i in range(count):
-            yield jax.tree.map(lambda a, i=i: a[i], solved), doses[i], jax.tree.map(lambda a, i=i: a[i], evaluated)
 
     def _settled(self, shares: np.ndarray) -> np.ndarray:
         """Doses that satisfy every limit on doses exactly; NaN where the search ended nowhere."""
@@ -270,10 +254,7 @@ class Solver:
 
     def _gathered(self, found: list[Any], included: np.ndarray, first: int) -> Personalised:
         """Rows as arrays; those of patients who cannot be simulated are masked here, after the solve."""
-        sample = next((row for row, good in zip(found, included, strict=True) if good and row is not None), None)
-        if sample is None:
-            sample = _empty(self.ensemble, self.shared)
-        blank = jax.tree.map(_masked, sample)
+        blank = _blank(self.ensemble, self.shared)
         rows = [row if good else blank for row, good in zip(found, included, strict=True)]
         solved, doses, evaluated = (
             jax.tree.map(lambda *parts: np.stack(parts), *part) for part in zip(*rows, strict=True)
@@ -293,15 +274,10 @@ class Solver:
         return PatientStatus.SOLVED if solved.done else PatientStatus.NOT_CONVERGED
 
 
-def _masked(leaf: np.ndarray) -> np.ndarray:
-    kind = np.asarray(leaf).dtype.kind
-    return np.full_like(leaf, np.nan if kind == "f" else 0)
-
-
-def _empty(ensemble: Ensemble, shared: np.ndarray) -> Any:
-    """The shapes of a row where a chunk has nobody who can be simulated."""
-    one, many, terms = np.zeros(()), np.zeros(1 + len(shared)), len(ensemble.task.objective.terms)
-    whole = np.zeros((), int)
-    solved = Solved(np.zeros(ensemble.task.lower.size), whole, whole, one, np.zeros((), bool))
-    evaluated = Evaluation(many, np.zeros((many.size, terms)), many, many, many, many.astype(bool))
-    return solved, np.zeros(shared.shape[1:]), evaluated
+def _blank(ensemble: Ensemble, shared: np.ndarray) -> Any:
+    """The row of a patient who cannot be simulated."""
+    one, many, terms = np.full((), np.nan), np.full(1 + len(shared), np.nan), len(ensemble.task.objective.terms)
+    whole, no = np.zeros((), int), np.zeros((), bool)
+    solved = Solved(np.full(ensemble.task.lower.size, np.nan), whole, whole, one, no, one)
+    evaluated = Evaluation(many, np.full((many.size, terms), np.nan), many, many, many, np.zeros(many.size, bool))
+    return solved, np.full(shared.shape[1:], np.nan), evaluated

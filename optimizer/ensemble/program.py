@@ -18,11 +18,9 @@ from optimizer.ensemble.risk import Risk, Smoothed, smoothed
 from optimizer.problem import Task
 from optimizer.search import stages
 from optimizer.search.direction import Dense
-from optimizer.search.interior_point import step
-from optimizer.search.iterate import State, start
+from optimizer.search.iterate import State
 from optimizer.search.merit import penalized
 from optimizer.search.move_blocking import MoveBlocking
-from optimizer.search.multistart import MOST_ITERATIONS, SEARCH_TOLERANCE
 from optimizer.simulate import System
 
 # Plain vmap over more than about this many patients falls out of a CPU's cache.
@@ -109,45 +107,40 @@ class EnsembleProgram(eqx.Module):
         return self.summed(values, temperature).value, kept
 
     def derive(self, state: State) -> tuple[Scalar, Any, Array, Dense]:
-        """Value, excesses, gradient and Hessian of the merit, patient by patient."""
-        return derive(self, state)
+        """Value, excesses, gradient and Hessian of the merit, patient by patient.
 
+        The risk r(f_1, ..., f_P) has the gradient w and the Hessian diag(d) - d d'/sum(d), so that with the patients'
+        gradients G [P, n] and Hessians H_p the whole one is sum_p w_p H_p + G' diag(d) G - (G'd)(G'd)' / sum(d).
+        """
+        x, temperature, penalty = state.x, state.temperature, state.penalty
+        whole = _weighed(self, x, temperature)
+        counted = self.weights > 0.0
+        # Multipliers come one after the other, a saved time of every patient.
+        multipliers = tuple(multiplier.reshape(counted.size, -1) for multiplier in state.multipliers)
 
-def derive(program: EnsembleProgram, state: State) -> tuple[Scalar, Any, Array, Dense]:
-    """Value, excesses, gradient and Hessian of the merit, patient by patient.
+        def one(inputs: Any) -> tuple[Any, Any]:
+            system, weight, counted, multiplier = inputs
+            task = with_system(self.task, system)
 
-    The risk r(f_1, ..., f_P) has the gradient w and the Hessian diag(d) - d d'/sum(d), so that with the patients'
-    gradients G [P, n] and Hessians H_p the whole one is sum_p w_p H_p + G' diag(d) G - (G'd)(G'd)' / sum(d).
-    """
-    x, temperature, penalty = state.x, state.temperature, state.penalty
-    whole = _weighed(program, x, temperature)
-    counted = program.weights > 0.0
-    # Prices come one after the other, a saved time of every patient.
-    multipliers = tuple(multiplier.reshape(counted.size, -1) for multiplier in state.multipliers)
+            def finish(value: Scalar, excess: tuple[Times, ...]) -> Scalar:
+                return weight * value + jnp.where(counted, penalized(jnp.zeros(()), excess, multiplier, penalty), 0.0)
 
-    def one(inputs: Any) -> tuple[Any, Any]:
-        system, weight, counted, multiplier = inputs
-        task = with_system(program.task, system)
+            _, _, path = stages.evaluate(task, self.shares(x), temperature)
+            value, excess, slope, hessian = stages.derivatives(task, path, temperature, finish, self.blocking)
+            own = jnp.zeros_like(x)
+            if self.risk is not Risk.MEAN:
+                own = jax.grad(lambda z: task.evaluate(self.shares(z), temperature)[0])(x)
+            return (value, slope, hessian), (own, excess)
 
-        def finish(value: Scalar, excess: tuple[Times, ...]) -> Scalar:
-            return weight * value + jnp.where(counted, penalized(jnp.zeros(()), excess, multiplier, penalty), 0.0)
-
-        _, _, path = stages.evaluate(task, program.shares(x), temperature)
-        value, excess, slope, hessian = stages.derivatives(task, path, temperature, finish, program.blocking)
-        own = jnp.zeros_like(x)
-        if program.risk is not Risk.MEAN:
-            own = jax.grad(lambda z: task.evaluate(program.shares(z), temperature)[0])(x)
-        return (value, slope, hessian), (own, excess)
-
-    inputs = (program.systems, whole.weights, counted, multipliers)
-    (value, slopes, hessian), (own, excesses) = _mapped_sums(one, inputs)
-    # Patients' objectives, weighted, are the risk for the mean alone; cotangents of limits are sums in any case.
-    value = value + whole.value
-    bend = own.T @ whole.curvature
-    total = jnp.sum(whole.curvature)
-    spread = (own.T * whole.curvature) @ own - jnp.outer(bend, bend) / jnp.where(total > 0.0, total, 1.0)
-    kept = tuple(jnp.where(counted[:, None], excess, -jnp.inf).ravel() for excess in excesses)
-    return value, kept, slopes, Dense(hessian + spread, program.matrix)
+        inputs = (self.systems, whole.weights, counted, multipliers)
+        (value, slopes, hessian), (own, excesses) = _mapped_sums(one, inputs)
+        # Patients' objectives, weighted, are the risk for the mean alone; cotangents of limits are sums in any case.
+        value = value + whole.value
+        along = own.T @ whole.curvature
+        total = jnp.sum(whole.curvature)
+        spread = (own.T * whole.curvature) @ own - jnp.outer(along, along) / jnp.where(total > 0.0, total, 1.0)
+        kept = tuple(jnp.where(counted[:, None], excess, -jnp.inf).ravel() for excess in excesses)
+        return value, kept, slopes, Dense(hessian + spread, self.matrix)
 
 
 def _weighed(program: EnsembleProgram, x: Array, temperature: Scalar) -> Smoothed:
@@ -215,30 +208,3 @@ def build_program(ensemble: Ensemble, risk: Risk, alpha: float, typical: Float[n
 @_programs.program
 def _values(program: EnsembleProgram, shares: Array) -> Array:
     return program.values(shares, jnp.ones(()))[0]
-
-
-@_programs.program
-def _begin(program: EnsembleProgram, x: Array) -> State:
-    return start(program, x)
-
-
-@_programs.program
-def _advance(program: EnsembleProgram, state: State, steps: Array, tolerance: Array) -> State:
-    goal = state.iterations + steps
-    return jax.lax.while_loop(
-        lambda s: (s.iterations < goal) & ~(s.done | s.stuck),
-        lambda s: step(program, s, tolerance, SEARCH_TOLERANCE),
-        state,
-    )
-
-
-def search(program: EnsembleProgram, points: Float[np.ndarray, "R n"], tolerance: float) -> list[State]:
-    """Take every starting point to a stationary point of the population's objective."""
-    found = []
-    for point in points:
-        state = _begin(program, jnp.asarray(point))
-        while not (state.done or state.stuck or int(state.iterations) >= MOST_ITERATIONS):
-            # Short slices: Ctrl-C is heard between them.
-            state = _advance(program, state, jnp.asarray(4), jnp.asarray(tolerance))
-        found.append(state)
-    return found

@@ -16,7 +16,7 @@ import numpy as np
 from optimizer.ensemble.ensemble import Ensemble, build_ensemble
 from optimizer.ensemble.patients import file_of, load_patients
 from optimizer.ensemble.personalise import Personalised, Solver
-from optimizer.ensemble.program import build_program, search
+from optimizer.ensemble.program import build_program
 from optimizer.ensemble.risk import refuse_alpha
 from optimizer.files.run import Columns, Run, columns_of, digest, joined, table_bytes, to_bytes
 from optimizer.files.run_directory import DirectoryError, check_writable
@@ -25,6 +25,7 @@ from optimizer.scenario import Scenario, ScenarioError
 from optimizer.search import multistart
 from optimizer.search.feasible import make_feasible
 from optimizer.search.iterate import State
+from optimizer.search.landscape import Landscape
 from optimizer.search.multistart import Progress
 from optimizer.search.phase_one import center, off_the_limits
 from optimizer.search.starts import starts
@@ -137,18 +138,15 @@ def _check(scenario: Scenario, settings: Settings) -> None:
 
 def manifest(scenario: Scenario, settings: Settings, patients: int, versions: dict[str, str]) -> dict[str, Any]:
     """What the bytes of a run depend on."""
+    apart = ("patients", "posterior", "risk")
     return {
         "format": FORMAT,
         "scenario": scenario.resolved()["scenario"],
         "patients": patients,
-        "seed": settings.seed,
         "risk": settings.risk.value,
-        "alpha": settings.alpha,
-        "restarts": settings.restarts,
-        "chunk": settings.chunk,
+        **{name: value for name, value in vars(settings).items() if name not in apart},
         "source_sha256": digest(file_of(scenario, settings.posterior)),
         "platform": jax.default_backend(),
-        "together": settings.together,
         "versions": versions,
     }
 
@@ -183,15 +181,12 @@ def _find_shared(
 ) -> Shared:
     task, tolerance = ensemble.task, scenario.tolerance
     first = starts(task, scenario.restarts, settings.seed)
-    found = multistart.run(task, first, tolerance, lambda event: tell(Progress("typical patient", 0, 1, event.best)))
-    if found.interrupted:
-        raise KeyboardInterrupt
-    optima = _distinct(found.states)
+    optima = _optima(task, first, tolerance, lambda event: tell(Progress("typical patient", 0, 1, event.best)))
     middle = center(task)
     inside = off_the_limits(np.array([state.x for state in optima[: settings.restarts]]), middle)
     tell(Progress("population", 0, 1, None))
     program = build_program(ensemble, settings.risk, settings.alpha, np.asarray(optima[0].x))
-    together = _distinct(search(program, np.array(inside), tolerance))
+    together = _optima(program, jnp.asarray(inside), tolerance, lambda event: None)
     best = [together[0], optima[0]]
     doses = [make_feasible(ensemble.problem, np.asarray(task.doses(jnp.asarray(state.x))), middle) for state in best]
     points = [*off_the_limits(np.asarray(together[0].x)[None], middle), *inside, *np.asarray(first)]
@@ -204,8 +199,12 @@ def _find_shared(
     )
 
 
-def _distinct(states: list[State]) -> list[State]:
-    """The different optima, best first; those that did not converge come last."""
+def _optima(task: Landscape, points: Any, tolerance: float, tell: Callable[[Progress], None]) -> list[State]:
+    """The different optima that restarts end in, best first; those that did not converge come last."""
+    found = multistart.run(task, points, tolerance, tell)
+    if found.interrupted:
+        raise KeyboardInterrupt
+    states = found.states
     ordered = sorted(states, key=lambda s: (not bool(s.done), float(s.value) if np.isfinite(s.value) else np.inf))
     kept: list[State] = []
     for state in ordered:

@@ -7,11 +7,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from optimizer.axes import Index
-from optimizer.search.iterate import State
-from optimizer.search.multistart import MOST_ITERATIONS
+from optimizer.ensemble.evaluate import Numbers
+from optimizer.search.interior_point import step
+from optimizer.search.iterate import State, start
+from optimizer.search.landscape import Landscape
+from optimizer.search.multistart import MOST_ITERATIONS, SEARCH_TOLERANCE
+from optimizer.simulate import System
 
 # Slots are filled again once this share of them is empty: to begin a search costs as much as a sixth of a step.
 _EMPTY = 8
@@ -87,3 +91,78 @@ def through_slots(
 
 def _chosen(which: Bool[Array, "L"], new: Array, old: Array) -> Array:
     return jnp.where(which.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+
+class Solved(NamedTuple):
+    """The best of the restarts of a patient.
+
+    Attributes:
+        shares: doses as shares of the largest [n].
+        converged: restarts that reached the tolerance within the limits on states.
+        iterations: of the best one.
+        residual: its KKT residual, relative to the gradient at its start.
+        done: whether it reached the tolerance.
+        value: its objective as searched.
+    """
+
+    shares: Float[Numbers, "n"]
+    converged: Numbers
+    iterations: Numbers
+    residual: Numbers
+    done: Numbers
+    value: Numbers
+
+
+class End(NamedTuple):
+    """Where a restart ended: the few numbers of its `State` that are asked for; arrays [R, ...] for all restarts."""
+
+    x: Float[Numbers, "n"]
+    residual: Numbers
+    iterations: Numbers
+    done: Numbers
+    value: Numbers
+
+    @classmethod
+    def of(cls, state: State) -> End:
+        """What is kept of a restart."""
+        return cls(state.x, state.residual, state.iterations, state.done, state.value)
+
+    def chosen(self, i: Index, converged: Index) -> Solved:
+        """One of the restarts, of which so many converged."""
+        return Solved(self.x[i], converged, self.iterations[i], self.residual[i], self.done[i], self.value[i])
+
+
+def side_by_side(
+    of: Callable[[System], Landscape],
+    best: Callable[[System, End], Solved],
+    systems: System,
+    points: Float[Array, "R n"],
+    tolerance: Array,
+    slots: int,
+    live: Index | None = None,
+) -> Solved:
+    """The best restart of every patient, all restarts of all patients in the slots of one program.
+
+    Args:
+        of: what is searched of a patient.
+        best: chooses among the ends of a patient's restarts.
+        systems: of P patients, each leaf with a leading axis [P].
+        points: where everybody's restarts begin.
+        tolerance: KKT residual to reach, relative to the gradient at the start.
+        slots: searches under way at a time.
+        live: how many of the patients are asked for, the first ones; all of them when left out.
+    """
+    patients, restarts = jax.tree.leaves(systems)[0].shape[0], points.shape[0]
+
+    def own(job: Index) -> Landscape:
+        return of(jax.tree.map(lambda leaf: leaf[job // restarts], systems))
+
+    ends, _ = through_slots(
+        lambda job: start(own(job), points[job % restarts]),
+        lambda job, state: step(own(job), state, tolerance, SEARCH_TOLERANCE),
+        End.of,
+        patients * restarts,
+        slots,
+        None if live is None else live * restarts,
+    )
+    return jax.vmap(best)(systems, jax.tree.map(lambda leaf: leaf.reshape(patients, restarts, *leaf.shape[1:]), ends))

@@ -1,16 +1,22 @@
-"""Survival analysis of an ensemble: the Kaplan-Meier estimate, and how numbers of patients are told."""
+"""Survival analysis of an ensemble: Kaplan-Meier estimate, tests of two policies, how numbers of patients are told."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import CensoredData, ecdf
+from scipy.optimize import brentq
+from scipy.stats import CensoredData, chi2, ecdf, logrank, norm, t, wilcoxon
 
 _LEVEL = 0.95
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+# Days by which one policy must hold longer than another to count as longer.
+_LONGER = 1e-6
+# Ends of the search for a logarithm of a hazard ratio.
+_MOST = 20.0
 
 
 class Survival(NamedTuple):
@@ -78,3 +84,109 @@ def spread(values: Float[np.ndarray, "P"]) -> dict[str, Any]:
         return {"mean": None, "sd": None, "quantiles": {}}
     quantiles = {f"{q:g}": float(np.quantile(values, q)) for q in _QUANTILES}
     return {"mean": float(np.mean(values)), "sd": float(np.std(values)), "quantiles": quantiles}
+
+
+# --- two policies on the same virtual patients ------------------------------------------------------------------------
+
+
+def compared(mine: Float[np.ndarray, "P"], theirs: Float[np.ndarray, "P"], horizon: float) -> dict[str, Any]:
+    """How days of progression under one policy stand to those of the same patients under another; JSON-able.
+
+    Wilcoxon's signed-rank test (doi 10.2307/3001968), the difference in restricted mean time with an interval of
+    Student's t for pairs, the log-rank test (doi 10.1093/biomet/52.1-2.203), the same stratified by patient, and the
+    hazard ratio of Cox (doi 10.1111/j.2517-6161.1972.tb00899.x).
+
+    Args:
+        mine: day of each patient; infinite where there is none, which is censored at the horizon.
+        theirs: the same under the other policy.
+        horizon: end of the observation [day].
+    """
+    gain = np.minimum(mine, horizon) - np.minimum(theirs, horizon)
+    test = None
+    if np.isfinite(mine).any() or np.isfinite(theirs).any():
+        found = logrank(censored(mine, horizon), censored(theirs, horizon))
+        test = {"statistic": float(found.statistic), "p": float(found.pvalue)}
+    return {
+        "log_rank": test,
+        "stratified_log_rank": stratified(mine, theirs),
+        "wilcoxon": signed_rank(gain),
+        "restricted_mean_difference": mean_difference(gain),
+        "hazard_ratio": hazard_ratio(mine, theirs, horizon),
+        "longer_day": spread(gain),
+        "patients_longer": int((gain > _LONGER).sum()),
+        "patients_shorter": int((gain < -_LONGER).sum()),
+    }
+
+
+def signed_rank(gain: Float[np.ndarray, "P"]) -> dict[str, float] | None:
+    """Wilcoxon's paired test; None where no patient differs."""
+    gain = gain[np.abs(gain) > _LONGER]
+    if not gain.size:
+        return None
+    is_exact = gain.size <= 25 and np.unique(np.abs(gain)).size == gain.size
+    found: Any = wilcoxon(gain, method="exact" if is_exact else "asymptotic")
+    return {"statistic": float(found.statistic), "p": float(found.pvalue)}
+
+
+def mean_difference(gain: Float[np.ndarray, "P"]) -> dict[str, Any]:
+    """Mean difference within patients [day], with its 95 % interval; none of fewer than two patients.
+
+    >>> mean_difference(np.array([1.0, 2.0, 3.0]))["interval_95"]
+    [-0.48..., 4.48...]
+    """
+    if gain.size < 2:
+        return {"day": float(gain[0]) if gain.size else None, "interval_95": [None, None]}
+    reach = t.ppf(0.5 + 0.5 * _LEVEL, gain.size - 1) * np.std(gain, ddof=1) / np.sqrt(gain.size)
+    return {"day": float(np.mean(gain)), "interval_95": [float(np.mean(gain) - reach), float(np.mean(gain) + reach)]}
+
+
+def stratified(mine: Float[np.ndarray, "P"], theirs: Float[np.ndarray, "P"]) -> dict[str, float] | None:
+    """Log-rank test with each patient a stratum: only who progressed first under which policy counts."""
+    first, later = int((mine < theirs).sum()), int((mine > theirs).sum())
+    if not first + later:
+        return None
+    statistic = (first - later) ** 2 / (first + later)
+    return {"statistic": float(statistic), "p": float(chi2.sf(statistic, 1))}
+
+
+def hazard_ratio(mine: Float[np.ndarray, "P"], theirs: Float[np.ndarray, "P"], horizon: float) -> dict[str, Any] | None:
+    """Cox's hazard ratio of the first policy over the second, ties after Breslow; None where it is 0 or infinite.
+
+    >>> round(hazard_ratio(np.array([10.0, 20.0]), np.array([10.0, 20.0]), 30.0)["ratio"], 6)
+    1.0
+    """
+    if not (np.isfinite(mine).any() and np.isfinite(theirs).any()):
+        return None
+    days = np.unique(np.concatenate([mine, theirs]))
+    days = days[np.isfinite(days) & (days <= horizon)]
+    own = np.array([(mine == day).sum() for day in days])
+    events = own + np.array([(theirs == day).sum() for day in days])
+    at_risk, others = (np.array([(who >= day).sum() for day in days]) for who in (mine, theirs))
+
+    def share(log_ratio: float) -> np.ndarray:
+        return at_risk * np.exp(log_ratio) / (others + at_risk * np.exp(log_ratio))
+
+    def score(log_ratio: float) -> float:
+        return float(np.sum(own - events * share(log_ratio)))
+
+    if not score(-_MOST) > 0.0 > score(_MOST):
+        return None
+    found: Any = brentq(score, -_MOST, _MOST)
+    error = 1.0 / np.sqrt(np.sum(events * share(found) * (1.0 - share(found))))
+    reach = norm.ppf(0.5 + 0.5 * _LEVEL) * error
+    return {"ratio": float(np.exp(found)), "interval_95": [float(np.exp(found - reach)), float(np.exp(found + reach))]}
+
+
+def holm(p: Sequence[float | None]) -> list[float | None]:
+    """Holm's correction (1979, Scandinavian Journal of Statistics 6, 65) of p-values for how many there are.
+
+    >>> holm([0.01, None, 0.04, 0.03])
+    [0.03, None, 0.06, 0.06]
+    """
+    order = sorted((i for i, value in enumerate(p) if value is not None), key=lambda i: float(p[i] or 0.0))
+    out: list[float | None] = [None] * len(p)
+    least = 0.0
+    for rank, i in enumerate(order):
+        least = max(least, min(1.0, (len(order) - rank) * float(p[i] or 0.0)))
+        out[i] = least
+    return out

@@ -35,6 +35,11 @@ class AbstractPolicy(eqx.Module):
 
     kind: AbstractClassVar[str]
 
+    @property
+    def watches(self) -> bool:
+        """Whether it decides by measured burdens, so that it waits for the next one."""
+        return False
+
     @abstractmethod
     def init(self) -> Any:
         """Memory before the first decision, a pytree of arrays."""
@@ -58,6 +63,10 @@ class AbstractMeasuring(AbstractPolicy):
     noise: AbstractVar[Scalar]
     delay: AbstractVar[int]
     seed: AbstractVar[int]
+
+    @property
+    def watches(self) -> bool:
+        return True
 
     @abstractmethod
     def start(self) -> Any:

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from optimizer.axes import Index, Scalar
@@ -58,6 +59,11 @@ class Sequential(AbstractPolicy):
     after: Float[Array, "P"] = eqx.field(converter=_as_array)
     below: Float[Array, "P"] = eqx.field(converter=_as_array)
     above: Float[Array, "P"] = eqx.field(converter=_as_array)
+
+    @property
+    def watches(self) -> bool:
+        burdens = np.any(np.asarray(self.below) > 0.0) or np.any(np.isfinite(np.asarray(self.above)))
+        return bool(burdens) or any(phase.watches for phase in self.phases)
 
     def init(self) -> Any:
         zero = jnp.zeros(())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,10 +61,10 @@ def run_document(scenario: Scenario, result: Result, entries: Sequence[Entry]) -
     if result.status is Status.NOT_CONVERGED and found is not None and found["within_percent"] is not None:
         reason += f"; within {found['within_percent']:.3g} % of a bound that no schedule passes, {found['name']}"
     said = answer(entries, total_units(scenario), [regimen.name for regimen in scenario.plan.regimens])
-    head = {"status": result.status.value, "answer": None if said is None else said.to_json()}
+    head = {"status": result.status.value, "answer": None if said is None else asdict(said)}
     head |= {"reason": reason, "message": result.status.sentence}
     given = arcs(own.trajectory, own.grid, task.system.drugs, np.asarray(task.scale), task.system.routes)
-    structure = {"arcs": [arc.to_json() for arc in given]}
+    structure = {"arcs": [asdict(arc) for arc in given]}
     rule = {} if result.tuned is None else {"policy": result.tuned.to_json()}
     audit, search = {"audit": _audit(result.audit)}, {"search": _search(result.search)}
     return {**_head(scenario), **head, **body, **bound, **rule, **structure, **audit, **search, **_tail(result.seed)}

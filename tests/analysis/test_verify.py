@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from optimizer.analysis import published, verify
+from optimizer.analysis import verify
 from optimizer.cli import app
 
 ROOT = Path(__file__).parents[2]
@@ -23,17 +23,17 @@ def adose(*arguments: str):
 @pytest.fixture
 def few(monkeypatch):
     """Two quick numbers, no scenarios beside one that is quick, and a way to change the numbers."""
-    numbers, library = published.read_table(published.TABLE)
+    numbers, library = verify.read_table(verify.TABLE)
     chosen = [number for number in numbers if number.quantity in SMALL]
     assert len(chosen) == 2
-    monkeypatch.setattr(published, "read_table", lambda path: (chosen, library))
+    monkeypatch.setattr(verify, "read_table", lambda path: (chosen, library))
     files = [path for path in verify.shipped() if path.stem == "competing_clones"]
     monkeypatch.setattr(verify, "shipped", lambda: files)
     return chosen, files
 
 
 def changed(number, **values):
-    return published.Number(**{**vars(number), **values})
+    return verify.Number(**{**vars(number), **values})
 
 
 def test_every_published_number_passes(monkeypatch):
@@ -51,10 +51,10 @@ def test_every_published_number_passes(monkeypatch):
 
 
 def test_every_number_says_what_it_is_and_every_function_is_used():
-    numbers, _ = published.read_table(published.TABLE)
+    numbers, _ = verify.read_table(verify.TABLE)
     names = [number.quantity for number in numbers]
     assert len(set(names)) == len(names)
-    assert {number.compute for number in numbers} == set(published.COMPUTE)
+    assert {number.compute for number in numbers} == set(verify.COMPUTE)
     for number in numbers:
         # No tolerance that would let a wrong number pass.
         assert 0.0 <= number.tolerance <= 0.01 * number.published, number.quantity
@@ -121,7 +121,7 @@ def test_the_wheel_holds_the_table_and_the_scenarios():
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel["only-include"] == ["optimizer", "scenarios"]
     assert wheel["sources"] == {"scenarios": "optimizer/_scenarios"}
-    assert published.TABLE.parent == ROOT / "optimizer" / "analysis"
+    assert verify.TABLE.parent == ROOT / "optimizer" / "analysis"
     # In a source checkout those of the repository, in an installed package its own.
     assert verify.shipped() == sorted((ROOT / "scenarios").glob("*.toml"))
     assert not (ROOT / "optimizer" / "_scenarios").exists()

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optimizer.control.assays import Assays, TrialAssays, belief_keys
+from optimizer.control.assays import Assays, belief_keys
 from optimizer.control.receding_horizon import Measurement, RecedingHorizonController
 from optimizer.control.trial import Settings, prepare
 from optimizer.control.trial_run import Runner
@@ -55,9 +55,8 @@ def killed_after(process, chunks, out):
 def looped(trial, runner, i):
     """Patient by patient and visit by visit in Python, with the same pieces compiled."""
     system, grid = trial.ensemble.system(i), trial.ensemble.task.grid
-    who, edges = (np.uint32(0), np.uint32(i)), grid.edges
-    assays = TrialAssays(runner.channels, runner.visits, who[0], edges[:-1])(who[1])
-    first, steps = belief_keys(*who)
+    assays, edges = runner.assays(np.uint32(i)), grid.edges
+    first, steps = belief_keys(runner.assays.seed, np.uint32(i))
     state = runner.controller.init(runner.controller.inference.begun(first), 0)._replace(key=steps)
     for k in range(grid.count):
         found, trajectory = runner.sample(assays, system, state.plan, grid)
@@ -74,7 +73,7 @@ def times(path):
     trial = prepare(Scenario.load(path), Settings(policies=POLICIES, patients=2 * LOOPED, restarts=0, **EFFORT))
     runner = Runner(trial)
     runner.controller = RecedingHorizonController(
-        trial.programs.inference.measured_by(runner.channels), trial.programs.effort, trial.programs.rows
+        trial.programs.inference.measured_by(runner.assays.channels), trial.programs.effort, trial.programs.rows
     )
     runner.sample = jax.jit(Assays.under)
     list(runner.patients(range(1), lambda done: None))

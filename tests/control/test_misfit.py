@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optimizer.control.misfit import ModelCheck, tail_of
+from optimizer.control.prediction import ModelCheck, tail_of
 
 
 def after(*tails):

@@ -11,9 +11,10 @@ from optimizer.control import Effort, Inference, Measurement, RecedingHorizonCon
 from optimizer.control.plan_search import _towards, blocks, phase_one
 from optimizer.ensemble.ensemble import Ensemble
 from optimizer.ensemble.patients import Patients
-from optimizer.ensemble.program import build_program, derive, search
+from optimizer.ensemble.program import build_program
 from optimizer.ensemble.risk import Risk
 from optimizer.scenario import Scenario
+from optimizer.search import multistart
 from optimizer.search.iterate import start
 from optimizer.search.phase_one import center
 from tests.control.conftest import DOSES
@@ -27,7 +28,7 @@ def robust(inference, particles, risk=Risk.MEAN):
     ensemble = Ensemble(inference.problem, jax.tree.map(np.asarray, systems), patients, {})
     middle = center(inference.problem.task)
     program = build_program(ensemble, risk, 0.75, middle)
-    state = search(program, middle[None], 1e-8)[0]
+    state = multistart.run(program, jnp.asarray(middle[None]), 1e-8, lambda event: None).states[0]
     return np.asarray(inference.problem.task.doses(state.x)), float(state.value)
 
 
@@ -124,7 +125,7 @@ def test_derivatives_are_by_what_is_open(risk):
     program = controller.program(inference.begin(0), given, jnp.asarray(3)).spread_over(jnp.asarray(0.1))
     x = jnp.where(program.upper > 0.0, jnp.linspace(0.3, 0.8, program.upper.size), 0.0)
     state = start(program, x)._replace(temperature=jnp.asarray(0.2))
-    find = jax.jit(lambda z: derive(program, state._replace(x=z)))
+    find = jax.jit(lambda z: program.derive(state._replace(x=z)))
     value, _, slope, (hessian, _) = find(x)
     looked, exact = jax.jit(jax.value_and_grad(lambda z: program.evaluate(z, jnp.asarray(0.2))[0]))(x)
     assert float(value) == pytest.approx(float(looked), rel=1e-12)

@@ -75,10 +75,10 @@ def test_cells_are_where_the_measurements_say(inference, z, record):
 def test_a_measurement_between_decisions_counts_at_the_next_one(inference):
     seen = jnp.asarray([[MEASURED], [MEASURED], [MISSING], [MEASURED]])
     record = Record(jnp.asarray([0.0, 3.0, 5.0, 6.0]), jnp.zeros((4, 1)), seen)
-    table = by_decisions(record, inference.problem.task.grid, 2)
-    assert int(table.last) == 1
-    assert table.rows[0, :, 0].tolist() == [0, 4]
-    assert table.rows[1, :, 0].tolist() == [1, 3]
+    rows, last = by_decisions(record, inference.problem.task.grid, 2)
+    assert int(last) == 1
+    assert rows[0, :, 0].tolist() == [0, 4]
+    assert rows[1, :, 0].tolist() == [1, 3]
 
 
 def test_a_belief_learns_how_much_the_cells_stray(inference):

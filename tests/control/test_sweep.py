@@ -39,9 +39,9 @@ def test_each_combination_has_a_directory_and_a_row(swept):
     folders = sorted(path.name for path in out.iterdir() if path.is_dir())
     wanted = [f"visit_every_{days}-noise_{noise}" for days in (28, 56) for noise in (0, 0.3)]
     assert folders == sorted(wanted)
-    assert len(sweep.rows) == 4 * len(sweep.policies)
+    assert len(sweep["rows"]) == 4 * len(shared().rows)
     with (out / "sweep.csv").open() as handle:
-        assert len(list(csv.DictReader(handle))) == len(sweep.rows)
+        assert len(list(csv.DictReader(handle))) == len(sweep["rows"])
     document = json.loads((out / "sweep.json").read_text())
     assert document["axes"] == {"visit_every": [28.0, 56.0], "noise": [0.0, 0.3]}
 
@@ -57,7 +57,7 @@ def test_noise_is_the_same_draws_scaled(swept, trial):
 
 def test_fewer_visits_are_fewer_measurements(swept):
     sweep, _ = swept
-    found = {(row["visit_every"], row["policy"]): row for row in sweep.rows if row["noise"] == 0.0}
+    found = {(row["visit_every"], row["policy"]): row for row in sweep["rows"] if row["noise"] == 0.0}
     assert found[28.0, "continuous"]["measurements"] > 1.5 * found[56.0, "continuous"]["measurements"]
     same = [found[days, "continuous"]["mean_without_progression_day"] for days in (28.0, 56.0)]
     assert same[0] == same[1]
@@ -65,13 +65,13 @@ def test_fewer_visits_are_fewer_measurements(swept):
 
 def test_what_a_measurement_is_worth_is_a_difference(swept):
     sweep, _ = swept
-    worth = next(w for w in sweep.worth if w["policy"] == "AT50" and w["noise"] == 0.0)
-    rows = [row for row in sweep.rows if row["policy"] == "AT50" and row["noise"] == 0.0]
+    worth = next(w for w in sweep["worth"] if w["policy"] == "AT50" and w["noise"] == 0.0)
+    rows = [row for row in sweep["rows"] if row["policy"] == "AT50" and row["noise"] == 0.0]
     means = [row["mean_without_progression_day"] for row in rows]
     more = rows[0]["measurements"] - rows[1]["measurements"]
     assert worth["mean_day"] == pytest.approx(means[0] - means[1])
     assert worth["mean_day_each"] == pytest.approx((means[0] - means[1]) / more)
-    assert any("AT50, noise 0: visits every 28 instead of 56 days" in sentence for sentence in sweep.sentences)
+    assert any("AT50, noise 0: visits every 28 instead of 56 days" in sentence for sentence in sweep["sentences"])
 
 
 def test_a_sweep_goes_on_to_the_same_bytes(swept, trial):
@@ -79,7 +79,7 @@ def test_a_sweep_goes_on_to_the_same_bytes(swept, trial):
     whole = files(out)
     (out / "visit_every_56-noise_0" / "chunks" / "000000002.parquet").unlink()
     (out / "sweep.json").unlink()
-    run_sweep(trial, sweep.axes, out, lambda result, place: None, {"jax": "1"})
+    run_sweep(trial, sweep["axes"], out, lambda result, place: None, {"jax": "1"})
     assert files(out) == whole
 
 

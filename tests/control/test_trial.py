@@ -52,7 +52,7 @@ def rows_of(table, patient, policy):
 
 def rules(trial, i, **changes):
     runner = Runner(trial.with_changes(Changes(**changes)))
-    return trial.programs.rules(runner.channels, system_of(trial, i), np.uint32(0), np.uint32(i), runner.visits)
+    return trial.programs.rules(runner.assays, system_of(trial, i), np.uint32(i))
 
 
 def test_without_noise_a_rule_is_its_regimen(trial):
@@ -209,7 +209,7 @@ def test_missing_results_are_missing_for_all(trial):
     assert np.array_equal(*seen)
     assert seen[0][0] > 0
     assert 0 < np.sum(seen[0] == 0) < len(seen[0])
-    assert np.asarray(runner.visits.taken)[:, 0].all()
+    assert np.asarray(runner.assays.visits.taken)[:, 0].all()
 
 
 def test_the_report_counts_what_the_table_holds(result):

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.stats import ttest_rel, wilcoxon
 
-from optimizer.ensemble.paired import compared, hazard_ratio, holm, mean_difference, signed_rank, stratified
+from optimizer.ensemble.survival import compared, hazard_ratio, holm, mean_difference, signed_rank, stratified
 
 MINE = np.array([120.0, 300.0, np.inf, 80.0, 210.0, 150.0, np.inf, 95.0])
 THEIRS = np.array([100.0, 260.0, 330.0, 85.0, 180.0, 150.0, 310.0, 90.0])

@@ -17,13 +17,14 @@ import optimizer as opt
 from optimizer.ensemble.ensemble import build_ensemble, with_system
 from optimizer.ensemble.patients import load_patients
 from optimizer.ensemble.personalise import Solver, _together
-from optimizer.ensemble.program import build_program, search
+from optimizer.ensemble.program import build_program
 from optimizer.ensemble.risk import Risk, risk_of
 from optimizer.ensemble.run import Settings, run_chunks
 from optimizer.ensemble.summary import counted, summary
 from optimizer.files.run import table_bytes
 from optimizer.files.run_directory import DirectoryError
 from optimizer.scenario import Scenario, ScenarioError
+from optimizer.search import multistart
 from optimizer.search.phase_one import center
 
 from .conftest import ROWS, SICK, four_doses, of_table
@@ -207,7 +208,7 @@ def test_the_schedule_for_all_is_the_one_of_scipy(ensemble, of_all, risk):
     _, theirs = best_of_scipy(ensemble, of_all, risk, alpha)
     start = np.asarray(center(ensemble.task))
     population = build_program(ensemble, risk, alpha, start)
-    state = search(population, start[None], 1e-7)[0]
+    state = multistart.run(population, jnp.asarray(start[None]), 1e-7, lambda event: None).states[0]
     assert bool(state.done)
     ours = np.asarray(population.values(state.x, jnp.ones(()))[0])[: int(ensemble.included.sum())]
     assert risk_of(risk, ours, alpha) == pytest.approx(risk_of(risk, theirs, alpha), abs=1e-6)

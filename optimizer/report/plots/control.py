@@ -7,12 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from optimizer.control.comparators import CLAIRVOYANT
 from optimizer.control.decisions import LAST, TIMES, decide
 from optimizer.control.replan import Replanned
 from optimizer.control.train_report import curve, visit
 from optimizer.control.train_run import Learned
 from optimizer.control.trial_run import TrialResult
-from optimizer.control.trial_summary import clairvoyant_is_there, counted, horizon_of, of_policy
+from optimizer.control.trial_summary import counted, horizon_of, of_policy
 from optimizer.ensemble.survival import survival
 from optimizer.observations import MEASURED
 from optimizer.report.plots.style import GREY, color, dose_bars, footnote, kaplan_meier, line, new_figure, with_unit
@@ -75,7 +76,7 @@ def trial_figures(result: TrialResult) -> dict[str, Figure]:
     swam.axes[0].set_ylabel("patients")
     totals = [key for key in result.table if key.startswith("cumulative_dose.")]
     columns = [(key, key.replace("cumulative_dose.", "cumulative dose, ")) for key in totals]
-    if clairvoyant_is_there(result):
+    if CLAIRVOYANT in result.trial.rows:
         columns.append(("regret_day", "days of progression lost against who knows the patient"))
     spread = new_figure(4.5 * len(columns), 4.0)
     for ax, (key, label) in zip(spread.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
@@ -182,7 +183,7 @@ def by_time(ax: Axes, learned: Learned) -> Axes:
 def expected_burden(ax: Axes, found: Replanned) -> Axes:
     """Quantiles of the burden under the plan, its median on the other course, and what was measured of it."""
     plan, course = found.predictions
-    start = float(found.inference.problem.task.grid.edges[found.index])
+    start = float(found.asked.inference.problem.task.grid.edges[found.asked.index])
     for low, high, shade in ((0, 4, 0.15), (1, 3, 0.3)):
         label = "plan: 90 % and 50 % of what is believed" if low else None
         ax.fill_between(
@@ -191,12 +192,12 @@ def expected_burden(ax: Axes, found: Replanned) -> Axes:
     ax.plot(plan.days, plan.burden[:, 2], color=color(0), label="plan: median")
     later = course.days >= start
     ax.plot(course.days[later], course.burden[later, 2], color=color(1), ls=line(1), label=f"{found.course[0]}: median")
-    for i, channel in enumerate(found.inference.channels):
+    for i, channel in enumerate(found.asked.inference.channels):
         if channel.quantity.kind == "burden":
-            seen = found.measurements.seen[:, i] == MEASURED
+            seen = found.asked.seen.seen[:, i] == MEASURED
             ax.plot(
-                found.measurements.days[seen],
-                found.measurements.values[seen, i],
+                found.asked.seen.days[seen],
+                found.asked.seen.values[seen, i],
                 "o",
                 color="black",
                 ms=3,
@@ -220,11 +221,11 @@ def chance(ax: Axes, found: Replanned) -> Axes:
 
 def doses(ax: Axes, found: Replanned) -> Axes:
     """Doses that were given, those that are planned, and the other course."""
-    task = found.inference.problem.task
+    task = found.asked.inference.problem.task
     edges, drugs = np.asarray(task.grid.edges), task.system.drugs
-    before = np.arange(len(found.doses))[:, None] < found.index
+    before = np.arange(len(found.doses))[:, None] < found.asked.index
     for j, drug in enumerate(drugs):
-        unit = found.scenario.dose_units[drug]
+        unit = found.asked.scenario.dose_units[drug]
         place = (j, len(drugs))
         past, planned = np.where(before, found.doses, 0.0)[:, j], np.where(before, 0.0, found.doses)[:, j]
         dose_bars(ax, edges, past, place, 0.0, color=GREY, label=with_unit(f"{drug}, given", unit))
@@ -243,7 +244,7 @@ def replan_figure(found: Replanned) -> Figure:
     expected_burden(rows[0], found)
     chance(rows[1], found)
     doses(rows[2], found)
-    count = len(found.measurements.days)
-    day = float(found.inference.problem.task.grid.edges[found.index])
-    footnote(figure, f"{found.scenario.title}: {count} visits, planned on day {day:g}.")
+    count = len(found.asked.seen.days)
+    day = float(found.asked.inference.problem.task.grid.edges[found.asked.index])
+    footnote(figure, f"{found.asked.scenario.title}: {count} visits, planned on day {day:g}.")
     return figure

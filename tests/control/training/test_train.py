@@ -117,9 +117,11 @@ def test_the_tuned_rule_is_no_worse_than_a_grid(learned):
     ensemble = learned.split.ensemble
     members, assays, conduct = ensemble.members(0, 24), BurdenAssays(jnp.zeros(()), 36), Conduct(1.2)
     rule = open_rule(None, ensemble.problem, 1.2, delay=0)
-    controller, best, value = tuned(members, assays, ensemble.problem, rule, Risk.MEAN, 0.9)
+    controller, numbers, value = tuned(members, assays, ensemble.problem, rule, Risk.MEAN, 0.9)
     found = closed_loop(members, controller, assays, conduct)
     assert float(np.mean(found.evaluation.objective)) == pytest.approx(value, abs=1e-12)
+    assert tuple(numbers) == rule.names
+    best = np.array(list(numbers.values()))
     assert ((rule.lower <= best) & (best <= rule.upper)).all()
     rng, others = np.random.default_rng(0), []
     for _ in range(20):
