@@ -19,11 +19,11 @@ TURNED = [
 
 
 def days_to_progression(path):
-    """By regimen, infinite where there is none."""
+    """By regimen, None where there is none."""
     scenario = Scenario.load(path)
     problem = scenario.problem()
     found = compare(problem, scenario.regimens(), None, scenario.endpoint())
-    return {row.name: row.outcome.time_to_progression for row in found}
+    return {row.name: row.outcome.time_to_progression_day for row in found}
 
 
 def test_continuous_dosing_was_better_in_melanoma():
