@@ -115,12 +115,12 @@ def _objective(context: Context, spec: Any, model: Model, factor: float) -> tupl
     known = classes("term")
     if spec.objective is None:
         kind = "progression" if spec.progression.factor is not None else "burden"
-        terms = [(1.0, Part(kind, known[kind], {}, {}))]
+        terms = [(1.0, context.part("objective", None, kind, known[kind], None, ""))]
     else:
         given = [(kind, term) for kind in known if (term := getattr(spec.objective, kind)) is not None]
         if not any(term.weight > 0.0 for _, term in given):
             context.faults.add("objective", f"wanted a weight above 0 for at least one of {', '.join(known)}; got none")
-        terms = [(t.weight, context.part(f"objective.{kind}", t, kind, known[kind])) for kind, t in given]
+        terms = [(t.weight, context.part(f"objective.{kind}", t, kind, known[kind], None, "")) for kind, t in given]
     for _, part in terms:
         _fits_model(context, f"objective.{part.kind}", part, model)
     return tuple(

@@ -31,8 +31,9 @@ def check_cohort(context: Context, spec: Any, model: Model) -> CohortPlan:
         faults.add("cohort", f"wanted one of vary, table and posterior; got {' and '.join(ways) or 'none'}")
     if spec.correlation and not spec.vary:
         faults.add("cohort.correlation", "wanted keys that vary beside it; got none")
+    written = spec.model_dump(exclude_none=True)
     if not spec.vary:
-        return CohortPlan(table=spec.table, posterior=spec.posterior)
+        return CohortPlan(table=spec.table, posterior=spec.posterior, written=written)
     found: list[Place] = []
     vary = []
     for i, entry in enumerate(spec.vary):
@@ -49,29 +50,25 @@ def check_cohort(context: Context, spec: Any, model: Model) -> CohortPlan:
     names = [entry.key for entry in spec.vary]
     listed = spec.correlation or []
     matrix = _correlation(context, names, listed) if len(found) == len(names) else np.eye(len(found))
-    written = tuple({"keys": list(entry.keys), "value": entry.value} for entry in listed)
-    return CohortPlan(tuple(vary), matrix, listed=written)
+    return CohortPlan(tuple(vary), matrix, written=written | {"correlation": written.get("correlation", [])})
 
 
 def _vary(context: Context, path: str, entry: Any, place: Place) -> Vary:
     """The spread as a standard deviation, of the logarithm where the number is lognormal."""
-    written = {"key": entry.key, "distribution": entry.distribution}
     if (entry.cv is None) == (entry.sd is None):
         got = "neither" if entry.cv is None else "both"
         context.faults.add(path, f"wanted either cv or sd, the spread; got {got}")
-        return Vary(entry.key, entry.distribution, 0.0, written)
+        return Vary(entry.key, entry.distribution, 0.0)
     if entry.cv is not None:
-        written["cv"] = entry.cv
         sd = entry.cv * abs(place.value)
     else:
-        written["sd"] = entry.sd
         sd = context.number(f"{path}.sd", entry.sd, _SPREAD, place.unit)
     if entry.distribution == "normal":
-        return Vary(entry.key, "normal", sd, written)
+        return Vary(entry.key, "normal", sd)
     if place.value == 0.0:
         context.faults.add(f"{path}.distribution", 'wanted "normal" for a number that is 0; got "lognormal"')
-        return Vary(entry.key, "lognormal", 0.0, written)
-    return Vary(entry.key, "lognormal", math.sqrt(math.log1p((sd / place.value) ** 2)), written)
+        return Vary(entry.key, "lognormal", 0.0)
+    return Vary(entry.key, "lognormal", math.sqrt(math.log1p((sd / place.value) ** 2)))
 
 
 def _correlation(context: Context, names: list[str], listed: list[Any]) -> np.ndarray:
@@ -116,7 +113,7 @@ def check_observations(context: Context, specs: Sequence[Any], model: Model) -> 
             context.faults.add(path, f'wanted each quantity once; got "{label}" twice')
         labels.append(label)
         quantity = context.chosen("observation", path, spec)
-        found.append(ObservationPlan(quantity, context.part(path, spec, "assay", Assay)))
+        found.append(ObservationPlan(quantity, context.part(path, spec, "assay", Assay, key="")))
     return tuple(found)
 
 
