@@ -88,25 +88,19 @@ def audit_rates(
         "direct": direct.theta,
     }
     problem = direct_problem(data, box)
-    out: dict[str, Any] = {"preset": name, "source": f"doi {PRESETS[name].doi}", "sse_unit": box[3].unit}
-    out["sets"] = {
-        label: _scored(problem, theta, direct, table)
-        | {"parameters": dict(zip(direct.names, theta.tolist(), strict=True))}
-        for label, theta in sets.items()
-    }
-    out["stage_one_sse"] = {
-        "published": _stage_one_of(stages.first.problem, data, sets["published"]),
-        "two_stage": stages.first.sse,
-    }
-    out["critical_concentration_ug_per_ml"] = {
-        label: out["sets"][label]["critical_concentration_ug_per_ml"] for label in sets
-    }
-    if schedule_consequence is not None:
-        for label, theta in sets.items():
+    scored: dict[str, dict[str, Any]] = {}
+    for label, theta in sets.items():
+        own = {"parameters": dict(zip(direct.names, theta.tolist(), strict=True))}
+        if schedule_consequence is not None:
             named = {p.name: quantity(v, p.unit) for p, v in zip(box, theta, strict=True)}
-            out["sets"][label]["schedule"] = dict(schedule_consequence(named))
-    out["sentences"] = _sentences(out, name)
-    return out
+            own["schedule"] = dict(schedule_consequence(named))
+        scored[label] = _scored(problem, theta, direct, table) | own
+    before = _stage_one_of(stages.first.problem, data, sets["published"])
+    critical = "critical_concentration_ug_per_ml"
+    out: dict[str, Any] = {"preset": name, "source": f"doi {PRESETS[name].doi}", "sse_unit": box[3].unit}
+    out |= {"sets": scored, "stage_one_sse": {"published": before, "two_stage": stages.first.sse}}
+    out[critical] = {label: entry[critical] for label, entry in scored.items()}
+    return out | {"sentences": _sentences(out, name)}
 
 
 def _scored(problem: FitProblem, theta: np.ndarray, best: Fit, table: Table) -> dict[str, Any]:

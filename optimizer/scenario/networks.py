@@ -53,11 +53,6 @@ def network_document(
     }
 
 
-def network_text(document: Mapping[str, Any]) -> str:
-    """The document as it is written: the same network gives the same bytes."""
-    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
 def include_networks(data: dict[str, Any], folder: Path, name: str) -> dict[str, Any]:
     """The tables with the file of each network of a regimen read in: its keys take the place of its name.
 

@@ -5,13 +5,13 @@ As a catalog, and as JSON Schema for editors: `adose schema` prints it, scenario
 
 from __future__ import annotations
 
-import json
 import typing
 from collections.abc import Iterator
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from optimizer.fields import FieldInfo
+from optimizer.files.run_directory import to_text
 from optimizer.models.stromal import PRESETS
 from optimizer.scenario.fields import DOSE, TOTAL, Default
 from optimizer.scenario.schema import FAMILIES, Spec, classes, first_line
@@ -214,4 +214,4 @@ def scenario_json_schema() -> dict[str, Any]:
 
 def schema_text() -> str:
     """The schema as it is written to a file."""
-    return json.dumps(scenario_json_schema(), indent=1, ensure_ascii=False) + "\n"
+    return to_text(scenario_json_schema())
