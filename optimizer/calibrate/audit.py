@@ -14,18 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from optimizer.calibrate import rates
 from optimizer.calibrate.curves import zero_growth
 from optimizer.calibrate.fit import Fit, Settings, multistart, outcome
 from optimizer.calibrate.problem import FitProblem
-from optimizer.calibrate.rates import (
-    RateData,
-    direct_problem,
-    fit_direct,
-    fit_two_stage,
-    is_stromal,
-    rate_data,
-    stromal_box,
-)
 from optimizer.calibrate.report import quantity
 from optimizer.calibrate.secretion import fit_secretion
 from optimizer.calibrate.tables import Table
@@ -75,19 +67,19 @@ def audit_rates(
     table: Table, name: str, settings: Settings, schedule_consequence: Consequence | None = None
 ) -> dict[str, Any]:
     """Published, two-stage and direct parameters of a rates table side by side."""
-    data = rate_data(table)
-    if not is_stromal(data):
+    data = rates.rate_data(table)
+    if not rates.is_stromal(data):
         raise DataError([table.fault(0, "growth_factor", f"several growth-factor levels, as in {name}", "one")])
-    box = stromal_box(data, *data.units)
-    direct = fit_direct(data, box, settings)
-    stages = fit_two_stage(data, box, settings)
+    box = rates.stromal_box(data, *data.units)
+    direct = rates.fit_direct(data, box, settings)
+    stages = rates.fit_two_stage(data, box, settings)
     given = published(table, name)
     sets = {
         "published": np.array([given[parameter.name] for parameter in box]),
         "two_stage": stages.theta,
         "direct": direct.theta,
     }
-    problem = direct_problem(data, box)
+    problem = rates.direct_problem(data, box)
     scored: dict[str, dict[str, Any]] = {}
     for label, theta in sets.items():
         own = {"parameters": dict(zip(direct.names, theta.tolist(), strict=True))}
@@ -122,7 +114,7 @@ def _scored(problem: FitProblem, theta: np.ndarray, best: Fit, table: Table) -> 
     }
 
 
-def _stage_one_of(problem: FitProblem, data: RateData, theta: np.ndarray) -> float:
+def _stage_one_of(problem: FitProblem, data: rates.RateData, theta: np.ndarray) -> float:
     """Sum of squares of stage one at the published shared parameters and the D50s their logistic gives."""
     ec50_max, midpoint, slope, high, low, hill = theta
     d50 = ec50_max / (1 + np.exp(-slope * (data.levels - midpoint)))
