@@ -87,7 +87,10 @@ def audit_rates(
             named = {p.name: quantity(v, p.unit) for p, v in zip(box, theta, strict=True)}
             own["schedule"] = dict(schedule_consequence(named))
         scored[label] = _scored(problem, theta, direct, table) | own
-    before = _stage_one_of(stages.first.problem, data, sets["published"])
+    # Stage one at the published shared parameters and the D50s that their logistic gives.
+    ec50_max, midpoint, slope, high, low, hill = sets["published"]
+    d50 = ec50_max / (1 + np.exp(-slope * (data.levels - midpoint)))
+    before = outcome(stages.first.problem, np.array([low, high, hill, *d50])).sse
     critical = "critical_concentration_ug_per_ml"
     out: dict[str, Any] = {"preset": name, "source": f"doi {PRESETS[name].doi}", "sse_unit": box[3].unit}
     out |= {"sets": scored, "stage_one_sse": {"published": before, "two_stage": stages.first.sse}}
@@ -112,13 +115,6 @@ def _scored(problem: FitProblem, theta: np.ndarray, best: Fit, table: Table) -> 
             f"{PUBLISHED_GROWTH_FACTOR_MAX:g}": drug * float(zero_growth(tuple(theta), maximum)),
         },
     }
-
-
-def _stage_one_of(problem: FitProblem, data: rates.RateData, theta: np.ndarray) -> float:
-    """Sum of squares of stage one at the published shared parameters and the D50s their logistic gives."""
-    ec50_max, midpoint, slope, high, low, hill = theta
-    d50 = ec50_max / (1 + np.exp(-slope * (data.levels - midpoint)))
-    return outcome(problem, np.array([low, high, hill, *d50])).sse
 
 
 def audit_secretion(table: Table, name: str, settings: Settings) -> dict[str, Any]:

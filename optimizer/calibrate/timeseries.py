@@ -78,8 +78,9 @@ def patient_series(table: Table) -> tuple[Series, ...]:
             raise DataError([table.fault(int(mine[0]), "burden", f"an observation of patient {patient}", "none")])
         seen = seen[np.argsort(days[seen], kind="stable")]
         zero = float(days[mine].min())
-        at, amounts = _boluses([event for event in events if event.id == i])
-        held = "treatment" in table
+        given, held = [event for event in events if event.id == i], "treatment" in table
+        at, place = np.unique(np.array([event.time for event in given], float), return_inverse=True)
+        amounts = np.bincount(place, [event.amount for event in given], len(at))
         if held:
             at, amounts = _treated(table, mine, days)
         signs = table.censored["burden"][seen] if table.censored["burden"].any() else None
@@ -109,14 +110,6 @@ def _refuse_unsupported(table: Table, found: Sequence[tuple[int, DoseEvent]]) ->
             faults.append(table.fault(row, "additional", f"at most {MOST_EVENTS} doses a patient", event.additional))
     if faults:
         raise DataError(faults)
-
-
-def _boluses(events: Sequence[DoseEvent]) -> tuple[np.ndarray, np.ndarray]:
-    """Times and amounts of a patient's doses, those at one time added up."""
-    at, place = np.unique([event.time for event in events], return_inverse=True)
-    amounts = np.zeros(len(at))
-    np.add.at(amounts, place, [event.amount for event in events])
-    return np.asarray(at, dtype=float), amounts
 
 
 def builtin(series: tuple[Series, ...], unit: str, settings: Settings) -> TimeSeriesModel:

@@ -119,7 +119,10 @@ def _broadcast(context: Context, path: str, part: Part, clones: int) -> Part:
 def _stromal(context: Context, spec: Any) -> tuple[Any, ...]:
     numbers = _preset(spec.preset)
     numbers |= {name: value for name in STROMAL | STROMAL_CLONE if (value := getattr(spec, name)) is not None}
-    _direct_drugs(context)
+    for i, drug in enumerate(context.drugs):
+        if drug.direct:
+            wanted = "pharmacokinetics with a concentration in mg/L, which the stroma responds to"
+            context.faults.add(f"drug[{i}].pk.kind", f'wanted {wanted}; got "{drug.pk.kind}", a level without a unit')
     _missing(context, spec, numbers)
     whole = {name: numbers.get(name, _OPTIONAL.get(name)) for name in STROMAL}
     return tuple(_stromal_clones(context, spec, numbers)), whole, (Stroma,)
@@ -130,13 +133,6 @@ def _preset(name: str | None) -> dict[str, float]:
         return {}
     infos = STROMAL | STROMAL_CLONE
     return {key: read_quantity(text, infos[key], infos[key].unit) for key, text in PRESETS[name].values.items()}
-
-
-def _direct_drugs(context: Context) -> None:
-    for i, drug in enumerate(context.drugs):
-        if drug.direct:
-            wanted = "pharmacokinetics with a concentration in mg/L, which the stroma responds to"
-            context.faults.add(f"drug[{i}].pk.kind", f'wanted {wanted}; got "{drug.pk.kind}", a level without a unit')
 
 
 def _missing(context: Context, spec: Any, numbers: Mapping[str, float]) -> None:
