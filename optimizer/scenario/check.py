@@ -54,9 +54,9 @@ def check(
     factor = own or spec.progression.factor or default_of(Progression, "factor")
     objective = _objective(context, spec, model, factor)
     names = [regimen.name for regimen in spec.regimen or []]
-    found = [context.chosen("limit", f"constraint[{i}]", limit) for i, limit in enumerate(spec.constraint or [])]
-    pairs = enumerate(part for part in found if part is not None)
-    constraints = tuple(_limit(context, f"constraint[{i}]", part, model, factor, names) for i, part in pairs)
+    limits = enumerate(spec.constraint or [])
+    found = (_limit(context, f"constraint[{i}]", limit, model, factor, names) for i, limit in limits)
+    constraints = tuple(filter(None, found))
     regimens = () if edges is None else check_regimens(context, spec.regimen or [], edges, constraints)
     _lags(context, [r.edges for r in regimens] if edges is None else [edges, *(r.edges for r in regimens)])
     rule = check_rule(context, spec.policy, spec.search.policy)
@@ -131,8 +131,11 @@ def _objective(context: Context, spec: Any, model: Model, factor: float) -> tupl
     )
 
 
-def _limit(context: Context, path: str, part: Part, model: Model, factor: float, regimens: Sequence[str]) -> Part:
+def _limit(context: Context, path: str, spec: Any, model: Model, factor: float, regimens: Sequence[str]) -> Part | None:
     """A limit that fits the model; where it names a term, one that there is, with the keys that it needs."""
+    part = context.chosen("limit", path, spec)
+    if part is None:
+        return None
     if part.kind != "term":
         _has_observables(context, path, part, model)
         return part

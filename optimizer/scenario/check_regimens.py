@@ -12,11 +12,12 @@ import numpy as np
 from optimizer.fields import FieldInfo
 from optimizer.files.events import TOLERANCE, DoseEvent, to_grid
 from optimizer.files.faults import DataError
+from optimizer.policies.network import weight_count
 from optimizer.scenario.check_parts import Context, unique
 from optimizer.scenario.faults import Faults
 from optimizer.scenario.fields import MAX_LIST as MOST_INTERVALS
 from optimizer.scenario.fields import read_quantity
-from optimizer.scenario.networks import HIDDEN, fault_of_size
+from optimizer.scenario.networks import HIDDEN
 from optimizer.scenario.plan import Part, RegimenPlan, written
 
 MOST_DAYS = 36_525.0
@@ -145,9 +146,10 @@ def _policy(context: Context, path: str, spec: Any, edges: np.ndarray) -> Regime
     if part is None:
         return None
     if policy.kind == "network":
-        fault = fault_of_size(len(policy.weights or ()), len(context.drugs), part.values.get("hidden", HIDDEN))
-        if fault:
-            context.faults.add(f"{path}.policy", fault)
+        drugs, hidden, got = len(context.drugs), part.values.get("hidden", HIDDEN), len(policy.weights or ())
+        if got != (count := weight_count(drugs, hidden)):
+            wanted = f"{count} weights for {drugs} drugs and {hidden} hidden neurons"
+            context.faults.add(f"{path}.policy", f"wanted {wanted}; got {got}")
             return None
     every = policy.every
     if every is None:

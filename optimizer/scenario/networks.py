@@ -13,7 +13,7 @@ import numpy as np
 from optimizer.fields import default_of
 from optimizer.files.faults import DataError
 from optimizer.files.run_directory import read_regular
-from optimizer.policies.network import Network, input_names, weight_count
+from optimizer.policies.network import Network, input_names
 from optimizer.scenario.faults import ScenarioError
 from optimizer.scenario.fields import show
 from optimizer.status import DISCLAIMER
@@ -141,11 +141,3 @@ def _is_finite(number: Any) -> bool:
 def _listed(drugs: Any) -> str:
     names = drugs if isinstance(drugs, list | tuple) else []
     return ", ".join(show(drug) for drug in names[:5]) or "no drugs"
-
-
-def fault_of_size(weights: int, drugs: int, hidden: int) -> str:
-    """What is wrong with the number of weights; empty when nothing is."""
-    wanted = weight_count(drugs, hidden)
-    if weights == wanted:
-        return ""
-    return f"wanted {wanted} weights for {drugs} drugs and {hidden} hidden neurons; got {weights}"
