@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from optimizer.calibrate.fit import Fit, Settings, least_squares
-from optimizer.calibrate.growth import EFFECTS, LAWS, PARAMETERS, predictor
+from optimizer.calibrate.growth import CLOSED, EFFECTS, LAWS, PARAMETERS, closed_form, simulated
 from optimizer.calibrate.problem import Deviation, FitProblem, make_problem, padded
 from optimizer.calibrate.space import Parameter
 from optimizer.calibrate.tables import Table
@@ -138,6 +138,7 @@ def builtin(series: tuple[Series, ...], unit: str, settings: Settings) -> TimeSe
         Parameter("hill", "1", 0.3, 6.0, log=True),
     )
     assert tuple(p.name for p in box) == PARAMETERS
+    curve = closed_form if (growth, effect) in CLOSED else simulated
     fixed = {
         "elimination_rate": settings.elimination_rate or float(np.log(2.0) / HALF_LIFE),
         "hill": settings.hill or 1.0,
@@ -149,7 +150,7 @@ def builtin(series: tuple[Series, ...], unit: str, settings: Settings) -> TimeSe
         if name not in ("elimination_rate", "hill"):
             raise DataError(f"free: wanted elimination_rate or hill; got {name!r}")
         fixed.pop(name, None)
-    return TimeSeriesModel(f"{growth} growth, {effect}", predictor(growth, effect, held), box, fixed)
+    return TimeSeriesModel(f"{growth} growth, {effect}", curve(growth, effect, held), box, fixed)
 
 
 @lru_cache(maxsize=64)

@@ -17,7 +17,7 @@ from optimizer.scenario.check_parts import Context
 from optimizer.scenario.faults import one_of
 from optimizer.scenario.fields import level_unit, show
 from optimizer.scenario.keys import Place, find
-from optimizer.scenario.plan import CohortPlan, Model, ObservationPlan, Part, RulePlan, Vary
+from optimizer.scenario.plan import CohortPlan, Model, Part, RulePlan, Vary
 from optimizer.units import QuantityError
 
 _SPREAD = FieldInfo("", "", minimum=0.0)
@@ -95,7 +95,7 @@ def _correlation(context: Context, names: list[str], listed: list[Any]) -> np.nd
 # --- what is measured of a patient ------------------------------------------------------------------------------------
 
 
-def check_observations(context: Context, specs: Sequence[Any], model: Model) -> tuple[ObservationPlan, ...]:
+def check_observations(context: Context, specs: Sequence[Any], model: Model) -> tuple[tuple[Part, Part], ...]:
     """Each quantity once, of clones that there are, its visits on a grid or listed in order."""
     found, labels = [], []
     for i, spec in enumerate(specs):
@@ -113,7 +113,7 @@ def check_observations(context: Context, specs: Sequence[Any], model: Model) -> 
             context.faults.add(path, f'wanted each quantity once; got "{label}" twice')
         labels.append(label)
         quantity = context.chosen("observation", path, spec)
-        found.append(ObservationPlan(quantity, context.part(path, spec, "assay", Assay, key="")))
+        found.append((quantity, context.part(path, spec, "assay", Assay, key="")))
     return tuple(found)
 
 

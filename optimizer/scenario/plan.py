@@ -137,14 +137,6 @@ class RegimenPlan:
 
 
 @dataclass(frozen=True)
-class ObservationPlan:
-    """Something that is measured: the quantity, and the assay."""
-
-    quantity: Part
-    assay: Part
-
-
-@dataclass(frozen=True)
 class RulePlan:
     """A policy with open numbers: each with its smallest and largest value, in the policy's units."""
 
@@ -189,7 +181,7 @@ class CohortPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything a scenario says, checked."""
+    """Everything a scenario says, checked; of an observation the quantity and its assay."""
 
     title: str
     doi: tuple[str, ...]
@@ -208,7 +200,7 @@ class Plan:
     notes: tuple[str, ...]
     cohort: CohortPlan | None = None
     rule: RulePlan | None = None
-    observations: tuple[ObservationPlan, ...] = ()
+    observations: tuple[tuple[Part, Part], ...] = ()
     endpoint: Part | None = None
     may_stop: bool = False
 

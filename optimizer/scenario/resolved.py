@@ -29,7 +29,7 @@ def _scenario(plan: Plan) -> dict[str, Any]:
     if plan.every is not None:
         decision = {"every": written(plan.every, "day"), "horizon": written(plan.horizon, "day")}
     cohort = {} if plan.cohort is None else {"cohort": dict(plan.cohort.written)}
-    measured = [o.quantity.table() | o.assay.table() for o in plan.observations]
+    measured = [quantity.table() | assay.table() for quantity, assay in plan.observations]
     observation = {"observation": measured} if measured else {}
     endpoint = {} if plan.endpoint is None else {"endpoint": plan.endpoint.table()}
     rule = {} if plan.rule is None else {"policy": plan.rule.policy.table()}
