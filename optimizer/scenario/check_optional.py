@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import pairwise
 from typing import Any
 
@@ -169,7 +169,9 @@ def check_rule(context: Context, spec: Any, ranges: Mapping[str, Sequence[Any]] 
     part = context.chosen("policy", "policy", spec)
     if part is None:
         return None
-    known = {name: info for name, info in describe(part.cls).items() if _is_open(part.cls, name, info)}
+    # What is compiled in is no number to search.
+    closed = {*_MEASURED, *(field.name for field in fields(part.cls) if field.metadata.get("static"))}
+    known = {name: info for name, info in describe(part.cls).items() if info.ndim == 0 and name not in closed}
     found, units = {}, {}
     for name, pair in ranges.items():
         path = f"search.policy.{name}"
@@ -187,12 +189,6 @@ def check_rule(context: Context, spec: Any, ranges: Mapping[str, Sequence[Any]] 
             _within(context, part, name, (low, high))
         found[name], units[name] = (low, high), unit
     return RulePlan(part, found, units)
-
-
-def _is_open(cls: type, name: str, info: FieldInfo) -> bool:
-    """A number of the rule that is an array, not compiled in."""
-    field = cls.__dataclass_fields__[name]  # type: ignore[attr-defined]
-    return info.ndim == 0 and not field.metadata.get("static") and name not in _MEASURED
 
 
 def _within(context: Context, part: Part, name: str, limits: tuple[float, float]) -> None:
