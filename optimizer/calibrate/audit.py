@@ -14,18 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from optimizer.calibrate import rates
 from optimizer.calibrate.curves import zero_growth
 from optimizer.calibrate.fit import Fit, Settings, multistart, outcome
 from optimizer.calibrate.problem import FitProblem
-from optimizer.calibrate.rates import (
-    RateData,
-    direct_problem,
-    fit_direct,
-    fit_two_stage,
-    is_stromal,
-    rate_data,
-    stromal_box,
-)
 from optimizer.calibrate.report import quantity
 from optimizer.calibrate.secretion import fit_secretion
 from optimizer.calibrate.tables import Table
@@ -75,38 +67,35 @@ def audit_rates(
     table: Table, name: str, settings: Settings, schedule_consequence: Consequence | None = None
 ) -> dict[str, Any]:
     """Published, two-stage and direct parameters of a rates table side by side."""
-    data = rate_data(table)
-    if not is_stromal(data):
+    data = rates.rate_data(table)
+    if not rates.is_stromal(data):
         raise DataError([table.fault(0, "growth_factor", f"several growth-factor levels, as in {name}", "one")])
-    box = stromal_box(data, *data.units)
-    direct = fit_direct(data, box, settings)
-    stages = fit_two_stage(data, box, settings)
+    box = rates.stromal_box(data, *data.units)
+    direct = rates.fit_direct(data, box, settings)
+    stages = rates.fit_two_stage(data, box, settings)
     given = published(table, name)
     sets = {
         "published": np.array([given[parameter.name] for parameter in box]),
         "two_stage": stages.theta,
         "direct": direct.theta,
     }
-    problem = direct_problem(data, box)
-    out: dict[str, Any] = {"preset": name, "source": f"doi {PRESETS[name].doi}", "sse_unit": box[3].unit}
-    out["sets"] = {
-        label: _scored(problem, theta, direct, table)
-        | {"parameters": dict(zip(direct.names, theta.tolist(), strict=True))}
-        for label, theta in sets.items()
-    }
-    out["stage_one_sse"] = {
-        "published": _stage_one_of(stages.first.problem, data, sets["published"]),
-        "two_stage": stages.first.sse,
-    }
-    out["critical_concentration_ug_per_ml"] = {
-        label: out["sets"][label]["critical_concentration_ug_per_ml"] for label in sets
-    }
-    if schedule_consequence is not None:
-        for label, theta in sets.items():
+    problem = rates.direct_problem(data, box)
+    scored: dict[str, dict[str, Any]] = {}
+    for label, theta in sets.items():
+        own = {"parameters": dict(zip(direct.names, theta.tolist(), strict=True))}
+        if schedule_consequence is not None:
             named = {p.name: quantity(v, p.unit) for p, v in zip(box, theta, strict=True)}
-            out["sets"][label]["schedule"] = dict(schedule_consequence(named))
-    out["sentences"] = _sentences(out, name)
-    return out
+            own["schedule"] = dict(schedule_consequence(named))
+        scored[label] = _scored(problem, theta, direct, table) | own
+    # Stage one at the published shared parameters and the D50s that their logistic gives.
+    ec50_max, midpoint, slope, high, low, hill = sets["published"]
+    d50 = ec50_max / (1 + np.exp(-slope * (data.levels - midpoint)))
+    before = outcome(stages.first.problem, np.array([low, high, hill, *d50])).sse
+    critical = "critical_concentration_ug_per_ml"
+    out: dict[str, Any] = {"preset": name, "source": f"doi {PRESETS[name].doi}", "sse_unit": box[3].unit}
+    out |= {"sets": scored, "stage_one_sse": {"published": before, "two_stage": stages.first.sse}}
+    out[critical] = {label: entry[critical] for label, entry in scored.items()}
+    return out | {"sentences": _sentences(out, name)}
 
 
 def _scored(problem: FitProblem, theta: np.ndarray, best: Fit, table: Table) -> dict[str, Any]:
@@ -126,13 +115,6 @@ def _scored(problem: FitProblem, theta: np.ndarray, best: Fit, table: Table) -> 
             f"{PUBLISHED_GROWTH_FACTOR_MAX:g}": drug * float(zero_growth(tuple(theta), maximum)),
         },
     }
-
-
-def _stage_one_of(problem: FitProblem, data: RateData, theta: np.ndarray) -> float:
-    """Sum of squares of stage one at the published shared parameters and the D50s their logistic gives."""
-    ec50_max, midpoint, slope, high, low, hill = theta
-    d50 = ec50_max / (1 + np.exp(-slope * (data.levels - midpoint)))
-    return outcome(problem, np.array([low, high, hill, *d50])).sse
 
 
 def audit_secretion(table: Table, name: str, settings: Settings) -> dict[str, Any]:

@@ -176,7 +176,8 @@ def gr_metrics(
     interval = quantiles(spread[np.isfinite(spread)], settings.level) if finite else (None, None)
     out["gr50"] = Entry("gr50", float(gr50(*fit.theta)), interval, unit)
     out["gr_max"] = float(means[np.argmax(doses)])
-    out["gr_aoc"] = _area_over(doses[doses > 0], means[doses > 0])
+    x, lost = np.log10(positive), 1.0 - means[doses > 0]
+    out["gr_aoc"] = float(np.trapezoid(lost, x) / (x[-1] - x[0])) if len(x) > 1 else float("nan")
     return out, [f"GR: {sentence}" for sentence in found.warnings]
 
 
@@ -190,10 +191,3 @@ def gr50(gr_inf: np.ndarray | float, gec50: np.ndarray | float, hill: np.ndarray
     reached = low < 0.5
     ratio = np.where(reached, (1 - low) / np.where(reached, 0.5 - low, 1.0) - 1.0, 1.0)
     return np.where(reached, np.asarray(gec50) * ratio ** (1.0 / np.asarray(hill)), np.inf)
-
-
-def _area_over(dose: np.ndarray, gr: np.ndarray) -> float:
-    if len(dose) < 2:
-        return float("nan")
-    x = np.log10(dose)
-    return float(np.trapezoid(1.0 - gr, x) / (x[-1] - x[0]))

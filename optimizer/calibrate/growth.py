@@ -229,8 +229,3 @@ def _crowding(theta: Float[Array, " 7"], line: Timeline, kill: Float[Array, ""])
     part = jnp.where(real, part + jnp.log(jnp.where(real, line.gap, 1.0)), NOTHING)
     before = jnp.concatenate([jnp.full(1, NOTHING), jax.lax.cumlogsumexp(part)[:-1]])[line.seen]
     return jax.nn.softplus(jnp.log(rate) - jnp.log(capacity) + jnp.log(start) + before)
-
-
-def predictor(growth: str, effect: str, held: bool = False) -> Growth:
-    """What is fitted: the closed form where there is one, else the simulator itself."""
-    return (closed_form if (growth, effect) in CLOSED else simulated)(growth, effect, held)

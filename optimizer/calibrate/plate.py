@@ -73,7 +73,10 @@ def plate_wells(table: Table, outliers: str = "auto") -> Wells:
     else:
         viability, start = _normalized(table, labels, content, flags)
     missing = np.isnan(table.columns.get("signal", viability))
-    places = np.array([_place(table, i) for i in range(len(table))], dtype=object)
+    places = np.array([f"line {line}" for line in table.lines], dtype=object)
+    if "well" in table:
+        wells = zip(_plates(table), table["well"], strict=True)
+        places = np.array([f"plate {plate} well {well}" for plate, well in wells], dtype=object)
     flags += [f"{places[i]} has no signal: left out" for i in np.flatnonzero(missing)]
     sample = np.flatnonzero(content == "sample")
     names, condition = np.unique(labels[sample], return_inverse=True)
@@ -179,10 +182,6 @@ def _level(table: Table, chosen: np.ndarray, wanted: str, near: np.ndarray) -> f
 def _spread(values: np.ndarray) -> float:
     """1.4826 times the median absolute deviation."""
     return 1.4826 * float(np.median(np.abs(values - np.median(values)))) if len(values) else 0.0
-
-
-def _place(table: Table, row: int | np.integer) -> str:
-    return f"plate {_plates(table)[row]} well {table['well'][row]}" if "well" in table else f"line {table.lines[row]}"
 
 
 def _flagged(wells: Wells, outliers: str) -> Wells:

@@ -7,19 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.calibrate import fragment
-from optimizer.calibrate.dose_response import (
-    DOCS,
-    Curve,
-    absolute_ic50,
-    box,
-    curve_data,
-    fit_curve,
-    fit_kill,
-    fit_shared,
-    gr_metrics,
-    joined,
-)
+from optimizer.calibrate import dose_response, fragment
 from optimizer.calibrate.fit import Fit, Settings
 from optimizer.calibrate.hierarchical import pool, population_entries, population_json
 from optimizer.calibrate.plate import Wells, plate_wells
@@ -44,14 +32,14 @@ def plate_report(table: Table, settings: Settings) -> FitReport:
     if settings.reference is not None and settings.reference not in names:
         raise DataError(f"reference: wanted one of {'; '.join(names)}; got {settings.reference!r}")
     data = _data(table, wells, settings)
-    bounds = box(wells.drug[wells.kept], wells.viability[wells.kept], unit)
+    bounds = dose_response.box(wells.drug[wells.kept], wells.viability[wells.kept], unit)
     rows = max(len(d.drug) for d in data)
-    fits = tuple(fit_curve(d, bounds, settings, rows) for d in data)
+    fits = tuple(dose_response.fit_curve(d, bounds, settings, rows) for d in data)
     parts = [_condition(fit, d, name, settings, unit) for fit, d, name in zip(fits, data, names, strict=True)]
     comparisons, shifts, best = _shifts(data, names, bounds, fits, settings)
     metrics, gr_warnings = _growth(wells, unit, settings)
     population = pool(fits) if settings.hierarchical else None
-    front = population_entries(population, fits[0], settings.level, DOCS) if population else ()
+    front = population_entries(population, fits[0], settings.level, dose_response.DOCS) if population else ()
     known = [p.label or "all" for p in parts]
     return compose(
         "plate",
@@ -78,7 +66,7 @@ def plate_report(table: Table, settings: Settings) -> FitReport:
     )
 
 
-def _data(table: Table, wells: Wells, settings: Settings) -> tuple[Curve, ...]:
+def _data(table: Table, wells: Wells, settings: Settings) -> tuple[dose_response.Curve, ...]:
     """The wells that are fitted, by condition."""
     share = np.ones(len(wells.drug))
     if settings.weights == "variance":
@@ -93,13 +81,13 @@ def _data(table: Table, wells: Wells, settings: Settings) -> tuple[Curve, ...]:
             got = f"{len(doses)} ({', '.join(f'{d:g}' for d in doses)})"
             raise DataError([table.fault(row, "drug", wanted, got)])
         own = share[here] if settings.weights == "variance" else None
-        out.append(curve_data(wells.drug[here], wells.viability[here], own))
+        out.append(dose_response.curve_data(wells.drug[here], wells.viability[here], own))
     return tuple(out)
 
 
-def _condition(fit: Fit, data: Curve, label: str, settings: Settings, unit: str) -> Part:
+def _condition(fit: Fit, data: dose_response.Curve, label: str, settings: Settings, unit: str) -> Part:
     """One condition with its figure."""
-    one = part(fit, settings, DOCS, label=label, who=label, size=len(data.drug))
+    one = part(fit, settings, dose_response.DOCS, label=label, who=label, size=len(data.drug))
     grid = dose_grid(data.drug)
     design = (grid, np.zeros(len(grid), int), np.array([[0, 1, 2, 3]]))
     panel = one.panel(label, (f"drug, {unit}", "viability"), (data.drug, data.mean), design)
@@ -109,12 +97,12 @@ def _condition(fit: Fit, data: Curve, label: str, settings: Settings, unit: str)
 
 def _ic50(one: Part, unit: str) -> Entry:
     """The dose of half the vehicle's level; an end is None where a draw never gets there."""
-    low, high = quantiles(absolute_ic50(*one.theta.T), one.uncertainty.level, nearest=True)
+    low, high = quantiles(dose_response.absolute_ic50(*one.theta.T), one.uncertainty.level, nearest=True)
     ends = [x if np.isfinite(x) and x > 0 else None for x in (low, high)]
-    return Entry("ic50", float(absolute_ic50(*one.fit.theta)), (ends[0], ends[1]), unit)
+    return Entry("ic50", float(dose_response.absolute_ic50(*one.fit.theta)), (ends[0], ends[1]), unit)
 
 
-def _response(fit: Fit, data: Curve, full: dict[str, float]) -> list[str]:
+def _response(fit: Fit, data: dose_response.Curve, full: dict[str, float]) -> list[str]:
     """Flags an unresponsive line, and an EC50 outside the doses that were tried."""
     out = []
     if constant_criteria(fit)["bic"] <= full["bic"]:
@@ -128,7 +116,7 @@ def _response(fit: Fit, data: Curve, full: dict[str, float]) -> list[str]:
 
 
 def _shifts(
-    data: tuple[Curve, ...],
+    data: tuple[dose_response.Curve, ...],
     names: tuple[str, ...],
     bounds: tuple[Parameter, ...],
     fits: tuple[Fit, ...],
@@ -139,9 +127,11 @@ def _shifts(
     comparisons = {"a curve a condition": gaussian_criteria(n, 4 * len(fits) + 1, sum(fit.sse for fit in fits))}
     if len(fits) == 1:
         return comparisons, {}, ()
-    every, group = joined(data)
-    shifted = fit_shared(every, group, [f"ec50[{name}]" for name in names], bounds, settings, "shifted curves")
-    same = fit_shared(every, 0 * group, ["ec50[all]"], bounds, settings, "one curve for all")
+    every, group = dose_response.joined(data)
+    shifted = dose_response.fit_shared(
+        every, group, [f"ec50[{name}]" for name in names], bounds, settings, "shifted curves"
+    )
+    same = dose_response.fit_shared(every, 0 * group, ["ec50[all]"], bounds, settings, "one curve for all")
     comparisons["shared shape, an EC50 a condition"] = gaussian_criteria(n, 4 + len(fits), shifted.sse)
     comparisons["one curve for all"] = gaussian_criteria(n, 5, same.sse)
     reference = settings.reference or names[0]
@@ -166,19 +156,19 @@ def _growth(wells: Wells, unit: str, settings: Settings) -> tuple[dict[str, Any]
         if np.isnan(wells.start[here]).any():
             continue
         parts = wells.drug[here], wells.viability[here], wells.start[here]
-        metrics[name or "all"], notes = gr_metrics(*parts, unit, settings)
+        metrics[name or "all"], notes = dose_response.gr_metrics(*parts, unit, settings)
         warnings += [f"{name}: {note}" if name else note for note in notes]
     return metrics, warnings
 
 
 def _fragment(
-    table: Table, wells: Wells, data: tuple[Curve, ...], bounds: tuple[Parameter, ...], settings: Settings
+    table: Table, wells: Wells, data: tuple[dose_response.Curve, ...], bounds: tuple[Parameter, ...], settings: Settings
 ) -> Fragment:
     """One condition as cells in culture, fitted once more as the simulator itself shows an assay."""
     if len(data) > 1 and settings.reference is None:
         return fragment.none(f"a scenario holds one of {len(data)} conditions: --reference says which")
     i = wells.conditions.index(settings.reference or wells.conditions[0])
-    fit = fit_kill(data[i], bounds, settings)
+    fit = dose_response.fit_kill(data[i], bounds, settings)
     hours, notes = settings.assay_time or ASSAY_TIME, []
     if settings.assay_time is None:
         notes.append(f"The table does not say how long the assay was: {hours:g} h are assumed (--assay-time).")

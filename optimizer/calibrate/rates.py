@@ -78,20 +78,15 @@ def rate_data(table: Table) -> RateData:
             f"{table.path.name}:1: column birth_rate: wanted birth and death rates, or net rates; got {got}"
         )
     drug = table["drug"]
-    _need_doses(table, drug, 4)
+    if len(doses := np.unique(drug)) < 4:
+        got = f"{len(doses)} ({', '.join(f'{d:g}' for d in doses)})"
+        raise DataError([table.fault(0, "drug", "at least 4 different doses to fit a curve", got)])
     factor = table["growth_factor"] if "growth_factor" in table else np.zeros_like(drug)
     flags = _plausible(table, net, factor, drug)
     if "weight" in table:
         return RateData(table, net, drug, factor, table["weight"], np.ones_like(net), 0.0, flags)
     first, means, counts, within = collapse((drug, factor), net)
     return RateData(table, means, drug[first], factor[first], None, counts, within, flags)
-
-
-def _need_doses(table: Table, drug: np.ndarray, count: int) -> None:
-    doses = np.unique(drug)
-    if len(doses) < count:
-        wanted = f"at least {count} different doses to fit a curve"
-        raise DataError([table.fault(0, "drug", wanted, f"{len(doses)} ({', '.join(f'{d:g}' for d in doses)})")])
 
 
 def _plausible(table: Table, net: np.ndarray, factor: np.ndarray, drug: np.ndarray) -> tuple[str, ...]:

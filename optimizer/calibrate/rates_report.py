@@ -7,22 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.calibrate import fragment
+from optimizer.calibrate import fragment, rates
 from optimizer.calibrate.audit import PUBLISHED_GROWTH_FACTOR_MAX, has_mass
 from optimizer.calibrate.curves import zero_growth
 from optimizer.calibrate.fit import Fit, Settings, outcome
 from optimizer.calibrate.posterior import LAPLACE, Draws
-from optimizer.calibrate.rates import (
-    MOST_LEVELS,
-    RateData,
-    direct_problem,
-    fit_direct,
-    fit_two_stage,
-    is_stromal,
-    rate_data,
-    shared_curves,
-    stromal_box,
-)
 from optimizer.calibrate.report import Entry, FitReport, Fragment, Part, compose, part, quantiles
 from optimizer.calibrate.space import Parameter
 from optimizer.calibrate.tables import Table
@@ -46,13 +35,13 @@ def rates_report(table: Table, settings: Settings) -> FitReport:
 
     Raises `DataError` for tables with too few doses or levels.
     """
-    data = rate_data(table)
-    if not is_stromal(data):
+    data = rates.rate_data(table)
+    if not rates.is_stromal(data):
         return _hill_report(data, settings)
-    box = stromal_box(data, *data.units)
+    box = rates.stromal_box(data, *data.units)
     if settings.method == "two-stage":
         return _two_stage_report(data, box, settings)
-    fit = fit_direct(data, box, settings)
+    fit = rates.fit_direct(data, box, settings)
     whole = part(fit, settings, DOCS)
     return compose(
         "rates",
@@ -73,13 +62,13 @@ def _fragment(table: Table, box: tuple[Parameter, ...], theta: np.ndarray) -> Fr
     return fragment.stromal(table, {p.name: (float(v), p.unit) for p, v in zip(box, theta, strict=True)})
 
 
-def _two_stage_report(data: RateData, box: tuple[Parameter, ...], settings: Settings) -> FitReport:
+def _two_stage_report(data: rates.RateData, box: tuple[Parameter, ...], settings: Settings) -> FitReport:
     if settings.bayes:
         raise DataError("bayes: wanted method direct (the two-stage objective is no likelihood); got two-stage")
-    stages = fit_two_stage(data, box, settings)
+    stages = rates.fit_two_stage(data, box, settings)
     first = part(stages.first, settings, {})
     flat = stages.draws(settings.chains * settings.draws, settings.seed)
-    problem, theta = direct_problem(data, box), stages.theta
+    problem, theta = rates.direct_problem(data, box), stages.theta
     sse = outcome(problem, theta).sse
     composed = Fit(problem, box, theta, sse, sse, stages.second.objectives, stages.second.thetas)
     values = {p.name: flat[:, i].reshape(settings.chains, settings.draws) for i, p in enumerate(box)}
@@ -115,11 +104,11 @@ def _two_stage_report(data: RateData, box: tuple[Parameter, ...], settings: Sett
     )
 
 
-def _hill_report(data: RateData, settings: Settings) -> FitReport:
+def _hill_report(data: rates.RateData, settings: Settings) -> FitReport:
     """One curve: net_growth_max, net_growth_min, hill, ec50."""
     rate, drug, _ = data.units
-    box = stromal_box(replace(data, growth_factor=np.ones_like(data.net)), rate, drug, "1")
-    fit = shared_curves(data, box, settings, split=False)
+    box = rates.stromal_box(replace(data, growth_factor=np.ones_like(data.net)), rate, drug, "1")
+    fit = rates.shared_curves(data, box, settings, split=False)
     whole = part(fit, settings, DOCS)
     low, high, hill, ec50 = whole.theta.T
     crossing = zero_growth((2 * ec50, 0 * ec50, 0 * ec50, high, low, hill), 0.0)
@@ -150,16 +139,18 @@ def _hill_report(data: RateData, settings: Settings) -> FitReport:
     )
 
 
-def nested(data: RateData, box: tuple[Parameter, ...], fit: Fit, settings: Settings) -> dict[str, dict[str, float]]:
+def nested(
+    data: rates.RateData, box: tuple[Parameter, ...], fit: Fit, settings: Settings
+) -> dict[str, dict[str, float]]:
     """Criteria of the stromal model and of simpler ones: hill = 1, no effect of the growth factor, no effect at all."""
-    if len(data.levels) > MOST_LEVELS:
+    if len(data.levels) > rates.MOST_LEVELS:
         return {"stromal": criteria(fit) | {"sse": fit.sse}}
     quick = replace(settings, starts=min(settings.starts, 64))
     models = {
         "stromal": fit,
-        "stromal, hill = 1": fit_direct(data, box, settings, {"hill": 1.0}),
-        "no effect of the growth factor": shared_curves(data, box, quick, split=False),
-        "one half-effect concentration a level": shared_curves(data, box, quick, split=True),
+        "stromal, hill = 1": rates.fit_direct(data, box, settings, {"hill": 1.0}),
+        "no effect of the growth factor": rates.shared_curves(data, box, quick, split=False),
+        "one half-effect concentration a level": rates.shared_curves(data, box, quick, split=True),
     }
     out = {name: criteria(model) | {"sse": model.sse} for name, model in models.items()}
     return out | {"no effect": constant_criteria(fit)}
@@ -197,11 +188,11 @@ def dose_grid(drug: np.ndarray, points: int = 120) -> np.ndarray:
     return np.geomspace(positive.min() / 10, positive.max() * 3, points)
 
 
-def _panels(data: RateData, whole: Part) -> tuple:
+def _panels(data: rates.RateData, whole: Part) -> tuple:
     """One panel a growth-factor level."""
     rate, drug, factor = data.units
     labels, grid, out = (f"drug, {drug}", f"net growth, {rate}"), dose_grid(data.drug), []
-    for g in data.levels if len(data.levels) <= MOST_LEVELS else ():
+    for g in data.levels if len(data.levels) <= rates.MOST_LEVELS else ():
         here = data.growth_factor == g
         seen = data.drug[here], data.net[here]
         out.append(whole.panel(f"growth factor {g:g} {factor}", labels, seen, (grid, np.full(len(grid), g))))

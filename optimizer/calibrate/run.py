@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import json
 from collections.abc import Callable
 from dataclasses import fields, replace
 from importlib.util import find_spec
@@ -25,7 +24,7 @@ from optimizer.calibrate.tables import Table, read_table
 from optimizer.calibrate.timeseries_report import timeseries_report
 from optimizer.files.event_tables import csv_of
 from optimizer.files.faults import DataError
-from optimizer.files.run_directory import DirectoryError, check_place, whole
+from optimizer.files.run_directory import DirectoryError, check_place, to_text, whole
 from optimizer.programs import check_64_bits
 
 REPORTS: dict[str, Callable[[Table, Settings], FitReport]] = {
@@ -153,8 +152,7 @@ def write_report(report: FitReport, out: str | Path, draw: Draw | None = None) -
     """
     try:
         with whole(Path(out), MARKER) as work:
-            text = json.dumps(report.to_json(), indent=1, allow_nan=False) + "\n"
-            (work / MARKER).write_text(text, encoding="utf-8")
+            (work / MARKER).write_text(to_text(report.to_json()), encoding="utf-8")
             write_posterior(report, work / "posterior.nc")
             if report.fragment.tables:
                 (work / "scenario_fragment.toml").write_text(fragment_text(report), encoding="utf-8")

@@ -25,7 +25,6 @@ from optimizer.calibrate.problem import Deviation, Predict, make_problem
 from optimizer.calibrate.report import Entry, FitReport, Panel, Part, compose, part, quantiles
 from optimizer.calibrate.space import Parameter
 from optimizer.calibrate.tables import Table
-from optimizer.calibrate.uncertainty import Uncertainty
 from optimizer.files.faults import DataError
 
 DOCS = {
@@ -111,6 +110,8 @@ def secretion_report(table: Table, settings: Settings) -> FitReport:
     found = fragment.none("growth_factor_turnover is decay and secretion together, which a scenario wants apart")
     if against_drug:
         found = fragment.stromal(table, values | {mean.name: (mean.value, mean.unit)})
+    e = outcome(fit.problem, fit.theta).deviations / max(whole.uncertainty.sigma, 1e-300)
+    far = [(i, f"lies {e[i]:+.1f} standard deviations off the curve") for i in np.flatnonzero(abs(e) > 3)]
     return compose(
         "secretion",
         table,
@@ -120,7 +121,7 @@ def secretion_report(table: Table, settings: Settings) -> FitReport:
         objective=f"residuals {fit.problem.deviation}",
         parameters=(*whole.entries[:shared], mean, *whole.entries[shared:]),
         derived={"objective_at_optimum": fit.objective},
-        warnings=(*whole.warnings, *_unlike(whole.uncertainty, fit)),
+        warnings=(*whole.warnings, *(f"row {i + 1} of the data {off}" for i, off in far)),
         draws=_grouped(whole.draws, whole.theta, names, shared, mean),
         fragment=found,
         panels=_panels(table, whole, names, "drug" if against_drug else "time"),
@@ -139,15 +140,6 @@ def _grouped(sampled: Draws, flat: np.ndarray, names: tuple[str, ...], shared: i
     units = {key: sampled.units[key] for key in keys[:shared]}
     units |= {mean.name: mean.unit, f"{mean.name}_by_group": mean.unit}
     return replace(sampled, values=values, units=units, groups={f"{mean.name}_by_group": ("group", names)})
-
-
-def _unlike(uncertainty: Uncertainty, fit: Fit) -> list[str]:
-    """Rows far from the curve, by line: standardized deviations beyond 3."""
-    e = outcome(fit.problem, fit.theta).deviations / max(uncertainty.sigma, 1e-300)
-    return [
-        f"row {i + 1} of the data lies {e[i]:+.1f} standard deviations off the curve"
-        for i in np.flatnonzero(abs(e) > 3)
-    ]
 
 
 def _cells(table: Table) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from optimizer.calibrate.fit import Fit, Settings, least_squares
-from optimizer.calibrate.growth import EFFECTS, LAWS, PARAMETERS, predictor
+from optimizer.calibrate.growth import CLOSED, EFFECTS, LAWS, PARAMETERS, closed_form, simulated
 from optimizer.calibrate.problem import Deviation, FitProblem, make_problem, padded
 from optimizer.calibrate.space import Parameter
 from optimizer.calibrate.tables import Table
@@ -78,8 +78,9 @@ def patient_series(table: Table) -> tuple[Series, ...]:
             raise DataError([table.fault(int(mine[0]), "burden", f"an observation of patient {patient}", "none")])
         seen = seen[np.argsort(days[seen], kind="stable")]
         zero = float(days[mine].min())
-        at, amounts = _boluses([event for event in events if event.id == i])
-        held = "treatment" in table
+        given, held = [event for event in events if event.id == i], "treatment" in table
+        at, place = np.unique(np.array([event.time for event in given], float), return_inverse=True)
+        amounts = np.bincount(place, [event.amount for event in given], len(at))
         if held:
             at, amounts = _treated(table, mine, days)
         signs = table.censored["burden"][seen] if table.censored["burden"].any() else None
@@ -111,14 +112,6 @@ def _refuse_unsupported(table: Table, found: Sequence[tuple[int, DoseEvent]]) ->
         raise DataError(faults)
 
 
-def _boluses(events: Sequence[DoseEvent]) -> tuple[np.ndarray, np.ndarray]:
-    """Times and amounts of a patient's doses, those at one time added up."""
-    at, place = np.unique([event.time for event in events], return_inverse=True)
-    amounts = np.zeros(len(at))
-    np.add.at(amounts, place, [event.amount for event in events])
-    return np.asarray(at, dtype=float), amounts
-
-
 def builtin(series: tuple[Series, ...], unit: str, settings: Settings) -> TimeSeriesModel:
     """One of the simulator's tumors with bounds from the data, as `growth`, `effect`, `elimination_rate`, `hill` and
     `free` of the settings say."""
@@ -145,6 +138,7 @@ def builtin(series: tuple[Series, ...], unit: str, settings: Settings) -> TimeSe
         Parameter("hill", "1", 0.3, 6.0, log=True),
     )
     assert tuple(p.name for p in box) == PARAMETERS
+    curve = closed_form if (growth, effect) in CLOSED else simulated
     fixed = {
         "elimination_rate": settings.elimination_rate or float(np.log(2.0) / HALF_LIFE),
         "hill": settings.hill or 1.0,
@@ -156,7 +150,7 @@ def builtin(series: tuple[Series, ...], unit: str, settings: Settings) -> TimeSe
         if name not in ("elimination_rate", "hill"):
             raise DataError(f"free: wanted elimination_rate or hill; got {name!r}")
         fixed.pop(name, None)
-    return TimeSeriesModel(f"{growth} growth, {effect}", predictor(growth, effect, held), box, fixed)
+    return TimeSeriesModel(f"{growth} growth, {effect}", curve(growth, effect, held), box, fixed)
 
 
 @lru_cache(maxsize=64)

@@ -29,13 +29,16 @@ app = typer.Typer(
 # Arguments that are told by their place.
 _PLACED = {"file": "FILE", "family": "KIND", "word": "NAME", "question": "QUESTION"}
 _ALL = "file out device json no_plot allow_code"
-_SOME = "file out json no_plot allow_code"
+_SOME, _MAPPED = "file out json no_plot allow_code", "file out device precision json no_plot allow_code"
+_BISTABLE = "scenarios/bistable_general.toml"
 _TRIAL, _CAF = "scenarios/competing_clones_trial.toml", "scenarios/crc_caf_cetuximab.toml"
 _MAP = '--x "drug[drug].mean_concentration=0.2:2 mg/L:9" --y "decision.every=1:30 day:9"'
 _SEEN = "--given data/visits/given.csv --observations data/visits/observations.csv"
 _COURSE = {"out": "directory for the time course, if any"}
+_TABLE = {"file": "table of measurements (CSV, Parquet)"}
 _RUN = {"file": "run directory of optimize"}
 _WINDOW = {"out": "directory for window.json and a figure"}
+_SBML = "model.xml --to scenario.toml --control u --burden 'S + R' --time-unit day"
 _RATES = "data/crc_birth_death_rates.csv --kind rates --out fits/crc --against kraut2025_caf"
 
 _COMMANDS: dict[str, dict[str, tuple[str, type, str, str, dict[str, str]]]] = {
@@ -48,20 +51,8 @@ _COMMANDS: dict[str, dict[str, tuple[str, type, str, str, dict[str, str]]]] = {
         "export": ("export", settings.ExportSettings, "file", "runs/crc_caf_cetuximab --to mrgsolve", _RUN),
     },
     "Explore it": {
-        "window": (
-            "explore",
-            settings.WindowSettings,
-            "file out json allow_code",
-            "scenarios/bistable_general.toml",
-            _WINDOW,
-        ),
-        "map": (
-            "explore",
-            settings.MapSettings,
-            "file out device precision json no_plot allow_code",
-            f"scenarios/bistable_general.toml {_MAP}",
-            {},
-        ),
+        "window": ("explore", settings.WindowSettings, "file out json allow_code", _BISTABLE, _WINDOW),
+        "map": ("explore", settings.MapSettings, _MAPPED, f"{_BISTABLE} {_MAP}", {}),
         "pareto": ("explore", settings.ParetoSettings, _SOME, f"{_CAF} --terms burden,drug_use", {}),
     },
     "Many patients, or one over time": {
@@ -71,20 +62,8 @@ _COMMANDS: dict[str, dict[str, tuple[str, type, str, str, dict[str, str]]]] = {
         "train": ("train", settings.TrainSettings, _ALL, _TRIAL, {}),
     },
     "From data": {
-        "import": (
-            "scenario",
-            settings.ImportSettings,
-            "file",
-            "model.xml --to scenario.toml --control u --burden 'S + R' --time-unit day",
-            {"file": "model file (SBML, .xml)"},
-        ),
-        "calibrate": (
-            "calibrate",
-            settings.CalibrateSettings,
-            "file json no_plot",
-            _RATES,
-            {"file": "table of measurements (CSV, Parquet)"},
-        ),
+        "import": ("scenario", settings.ImportSettings, "file", _SBML, {"file": "model file (SBML, .xml)"}),
+        "calibrate": ("calibrate", settings.CalibrateSettings, "file json no_plot", _RATES, _TABLE),
     },
     "About the tool": {
         "list": ("scenario", settings.ListSettings, "json", "policy threshold", {}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from optimizer.files.event_tables import write_schedule
@@ -17,7 +16,7 @@ from optimizer.status import Status
 
 def run_cohort(run: Command, asked: CohortSettings) -> int:
     """Find the schedules of all patients, write and print."""
-    from optimizer.ensemble.run import run_chunks
+    from optimizer.ensemble.run import SCHEDULES, run_chunks
     from optimizer.ensemble.summary import summary
     from optimizer.files.run import table_bytes
 
@@ -32,21 +31,14 @@ def run_cohort(run: Command, asked: CohortSettings) -> int:
     body = cohort_document(scenario, summary(cohort), cohort.settings.seed)
     with then_put(run.json, to_text(body), lambda: _print_cohort(body, scenario.title)):
         write_whole(place / "patients.parquet", table_bytes(cohort.table))
-        _write_shared_schedules(cohort, place)
+        system, edges = cohort.ensemble.task.system, cohort.ensemble.task.grid.edges
+        for name, doses in zip(SCHEDULES[1:], cohort.shared.doses, strict=True):
+            write_schedule(place / f"{name}.csv", system.drugs, system.routes, edges, doses)
         if not run.no_plot:
             plots.save_all(plots.cohort_figures(cohort), place)
         write_whole(place / MARKER, to_text(body).encode())
     say_written(place, body["faults"])
     return 0 if body["status"] == "solved" else Status(body["status"]).exit_code
-
-
-def _write_shared_schedules(cohort: Any, place: Path) -> None:
-    """The population's and the typical patient's schedule as event tables."""
-    from optimizer.ensemble.run import SCHEDULES
-
-    system, edges = cohort.ensemble.task.system, cohort.ensemble.task.grid.edges
-    for name, doses in zip(SCHEDULES[1:], cohort.shared.doses, strict=True):
-        write_schedule(place / f"{name}.csv", system.drugs, system.routes, edges, doses)
 
 
 def _print_cohort(body: dict[str, Any], title: str) -> None:

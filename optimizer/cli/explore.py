@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 import typer
 
@@ -142,7 +141,10 @@ def run_pareto(run: Command, asked: ParetoSettings) -> int:
     text = to_text(window_document(scenario, front.to_json()))
     shown = then_put(run.json, text, lambda: _print_front(scenario.title, front))
     with shown, whole(place, PARETO_MARKER) as work:
-        _write_schedules(front, work)
+        system, edges = front.problem.task.system, front.problem.task.grid.edges
+        for i, point in enumerate(front.points, 1):
+            if point.result is not None:
+                write_schedule(work / f"schedule_{i}.csv", system.drugs, system.routes, edges, point.result.doses)
         if not run.no_plot:
             plots.save(plots.pareto_figure(front, scenario.title), work / "pareto.png")
         (work / PARETO_MARKER).write_text(text, encoding="utf-8")
@@ -150,14 +152,6 @@ def run_pareto(run: Command, asked: ParetoSettings) -> int:
     said = "" if front.status.ok else "\n".join([front.status.sentence, *sorted(reasons), ""])
     say(f"{said}Written to {place}. {DISCLAIMER}")
     return front.status.exit_code
-
-
-def _write_schedules(front: Front, work: Path) -> None:
-    """An event table for each point of the front, in its order."""
-    system, edges = front.problem.task.system, front.problem.task.grid.edges
-    for i, point in enumerate(front.points, 1):
-        if point.result is not None:
-            write_schedule(work / f"schedule_{i}.csv", system.drugs, system.routes, edges, point.result.doses)
 
 
 def _print_front(title: str, front: Front) -> None:

@@ -50,20 +50,29 @@ def _write(found: Replanned, place: Path, text: str, plot: bool) -> None:
 def _print(found: Replanned, document: dict[str, Any]) -> None:
     units, numbers = found.asked.scenario.dose_units, document["belief"]["numbers"]
     rows = [
-        [key, entry["unit"], number(entry["before"]["median"]), number(entry["median"]), _span(entry["interval_90"])]
+        [
+            key,
+            entry["unit"],
+            number(entry["before"]["median"]),
+            number(entry["median"]),
+            " to ".join(map(number, entry["interval_90"])),
+        ]
         for key, entry in numbers.items()
     ]
     table("What is believed", ["number", "unit", "before", "now", "90 % of it"], rows)
     rows = [[b["name"], number(b["limit"]), number(b["given"]), number(b["left"])] for b in document["budgets"]]
     if rows:
         table("Limits on sums of doses", ["name", "limit", "given", "left"], rows)
-    rows = [
-        [f"{v['day']:g}", _measured(v["measured"]), _measured(v["expected_p"]), *_effect(v)] for v in document["visits"]
-    ]
+    rows = []
+    for v in document["visits"]:
+        change = "" if v["plan_changed_by"] is None else f"{100 * v['plan_changed_by']:.1f} %"
+        said = _measured(v["measured"]), _measured(v["expected_p"])
+        rows.append([f"{v['day']:g}", *said, number(v["effective_particles"]), change])
     if rows:
         table("Visits", ["day", "measured", "expected\n(p)", "effective\nparticles", "plan\nchanged by"], rows)
+    by = "probability_of_progression"
     ahead = [
-        [name, number(p["objective"]["risk"]), number(p["median_progression_day"]), _last(p)]
+        [name, *map(number, (p["objective"]["risk"], p["median_progression_day"])), f"{100 * p[by][-1]:.0f} %"]
         for name, p in (("plan", document["prediction"]["plan"]), (found.course[0], document["prediction"]["course"]))
     ]
     table("What to expect", ["doses", "objective", "progression,\nmedian [day]", "progressed\nby the end"], ahead)
@@ -77,18 +86,5 @@ def _print(found: Replanned, document: dict[str, Any]) -> None:
     typer.echo(document["fit"]["sentence"])
 
 
-def _span(ends: list[float]) -> str:
-    return f"{number(ends[0])} to {number(ends[1])}"
-
-
 def _measured(values: dict[str, Any]) -> str:
     return "\n".join(f"{name} {value if isinstance(value, str) else f'{value:.3g}'}" for name, value in values.items())
-
-
-def _effect(visit: dict[str, Any]) -> list[str]:
-    change = visit["plan_changed_by"]
-    return [number(visit["effective_particles"]), "" if change is None else f"{100 * change:.1f} %"]
-
-
-def _last(prediction: dict[str, Any]) -> str:
-    return f"{100 * prediction['probability_of_progression'][-1]:.0f} %"

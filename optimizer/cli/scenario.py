@@ -116,7 +116,12 @@ def run_list(run: Command, asked: ListSettings) -> int:
         if asked.word is not None and asked.word not in found[family]:
             raise OptionError(f"NAME of {family}: wanted one of {', '.join(found[family])}; got {asked.word!r}")
     if asked.word is None:
-        put(run.json, to_text(found), lambda: _show_words(found))
+
+        def show() -> None:
+            for family, kinds in found.items():
+                table(family, ["name", "meaning"], list(kinds.items()))
+
+        put(run.json, to_text(found), show)
         return 0
     [(family, kinds)] = found.items()
     rows = keys(family, asked.word)
@@ -124,11 +129,6 @@ def run_list(run: Command, asked: ListSettings) -> int:
     title = f"{family} {asked.word}: {kinds[asked.word]}"
     put(run.json, to_text(document), lambda: _show_keys(title, rows))
     return 0
-
-
-def _show_words(found: Mapping[str, Mapping[str, str]]) -> None:
-    for family, kinds in found.items():
-        table(family, ["name", "meaning"], [[name, meaning] for name, meaning in kinds.items()])
 
 
 def _show_keys(title: str, rows: Sequence[Key]) -> None:

@@ -20,19 +20,8 @@ from optimizer.files.run_directory import check_place, whole
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Report
 from optimizer.regimens import Regimen
-from optimizer.report import plots
+from optimizer.report import document, plots
 from optimizer.report.course import course_csv, write_course
-from optimizer.report.document import (
-    MARKER,
-    compared_document,
-    run_document,
-    simulated_document,
-    simulated_reason,
-    simulated_status,
-    to_text,
-    total_units,
-    write_run,
-)
 from optimizer.report.terminal import number, progress, say, table, then_put
 from optimizer.scenario import Scenario
 from optimizer.search.audit import audit
@@ -51,7 +40,7 @@ def run_optimize(run: Command, asked: OptimizeSettings) -> int:
     """Search, audit, compare, write and print."""
     scenario = Scenario.load(run.file, run.allow_code)
     place = run.place(scenario.name)
-    check_place(place, MARKER)
+    check_place(place, document.MARKER)
     problem = scenario.problem()
     rule = scenario.rule()
     how: dict[str, Any] = {**vars(scenario.fill(asked)), "tolerance": scenario.tolerance}
@@ -65,18 +54,18 @@ def run_optimize(run: Command, asked: OptimizeSettings) -> int:
             written_rule = [Regimen(named, problem.limited(rule.policy), problem.task.grid)]
         tell(Progress("compare and write", 0, 1, result.audit.report.total))
         entries = compare(problem, [*written_rule, *scenario.regimens()], result, scenario.endpoint())
-    document = run_document(scenario, result, entries)
+    body = document.run_document(scenario, result, entries)
     writes = result.status.has_schedule
-    with then_put(run.json, to_text(document), lambda: _print_result(scenario, result, entries, document)):
+    with then_put(run.json, document.to_text(body), lambda: _print_result(scenario, result, entries, body)):
         if writes:
-            write_run(scenario, result, entries, place, not run.no_plot, document)
+            document.write_run(scenario, result, entries, place, not run.no_plot, body)
     written = f" Written to {place}." if writes else ""
-    say(f"{result.status.sentence}{written}\n{document['reason']}\n{DISCLAIMER}")
+    say(f"{result.status.sentence}{written}\n{body['reason']}\n{DISCLAIMER}")
     return result.status.exit_code
 
 
-def _print_result(scenario: Scenario, result: Result, entries: tuple[Entry, ...], document: dict[str, Any]) -> None:
-    report, units, bound, said = result.audit.report, scenario.dose_units, document["bound"], document["answer"]
+def _print_result(scenario: Scenario, result: Result, entries: tuple[Entry, ...], body: dict[str, Any]) -> None:
+    report, units, bound, said = result.audit.report, scenario.dose_units, body["bound"], body["answer"]
     for line in [] if said is None else [said["sentence"], *said["warnings"], ""]:
         typer.echo(line)
     _print_report(scenario.title, report)
@@ -94,7 +83,7 @@ def _print_result(scenario: Scenario, result: Result, entries: tuple[Entry, ...]
             for edge, doses in zip(edges[:-1], np.asarray(result.trajectory.doses), strict=True)
         ]
         table("Schedule", ["day", *[f"{drug} [{units[drug]}]" for drug in drugs]], rows)
-    _regimen_table(entries, total_units(scenario))
+    _regimen_table(entries, document.total_units(scenario))
     if bound is not None and bound["within_percent"] is not None:
         value = f"{bound['name']}, {number(bound['value'])} (doi {bound['doi']})"
         typer.echo(f"Within {bound['within_percent']:.3g} % of a bound that no schedule passes: {value}.")
@@ -118,7 +107,7 @@ def run_simulate(run: Command, asked: SimulateSettings) -> int:
         raise typer.BadParameter("wanted either --schedule or --regimen", param_hint="--schedule")
     scenario = Scenario.load(run.file, run.allow_code)
     if run.out is not None:
-        check_place(run.out, MARKER)
+        check_place(run.out, document.MARKER)
     problem = scenario.problem()
     if asked.schedule is not None:
         problem, chosen = from_table(scenario, problem, asked.schedule, asked.time_unit)
@@ -132,18 +121,18 @@ def run_simulate(run: Command, asked: SimulateSettings) -> int:
     checked = audit(problem, np.asarray(trajectory.doses), report, 0.0, directions=0, grid=chosen.grid)
     found = checked.trajectory, checked.report
     entry = entry_of(problem, chosen.name, chosen.grid, scenario.endpoint(), found, (trajectory, report))
-    wrong = simulated_status(report, checked)
-    text = to_text(simulated_document(scenario, entry, checked))
+    wrong = document.simulated_status(report, checked)
+    text = document.to_text(document.simulated_document(scenario, entry, checked))
 
     def show() -> None:
         _print_report(scenario.title, checked.report)
-        _regimen_table([entry], total_units(scenario))
+        _regimen_table([entry], document.total_units(scenario))
 
     with then_put(run.json, text, show):
         if run.out is not None:
             write_course(scenario, problem, entry, text, run.out, not run.no_plot)
     agrees = "The independent audit agrees." if wrong is None else wrong.sentence
-    reason, by = simulated_reason(checked), checked.objective_difference
+    reason, by = document.simulated_reason(checked), checked.objective_difference
     say(agrees if np.isnan(by) else f"{agrees} The objective differs by {by:.1e} (relative).")
     written = "" if run.out is None else f" Written to {run.out}."
     say(f"{reason[:1].upper()}{reason[1:]}.\n{DISCLAIMER}{written}" if reason else f"{DISCLAIMER}{written}")
@@ -154,14 +143,14 @@ def run_compare(run: Command, _: CompareSettings) -> int:
     """Compare regimens, print them, and write figures."""
     scenario = Scenario.load(run.file, run.allow_code)
     place = run.place(f"{scenario.name}-compare")
-    check_place(place, MARKER)
+    check_place(place, document.MARKER)
     problem = scenario.problem()
     entries = compare(problem, scenario.regimens(), None, scenario.endpoint())
-    text = to_text(compared_document(scenario, entries))
-    with then_put(run.json, text, lambda: _regimen_table(entries, total_units(scenario))):
+    text = document.to_text(document.compared_document(scenario, entries))
+    with then_put(run.json, text, lambda: _regimen_table(entries, document.total_units(scenario))):
         if not run.no_plot:
-            with whole(place, MARKER) as work:
-                (work / MARKER).write_text(text, encoding="utf-8")
+            with whole(place, document.MARKER) as work:
+                (work / document.MARKER).write_text(text, encoding="utf-8")
                 (work / "trajectory.csv").write_bytes(course_csv(scenario, problem, entries))
                 plots.save_all(plots.comparison(problem, entries, scenario), work)
     say(DISCLAIMER + ("" if run.no_plot else f" Written to {place}."))

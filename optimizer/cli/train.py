@@ -13,7 +13,6 @@ from optimizer.report import plots
 from optimizer.report.document import cohort_document, to_text
 from optimizer.report.terminal import MOST_FAULTS, number, progress, say, table, then_put
 from optimizer.scenario import Scenario
-from optimizer.scenario.networks import network_text
 from optimizer.settings import Command, TrainSettings
 from optimizer.status import DISCLAIMER
 
@@ -46,7 +45,7 @@ def _write(learned: Learned, text: str, place: Path, plot: bool) -> None:
     decisions = decide(learned.network, visit(learned))
     with whole(place, MARKER) as work:
         (work / "resolved.json").write_text(to_text(scenario.resolved()), encoding="utf-8")
-        (work / "network.json").write_text(network_text(document_of(learned)), encoding="utf-8")
+        (work / "network.json").write_text(to_text(document_of(learned)), encoding="utf-8")
         rows = to_csv(decisions, learned.network, drugs, scenario.dose_units)
         (work / "decisions.csv").write_text(rows, encoding="utf-8")
         if plot:

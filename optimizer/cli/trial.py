@@ -91,7 +91,8 @@ def show(body: dict[str, Any], title: str) -> None:
         rest = [number(found["mean_without_progression_day"]), str(found["progressed"])]
         rest += [str(found["worse_than"].get(other, "")) for other in (CONTINUOUS, AT50)]
         rest += ["" if outside is None else f"{100 * outside:.1f} %"]
-        rest += [_or_blank(found["regret_day"]["quantiles"].get("0.5"))]
+        regret = found["regret_day"]["quantiles"].get("0.5")
+        rest += ["" if regret is None else number(regret)]
         rows.append([name, *ends, *rest, f"{found['worst_violation']:.1e}"])
     truth = "" if body["truth"] is None else f"; truth: {body['truth']}"
     table(f"{title}: {body['counted']} of {body['patients']} patients, time to progression{truth}", header, rows)
@@ -125,10 +126,6 @@ def _show_pairs(comparisons: list[dict[str, Any]]) -> None:
 
 def _p(test: dict[str, Any] | None) -> str:
     return "" if test is None else f"{test['p_holm']:.2g}"
-
-
-def _or_blank(value: float | None) -> str:
-    return "" if value is None else number(value)
 
 
 def _swept(sweep: dict[str, Any], policies: tuple[str, ...], place: Path, json: bool, plot: bool) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optimizer.files.run_directory import DirectoryError, check_writable, clean, write_whole
+from optimizer.files.run_directory import DirectoryError, check_writable, clean, to_text, write_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,7 +27,7 @@ Columns = dict[str, Any]
 
 def to_bytes(document: Any) -> bytes:
     """JSON that is the same bytes for the same content."""
-    return (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return to_text(document).encode()
 
 
 def digest(path: Path | None) -> str | None:

@@ -54,9 +54,9 @@ def check(
     factor = own or spec.progression.factor or default_of(Progression, "factor")
     objective = _objective(context, spec, model, factor)
     names = [regimen.name for regimen in spec.regimen or []]
-    found = [context.chosen("limit", f"constraint[{i}]", limit) for i, limit in enumerate(spec.constraint or [])]
-    pairs = enumerate(part for part in found if part is not None)
-    constraints = tuple(_limit(context, f"constraint[{i}]", part, model, factor, names) for i, part in pairs)
+    limits = enumerate(spec.constraint or [])
+    found = (_limit(context, f"constraint[{i}]", limit, model, factor, names) for i, limit in limits)
+    constraints = tuple(filter(None, found))
     regimens = () if edges is None else check_regimens(context, spec.regimen or [], edges, constraints)
     _lags(context, [r.edges for r in regimens] if edges is None else [edges, *(r.edges for r in regimens)])
     rule = check_rule(context, spec.policy, spec.search.policy)
@@ -115,12 +115,12 @@ def _objective(context: Context, spec: Any, model: Model, factor: float) -> tupl
     known = classes("term")
     if spec.objective is None:
         kind = "progression" if spec.progression.factor is not None else "burden"
-        terms = [(1.0, Part(kind, known[kind], {}, {}))]
+        terms = [(1.0, context.part("objective", None, kind, known[kind], None, ""))]
     else:
         given = [(kind, term) for kind in known if (term := getattr(spec.objective, kind)) is not None]
         if not any(term.weight > 0.0 for _, term in given):
             context.faults.add("objective", f"wanted a weight above 0 for at least one of {', '.join(known)}; got none")
-        terms = [(t.weight, context.part(f"objective.{kind}", t, kind, known[kind])) for kind, t in given]
+        terms = [(t.weight, context.part(f"objective.{kind}", t, kind, known[kind], None, "")) for kind, t in given]
     for _, part in terms:
         _fits_model(context, f"objective.{part.kind}", part, model)
     return tuple(
@@ -131,8 +131,11 @@ def _objective(context: Context, spec: Any, model: Model, factor: float) -> tupl
     )
 
 
-def _limit(context: Context, path: str, part: Part, model: Model, factor: float, regimens: Sequence[str]) -> Part:
+def _limit(context: Context, path: str, spec: Any, model: Model, factor: float, regimens: Sequence[str]) -> Part | None:
     """A limit that fits the model; where it names a term, one that there is, with the keys that it needs."""
+    part = context.chosen("limit", path, spec)
+    if part is None:
+        return None
     if part.kind != "term":
         _has_observables(context, path, part, model)
         return part

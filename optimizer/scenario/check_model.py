@@ -25,16 +25,14 @@ from optimizer.scenario.model_schema import STROMAL, STROMAL_CLONE, WHOLE
 from optimizer.scenario.plan import Clone, Model, Part
 from optimizer.scenario.schema import classes
 
-_DEFAULTS = {"cell_floor": 1.0}
+_FLOOR = 1.0
 _OPTIONAL = {"growth_factor_max": 0.0, "growth_factor_max_per_cell": 0.0, "growth_factor": 0.0}
 
 
 def check_model(context: Context, spec: Any, code: Mapping[str, type]) -> Model:
     """The model of any kind."""
-    if spec.kind == "stromal":
-        return _stromal(context, spec)
-    if spec.kind == "tumor":
-        return _tumor(context, spec)
+    if spec.kind in _CLONES:
+        return _of_clones(context, spec, *_CLONES[spec.kind](context, spec))
     if spec.kind == "equations":
         return check_equations(context, spec)
     cls = code.get(spec.kind) or classes("model")[spec.kind]
@@ -43,37 +41,47 @@ def check_model(context: Context, spec: Any, code: Mapping[str, type]) -> Model:
     return Model(spec.kind, {}, {}, alone=context.part("model", spec, spec.kind, cls), observables=observables)
 
 
-# --- tumor ----------------------------------------------------------------------------------------------------------
+# --- clones ---------------------------------------------------------------------------------------------------------
 
 
-def _tumor(context: Context, spec: Any) -> Model:
+def _of_clones(
+    context: Context, spec: Any, clones: tuple[Clone, ...], whole: Mapping[str, float | None], own: Sequence[type] = ()
+) -> Model:
+    """What holds for every model of clones: `own` are the classes of the mechanisms that its kind brings along."""
+    transitions = check_transitions(context, spec.transition or [], clones)
+    check_clones(context, clones, transitions)
+    growth, interaction = getattr(spec, "growth", None), getattr(spec, "interaction", None)
+    if growth is not None:
+        growth = _broadcast(context, "model.growth", context.chosen("growth", "model.growth", growth), len(clones))
+    mechanisms = _mechanisms(context, spec.mechanism or [], len(clones), [cls.kind for cls in own])  # type: ignore[attr-defined]
+    floor = _FLOOR if spec.cell_floor is None else spec.cell_floor
+    more = {"cell_floor": floor, "carrying_capacity": getattr(spec, "carrying_capacity", None)}
+    kept = {name: value for name, value in {**whole, **more}.items() if value is not None}
+    told: list[Any] = [*own, *(part.cls for part in mechanisms)]
+    return Model(
+        kind=spec.kind,
+        whole=kept,
+        units={name: (STROMAL | WHOLE)[name].unit for name in kept},
+        clones=clones,
+        preset=getattr(spec, "preset", None),
+        growth=growth,
+        mechanisms=mechanisms,
+        interaction=check_interaction(context, interaction, clones),
+        transitions=transitions,
+        observables=tuple(name for cls in told for name in cls.observable_names),
+    )
+
+
+def _tumor(context: Context, spec: Any) -> tuple[Any, ...]:
     if not spec.clone:
         context.faults.add("model.clone", "wanted at least one [[model.clone]]; got none")
     shared = effects_of(context, "model.effect", spec.effect or [])
     clones = tuple(tumor_clone(context, f"model.clone[{i}]", clone, shared) for i, clone in enumerate(spec.clone))
-    transitions = check_transitions(context, spec.transition or [], clones)
-    check_clones(context, clones, transitions)
-    growth = None
-    if spec.growth is not None:
-        part = context.chosen("growth", "model.growth", spec.growth)
-        growth = _broadcast(context, "model.growth", part, len(clones))
-    mechanisms = _mechanisms(context, spec.mechanism or [], len(clones))
-    floor = _DEFAULTS["cell_floor"] if spec.cell_floor is None else spec.cell_floor
     for j, drug in enumerate(context.drugs):
         used = any(i == j for clone in clones for i, _ in clone.effects)
-        if not used and drug.role.kind == "inhibitor" and not mechanisms:
+        if not used and drug.role.kind == "inhibitor" and not spec.mechanism:
             context.notes.append(f"{drug.name} has no effect on any clone")
-    return Model(
-        kind="tumor",
-        whole={"cell_floor": floor},
-        units={"cell_floor": "cell"},
-        clones=clones,
-        growth=growth,
-        mechanisms=mechanisms,
-        interaction=check_interaction(context, spec.interaction, clones),
-        transitions=transitions,
-        observables=tuple(name for part in mechanisms for name in part.cls.observable_names),  # type: ignore[attr-defined]
-    )
+    return clones, {}
 
 
 def _mechanisms(context: Context, specs: Sequence[Any], clones: int, taken: Sequence[str] = ()) -> tuple[Part, ...]:
@@ -108,31 +116,16 @@ def _broadcast(context: Context, path: str, part: Part, clones: int) -> Part:
 # --- stromal --------------------------------------------------------------------------------------------------------
 
 
-def _stromal(context: Context, spec: Any) -> Model:
+def _stromal(context: Context, spec: Any) -> tuple[Any, ...]:
     numbers = _preset(spec.preset)
-    numbers |= {name: value for name in STROMAL | STROMAL_CLONE | WHOLE if (value := getattr(spec, name)) is not None}
-    _direct_drugs(context)
+    numbers |= {name: value for name in STROMAL | STROMAL_CLONE if (value := getattr(spec, name)) is not None}
+    for i, drug in enumerate(context.drugs):
+        if drug.direct:
+            wanted = "pharmacokinetics with a concentration in mg/L, which the stroma responds to"
+            context.faults.add(f"drug[{i}].pk.kind", f'wanted {wanted}; got "{drug.pk.kind}", a level without a unit')
     _missing(context, spec, numbers)
-    clones = tuple(_stromal_clones(context, spec, numbers))
-    transitions = check_transitions(context, spec.transition or [], clones)
-    check_clones(context, clones, transitions)
-    whole = {n: numbers.get(n, _OPTIONAL.get(n)) for n in STROMAL} | {
-        "cell_floor": numbers.get("cell_floor", _DEFAULTS["cell_floor"]),
-        "carrying_capacity": numbers.get("carrying_capacity"),
-    }
-    mechanisms = _mechanisms(context, spec.mechanism or [], len(clones), taken=("stroma",))
-    infos = STROMAL | WHOLE
-    kept = {name: value for name, value in whole.items() if value is not None}
-    return Model(
-        kind="stromal",
-        whole=kept,
-        units={name: infos[name].unit for name in kept},
-        clones=clones,
-        preset=spec.preset,
-        mechanisms=mechanisms,
-        transitions=transitions,
-        observables=(*Stroma.observable_names, *(n for m in mechanisms for n in m.cls.observable_names)),  # type: ignore[attr-defined]
-    )
+    whole = {name: numbers.get(name, _OPTIONAL.get(name)) for name in STROMAL}
+    return tuple(_stromal_clones(context, spec, numbers)), whole, (Stroma,)
 
 
 def _preset(name: str | None) -> dict[str, float]:
@@ -140,13 +133,6 @@ def _preset(name: str | None) -> dict[str, float]:
         return {}
     infos = STROMAL | STROMAL_CLONE
     return {key: read_quantity(text, infos[key], infos[key].unit) for key, text in PRESETS[name].values.items()}
-
-
-def _direct_drugs(context: Context) -> None:
-    for i, drug in enumerate(context.drugs):
-        if drug.direct:
-            wanted = "pharmacokinetics with a concentration in mg/L, which the stroma responds to"
-            context.faults.add(f"drug[{i}].pk.kind", f'wanted {wanted}; got "{drug.pk.kind}", a level without a unit')
 
 
 def _missing(context: Context, spec: Any, numbers: Mapping[str, float]) -> None:
@@ -185,3 +171,7 @@ def _stromal_clones(context: Context, spec: Any, numbers: Mapping[str, float]) -
             place = f"model.clone[{i}].net_growth_min" if spec.clone else "model.net_growth_min"
             context.faults.add(place, f"wanted at most net_growth_max, which is {high:g} / day; got {low:g} / day")
     return own
+
+
+_CLONES = {"tumor": _tumor, "stromal": _stromal}
+"""Kind -> what gives its clones, its numbers as a whole, and mechanisms of its own."""

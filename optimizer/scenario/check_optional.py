@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +17,7 @@ from optimizer.scenario.check_parts import Context
 from optimizer.scenario.faults import one_of
 from optimizer.scenario.fields import level_unit, show
 from optimizer.scenario.keys import Place, find
-from optimizer.scenario.plan import CohortPlan, Model, ObservationPlan, Part, RulePlan, Vary
+from optimizer.scenario.plan import CohortPlan, Model, Part, RulePlan, Vary
 from optimizer.units import QuantityError
 
 _SPREAD = FieldInfo("", "", minimum=0.0)
@@ -31,8 +31,9 @@ def check_cohort(context: Context, spec: Any, model: Model) -> CohortPlan:
         faults.add("cohort", f"wanted one of vary, table and posterior; got {' and '.join(ways) or 'none'}")
     if spec.correlation and not spec.vary:
         faults.add("cohort.correlation", "wanted keys that vary beside it; got none")
+    written = spec.model_dump(exclude_none=True)
     if not spec.vary:
-        return CohortPlan(table=spec.table, posterior=spec.posterior)
+        return CohortPlan(table=spec.table, posterior=spec.posterior, written=written)
     found: list[Place] = []
     vary = []
     for i, entry in enumerate(spec.vary):
@@ -49,29 +50,25 @@ def check_cohort(context: Context, spec: Any, model: Model) -> CohortPlan:
     names = [entry.key for entry in spec.vary]
     listed = spec.correlation or []
     matrix = _correlation(context, names, listed) if len(found) == len(names) else np.eye(len(found))
-    written = tuple({"keys": list(entry.keys), "value": entry.value} for entry in listed)
-    return CohortPlan(tuple(vary), matrix, listed=written)
+    return CohortPlan(tuple(vary), matrix, written=written | {"correlation": written.get("correlation", [])})
 
 
 def _vary(context: Context, path: str, entry: Any, place: Place) -> Vary:
     """The spread as a standard deviation, of the logarithm where the number is lognormal."""
-    written = {"key": entry.key, "distribution": entry.distribution}
     if (entry.cv is None) == (entry.sd is None):
         got = "neither" if entry.cv is None else "both"
         context.faults.add(path, f"wanted either cv or sd, the spread; got {got}")
-        return Vary(entry.key, entry.distribution, 0.0, written)
+        return Vary(entry.key, entry.distribution, 0.0)
     if entry.cv is not None:
-        written["cv"] = entry.cv
         sd = entry.cv * abs(place.value)
     else:
-        written["sd"] = entry.sd
         sd = context.number(f"{path}.sd", entry.sd, _SPREAD, place.unit)
     if entry.distribution == "normal":
-        return Vary(entry.key, "normal", sd, written)
+        return Vary(entry.key, "normal", sd)
     if place.value == 0.0:
         context.faults.add(f"{path}.distribution", 'wanted "normal" for a number that is 0; got "lognormal"')
-        return Vary(entry.key, "lognormal", 0.0, written)
-    return Vary(entry.key, "lognormal", math.sqrt(math.log1p((sd / place.value) ** 2)), written)
+        return Vary(entry.key, "lognormal", 0.0)
+    return Vary(entry.key, "lognormal", math.sqrt(math.log1p((sd / place.value) ** 2)))
 
 
 def _correlation(context: Context, names: list[str], listed: list[Any]) -> np.ndarray:
@@ -98,7 +95,7 @@ def _correlation(context: Context, names: list[str], listed: list[Any]) -> np.nd
 # --- what is measured of a patient ------------------------------------------------------------------------------------
 
 
-def check_observations(context: Context, specs: Sequence[Any], model: Model) -> tuple[ObservationPlan, ...]:
+def check_observations(context: Context, specs: Sequence[Any], model: Model) -> tuple[tuple[Part, Part], ...]:
     """Each quantity once, of clones that there are, its visits on a grid or listed in order."""
     found, labels = [], []
     for i, spec in enumerate(specs):
@@ -116,7 +113,7 @@ def check_observations(context: Context, specs: Sequence[Any], model: Model) -> 
             context.faults.add(path, f'wanted each quantity once; got "{label}" twice')
         labels.append(label)
         quantity = context.chosen("observation", path, spec)
-        found.append(ObservationPlan(quantity, context.part(path, spec, "assay", Assay)))
+        found.append((quantity, context.part(path, spec, "assay", Assay, key="")))
     return tuple(found)
 
 
@@ -172,7 +169,9 @@ def check_rule(context: Context, spec: Any, ranges: Mapping[str, Sequence[Any]] 
     part = context.chosen("policy", "policy", spec)
     if part is None:
         return None
-    known = {name: info for name, info in describe(part.cls).items() if _is_open(part.cls, name, info)}
+    # What is compiled in is no number to search.
+    closed = {*_MEASURED, *(field.name for field in fields(part.cls) if field.metadata.get("static"))}
+    known = {name: info for name, info in describe(part.cls).items() if info.ndim == 0 and name not in closed}
     found, units = {}, {}
     for name, pair in ranges.items():
         path = f"search.policy.{name}"
@@ -190,12 +189,6 @@ def check_rule(context: Context, spec: Any, ranges: Mapping[str, Sequence[Any]] 
             _within(context, part, name, (low, high))
         found[name], units[name] = (low, high), unit
     return RulePlan(part, found, units)
-
-
-def _is_open(cls: type, name: str, info: FieldInfo) -> bool:
-    """A number of the rule that is an array, not compiled in."""
-    field = cls.__dataclass_fields__[name]  # type: ignore[attr-defined]
-    return info.ndim == 0 and not field.metadata.get("static") and name not in _MEASURED
 
 
 def _within(context: Context, part: Part, name: str, limits: tuple[float, float]) -> None:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from optimizer.fields import FieldInfo, default_of, describe
+from optimizer.fields import FieldInfo, describe
 from optimizer.scenario.faults import Faults, one_of
 from optimizer.scenario.fields import DOSE, TOTAL, Sizes, is_contextual, level_unit, read_quantity
 from optimizer.scenario.plan import Drug, Part
@@ -48,15 +48,18 @@ class Context:
             return read_quantity(raw, info, unit, self.sizes)
         return REFUSED
 
+    def is_direct(self, drug: Drug | None) -> bool:
+        """Whether the level of a drug has no unit, or that of all drugs where it is None."""
+        return drug.direct if drug else bool(self.drugs) and all(d.direct for d in self.drugs)
+
     def unit(self, info: FieldInfo, drug: Drug | None) -> str | None:
         """Unit of a field that concerns `drug`, or all drugs where that is None; None where it cannot be said."""
         if info.unit in (DOSE, TOTAL):
             drug = drug or (self.drugs[0] if len(self.drugs) == 1 else None)
             return None if drug is None else drug.dose_unit if info.unit == DOSE else drug.total_unit
-        direct = drug.direct if drug else bool(self.drugs) and all(d.direct for d in self.drugs)
-        return level_unit(info.unit, direct)
+        return level_unit(info.unit, self.is_direct(drug))
 
-    def part(self, path: str, spec: Any, kind: str, cls: type, drug: Drug | None = None) -> Part:
+    def part(self, path: str, spec: Any, kind: str, cls: type, drug: Drug | None = None, key: str = "kind") -> Part:
         """The fields of `cls` from a checked table, in units that the drug decides."""
         values: dict[str, Any] = {}
         units: dict[str, str] = {}
@@ -73,16 +76,17 @@ class Context:
                 value, unit = self._contextual(place, value, info, known), known
             values[name], units[name] = value, unit
         self._ordered(path, values)
-        return Part(kind, cls, values, units)
+        return Part(kind, cls, values, units, key, self.is_direct(drug))
 
     def chosen(self, family: str, path: str, spec: Any) -> Any:
         """The part that a table chooses by its kind, in units of the drug that it names; None for an unknown drug."""
-        drug, kind = None, getattr(spec, FAMILIES[family].key)
+        drug, key = None, FAMILIES[family].key
+        kind = getattr(spec, key)
         if getattr(spec, "drug", None) is not None:
             drug = self.drug(f"{path}.drug", spec.drug)
             if drug is None:
                 return None
-        return self.part(path, spec, kind, classes(family)[kind], drug)
+        return self.part(path, spec, kind, classes(family)[kind], drug, key)
 
     def _contextual(self, path: str, value: Any, info: FieldInfo, unit: str) -> Any:
         if isinstance(value, tuple | list):
@@ -106,20 +110,9 @@ def unique(faults: Faults, path: str, names: Sequence[str]) -> None:
             faults.add(f"{path}[{i}].name", f"wanted a name of its own; got {got}")
 
 
-def _with_defaults(part: Part, direct: bool) -> Part:
-    """The part with the defaults of its class, so that a drug written out and read again is the same."""
-    infos = describe(part.cls)
-    absent = [
-        name for name in infos if name not in part.values and default_of(part.cls, name) is not dataclasses.MISSING
-    ]
-    values = {name: default_of(part.cls, name) for name in absent}
-    units = {name: level_unit(infos[name].unit, direct) for name in absent}
-    return dataclasses.replace(part, values={**part.values, **values}, units={**part.units, **units})
-
-
 def _pk(context: Context, path: str, spec: Any) -> Part:
     """Pharmacokinetics, with a half-life turned into the rate or clearance that it stands for."""
-    part = _with_defaults(context.chosen("pk", path, spec), False)
+    part = context.chosen("pk", path, spec).filled()
     replaced: str = part.cls.half_life_of  # type: ignore[attr-defined]
     if not replaced:
         return part
@@ -133,7 +126,7 @@ def _pk(context: Context, path: str, spec: Any) -> Part:
     rate = math.log(2.0) / spec.half_life
     value = rate if replaced == "elimination" else rate * part.values["volume"]
     unit = describe(part.cls)[replaced].unit
-    return Part(part.kind, part.cls, {**part.values, replaced: value}, {**part.units, replaced: unit})
+    return dataclasses.replace(part, values={**part.values, replaced: value}, units={**part.units, replaced: unit})
 
 
 def check_drug(context: Context, path: str, spec: Any) -> Drug:
@@ -167,8 +160,7 @@ def check_drug(context: Context, path: str, spec: Any) -> Drug:
         maximum=maximum,
         doi=tuple(spec.doi or ()),
     )
-    role = context.part(path, spec, spec.role, drug.role.cls, drug)
-    return dataclasses.replace(drug, role=_with_defaults(role, direct))
+    return dataclasses.replace(drug, role=context.part(path, spec, spec.role, drug.role.cls, drug, "").filled())
 
 
 def check_drugs(context: Context, specs: Sequence[Any]) -> None:

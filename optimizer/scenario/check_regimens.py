@@ -12,12 +12,13 @@ import numpy as np
 from optimizer.fields import FieldInfo
 from optimizer.files.events import TOLERANCE, DoseEvent, to_grid
 from optimizer.files.faults import DataError
+from optimizer.policies.network import weight_count
 from optimizer.policies.sequence import NEVER, Sequential
 from optimizer.scenario.check_parts import Context, unique
 from optimizer.scenario.faults import Faults
 from optimizer.scenario.fields import MAX_LIST as MOST_INTERVALS
 from optimizer.scenario.fields import read_quantity
-from optimizer.scenario.networks import HIDDEN, fault_of_size
+from optimizer.scenario.networks import HIDDEN
 from optimizer.scenario.plan import Part, RegimenPlan, written
 
 MOST_DAYS = 36_525.0
@@ -148,9 +149,10 @@ def _policy(context: Context, path: str, spec: Any) -> Part | None:
     """A rule with what it needs."""
     part = context.chosen("policy", path, spec)
     if part is not None and spec.kind == "network":
-        fault = fault_of_size(len(spec.weights or ()), len(context.drugs), part.values.get("hidden", HIDDEN))
-        if fault:
-            context.faults.add(path, fault)
+        drugs, hidden, got = len(context.drugs), part.values.get("hidden", HIDDEN), len(spec.weights or ())
+        if got != (count := weight_count(drugs, hidden)):
+            wanted = f"{count} weights for {drugs} drugs and {hidden} hidden neurons"
+            context.faults.add(path, f"wanted {wanted}; got {got}")
             return None
     return part
 

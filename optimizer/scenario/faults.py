@@ -100,7 +100,7 @@ def _sentence(found: Any, data: Any, spec: type[Spec], hints: set[str]) -> tuple
     if kind == "extra_forbidden":
         return _unknown_key(loc, data, spec, hints)
     if kind == "missing":
-        doc = _doc(_spec_at(loc[:-1], spec), str(loc[-1]))
+        doc = getattr(_fields(_spec_at(loc[:-1], spec)).get(str(loc[-1])), "description", None)
         return path, f"wanted this key{f' ({doc})' if doc else ''}; got none"
     if kind == "literal_error":
         known = [word.strip("'") for word in found["ctx"]["expected"].replace(" or ", ", ").split(", ")]
@@ -128,7 +128,7 @@ def _choice(path: str, value: Any, context: dict[str, Any]) -> tuple[str, str]:
 def _unknown_key(loc: tuple[Any, ...], data: Any, spec: type[Spec], hints: set[str]) -> tuple[str, str]:
     owner, name = _spec_at(loc[:-1], spec), str(loc[-1])
     parent = key_path(loc[:-1], data)
-    known = [field.alias or key for key, field in owner.model_fields.items()] if owner else []
+    known = list(_fields(owner))
     free = [word for word in known if word not in _table(loc[:-1], data)]
     hint = close(name, free) or close(name, known)
     if hint:
@@ -138,8 +138,7 @@ def _unknown_key(loc: tuple[Any, ...], data: Any, spec: type[Spec], hints: set[s
 
 
 def _as_tables(loc: tuple[Any, ...], spec: type[Spec]) -> str:
-    owner = _spec_at(loc[:-1], spec)
-    field = owner.model_fields.get(str(loc[-1])) if owner else None
+    field = _fields(_spec_at(loc[:-1], spec)).get(str(loc[-1]))
     names = [str(part) for part in loc if isinstance(part, str) and not part.startswith("@")]
     inner = typing.get_args(field.annotation) if field else ()
     is_table = bool(inner) and (str(inner[0]).find("Tag(") >= 0 or _is_spec(inner[0]))
@@ -200,14 +199,14 @@ def _spec_at(loc: Sequence[Any], spec: type[Spec]) -> type[Spec] | None:
         if _is_tag(part):
             here = TAGS[part]
         elif isinstance(part, str) and here is not None:
-            fields = {field.alias or key: field for key, field in here.model_fields.items()}
+            fields = _fields(here)
             here = _inner(fields[part].annotation) if part in fields else None
     return here
 
 
-def _doc(owner: type[Spec] | None, name: str) -> str:
-    fields = {field.alias or key: field for key, field in owner.model_fields.items()} if owner else {}
-    return (fields[name].description or "") if name in fields else ""
+def _fields(owner: type[Spec] | None) -> dict[str, Any]:
+    """Fields of a table by the key that is written."""
+    return {field.alias or key: field for key, field in owner.model_fields.items()} if owner else {}
 
 
 # --- lines of the text ------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import numpy as np
 from optimizer.fields import default_of
 from optimizer.files.faults import DataError
 from optimizer.files.run_directory import read_regular
-from optimizer.policies.network import Network, input_names, weight_count
+from optimizer.policies.network import Network, input_names
 from optimizer.scenario.faults import ScenarioError
 from optimizer.scenario.fields import show
 from optimizer.status import DISCLAIMER
@@ -51,11 +51,6 @@ def network_document(
         "span": f"{float(network.span)!r} day",
         "weights": np.asarray(network.weights, dtype=float).tolist(),
     }
-
-
-def network_text(document: Mapping[str, Any]) -> str:
-    """The document as it is written: the same network gives the same bytes."""
-    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def include_networks(data: dict[str, Any], folder: Path, name: str) -> dict[str, Any]:
@@ -146,11 +141,3 @@ def _is_finite(number: Any) -> bool:
 def _listed(drugs: Any) -> str:
     names = drugs if isinstance(drugs, list | tuple) else []
     return ", ".join(show(drug) for drug in names[:5]) or "no drugs"
-
-
-def fault_of_size(weights: int, drugs: int, hidden: int) -> str:
-    """What is wrong with the number of weights; empty when nothing is."""
-    wanted = weight_count(drugs, hidden)
-    if weights == wanted:
-        return ""
-    return f"wanted {wanted} weights for {drugs} drugs and {hidden} hidden neurons; got {weights}"

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.scenario.fields import Sizes
+from optimizer.fields import default_of, describe
+from optimizer.scenario.fields import DOSE, DRUG_FIELDS, TOTAL, Sizes, level_unit
 from optimizer.units import format_quantity
 
 
@@ -35,17 +36,31 @@ class Part:
         cls: its class.
         values: what its fields are given, in internal units; fields left out keep their default.
         units: unit of each of those values, of a table by name; empty for text.
+        key: the word of a scenario that chooses the kind; empty where none does.
+        direct: whether a concentration has no unit.
     """
 
     kind: str
     cls: type
     values: Mapping[str, Any]
     units: Mapping[str, Any]
+    key: str = "kind"
+    direct: bool = False
 
-    def table(self, key: str = "kind") -> dict[str, Any]:
-        """The part as a table of the scenario."""
-        chosen = {key: self.kind} if key else {}
-        return chosen | {name: written(value, self.units.get(name, "")) for name, value in self.values.items()}
+    def filled(self) -> Part:
+        """The part with the defaults of its class, so that one that is written out and read again is the same."""
+        values, units = dict(self.values), dict(self.units)
+        for name, info in describe(self.cls).items():
+            default = default_of(self.cls, name)
+            is_said = name in values or info.unit in (DOSE, TOTAL) or name in DRUG_FIELDS
+            if not is_said and default is not dataclasses.MISSING and default is not None:
+                values[name], units[name] = default, level_unit(info.unit, self.direct)
+        return dataclasses.replace(self, values=values, units=units)
+
+    def table(self) -> dict[str, Any]:
+        """The part as a table of the scenario, the defaults of its class spelled out."""
+        full, chosen = self.filled(), {self.key: self.kind} if self.key else {}
+        return chosen | {name: written(value, full.units.get(name, "")) for name, value in full.values.items()}
 
 
 @dataclass(frozen=True)
@@ -122,14 +137,6 @@ class RegimenPlan:
 
 
 @dataclass(frozen=True)
-class ObservationPlan:
-    """Something that is measured: the quantity, and the assay."""
-
-    quantity: Part
-    assay: Part
-
-
-@dataclass(frozen=True)
 class RulePlan:
     """A policy with open numbers: each with its smallest and largest value, in the policy's units."""
 
@@ -146,13 +153,11 @@ class Vary:
         key: its key path.
         distribution: "lognormal" or "normal".
         sd: standard deviation of the number, or of its logarithm where it is lognormal.
-        written: the table as it stands in the file.
     """
 
     key: str
     distribution: str
     sd: float
-    written: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -164,19 +169,19 @@ class CohortPlan:
         correlation: correlations of their logarithms or values [V, V].
         table: file of one row a patient, as the scenario names it.
         posterior: file of draws, as the scenario names it.
-        listed: the correlations as they stand in the file.
+        written: the table as it stands in the file.
     """
 
     vary: tuple[Vary, ...] = ()
     correlation: np.ndarray = dataclasses.field(default_factory=lambda: np.eye(0))
     table: str | None = None
     posterior: str | None = None
-    listed: tuple[Mapping[str, Any], ...] = ()
+    written: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything a scenario says, checked."""
+    """Everything a scenario says, checked; of an observation the quantity and its assay."""
 
     title: str
     doi: tuple[str, ...]
@@ -195,7 +200,7 @@ class Plan:
     notes: tuple[str, ...]
     cohort: CohortPlan | None = None
     rule: RulePlan | None = None
-    observations: tuple[ObservationPlan, ...] = ()
+    observations: tuple[tuple[Part, Part], ...] = ()
     endpoint: Part | None = None
     may_stop: bool = False
 

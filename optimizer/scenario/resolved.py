@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Container, Mapping
 from typing import Any
 
-from optimizer.fields import describe
 from optimizer.models.stromal import PRESETS
 from optimizer.policies.sequence import NEVER, Sequential
-from optimizer.scenario.fields import DOSE, DRUG_FIELDS, TOTAL, level_unit
 from optimizer.scenario.files import FORMAT
-from optimizer.scenario.plan import Clone, CohortPlan, Drug, Part, Plan, RegimenPlan, written
+from optimizer.scenario.plan import Clone, Drug, Plan, RegimenPlan, written
 
 
 def resolve(plan: Plan, name: str) -> dict[str, Any]:
@@ -32,13 +29,11 @@ def _scenario(plan: Plan) -> dict[str, Any]:
     decision: dict[str, Any] = {"edges": [written(edge, "day") for edge in plan.edges]}
     if plan.every is not None:
         decision = {"every": written(plan.every, "day"), "horizon": written(plan.horizon, "day")}
-    direct = {drug.name: drug.direct for drug in plan.drugs}
-    everywhere = all(direct.values())
-    cohort = {} if plan.cohort is None else {"cohort": _cohort(plan.cohort)}
-    measured = [{**_full(o.quantity), **_full(o.assay, "")} for o in plan.observations]
+    cohort = {} if plan.cohort is None else {"cohort": dict(plan.cohort.written)}
+    measured = [quantity.table() | assay.table() for quantity, assay in plan.observations]
     observation = {"observation": measured} if measured else {}
-    endpoint = {} if plan.endpoint is None else {"endpoint": _full(plan.endpoint)}
-    rule = {} if plan.rule is None else {"policy": _full(plan.rule.policy, "kind", everywhere)}
+    endpoint = {} if plan.endpoint is None else {"endpoint": plan.endpoint.table()}
+    rule = {} if plan.rule is None else {"policy": plan.rule.policy.table()}
     search: dict[str, Any] = {"restarts": plan.restarts, "seed": plan.seed, "tolerance": plan.tolerance}
     if plan.rule is not None:
         units = plan.rule.units
@@ -48,12 +43,12 @@ def _scenario(plan: Plan) -> dict[str, Any]:
     return {
         "title": plan.title,
         "doi": list(plan.doi),
-        "model": _model(plan, everywhere),
+        "model": _model(plan),
         "drug": [_drug(drug) for drug in plan.drugs],
         "decision": decision,
-        "objective": {part.kind: {"weight": weight, **_full(part, "")} for weight, part in plan.objective},
-        "constraint": [_full(p, "kind", direct.get(p.values.get("drug", ""), everywhere)) for p in plan.constraints],
-        "regimen": [_regimen(regimen, everywhere) for regimen in plan.regimens],
+        "objective": {part.kind: {"weight": weight} | part.table() for weight, part in plan.objective},
+        "constraint": [part.table() for part in plan.constraints],
+        "regimen": [_regimen(regimen) for regimen in plan.regimens],
         "search": search,
         "patient": {key: written(value, unit) for key, (value, unit) in patient.items() if value is not None},
         "progression": {"factor": plan.progression_factor, **({"may_stop": True} if plan.may_stop else {})},
@@ -64,57 +59,31 @@ def _scenario(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _cohort(cohort: CohortPlan) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    if cohort.vary:
-        out = {"vary": [dict(v.written) for v in cohort.vary], "correlation": [dict(c) for c in cohort.listed]}
-    files = {"table": cohort.table, "posterior": cohort.posterior}
-    return out | {name: file for name, file in files.items() if file is not None}
-
-
-def _full(part: Part, key: str = "kind", direct: bool = False) -> dict[str, Any]:
-    """A part with the defaults of its class spelled out; `direct` where a concentration has no unit."""
-    out = part.table(key)
-    fields = {field.name: field for field in dataclasses.fields(part.cls)}
-    for name, info in describe(part.cls).items():
-        default = fields[name].default
-        if name in out or default is dataclasses.MISSING or default is None:
-            continue
-        if info.unit in (DOSE, TOTAL) or name in DRUG_FIELDS:
-            continue
-        out[name] = written(default, level_unit(info.unit, direct))
-    return out
-
-
 def _drug(drug: Drug) -> dict[str, Any]:
     out = {
         "name": drug.name,
         "role": drug.role.kind,
         "route": drug.route,
-        "pk": _full(drug.pk),
+        "pk": drug.pk.table(),
         "dose": {"min": written(drug.minimum, drug.dose_unit), "max": written(drug.maximum, drug.dose_unit)},
         "doi": list(drug.doi),
     }
-    return out | _full(drug.role, "", drug.direct)
+    return out | drug.role.table()
 
 
-def _model(plan: Plan, direct: bool) -> dict[str, Any]:
+def _model(plan: Plan) -> dict[str, Any]:
     model = plan.model
     if model.alone is not None:
-        return _full(model.alone, "kind", direct)
+        return model.alone.table()
     out: dict[str, Any] = {"kind": model.kind}
     if model.preset:
         out["preset"] = model.preset
     out |= {name: written(value, model.units[name]) for name, value in model.whole.items()}
     if model.kind == "tumor":
-        out["growth"] = {"law": "exponential"} if model.growth is None else _full(model.growth, "law")
-        out["interaction"] = {"law": "bliss"} if model.interaction is None else _full(model.interaction, "law")
-    levels = {drug.name: drug.direct for drug in plan.drugs}
-    out["mechanism"] = [_full(p, "kind", levels.get(p.values.get("drug", ""), direct)) for p in model.mechanisms]
-    out["transition"] = [
-        {"from": t.source, "to": t.target, **_full(t.law, "law", levels.get(t.law.values.get("drug", ""), direct))}
-        for t in model.transitions
-    ]
+        out["growth"] = {"law": "exponential"} if model.growth is None else model.growth.table()
+        out["interaction"] = {"law": "bliss"} if model.interaction is None else model.interaction.table()
+    out["mechanism"] = [part.table() for part in model.mechanisms]
+    out["transition"] = [{"from": t.source, "to": t.target} | t.law.table() for t in model.transitions]
     out["clone"] = [_clone(clone, plan.drugs if model.kind == "tumor" else ()) for clone in model.clones]
     return out
 
@@ -125,21 +94,21 @@ def _clone(clone: Clone, drugs: tuple[Drug, ...]) -> dict[str, Any]:
     if clone.mutation:
         out["mutation"] = {"from": clone.mutation[0], "rate": clone.mutation[1]}
     if drugs:
-        out["effect"] = [{"drug": drugs[j].name, **_full(p, "law", drugs[j].direct)} for j, p in clone.effects]
+        out["effect"] = [{"drug": drugs[j].name} | part.table() for j, part in clone.effects]
     return out
 
 
-def _regimen(regimen: RegimenPlan, direct: bool) -> dict[str, Any]:
+def _regimen(regimen: RegimenPlan) -> dict[str, Any]:
     if regimen.policy is None:
         return {"name": regimen.name, "dose": [dict(entry) for entry in regimen.listed]}
     part, every = regimen.policy, {} if regimen.every is None else {"every": written(regimen.every, "day")}
     if part.cls is not Sequential:
-        return {"name": regimen.name, "policy": {**_full(part, "kind", direct), **every}}
+        return {"name": regimen.name, "policy": part.table() | every}
     phases: list[dict[str, Any]] = []
     for i, phase in enumerate(part.values["phases"]):
         ends = {end: part.values[end][i] for end, never in NEVER.items() if part.values[end][i] != never}
         said = {f"ends_{end}": written(value, part.units[end]) for end, value in ends.items()}
-        phases.append({"policy": {**_full(phase, "kind", direct), **(every if i == 0 else {})}, **said})
+        phases.append({"policy": phase.table() | (every if i == 0 else {}), **said})
     return {"name": regimen.name, "phases": phases}
 
 

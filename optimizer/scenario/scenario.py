@@ -240,7 +240,7 @@ class Scenario:
 
     def channels(self) -> tuple[Channel, ...]:
         """What is measured of a patient, in the order of the file."""
-        return tuple(Channel(make(o.quantity, {}), make(o.assay, {})) for o in self.plan.observations)
+        return tuple(Channel(*(make(part, {}) for part in pair)) for pair in self.plan.observations)
 
     def endpoint(self) -> AbstractEndpoint:
         """What counts as progression in tables of one patient, with the first observation that it reads."""

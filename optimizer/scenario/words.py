@@ -5,13 +5,12 @@ As a catalog, and as JSON Schema for editors: `adose schema` prints it, scenario
 
 from __future__ import annotations
 
-import json
 import typing
-from collections.abc import Iterator
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from optimizer.fields import FieldInfo
+from optimizer.files.run_directory import to_text
 from optimizer.models.stromal import PRESETS
 from optimizer.scenario.fields import DOSE, TOTAL, Default
 from optimizer.scenario.schema import FAMILIES, Spec, classes, first_line
@@ -50,7 +49,8 @@ def catalog() -> dict[str, dict[str, str]]:
     for family, entry in FAMILIES.items():
         if family != "model":
             found[entry.word] = {kind: first_line(cls) for kind, cls in classes(family).items()}
-    found["table"] = {name: _doc(spec) for name, spec in specs.items() if not name.startswith(tuple(_prefixes()))}
+    ours = tuple(map(_prefix, FAMILIES))
+    found["table"] = {name: _doc(spec) for name, spec in specs.items() if not name.startswith(ours)}
     found["unit"] = {unit.name: ", ".join((unit.meaning, *unit.aliases)) for unit in UNITS}
     return found
 
@@ -78,10 +78,6 @@ def keys(word: str, name: str) -> list[Key]:
 
 def _prefix(family: str) -> str:
     return "drug_" if family == "role" else f"{family}_"
-
-
-def _prefixes() -> Iterator[str]:
-    return (_prefix(family) for family in FAMILIES)
 
 
 def _doc(spec: type[Spec]) -> str:
@@ -214,4 +210,4 @@ def scenario_json_schema() -> dict[str, Any]:
 
 def schema_text() -> str:
     """The schema as it is written to a file."""
-    return json.dumps(scenario_json_schema(), indent=1, ensure_ascii=False) + "\n"
+    return to_text(scenario_json_schema())

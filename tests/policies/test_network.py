@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from optimizer.files.run_directory import to_text
 from optimizer.policies.base import Observation
 from optimizer.policies.network import INPUTS, Network, first_weights, weight_count
 from optimizer.scenario import Scenario, ScenarioError
-from optimizer.scenario.networks import network_document, network_text
+from optimizer.scenario.networks import network_document
 from optimizer.simulate import rollout
 
 from .test_rules import EVERY, VISITS, loop, tables
@@ -104,10 +105,10 @@ def with_file(folder, text):
 
 
 def test_a_file_gives_the_same_bytes_and_doses(tmp_path, clones, network):
-    text = network_text(document(network))
+    text = to_text(document(network))
     scenario = with_file(tmp_path, text)
     found = scenario.regimens()[0].policy
-    assert network_text(document(found)) == text
+    assert to_text(document(found)) == text
     doses = np.asarray(clones.simulate(network)[0].doses)
     assert np.asarray(clones.simulate(found)[0].doses).tobytes() == doses.tobytes()
     assert "Research use only" in text
@@ -151,7 +152,7 @@ def test_what_is_no_document_is_refused(tmp_path, text, message):
 
 
 def test_a_file_has_no_keys_beside_it(tmp_path, network):
-    (tmp_path / "network.json").write_text(network_text(document(network)))
+    (tmp_path / "network.json").write_text(to_text(document(network)))
     for more, message in (({"hidden": 3}, "policy.hidden: wanted no such key"), ({"file": "../n.txt"}, "a .json file")):
         policy = {"kind": "network", "file": "network.json"} | more
         with pytest.raises(ScenarioError, match=message):

@@ -60,7 +60,7 @@ def _template() -> Template:
         "n": _number,
         "small": _small,
         "spaced": lambda key: str(key).replace("_", " "),
-        "doi": _doi,
+        "doi": lambda doi: "https://doi.org/" + quote(doi, safe="/"),
     }
     return environment.from_string(
         files("optimizer.report.html").joinpath("report.html.j2").read_text(encoding="utf-8")
@@ -79,11 +79,6 @@ def _number(value: float | None, missing: str = "none") -> Markup | str:
 def _small(value: float | None, missing: str = "none") -> Markup | str:
     """A difference or a violation, of which the size alone matters."""
     return missing if value is None else _NUMBER.format(json.dumps(value), "0" if value == 0 else f"{value:.1e}")
-
-
-def _doi(doi: str) -> str:
-    """Where a DOI leads, when it is followed."""
-    return "https://doi.org/" + quote(doi, safe="/")
 
 
 def _regimens(report: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -9,17 +9,7 @@ from matplotlib.figure import Figure
 from optimizer.ensemble.run import SCHEDULES, Cohort
 from optimizer.ensemble.summary import counted
 from optimizer.ensemble.survival import survival
-from optimizer.report.plots.style import (
-    GREY,
-    SHRINKING,
-    color,
-    dose_bars,
-    footnote,
-    kaplan_meier,
-    line,
-    new_figure,
-    with_unit,
-)
+from optimizer.report.plots import style
 
 
 def waterfall(ax: Axes, cohort: Cohort, name: str = "personalised") -> Axes:
@@ -30,10 +20,10 @@ def waterfall(ax: Axes, cohort: Cohort, name: str = "personalised") -> Axes:
     edges = np.arange(len(change) + 1.0)
     for grows in (True, False):
         heights = np.where((change > 0.0) == grows, change, 0.0)
-        shade = color(1) if grows else SHRINKING
+        shade = style.color(1) if grows else style.SHRINKING
         ax.stairs(heights, edges, fill=True, color=shade, label="grown" if grows else "shrunk")
-    ax.axhline(0.0, color=GREY, lw=0.8)
-    ax.axhline(level, color=GREY, lw=0.8, ls=(0, (1, 2)), label="progression")
+    ax.axhline(0.0, color=style.GREY, lw=0.8)
+    ax.axhline(level, color=style.GREY, lw=0.8, ls=(0, (1, 2)), label="progression")
     ax.set(xlabel="patients, sorted", ylabel="log10 (cells at the end / at the start)", title=name)
     ax.set_xlim(0.0, max(len(change), 1))
     ax.legend(fontsize=7, frameon=False)
@@ -46,8 +36,8 @@ def spreads(ax: Axes, cohort: Cohort) -> Axes:
     for i, name in enumerate(SCHEDULES):
         own = np.sort(cohort.table[f"{name}.objective"][used])
         share = np.arange(1, len(own) + 1) / max(len(own), 1)
-        ax.step(own, share, where="post", color=color(i), ls=line(i), lw=1.4, label=name)
-        ax.axvline(float(np.mean(own)), color=color(i), ls=line(i), lw=0.7)
+        ax.step(own, share, where="post", color=style.color(i), ls=style.line(i), lw=1.4, label=name)
+        ax.axvline(float(np.mean(own)), color=style.color(i), ls=style.line(i), lw=0.7)
     ax.set(xlabel="objective (vertical lines: means)", ylabel="share of patients at most", ylim=(0.0, 1.03))
     ax.legend(fontsize=7, frameon=False)
     return ax
@@ -59,14 +49,14 @@ def schedules(ax: Axes, cohort: Cohort) -> Axes:
     edges, drugs = np.asarray(task.grid.edges), task.system.drugs
     for j, drug in enumerate(drugs):
         unit = cohort.scenario.dose_units[drug]
-        dose_bars(
+        style.dose_bars(
             ax,
             edges,
             cohort.shared.doses[0, :, j],
             (j, len(drugs)),
             0.0,
-            color=color(j),
-            label=with_unit(f"{drug}, for all", unit),
+            color=style.color(j),
+            label=style.with_unit(f"{drug}, for all", unit),
         )
         own = cohort.table[f"doses.{drug} [{unit}]"][used]
         part = np.diff(edges) / len(drugs)
@@ -81,10 +71,10 @@ def schedules(ax: Axes, cohort: Cohort) -> Axes:
 
 def cohort_figures(cohort: Cohort) -> dict[str, Figure]:
     """The figures of a run by the name of their file."""
-    survived, fell, whole = new_figure(7.0, 4.5), new_figure(9.0, 4.5), new_figure(9.0, 7.0)
+    survived, fell, whole = style.new_figure(7.0, 4.5), style.new_figure(9.0, 4.5), style.new_figure(9.0, 7.0)
     used, horizon = counted(cohort), float(cohort.ensemble.task.grid.horizon)
     curves = {name: survival(cohort.table[f"{name}.progression_day"][used], horizon) for name in SCHEDULES}
-    kaplan_meier(survived.subplots(), curves, horizon)
+    style.kaplan_meier(survived.subplots(), curves, horizon)
     pair = fell.subplots(1, 2, sharey=True)
     for ax, name in zip(pair, SCHEDULES[:2], strict=True):
         waterfall(ax, cohort, name)
@@ -93,5 +83,5 @@ def cohort_figures(cohort: Cohort) -> dict[str, Figure]:
     schedules(rows[1], cohort)
     count = int(used.sum())
     for figure in (survived, fell, whole):
-        footnote(figure, f"{cohort.scenario.title}: {count} patients.")
+        style.footnote(figure, f"{cohort.scenario.title}: {count} patients.")
     return {"kaplan_meier": survived, "waterfall": fell, "schedules": whole}

@@ -23,10 +23,10 @@ from optimizer.control.train import TrainingSet, temperature_at, train
 from optimizer.control.train_run import AT50, CONTINUOUS, NETWORK, TUNED, _split, _verdict
 from optimizer.control.tune import open_rule, tuned
 from optimizer.ensemble import Ensemble, Risk
+from optimizer.files.run_directory import to_text
 from optimizer.policies.network import Network, first_weights
 from optimizer.report.plots.control import training_figure
 from optimizer.scenario import Scenario, ScenarioError
-from optimizer.scenario.networks import network_text
 from optimizer.simulate import rollout
 from optimizer.status import Status
 from tests.policies.test_network import by_hand
@@ -64,7 +64,7 @@ def test_a_patient_is_simulated_as_alone(learned, clones):
 
 def test_the_same_seed_gives_the_same_bytes(learned, clones, settings):
     again = learn(clones, settings)
-    assert network_text(document_of(again)) == network_text(document_of(learned))
+    assert to_text(document_of(again)) == to_text(document_of(learned))
     assert {n: c.evaluation.objective.tobytes() for n, c in again.outcomes.items()} == {
         n: c.evaluation.objective.tobytes() for n, c in learned.outcomes.items()
     }
