@@ -452,6 +452,27 @@ def test_a_full_disk_at_the_last_moment_loses_the_files_alone(folder, monkeypatc
     assert not (folder / "run").exists()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="limits of POSIX")
+@pytest.mark.parametrize("most", [100, 10_000, 60_000])
+def test_a_fit_that_cannot_be_written_is_printed_and_leaves_nothing(folder, most):
+    """No file beyond so many bytes: the disk is full in the report, in the draws, or in a figure."""
+    table = ROOT / "data" / "lapatinib_ic50.csv"
+    code = f"import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most})); "
+    code += "runpy.run_module('optimizer', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "calibrate", str(table), "--kind", "ic50", "--out", "new/fit", "--json"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=300,
+    )
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["parameters"]
+    assert "new/fit: wanted a place that can be written; got: " in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in folder.iterdir()) == ["small.toml"]
+
+
 @pytest.mark.parametrize("command", ["optimize", "cohort", "trial", "train", "replan"])
 def test_a_place_below_a_file_is_found_before_the_work(folder, command):
     (folder / "file").write_text("mine")
