@@ -63,7 +63,7 @@ def plate_wells(table: Table, outliers: str = "auto") -> Wells:
     flags: list[str] = []
     labels, content = _conditions(table), _content(table)
     if "viability" in table:
-        viability, start = table["viability"], np.full(len(table), np.nan)
+        viability, start = table.internal("viability"), np.full(len(table), np.nan)
     elif "control" in table:
         zero = table["time_zero"] if "time_zero" in table else np.full(len(table), np.nan)
         viability, start = table["signal"] / table["control"], zero / table["control"]
