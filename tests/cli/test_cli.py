@@ -485,6 +485,19 @@ def test_a_place_below_a_file_is_found_before_the_work(folder, command):
     assert time.process_time() - began < 20.0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a folder of the system in which nobody makes files")
+@pytest.mark.parametrize("command", ["optimize", "compare", "cohort", "trial", "train"])
+def test_a_folder_that_takes_no_files_is_found_before_the_work(folder, command):
+    """Whoever may do anything is told by permissions that he may write there."""
+    spread = '[cohort]\nvary = [{ key = "model.ec50_max", distribution = "lognormal", cv = 0.4 }]\n'
+    (folder / "small.toml").write_text(SMALL + spread)
+    began = time.process_time()
+    result = adose(command, "small.toml", "--out", "/proc/run")
+    assert result.exit_code == 2, result.output
+    assert "/proc/run: wanted a place that can be written; got: " in result.stderr
+    assert time.process_time() - began < 10.0
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="names of bytes")
 def test_names_that_are_not_utf_8(folder):
     odd = os.fsdecode(b"od\xffd.toml")
