@@ -323,6 +323,14 @@ def test_code_of_ones_own_runs_only_when_allowed(folder):
     assert "--allow-code" in result.stderr
 
 
+@pytest.mark.parametrize(("option", "most"), [("--draws", "100000"), ("--chains", "64"), ("--seed", "4294967295")])
+def test_counts_of_a_fit_have_ceilings(folder, option, most):
+    """A thousand million draws were a traceback, so many chains a run without an end."""
+    result = adose("calibrate", "nowhere.csv", "--kind", "ic50", "--out", "fit", option, "9" * 20)
+    assert result.exit_code == 2
+    assert f"less than or equal to {most}" in " ".join(result.stderr.replace("│", " ").split())
+
+
 def test_calibrate(folder):
     table = ROOT / "data" / "lapatinib_ic50.csv"
     result = adose("calibrate", str(table), "--kind", "ic50", "--out", "fit", "--json", "--no-plot")
