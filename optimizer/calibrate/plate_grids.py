@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from optimizer.files.faults import refuse
+from optimizer.files.headers import split_header
 from optimizer.files.sheets import Sheet, read_rows, read_sheet
 from optimizer.files.tables import plain
 
@@ -56,7 +57,7 @@ def read_plate(path: Path) -> Sheet:
 def _is_top(row: Sequence[str]) -> bool:
     """Whether a row numbers the columns of a plate."""
     numbers = [cell.strip() for cell in row[1:] if cell.strip()]
-    return len(numbers) >= _LEAST and numbers == [str(i) for i in range(1, len(numbers) + 1)]
+    return len(numbers) >= _LEAST and [n.lstrip("0") for n in numbers] == [str(i + 1) for i in range(len(numbers))]
 
 
 def _block(rows: Sequence[Sequence[str]], top: int) -> tuple[str, dict[str, str]]:
@@ -76,14 +77,15 @@ def _block(rows: Sequence[Sequence[str]], top: int) -> tuple[str, dict[str, str]
 
 def _with_roles(columns: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
     """The grids, with the words among doses as roles of their wells where no grid holds these."""
-    if any(plain(name) in _ROLES for name in columns):
-        return columns
     roles: dict[str, str] = {}
-    for name, cells in list(columns.items())[1:]:
+    known = [name for name in columns if plain(name) in _ROLES]
+    dosed = [name for name in columns if split_header(name, "concentration")[1] is not None]
+    for name in dosed or [name for name in list(columns)[1:] if name not in known]:
+        cells = columns[name]
         words = {well: cell for well, cell in cells.items() if cell and not cell[0].isdigit() and cell[0] not in ".<>+"}
         roles |= words
         columns[name] = {well: "" if well in words else cell for well, cell in cells.items()}
-    if not roles:
+    if known or not roles:
         return columns
     wells = {well for cells in columns.values() for well, cell in cells.items() if cell}
     return columns | {"role": {well: roles.get(well, "sample") for well in wells | set(roles)}}

@@ -319,7 +319,13 @@ GRID = "<>,1,2,3\nA,315,20549,8743\nB,322,21488,9054\n"
         GRID
         + "role\n<>,1,2,3\nA,blank,vehicle,sample\nB,blank,vehicle,sample\ndrug_umol_per_l\n<>,1,2,3\nA,,,1\nB,,,3\n",
         GRID.replace(",", ";") + "drug [uM]\n<>;1;2;3\nA;blank;DMSO;1,0\nB;blank;DMSO;3,0\n",
+        "drug [uM]\n<>,1,2,3\nA,blank,DMSO,1\nB,blank,DMSO,3\nsignal\n" + GRID,
+        "signal\n" + (GRID + "drug [uM]\n<>,1,2,3\nA,blank,DMSO,1\nB,blank,DMSO,3\n").replace(",", "\t"),
+        (GRID + "drug [uM]\n<>,1,2,3\nA,blank,DMSO,1\nB,blank,DMSO,3\n").replace(",1,2,3", ",01,02,03"),
+        GRID + "drug [uM]\n<>,1,2,3\nA,blank,DMSO,1\nB,blank,DMSO,3\n"
+        "type\n<>,1,2,3\nA,blank,vehicle,sample\nB,blank,vehicle,sample\n",
     ],
+    ids=["words", "corners", "roles", "semicolons", "doses first", "tabs under a name", "zeros", "words and roles"],
 )
 def test_grids_of_signals_and_doses_are_one_row_a_well(tmp_path, text):
     path = tmp_path / "wide.csv"
