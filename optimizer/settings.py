@@ -154,15 +154,15 @@ class FitSettings:
 
     method: Literal["direct", "two-stage"] = option("direct", "how to fit rates")
     starts: int = option(200, "starting points of the fit", min=1, max=100_000)
-    seed: int = option(0, "of the starting points and draws", min=0)
+    seed: int = option(0, "of the starting points and draws", min=0, max=_MOST_SEED)
     level: float = option(0.9, "of every interval", min=0.0, max=1.0)
     loss: Literal["linear", "soft_l1", "huber", "cauchy"] = option("linear", "of a residual; the others are robust")
     deviation: Literal["absolute", "relative", "relative_to_fit", "log"] | None = option(
         None, "how a residual is counted; else as the kind of table wants it"
     )
     bayes: bool = option(False, "sample the posterior by NUTS")
-    draws: int = option(1000, "of the parameters, to a chain", min=1)
-    chains: int = option(4, "of draws", min=1)
+    draws: int = option(1000, "of the parameters, to a chain", min=1, max=100_000)
+    chains: int = option(4, "of draws", min=1, max=64)
     hierarchical: bool = option(False, "lines or patients are drawn from one population")
     against: str | None = option(None, "preset to score on the data")
     outliers: Literal["auto", "drop", "keep", "off"] = option(

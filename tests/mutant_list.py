@@ -161,7 +161,7 @@ MUTANTS = (
         "few = burden < 0.0",
         _cases("less_than"),
     ),
-    Mutant("audit", "overflow is a solver's fault", ">= _MANY", "> 1e300", _cases("out_of_the_range")),
+    Mutant("audit", "overflow is a solver's fault", "> _HUGE:", "> 1e308:", _cases("out_of_the_range")),
     Mutant(
         "outcome",
         "the first step to treatment counts twice",
@@ -424,8 +424,8 @@ MUTANTS = (
     Mutant(
         "simulate",
         "steep curves have no edges",
-        "            found += times",
-        "            found += [0.0 * t for t in times]",
+        "found += kinetics.crossings(state, rate, switching.level)",
+        "found += [0.0 * t for t in kinetics.crossings(state, rate, switching.level)]",
         STEEP,
     ),
     Mutant("simulate", "survival has the wrong ramp", "width * far * along", "far * along", PROGRESSION),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ from optimizer.problem import Check, Problem, Report
 from optimizer.programs import program
 from optimizer.regimens import Regimen
 from optimizer.search.audit import dense
-from optimizer.search.feasible import make_feasible
+from optimizer.search.feasible import make_feasible, satisfies
 from optimizer.search.optimize import LIMIT_TOLERANCE
 from optimizer.search.result import Result
 from optimizer.simulate import Grid, Trajectory
@@ -182,8 +183,8 @@ def best_constant(problem: Problem) -> np.ndarray:
     """The best schedule [K, N] that gives one dose of each drug at every decision, within the dose limits.
 
     Rests cut it off where they apply; where the largest dose differs between intervals, the least of them counts.
-    Sequential quadratic programming from several doses; exact in the dose limits, blind to limits on states, which the
-    report of it says.
+    Sequential quadratic programming from several doses, then the better allowed level beside the best dose; exact in
+    the dose limits, blind to limits on states, which the report of it says.
     """
     from scipy.optimize import LinearConstraint, minimize
 
@@ -212,4 +213,13 @@ def best_constant(problem: Problem) -> np.ndarray:
         )
         if np.isfinite(found.fun) and found.fun < least:
             best, least = found.x, float(found.fun)
-    return make_feasible(problem, np.clip(np.broadcast_to(best * scale, lower.shape), lower, upper))
+
+    def given_always(dose: np.ndarray) -> np.ndarray:
+        return make_feasible(problem, np.clip(np.broadcast_to(dose, lower.shape), lower, upper))
+
+    beside = [problem.levels.get(drug, np.zeros(0)) for drug in problem.task.system.drugs]
+    places = [int(np.searchsorted(levels, dose)) for levels, dose in zip(beside, best * scale, strict=True)]
+    near = [levels[max(at - 1, 0) : at + 1] for levels, at in zip(beside, places, strict=True)]
+    choices = product(*(pair if pair.size else [dose] for pair, dose in zip(near, best * scale, strict=True)))
+    rounded = [dose for dose in map(np.array, choices) if satisfies(problem, given_always(dose))]
+    return given_always(min(rounded, key=lambda dose: loss(dose / scale)[0], default=best * scale))

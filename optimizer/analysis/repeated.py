@@ -15,6 +15,7 @@ from optimizer.analysis.axes import AMOUNT, DELAY, EVERY, MEAN, Number
 from optimizer.analysis.levels import dose_times
 from optimizer.files.events import DoseEvent, from_grid, to_grid
 from optimizer.scenario.plan import Plan, RegimenPlan
+from optimizer.settings import OptionError
 
 # Longest and shortest schedule of a batch, in intervals.
 _SPREAD = 2
@@ -61,6 +62,9 @@ def batches(
         values: of each point [P, A].
         every: days between two doses where no number says so.
         regimen: what the other drugs get; nothing when None.
+
+    Raises:
+        OptionError: doses that come within the lag of others.
     """
     own = repeated_drugs(numbers)
     rest = _rest(plan, own, regimen)
@@ -69,6 +73,12 @@ def batches(
     rows, of = np.unique(values[:, timing], axis=0, return_inverse=True)
     keys = [(numbers[a].kind, numbers[a].drug) for a in timing]
     built = [_one(plan, own, dict(zip(keys, row.tolist(), strict=True)), every, rest) for row in rows]
+    moved = {n.place.steps[1]: a for a, n in enumerate(numbers) if n.place is not None and n.place.steps[-1] == "lag"}
+    lags = {int(drug): float(values[:, a].max()) for drug, a in moved.items()}
+    for edges, given, others in built:
+        overtaken = plan.overtaken(edges, given + others, lags)
+        if overtaken:
+            raise OptionError(f"--x and --y: wanted {overtaken}")
     counts = np.array([len(edges) - 1 for edges, _, _ in built])[of.ravel()]
     found, left = [], np.argsort(-counts, kind="stable")
     while left.size:

@@ -66,7 +66,7 @@ def plate_wells(table: Table, outliers: str = "auto") -> Wells:
     flags: list[str] = []
     labels, content = _conditions(table), _content(table)
     if "viability" in table:
-        viability, start = table["viability"], np.full(len(table), np.nan)
+        viability, start = table.internal("viability"), np.full(len(table), np.nan)
     elif "control" in table:
         zero = table["time_zero"] if "time_zero" in table else np.full(len(table), np.nan)
         viability, start = table["signal"] / table["control"], zero / table["control"]
@@ -256,7 +256,7 @@ def read_plate(path: Path) -> Sheet:
 def _is_top(row: Sequence[str]) -> bool:
     """Whether a row numbers the columns of a plate."""
     numbers = [cell.strip() for cell in row[1:] if cell.strip()]
-    return len(numbers) >= _LEAST and numbers == [str(i) for i in range(1, len(numbers) + 1)]
+    return len(numbers) >= _LEAST and [n.lstrip("0") for n in numbers] == [str(i + 1) for i in range(len(numbers))]
 
 
 def _block(rows: Sequence[Sequence[str]], top: int) -> tuple[str, dict[str, str]]:
@@ -276,14 +276,15 @@ def _block(rows: Sequence[Sequence[str]], top: int) -> tuple[str, dict[str, str]
 
 def _with_roles(columns: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
     """The grids, with the words among doses as roles of their wells where no grid holds these."""
-    if any(plain(name) in _ROLES for name in columns):
-        return columns
     roles: dict[str, str] = {}
-    for name, cells in list(columns.items())[1:]:
+    known = [name for name in columns if plain(name) in _ROLES]
+    dosed = [name for name in columns if split_header(name, "concentration")[1] is not None]
+    for name in dosed or [name for name in list(columns)[1:] if name not in known]:
+        cells = columns[name]
         words = {well: cell for well, cell in cells.items() if cell and not cell[0].isdigit() and cell[0] not in ".<>+"}
         roles |= words
         columns[name] = {well: "" if well in words else cell for well, cell in cells.items()}
-    if not roles:
+    if known or not roles:
         return columns
     wells = {well for cells in columns.values() for well, cell in cells.items() if cell}
     return columns | {"role": {well: roles.get(well, "sample") for well in wells | set(roles)}}

@@ -71,7 +71,8 @@ def rate_data(table: Table) -> RateData:
     if "net" in table:
         net = table["net"]
     elif "birth" in table and "death" in table:
-        net = table["birth"] - table["death"]
+        # In the unit of the births, which the report has.
+        net = table["birth"] - table["death"] * (table.scales["death"] / table.scales["birth"])
     else:
         got = ", ".join(sorted(table.names.values()))
         raise DataError(

@@ -66,6 +66,20 @@ def calibrate(
     >>> round(report.derived["fold_resistance"]["BT-474"], 1)
     78.6
     """
+    report = fit_table(file, kind, out, method, schedule_consequence, **settings)
+    write_report(report, out, draw)
+    return report
+
+
+def fit_table(
+    file: str | Path,
+    kind: str,
+    out: str | Path,
+    method: str = "direct",
+    schedule_consequence: Consequence | None = None,
+    **settings: Any,
+) -> FitReport:
+    """As `calibrate`, with nothing written; that `out` can be is looked at before the work."""
     chosen = Settings(**settings, method=method)  # type: ignore[arg-type]
     check_64_bits("calibrate")
     if chosen.bayes and find_spec("numpyro") is None:
@@ -80,10 +94,8 @@ def calibrate(
     report = with_warnings(report, *table.notes)
     if not report.fragment.tables:
         report = with_warnings(report, *(f"no scenario is written: {why}" for why in report.fragment.notes))
-    report = replace(report, provenance=_provenance(Path(file), chosen))
     chosen.progress("write")
-    write_report(report, out, draw)
-    return report
+    return replace(report, provenance=_provenance(Path(file), chosen))
 
 
 def _check(settings: Settings, kind: str) -> None:

@@ -240,6 +240,9 @@ def _listed(
     if late.size:
         wanted = "doses that begin and end on days of decisions from today on"
         raise ScenarioError([f"{given}: wanted {wanted}; got one that begins or ends on day {late[0]:g}"])
+    overtaken = scenario.plan.overtaken(found, doses)
+    if overtaken:
+        raise ScenarioError([f"{given}: wanted {overtaken}"])
     if extra.size:
         split = replace(scenario.plan, edges=found, every=None)
         scenario = Scenario(split, scenario.name, scenario.text, scenario.file, scenario.folder)

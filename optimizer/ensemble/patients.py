@@ -99,19 +99,22 @@ def load_patients(scenario: Scenario, count: int | None, seed: int, posterior: P
         places = tuple(find(scenario.plan.model, scenario.plan.drugs, vary.key) for vary in plan.vary)
         values = _drawn(plan, places, count or DRAWN, seed)
         names = _numbered(len(values))
-    return Patients(places, values, names, _faults(places, values, names))
+    apart = float(np.diff(scenario.plan.edges).min())
+    return Patients(places, values, names, _faults(places, values, names, apart))
 
 
 def _numbered(count: int) -> tuple[str, ...]:
     return tuple(str(i) for i in range(count))
 
 
-def _faults(places: tuple[Place, ...], values: np.ndarray, names: tuple[str, ...]) -> dict[int, str]:
-    """Patients with a number that is not finite or outside its range."""
+def _faults(places: tuple[Place, ...], values: np.ndarray, names: tuple[str, ...], apart: float) -> dict[int, str]:
+    """Patients with a number that is not finite or outside its range; a lag is less than the time between decisions."""
     found: dict[int, str] = {}
     for place, column in zip(places, values.T, strict=True):
         least = -np.inf if place.info.minimum is None else place.info.minimum
         most = np.inf if place.info.maximum is None else place.info.maximum
+        if place.steps[-1] == "lag":
+            most = min(most, float(np.nextafter(apart, 0.0)))
         below = (column <= 0.0) if place.info.positive else (column < least)
         for i in np.flatnonzero(~np.isfinite(column) | below | (column > most)):
             lowest = "above 0" if place.info.positive else f"of at least {least:g}" if np.isfinite(least) else ""

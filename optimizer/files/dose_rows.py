@@ -99,7 +99,8 @@ def dose_rows(table: Table, ids: np.ndarray) -> np.ndarray:
             wanted = f"0 or nothing beside EVID {kind:g}, which is no dose"
             faults.append(table.fault(i, "amount", wanted, f"{amount[i]:g}"))
         elif kind in (3, 4):
-            before = (ids == ids[i]) & np.isin(evid, (1, 4)) & (times <= times[i]) & (np.arange(len(table)) != i)
+            earlier = (times < times[i]) | ((times == times[i]) & (np.arange(len(table)) < i))
+            before = (ids == ids[i]) & np.isin(evid, (1, 4)) & earlier
             if before.any():
                 wanted = "a reset (EVID 3, 4) before the first dose, as a tumor does not begin anew in the midst of it"
                 faults.append(table.fault(i, "evid", wanted, f"{kind:g} after line {table.lines[np.argmax(before)]}"))

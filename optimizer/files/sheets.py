@@ -18,6 +18,8 @@ MAX_BYTES = 32 * 2**20
 MOST_ROWS = 2_000_000
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _SHEET_ERROR = re.compile(r"#(N/A|DIV/0!|REF!|VALUE!|NUM!|NAME\?|NULL!)")
+# Lines among which one has several cells.
+_FIRST = 100
 _SINGLE = re.compile(r"[A-Za-z]")
 
 
@@ -117,12 +119,13 @@ def _text(path: Path, data: bytes) -> str:
 
 
 def _separator(path: Path, text: str) -> tuple[str, str]:
-    """What stands between two cells of the header: the commonest of comma, semicolon and tab."""
+    """What stands between two cells of the first line that has several: the commonest of comma, semicolon and tab."""
     named = re.match(r"\ufeff?\"?sep=([,;\t])\"?\n", text)
     if named:
         return named[1], f"#{text}"
-    kept = (line for line in text.split("\n") if line.strip() and not line.startswith("#"))
-    first = re.sub(r'"[^"]*"', "", next(kept, ""))
+    kept = [re.sub(r'"[^"]*"', "", line) for line in text.split("\n")[:_FIRST] if not line.startswith("#")]
+    lines = [line for line in kept if line.strip()] or [""]
+    first = next((line for line in lines if re.search(r"[,;\t]", line)), lines[0])
     most = max(_SEPARATORS, key=first.count)
     if not first.count(most) and len(first.split()) > 2 and "[" not in first:
         wanted = "columns separated by commas, semicolons or tabs"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,16 @@ class Table:
         return scaled(self.columns[role], self.scales[role])
 
     def inside(self, role: str, unit: str) -> np.ndarray:
-        """A column in a unit of its dimension [rows]."""
-        return scaled(self.columns[role], self.factor(role, f"in {unit}"))
+        """A column in a unit of its dimension [rows]: each number as a scenario reads the same decimals."""
+        values, factor = self.columns[role], self.factor(role, f"in {unit}")
+        out, exact = scaled(values, factor), Fraction(factor)
+        for way in (factor, 1.0 / factor):  # units are whole multiples or whole parts of each other
+            if way > 1.0 and abs(round(way) / way - 1.0) < 1e-12:
+                exact = Fraction(round(way)) if way == factor else Fraction(1, round(way))
+        known = np.flatnonzero(np.isfinite(out)) if factor != 1.0 else []
+        for i in known:
+            out[i] = float(Fraction(repr(float(values[i]))) * exact)
+        return out
 
     def fault(self, row: int | np.integer, role: str, wanted: str, got: Any) -> Fault:
         """A fault of one cell of this table."""

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -20,11 +21,12 @@ class Oral(AbstractPK):
         D(0) = F dose    D' = -ka D after the lag    A' = ka D - (CL / V) A    c = A / V
 
     A rate in place of a dose (the route "infusion") stands for tablets spread evenly over the interval, such as
-    one every day: D' = F u - ka D, without a lag.
+    one every day: D' = F u(t - lag) - ka D.
 
     The state holds what waits or is absorbed of the last dose, what is absorbed of earlier doses, the amount in the
-    body (all mg), and the time since the last dose [day]. The lag must be shorter than the time between two doses.
-    Volume and clearance are apparent ones (V / F, CL / F) where the bioavailability is left at 1.
+    body (all mg), the time since the last dose [day]; the rate that arrives and the one behind it [mg/day], and how
+    long that still waits [day]. The lag must be shorter than the time between two doses or rates; `field` takes the
+    rate that arrives. Volume and clearance are apparent ones (V / F, CL / F) where the bioavailability is left at 1.
 
     | symbol | field | unit | meaning | source |
     |---|---|---|---|---|
@@ -57,42 +59,58 @@ class Oral(AbstractPK):
     )
 
     def initial(self) -> Float[Array, "s"]:
-        return jnp.zeros(4, self.volume.dtype)
+        return jnp.zeros(7, self.volume.dtype)
 
     def bolus(self, state: Float[Array, "s"], amount: Scalar) -> Float[Array, "s"]:
-        last, earlier, body, _ = state
-        return jnp.stack([self.bioavailability * amount, earlier + last, body, jnp.zeros_like(body)])
+        last, earlier, body, _, *rates = state
+        return jnp.stack([self.bioavailability * amount, earlier + last, body, jnp.zeros_like(body), *rates])
 
     def evolve(self, state: Float[Array, "s"], rate: Scalar, tau: Scalar) -> Float[Array, "s"]:
-        last, earlier, body, since = state
+        last, earlier, body, since, arriving, behind, wait = state
         k = self.elimination()
         open_for = jnp.clip(since + tau - self.lag, 0.0, tau)
-        # Tablets spread evenly hold a steady amount in the gut; what is there beyond it empties like a dose.
-        steady = self.bioavailability * rate / self.absorption
-        away = earlier - steady
-        left, filled = decay_and_fill(k, tau)
-        absorbed = last * divided_decay(self.absorption, k, open_for) + away * divided_decay(self.absorption, k, tau)
+        absorbed = last * divided_decay(self.absorption, k, open_for)
+        absorbed += earlier * divided_decay(self.absorption, k, tau)
+        # Steps of the rate, and for how long each has been arriving; what one has filled of gut and body.
+        steps = self.bioavailability * jnp.stack([arriving, behind - arriving, rate - behind])
+        arrived = jnp.clip(tau - jnp.stack([jnp.zeros_like(wait), wait, self.lag + 0.0 * wait]), 0.0)
+        in_gut, in_body = jax.vmap(self._filled)(arrived)
+        # Of two steps that wait one is kept: the lag is shorter than what has one rate.
+        is_past = (tau >= wait) & (tau > 0.0)
+        now = jnp.where(tau >= self.lag, rate, jnp.where(is_past, behind, arriving))
+        later = jnp.where(is_past, rate, behind)
+        left = jnp.where(is_past, jnp.maximum(self.lag - tau, 0.0), wait - tau)
         return jnp.stack(
             [
                 last * jnp.exp(-self.absorption * open_for),
-                steady + away * jnp.exp(-self.absorption * tau),
-                body * left + self.absorption * (steady * filled + absorbed),
+                earlier * jnp.exp(-self.absorption * tau) + jnp.sum(steps * in_gut),
+                body * jnp.exp(-k * tau) + self.absorption * absorbed + jnp.sum(steps * in_body),
                 since + tau,
+                now,
+                later,
+                jnp.where(now == later, 0.0, left),
             ]
         )
 
+    def _filled(self, tau: Scalar) -> tuple[Scalar, Scalar]:
+        """What a unit rate of absorbable drug has filled of gut and body [day]."""
+        in_gut, in_body = (decay_and_fill(rate, tau)[1] for rate in (self.absorption, self.elimination()))
+        return in_gut, in_body - divided_decay(self.absorption, self.elimination(), tau)
+
     def field(self, state: Float[Array, "s"], rate: Scalar) -> Float[Array, "s"]:
-        last, earlier, body, since = state
+        last, earlier, body, since = state[:4]
         out = jnp.where(since >= self.lag, self.absorption * last, 0.0)
         gained = out + self.absorption * earlier
         taken = self.bioavailability * rate - self.absorption * earlier
-        return jnp.stack([-out, taken, gained - self.elimination() * body, jnp.ones_like(body)])
+        still = jnp.zeros_like(body)
+        return jnp.stack([-out, taken, gained - self.elimination() * body, jnp.ones_like(body), still, still, still])
 
     def concentration(self, state: Float[Array, "s"], rate: Scalar) -> Scalar:
         return state[2] / self.volume
 
     def exposure(self, state: Float[Array, "s"], given: Scalar) -> Scalar:
-        return (self.bioavailability * given - state[0] - state[1] - state[2]) / self.clearance
+        waits = state[4] * state[6] + state[5] * (self.lag - state[6])
+        return (self.bioavailability * (given - waits) - state[0] - state[1] - state[2]) / self.clearance
 
     def elimination(self) -> Scalar:
         """CL / V [1/day]."""

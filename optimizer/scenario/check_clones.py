@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -41,7 +42,7 @@ def tumor_clone(context: Context, path: str, spec: Any, shared: Effects) -> Clon
     for i, entry in enumerate(spec.ec50_factor or []):
         index = _shared_effect(context, f"{path}.ec50_factor[{i}].drug", entry.drug, common)
         if index is not None:
-            common[index] = _weaker(common[index], entry.factor)
+            common[index] = _weaker(context, f"{path}.ec50_factor[{i}].factor", common[index], entry.factor)
     for i, name in enumerate(spec.ignores or []):
         index = _shared_effect(context, f"{path}.ignores[{i}]", name, common)
         if index is not None:
@@ -63,7 +64,7 @@ def _shared_effect(context: Context, path: str, name: str, shared: dict[int, Par
     return None
 
 
-def _weaker(part: Part, factor: float) -> Part:
+def _weaker(context: Context, path: str, part: Part, factor: float) -> Part:
     """The effect with its concentrations times `factor`, and what is per concentration divided by it."""
     values = dict(part.values)
     for name, info in describe(part.cls).items():
@@ -71,6 +72,9 @@ def _weaker(part: Part, factor: float) -> Part:
             values[name] = values[name] * factor
         elif name in values and info.unit.startswith("L/mg"):
             values[name] = values[name] / factor
+        if name in values and values[name] != part.values[name] and not 0.0 < values[name] < math.inf:
+            context.faults.add(path, f"wanted a factor that leaves {name} within the range of numbers; got {factor:g}")
+            values[name] = part.values[name]
     return replace(part, values=values)
 
 

@@ -21,6 +21,8 @@ from optimizer.scenario.plan import CohortPlan, Model, Part, RulePlan, Vary
 from optimizer.units import QuantityError
 
 _SPREAD = FieldInfo("", "", minimum=0.0)
+# Standard deviations beyond this many times the number say nothing, and their squares leave the range of numbers.
+_WIDEST = 1e6
 
 
 def check_cohort(context: Context, spec: Any, model: Model) -> CohortPlan:
@@ -63,6 +65,10 @@ def _vary(context: Context, path: str, entry: Any, place: Place) -> Vary:
         sd = entry.cv * abs(place.value)
     else:
         sd = context.number(f"{path}.sd", entry.sd, _SPREAD, place.unit)
+    if not math.isfinite(sd) or (entry.distribution == "lognormal" and sd > _WIDEST * abs(place.value) > 0.0):
+        wanted = f"a spread of at most {_WIDEST:g} times the number, which is {abs(place.value):g}"
+        context.faults.add(path, f"wanted {wanted}; got {sd:g}")
+        return Vary(entry.key, entry.distribution, 0.0, written)
     if entry.distribution == "normal":
         return Vary(entry.key, "normal", sd)
     if place.value == 0.0:

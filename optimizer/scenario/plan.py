@@ -208,3 +208,19 @@ class Plan:
     def horizon(self) -> float:
         """End of the last interval [day]."""
         return float(self.edges[-1])
+
+    def overtaken(self, edges: np.ndarray, doses: np.ndarray, lags: Mapping[int, float] | None = None) -> str:
+        """What is wrong with doses [K, N] on edges [K + 1] of which a lag outlasts the interval; empty when nothing.
+
+        `lags` [day] are those of drugs that have others than the scenario's, by number.
+        """
+        lengths = np.diff(edges)[:-1]
+        for j, drug in enumerate(self.drugs):
+            lag = (lags or {}).get(j, drug.pk.values.get("lag", 0.0))
+            short = lengths[(doses[:-1, j] > 0.0) & (lengths < lag)]
+            if short.size:
+                said = (
+                    f"no dose within the lag of {drug.name}, {lag:g} day, after one of it (simulate takes such a table)"
+                )
+                return f"{said}; got one after {short.min():g} day"
+        return ""

@@ -73,15 +73,15 @@ def undelayed(system: System) -> System:
 
 
 def overtakes(system: System, doses: Doses, grid: Grid) -> bool:
-    """Whether the kinetics themselves cannot keep what waits: a dose comes within the lag of another, or is infused.
+    """Whether the kinetics themselves cannot keep what waits: a dose or a rate comes within the lag of another.
 
     Doses by another route than the drug's own count as such.
     """
     if grid.other is not None and any(_lag(pk) > 0.0 for pk in system.pharmacokinetics):
         return True
     starts, table = np.asarray(grid.edges)[:-1], np.asarray(doses)
-    for j, (pk, route) in enumerate(zip(system.pharmacokinetics, system.routes, strict=True)):
+    for j, pk in enumerate(system.pharmacokinetics):
         given, lag = starts[table[:, j] > 0.0], _lag(pk)
-        if lag > 0.0 and given.size and (route == "infusion" or (np.diff(starts) < lag).any()):
+        if given.size and (np.diff(np.asarray(grid.edges)) < lag).any():
             return True
     return False

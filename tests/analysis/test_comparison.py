@@ -42,6 +42,15 @@ def test_a_constant_dose_stays_below_the_least_of_the_largest_doses_and_rests():
     assert doses[:, 0] == pytest.approx([3.0, 3.0, 0.0, 3.0, 3.0, 3.0])
 
 
+def test_a_constant_dose_is_one_of_the_allowed_levels():
+    """The budget allows 1 ug/mL a week, of which 0.4 and 0.8 are multiples; 0.8 is better."""
+    levels = {"kind": "dose_levels", "drug": "cetuximab", "quantum": "0.4 ug/mL"}
+    problem = small(constraint=[*tables()["constraint"], levels])
+    doses = best_constant(problem)
+    assert doses[:, 0].tolist() == [0.8] * 6
+    assert problem.simulate(Schedule(jnp.asarray(doses)))[1].violation == 0.0
+
+
 def test_rolling_windows_are_respected_by_the_constant_dose():
     window = {"kind": "cumulative_dose", "drug": "cetuximab", "limit": "2 ug/mL", "window": "14 day"}
     problem = small(constraint=[window])

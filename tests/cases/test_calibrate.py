@@ -13,6 +13,7 @@ import pytest
 from optimizer.calibrate import DataError, Settings, read_table
 from optimizer.calibrate.dose_response import box, curve_data, fit_curve
 from optimizer.calibrate.plate import plate_wells
+from optimizer.calibrate.rates import rate_data
 from optimizer.calibrate.timeseries import builtin, fit_series, patient_series
 
 HERE = Path(__file__).parent / "calibrate"
@@ -51,6 +52,31 @@ def test_viabilities_counts_and_plates_without_blanks_give_nearly_the_curve(name
     assert curve(found)["ec50"] == pytest.approx(0.7759, rel=0.03)
     assert np.all(np.isfinite(found.start)) == (name == "gr")
     assert any("no well is blank" in flag for flag in found.flags) == (name == "noblank")
+
+
+def test_viabilities_in_percent_are_shares_of_the_control(tmp_path):
+    text = (HERE / "normalized.csv").read_text().replace("viability", "viability [%]")
+    rows = [row.rsplit(",", 1) for row in text.splitlines()]
+    text = "\n".join([",".join(rows[0]), *(f"{row},{100 * float(value)!r}" for row, value in rows[1:])])
+    (tmp_path / "percent.csv").write_text(text)
+    found, plain = plate_wells(read_table(tmp_path / "percent.csv", "plate")), wells("normalized")[0]
+    np.testing.assert_allclose(found.viability, plain.viability, rtol=1e-14)
+
+
+@pytest.mark.parametrize("word", ["OD", "rlu", "RFU"])
+def test_signals_by_the_name_of_their_unit(tmp_path, word):
+    (tmp_path / "ok.csv").write_text((HERE / "ok.csv").read_text().replace("signal_rlu", word))
+    found = plate_wells(read_table(tmp_path / "ok.csv", "plate"))
+    assert found.viability.tolist() == wells("ok")[0].viability.tolist()
+
+
+def test_births_and_deaths_in_two_units(tmp_path):
+    path = tmp_path / "rates.csv"
+    rows = "".join(f"0,{dose},{0.02 - dose / 1000},{0.24 + dose / 100}\n" for dose in range(5))
+    path.write_text("egf_pg_per_ml,drug_ug_per_ml,birth_rate_per_hour,death_rate_per_day\n" + rows)
+    assert rate_data(read_table(path, "rates")).net == pytest.approx(
+        [0.01 - dose * (1 / 1000 + 1 / 2400) for dose in range(5)], rel=1e-12
+    )
 
 
 def test_a_grid_of_signals_alone_is_refused_with_the_reason():

@@ -77,3 +77,21 @@ def test_the_search_strikes_above_the_window_and_then_holds_below_it(seed):
     assert doses.sum() * 7.0 <= 25_000.0
     assert (doses[:3] > 800.0).all()
     assert (doses[5:] < 50.0).all()
+
+
+def test_infused_drugs_that_wait_are_searched_and_audited_alike():
+    """Rates that arrive 0.4 day late: the kinetics once began at once, and every search ended with a failed audit."""
+    clone = {"name": "s", "cells": 1e9, "growth_rate": f"{GROWTH} / day"}
+    clone["effect"] = [{"drug": "d", "law": "hill", "emax": "0.2 / day", "ec50": "2 mg/L", "hill": 2.0}]
+    kinetics = {"kind": "oral", "volume": "20 L", "clearance": "26 L/day", "absorption": "9 / day", "lag": "0.4 day"}
+    tables = {
+        "model": {"kind": "tumor", "growth": {"law": "exponential"}, "clone": [clone]},
+        "drug": [{"name": "d", "route": "infusion", "pk": kinetics, "dose": {"max": "100 mg/day"}}],
+        "decision": {"every": "1 day", "horizon": "4 day"},
+        "objective": {"burden": 1.0},
+        "constraint": [{"kind": "cumulative_dose", "drug": "d", "limit": "120 mg"}],
+    }
+    result = optimize(Scenario.from_tables(tables, "late").problem(), restarts=1)
+    assert result.status is Status.SOLVED, result.reason
+    # What is given on the last day has 0.6 day to do anything.
+    assert float(result.policy.doses[3, 0]) == 0.0

@@ -9,12 +9,17 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
+from optimizer.analysis.map import request
+from optimizer.analysis.repeated import batches
 from optimizer.calibrate.tables import read_table
 from optimizer.cli import app
 from optimizer.cli.schedule import from_table
+from optimizer.control.replan_inputs import read_asked
+from optimizer.ensemble.patients import load_patients
 from optimizer.files.faults import DataError, TableWarning
-from optimizer.scenario import Scenario
+from optimizer.scenario import Scenario, ScenarioError
 from optimizer.search.audit import audit
+from optimizer.settings import OptionError, ReplanSettings
 from optimizer.simulate.steady import steady_state
 
 ROOT = Path(__file__).parents[2]
@@ -136,6 +141,43 @@ def test_doses_of_a_table_keep_their_own_lag(tmp_path):
         since = np.maximum(times[:, None] - 0.25 * np.arange(8) - 0.4, 0.0)
         right = 100.0 / VOLUME * 36.0 / (36.0 - K) * (np.exp(-K * since) - np.exp(-36.0 * since))
         assert conc == pytest.approx(right.sum(axis=1), abs=1e-6)
+
+
+ORAL = {"kind": "oral", "absorption": "36 / day", "lag": "0.4 day"}
+
+
+def test_a_dose_within_the_lag_of_another_is_refused_where_the_kinetics_keep_one_alone(tmp_path):
+    """A replan's patient, points of a map, and patients of a cohort, whose grids are one for all."""
+    burden = [{"kind": "burden", "noise": 0.1, "every": "7 day"}]
+    vary = [{"key": "drug[drugA].pk.lag", "distribution": "lognormal", "cv": 0.3}]
+    own = scenario(pk=ORAL, observation=burden, cohort={"vary": vary})
+    table = tmp_path / "given.csv"
+    for times, wrong in (((0.0, 0.25), True), ((0.0, 0.5), False), ((6.75,), True)):
+        table.write_text("TIME,AMT\n" + "".join(f"{time},100\n" for time in times))
+        if wrong:
+            with pytest.raises(
+                ScenarioError, match=r"given\.csv: wanted no dose within the lag of drugA, 0\.4 day.* 0\.25"
+            ):
+                read_asked(own, ReplanSettings(given=table, today=7.0, particles=4), lambda _: None)
+        else:
+            assert read_asked(own, ReplanSettings(given=table, today=7.0, particles=4), lambda _: None).index == 2
+    asked = request(own, "drug[drugA].amount=10:100 mg:2", "decision.every=0.25:7 day:3", last=7.0)
+    with pytest.raises(OptionError, match=r"wanted no dose within the lag of drugA.*got one after 0\.25 day"):
+        batches(own.plan, asked.numbers, asked.points(), 7.0, None)
+    asked = request(
+        own,
+        "drug[drugA].amount=10:100 mg:2",
+        "drug[drugA].pk.lag=0.1:0.45 day:3",
+        ["decision.every=0.44 day"],
+        last=7.0,
+    )
+    with pytest.raises(OptionError, match=r"wanted no dose within the lag of drugA, 0\.45 day"):
+        batches(own.plan, asked.numbers, asked.points(), 7.0, None)
+    often = scenario(pk=ORAL, cohort={"vary": vary}, decision={"every": "0.45 day", "horizon": "9 day"})
+    patients = load_patients(often, 60, 0)
+    late = np.flatnonzero(patients.values[:, 0] >= 0.45)
+    assert 0 < late.size < 60
+    assert sorted(patients.faults) == late.tolist()
 
 
 # --- case 12: bolus and infusion of one drug (FOLFOX; mrgsolve/nmtests 17, PKPDsim PR 81) ---------------------
@@ -319,7 +361,13 @@ GRID = "<>,1,2,3\nA,315,20549,8743\nB,322,21488,9054\n"
         GRID
         + "role\n<>,1,2,3\nA,blank,vehicle,sample\nB,blank,vehicle,sample\ndrug_umol_per_l\n<>,1,2,3\nA,,,1\nB,,,3\n",
         GRID.replace(",", ";") + "drug [uM]\n<>;1;2;3\nA;blank;DMSO;1,0\nB;blank;DMSO;3,0\n",
+        "drug [uM]\n<>,1,2,3\nA,blank,DMSO,1\nB,blank,DMSO,3\nsignal\n" + GRID,
+        "signal\n" + (GRID + "drug [uM]\n<>,1,2,3\nA,blank,DMSO,1\nB,blank,DMSO,3\n").replace(",", "\t"),
+        (GRID + "drug [uM]\n<>,1,2,3\nA,blank,DMSO,1\nB,blank,DMSO,3\n").replace(",1,2,3", ",01,02,03"),
+        GRID + "drug [uM]\n<>,1,2,3\nA,blank,DMSO,1\nB,blank,DMSO,3\n"
+        "type\n<>,1,2,3\nA,blank,vehicle,sample\nB,blank,vehicle,sample\n",
     ],
+    ids=["words", "corners", "roles", "semicolons", "doses first", "tabs under a name", "zeros", "words and roles"],
 )
 def test_grids_of_signals_and_doses_are_one_row_a_well(tmp_path, text):
     path = tmp_path / "wide.csv"

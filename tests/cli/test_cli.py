@@ -323,6 +323,14 @@ def test_code_of_ones_own_runs_only_when_allowed(folder):
     assert "--allow-code" in result.stderr
 
 
+@pytest.mark.parametrize(("option", "most"), [("--draws", "100000"), ("--chains", "64"), ("--seed", "4294967295")])
+def test_counts_of_a_fit_have_ceilings(folder, option, most):
+    """A thousand million draws were a traceback, so many chains a run without an end."""
+    result = adose("calibrate", "nowhere.csv", "--kind", "ic50", "--out", "fit", option, "9" * 20)
+    assert result.exit_code == 2
+    assert f"less than or equal to {most}" in " ".join(result.stderr.replace("│", " ").split())
+
+
 def test_calibrate(folder):
     table = ROOT / "data" / "lapatinib_ic50.csv"
     result = adose("calibrate", str(table), "--kind", "ic50", "--out", "fit", "--json", "--no-plot")
@@ -452,6 +460,27 @@ def test_a_full_disk_at_the_last_moment_loses_the_files_alone(folder, monkeypatc
     assert not (folder / "run").exists()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="limits of POSIX")
+@pytest.mark.parametrize("most", [100, 20_000])
+def test_a_fit_that_cannot_be_written_is_printed_and_leaves_nothing(folder, most):
+    """No file beyond so many bytes: the disk is full in the report, or in a figure."""
+    table = ROOT / "data" / "lapatinib_ic50.csv"
+    code = f"import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most})); "
+    code += "runpy.run_module('optimizer', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "calibrate", str(table), "--kind", "ic50", "--out", "new/fit", "--json"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=300,
+    )
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["parameters"]
+    assert "new/fit: wanted a place that can be written; got: " in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in folder.iterdir()) == ["small.toml"]
+
+
 @pytest.mark.parametrize("command", ["optimize", "cohort", "trial", "train", "replan"])
 def test_a_place_below_a_file_is_found_before_the_work(folder, command):
     (folder / "file").write_text("mine")
@@ -462,6 +491,19 @@ def test_a_place_below_a_file_is_found_before_the_work(folder, command):
     assert result.exit_code == 2, result.output
     assert "file/run: wanted a place that can be written; got:" in result.stderr
     assert time.process_time() - began < 20.0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a folder of the system in which nobody makes files")
+@pytest.mark.parametrize("command", ["optimize", "compare", "cohort", "trial", "train"])
+def test_a_folder_that_takes_no_files_is_found_before_the_work(folder, command):
+    """Whoever may do anything is told by permissions that he may write there."""
+    spread = '[cohort]\nvary = [{ key = "model.ec50_max", distribution = "lognormal", cv = 0.4 }]\n'
+    (folder / "small.toml").write_text(SMALL + spread)
+    began = time.process_time()
+    result = adose(command, "small.toml", "--out", "/proc/run")
+    assert result.exit_code == 2, result.output
+    assert "/proc/run: wanted a place that can be written; got: " in result.stderr
+    assert time.process_time() - began < 10.0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of bytes")

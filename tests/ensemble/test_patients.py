@@ -16,6 +16,7 @@ from optimizer.ensemble.risk import Risk
 from optimizer.files.faults import DataError, TableWarning
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.scenario.keys import places
+from optimizer.units import parse_quantity
 
 from .conftest import HEADER, ROWS, four_doses, of_table
 
@@ -185,6 +186,17 @@ def test_covariates_are_ignored_by_name_and_other_units_read(tmp_path, name):
     assert "columns that are not read: age" in str(said[0].message)
     assert found.names == ("ann", "bob")
     assert found.values[:, 0] == pytest.approx([7.34, 3.2], rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("unit", "texts"), [("1/hour", ("0.001", "0.0123", "0.3")), ("1/week", ("0.7", "0.33", "0.029"))]
+)
+def test_a_number_of_a_table_is_what_a_scenario_reads(tmp_path, unit, texts):
+    """To the last bit: products of floats would be one unit in the last place beside."""
+    key = "drug[cetuximab].pk.elimination"
+    scenario = of_table(tmp_path, [f"{i},{text}" for i, text in enumerate(texts)], f"patient,{key} [{unit}]\n")
+    found = load_patients(scenario, None, seed=0).values[:, 0].tolist()
+    assert found == [parse_quantity(f"{text} {unit}".replace(" 1/", " / "), "1/day") for text in texts]
 
 
 def test_a_posterior_may_be_a_table(tmp_path):

@@ -119,6 +119,14 @@ def test_the_compartment_names_the_drug(tmp_path):
     assert read_events(path, drugs=["a"]) == [DoseEvent(0.0, "a", 1.0)]
 
 
+def test_rows_of_one_time_come_one_after_the_other(tmp_path):
+    """A reset above the first dose stands before it; one below stands after it."""
+    path = table(tmp_path, "TIME,AMT,EVID,DRUG\n7,2,1,a\n0,.,3,a\n0,1,1,a\n")
+    assert [event.amount for event in read_events(path)] == [1.0, 2.0]
+    with pytest.raises(DataError, match=r":3: column EVID: wanted a reset .* got 3 after line 2"):
+        read_events(table(tmp_path, "TIME,AMT,EVID,DRUG\n0,1,1,a\n0,.,3,a\n"))
+
+
 def test_an_interval_without_repetitions_is_kept(tmp_path):
     path = table(tmp_path, "TIME,AMT,II,DRUG\n0,1,7,a\n")
     assert read_events(path) == [DoseEvent(0.0, "a", 1.0, interval=7.0)]

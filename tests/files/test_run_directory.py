@@ -3,10 +3,12 @@
 import errno
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -228,3 +230,58 @@ def test_json_of_arrays_and_of_what_says_its_own():
         "a": {"mean": 2.0, "ends": [1.0, None]},
         "1": [3, True, None],
     }
+
+
+WRITER = """
+import os, sys
+from itertools import count
+from pathlib import Path
+from optimizer.files.run import Run
+from optimizer.files.run_directory import whole
+place = Path(sys.argv[1])
+for number in map(int, sys.stdin):
+    pid = os.fork()
+    if not pid:
+        run = Run(place / "chunks", {"seed": 3})
+        for i in count():
+            run.parts([f"{i}.parquet"], lambda: [b"%d " % i * 5000])
+            with whole(place / "report", "report.json") as work:
+                for name in ("report.json", "schedule.csv"):
+                    (work / name).write_text(f"{number} {i} " * 2000)
+    print(pid, flush=True)
+    os.waitpid(pid, 0)
+    print("gone", flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_two_hundred_kills_of_a_writer_lose_nothing_that_was_whole(tmp_path):
+    """A report is replaced, and a chunk added, every few milliseconds by a child that is killed at any of them."""
+    chance, kept, is_there = random.Random(0), dict[str, bytes](), False
+    command = [sys.executable, "-c", WRITER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        for kill in range(200):
+            server.stdin.write(f"{kill}\n")
+            server.stdin.flush()
+            pid = int(server.stdout.readline())
+            time.sleep(chance.uniform(0.0, 0.05))
+            os.kill(pid, signal.SIGKILL)
+            assert server.stdout.readline() == "gone\n"
+            assert (tmp_path / "report").exists() or not is_there
+            is_there = (tmp_path / "report").exists()
+            if is_there:
+                files = [(tmp_path / "report" / name).read_text() for name in ("report.json", "schedule.csv")]
+                assert files[0] == files[1]
+                assert len(files[0]) > 2000
+            now = {path.name: path.read_bytes() for path in (tmp_path / "chunks").glob("*.parquet")}
+            assert kept.items() <= now.items()
+            kept = now
+        server.stdin.close()
+    assert len(kept) > 3
+    names = [f"{i}.parquet" for i in range(len(kept))]
+    assert Run(tmp_path / "chunks", {"seed": 3}).parts(names, never) == [kept[name] for name in names]
+    with whole(tmp_path / "report", "report.json") as work:
+        (work / "report.json").write_text("last")
+    assert not [path for path in tmp_path.rglob(".*") if path.suffix in (".part", ".old")]

@@ -35,16 +35,22 @@ def integrated(pk, state, rate, start, stop):
 
 
 def both(pk, amount, rate, tau):
-    """A dose, and some time later another: by `evolve`, and by `field` with a stop where it has a jump."""
+    """A dose, and some time later another: by `evolve`, and by `field` with a stop where it has a jump.
+
+    Until a lag ends the rate before arrives; of what waits the field knows nothing, so that levels are compared there.
+    """
     closed = pk.evolve(pk.bolus(pk.evolve(pk.bolus(pk.initial(), amount), rate, tau), amount), 0.5 * rate, 0.7 * tau)
-    state = pk.initial()
+    state, before = pk.initial(), 0.0 * rate
     for given, length in ((rate, tau), (0.5 * rate, 0.7 * tau)):
         state = pk.bolus(state, amount)
         jump = jnp.minimum(0.0 if pk.delay() is None else pk.delay(), length)
-        state = integrated(pk, state, given, 0.0, jump)
+        state = integrated(pk, state, before, 0.0, jump)
         state = integrated(pk, state, given, jump, length)
+        before = given
     again = pk.evolve(pk.evolve(closed, rate, 0.3 * tau), rate, 0.4 * tau)
-    return closed, state, again, pk.evolve(closed, rate, 0.7 * tau), pk.concentration(closed, rate)
+    level = pk.concentration(closed, rate)
+    ends = (closed, state) if pk.delay() is None else (level, pk.concentration(state, rate))
+    return *ends, again, pk.evolve(closed, rate, 0.7 * tau), level
 
 
 @pytest.mark.parametrize("cls", KINETICS, ids=lambda cls: cls.kind)

@@ -53,8 +53,8 @@ def closed(pk, doses, route):
 
 
 def integrated(pk, doses, route):
-    """The same by SciPy, which stops where a lag ends."""
-    state, out = np.asarray(pk.initial(), dtype=float), []
+    """The same by SciPy, which stops where a lag ends; until then the rate before arrives."""
+    state, out, before = np.asarray(pk.initial(), dtype=float), [], 0.0
     field = jax.jit(lambda s, r: pk.field(s, r))
     for dose in doses:
         state, rate = give(pk, jnp.asarray(state), dose, route)
@@ -64,9 +64,10 @@ def integrated(pk, doses, route):
             shift = 1e-9 if a > 0.0 else 0.0  # just past the jump
             state = np.asarray(state) + 0.0
             if lag is not None and a == float(lag):
-                state = np.asarray(state) + shift * np.array([0.0, 0.0, 0.0, 1.0])
+                state = np.asarray(state) + shift * np.eye(7)[3]
+            arrives = before if lag is not None and b <= float(lag) else rate
             state = solve_ivp(
-                lambda t, y, rate=rate: np.asarray(field(jnp.asarray(y), rate)),
+                lambda t, y, rate=arrives: np.asarray(field(jnp.asarray(y), rate)),
                 (a, b),
                 state,
                 method="LSODA",
@@ -75,6 +76,7 @@ def integrated(pk, doses, route):
             ).y[:, -1]
             if b >= 0.5 * EVERY:
                 out.append(float(pk.concentration(jnp.asarray(state), rate)))
+        before = rate
     return np.array(out)
 
 

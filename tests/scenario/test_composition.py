@@ -294,6 +294,20 @@ def test_refused(old, new, said):
     assert said in found[0]
 
 
+@pytest.mark.parametrize(("size", "factor"), [("1e308", "50"), ("1e-300", "1e-50")])
+def test_a_factor_stays_within_the_range_of_numbers(size, factor):
+    text = WAYS_OUT.replace('ec50 = "1 mg/L"', f'ec50 = "{size} mg/L"', 1).replace("factor = 50", f"factor = {factor}")
+    (said,) = faults(text)
+    assert "ec50_factor[0].factor: wanted a factor that leaves ec50 within the range of numbers; got" in said
+
+
+@pytest.mark.parametrize("spread", ["cv = 1e308", 'sd = "1e300 mg/L"'])
+def test_a_spread_stays_within_the_range_of_numbers(spread):
+    vary = f'[[cohort.vary]]\nkey = "model.ec50_max"\ndistribution = "lognormal"\n{spread}\n'
+    (said,) = faults(STROMAL + vary)
+    assert "cohort.vary[0]: wanted a spread of at most 1e+06 times the number, which is" in said
+
+
 def test_nadir_needs_neutrophils():
     text = STROMAL + '[[constraint]]\nkind = "nadir"\nlimit = "1e9 cell/L"\n'
     assert "such as one with the myelosuppression mechanism" in faults(text)[0]
