@@ -18,6 +18,7 @@ import numpy as np
 
 from optimizer.calibrate.replicates import outlying, unequal
 from optimizer.files.faults import DataError, Fault, refuse
+from optimizer.files.headers import split_header
 from optimizer.files.sheets import Sheet, read_rows, read_sheet
 from optimizer.files.tables import Table, plain
 

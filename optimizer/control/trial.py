@@ -181,8 +181,8 @@ def hidden(scenario: Scenario, path: Path | None, allow_code: bool = False) -> S
         if was != got:
             raise ScenarioError([f"{own.file}: {what}: wanted {_short(was)}, as in {scenario.file}; got {_short(got)}"])
     names = [clone.name for clone in theirs.model.clones]
-    for i, entry in enumerate(ours.observations):
-        clone = entry.quantity.values.get("clone")
+    for i, (quantity, _) in enumerate(ours.observations):
+        clone = quantity.values.get("clone")
         if clone is not None and theirs.model.alone is None and clone not in names:
             wanted = f'wanted the clone "{clone}" of observation[{i}] of {scenario.file}; got {_short(names)}'
             raise ScenarioError([f"{own.file}: model.clone: {wanted}"])

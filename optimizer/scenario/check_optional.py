@@ -65,10 +65,10 @@ def _vary(context: Context, path: str, entry: Any, place: Place) -> Vary:
         sd = entry.cv * abs(place.value)
     else:
         sd = context.number(f"{path}.sd", entry.sd, _SPREAD, place.unit)
-    if not math.isfinite(sd) or (entry.distribution == "lognormal" and sd > _WIDEST * abs(place.value) > 0.0):
+    if math.isinf(sd) or (entry.distribution == "lognormal" and sd > _WIDEST * abs(place.value) > 0.0):
         wanted = f"a spread of at most {_WIDEST:g} times the number, which is {abs(place.value):g}"
         context.faults.add(path, f"wanted {wanted}; got {sd:g}")
-        return Vary(entry.key, entry.distribution, 0.0, written)
+        return Vary(entry.key, entry.distribution, 0.0)
     if entry.distribution == "normal":
         return Vary(entry.key, "normal", sd)
     if place.value == 0.0:

@@ -14,7 +14,7 @@ from optimizer.analysis.repeated import batches
 from optimizer.calibrate.tables import read_table
 from optimizer.cli import app
 from optimizer.cli.schedule import from_table
-from optimizer.control.replan_inputs import read_asked
+from optimizer.control.replan import read_asked
 from optimizer.ensemble.patients import load_patients
 from optimizer.files.faults import DataError, TableWarning
 from optimizer.scenario import Scenario, ScenarioError
