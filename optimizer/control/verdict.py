@@ -16,7 +16,8 @@ from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem
 from optimizer.search.audit import Audit, audit
 from optimizer.search.feasible import satisfies
-from optimizer.search.optimize import LIMIT_TOLERANCE, difference
+from optimizer.search.screening import LIMIT_TOLERANCE
+from optimizer.search.verdict import difference
 from optimizer.status import Status
 
 

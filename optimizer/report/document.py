@@ -22,8 +22,8 @@ from optimizer.outcome import Outcome, level_units, remark
 from optimizer.problem import Check, Problem, Report
 from optimizer.scenario import Scenario
 from optimizer.search.audit import Audit
-from optimizer.search.optimize import difference
 from optimizer.search.result import Result, SearchRecord
+from optimizer.search.verdict import difference
 from optimizer.simulate import Grid, Trajectory
 from optimizer.status import DISCLAIMER, Status
 
