@@ -20,7 +20,7 @@ from optimizer.search import stages
 from optimizer.search.direction import Dense
 from optimizer.search.interior_point import step
 from optimizer.search.iterate import State, start
-from optimizer.search.merit import penalized
+from optimizer.search.landscape import Lagrangian
 from optimizer.search.move_blocking import MoveBlocking
 from optimizer.search.multistart import MOST_ITERATIONS, SEARCH_TOLERANCE
 from optimizer.simulate import System
@@ -128,12 +128,13 @@ def derive(program: EnsembleProgram, state: State) -> tuple[Scalar, Any, Array, 
     def one(inputs: Any) -> tuple[Any, Any]:
         system, weight, counted, multiplier = inputs
         task = with_system(program.task, system)
-
-        def finish(value: Scalar, excess: tuple[Times, ...]) -> Scalar:
-            return weight * value + jnp.where(counted, penalized(jnp.zeros(()), excess, multiplier, penalty), 0.0)
-
+        lagrangian = Lagrangian(multiplier, penalty, temperature, weight, jnp.where(counted, 1.0, 0.0))
         _, _, path = stages.evaluate(task, program.shares(x), temperature)
-        value, excess, slope, hessian = stages.derivatives(task, path, temperature, finish, program.blocking)
+        value, excess, slope, found = stages.derivatives(task, path, lagrangian)
+        hessian = found.whole()
+        if program.blocking is not None:
+            by = program.blocking.jacobians
+            slope, hessian = by(slope), by(by(hessian).T)
         own = jnp.zeros_like(x)
         if program.risk is not Risk.MEAN:
             own = jax.grad(lambda z: task.evaluate(program.shares(z), temperature)[0])(x)
