@@ -92,6 +92,11 @@ class Task(eqx.Module):
         """Whether the objective is searched as it is reported, whatever the temperature."""
         return self.objective.is_smooth
 
+    @property
+    def cooling(self) -> float:
+        """Factor on the temperature from one problem that a search solves to the next."""
+        return max((term.cooling for term in self.objective.terms if not term.is_smooth), default=0.1)
+
     def readings(self, scene: Scene) -> tuple[Reading, ...]:
         """Every state limit read off a trajectory."""
         found = tuple(limit.read(scene) for limit in self.state_limits)

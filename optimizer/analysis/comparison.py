@@ -18,8 +18,8 @@ from optimizer.programs import program
 from optimizer.regimens import Regimen
 from optimizer.search.audit import dense
 from optimizer.search.feasible import make_feasible, satisfies
-from optimizer.search.optimize import LIMIT_TOLERANCE
 from optimizer.search.result import Result
+from optimizer.search.screening import LIMIT_TOLERANCE
 from optimizer.simulate import Grid, Trajectory
 
 OPTIMIZED = "optimized"

@@ -197,6 +197,8 @@ class AbstractStateLimit(eqx.Module):
     """A limit on what the doses do: enforced by multipliers in the search, checked in the audit."""
 
     kind: AbstractClassVar[str]
+    # Whether the excess at a saved time hangs on what is saved in the same interval (and the cells at the start) alone.
+    is_local: ClassVar[bool] = False
     # Observables of the model that the limit reads.
     needs: ClassVar[tuple[str, ...]] = ()
 

@@ -14,6 +14,7 @@ class ConcentrationCeiling(AbstractStateLimit):
     """c(t) <= limit at all times."""
 
     kind: ClassVar[str] = "concentration_ceiling"
+    is_local: ClassVar[bool] = True
     drug: int = setting(doc="index of the drug (its name in a scenario)")
     limit: Scalar = parameter(unit="mg/L", doc="highest concentration", positive=True)
 

@@ -18,6 +18,7 @@ class ConcentrationWindow(AbstractStateLimit):
     """
 
     kind: ClassVar[str] = "concentration_window"
+    is_local: ClassVar[bool] = True
     drug: int = setting(doc="index of the drug (its name in a scenario)")
     low: Scalar = parameter(unit="mg/L", doc="lowest concentration", positive=True)
     high: Scalar = parameter(unit="mg/L", doc="highest concentration", positive=True)

@@ -21,6 +21,7 @@ class Nadir(AbstractStateLimit):
     """
 
     kind: ClassVar[str] = "nadir"
+    is_local: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("neutrophils",)
     limit: Scalar = parameter(unit="cell/L", doc="lowest allowed neutrophil count", positive=True)
 

@@ -24,6 +24,7 @@ class ToxicityGrade(AbstractStateLimit):
     """
 
     kind: ClassVar[str] = "toxicity_grade"
+    is_local: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("neutrophils",)
     worst: int = setting(unit="1", doc="worst grade that is allowed, 0 to 3", default=3, minimum=0, maximum=3)
 

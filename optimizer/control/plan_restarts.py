@@ -21,8 +21,9 @@ from optimizer.problem import Problem
 from optimizer.search.audit import Audit, audit
 from optimizer.search.feasible import NoLevels, make_feasible, round_to_levels, satisfies
 from optimizer.search.multistart import Progress
-from optimizer.search.optimize import LIMIT_TOLERANCE, difference
+from optimizer.search.screening import LIMIT_TOLERANCE
 from optimizer.search.starts import starts
+from optimizer.search.verdict import difference
 from optimizer.status import Status
 
 # Plans that differ by less than this share of the largest doses are one optimum.

@@ -12,7 +12,7 @@ from optimizer.control.belief import Belief, effective
 from optimizer.control.prediction import MISFIT, OUTSIDE, QUANTILES, Prediction, quantiles, tail_of
 from optimizer.control.replan import Replanned, Visit
 from optimizer.observations import BELOW, MEASURED, OVER, UNDER
-from optimizer.search.optimize import LIMIT_TOLERANCE
+from optimizer.search.screening import LIMIT_TOLERANCE
 
 # A plan that moves less than this share of the largest doses has not changed.
 _UNCHANGED = 1e-3

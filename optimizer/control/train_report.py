@@ -12,7 +12,7 @@ from optimizer.control.train_run import NETWORK, Learned
 from optimizer.ensemble.summary import risks
 from optimizer.ensemble.survival import Survival, spread, survival
 from optimizer.scenario.networks import network_document
-from optimizer.search.optimize import LIMIT_TOLERANCE
+from optimizer.search.screening import LIMIT_TOLERANCE
 from optimizer.status import Status
 
 _MOST_NAMED = 100

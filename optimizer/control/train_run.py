@@ -27,7 +27,8 @@ from optimizer.programs import check_64_bits
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.search.audit import Audit, audit
 from optimizer.search.multistart import Progress
-from optimizer.search.optimize import LIMIT_TOLERANCE, broken, difference
+from optimizer.search.screening import LIMIT_TOLERANCE
+from optimizer.search.verdict import broken, difference
 from optimizer.settings import TrainSettings as Settings
 from optimizer.status import Status
 

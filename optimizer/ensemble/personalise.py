@@ -26,9 +26,9 @@ from optimizer.search.interior_point import step
 from optimizer.search.iterate import State, start
 from optimizer.search.landscape import Landscape
 from optimizer.search.multistart import MOST_ITERATIONS, SEARCH_TOLERANCE
-from optimizer.search.optimize import LIMIT_TOLERANCE
 from optimizer.search.phase_one import center
 from optimizer.search.quadrature import QuadratureProgram, fitting
+from optimizer.search.screening import LIMIT_TOLERANCE
 from optimizer.simulate import System
 
 # Searches side by side on an accelerator; a guess at what fills one, not measured.

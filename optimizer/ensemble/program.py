@@ -19,7 +19,7 @@ from optimizer.problem import Task
 from optimizer.search import stages
 from optimizer.search.direction import Dense
 from optimizer.search.iterate import State
-from optimizer.search.merit import penalized
+from optimizer.search.landscape import Lagrangian
 from optimizer.search.move_blocking import MoveBlocking
 from optimizer.simulate import System
 
@@ -122,11 +122,13 @@ class EnsembleProgram(eqx.Module):
             system, weight, counted, multiplier = inputs
             task = with_system(self.task, system)
 
-            def finish(value: Scalar, excess: tuple[Times, ...]) -> Scalar:
-                return weight * value + jnp.where(counted, penalized(jnp.zeros(()), excess, multiplier, penalty), 0.0)
-
+            lagrangian = Lagrangian(multiplier, penalty, temperature, weight, jnp.where(counted, 1.0, 0.0))
             _, _, path = stages.evaluate(task, self.shares(x), temperature)
-            value, excess, slope, hessian = stages.derivatives(task, path, temperature, finish, self.blocking)
+            value, excess, slope, found = stages.derivatives(task, path, lagrangian)
+            hessian = found.whole()
+            if self.blocking is not None:
+                by = self.blocking.jacobians
+                slope, hessian = by(slope), by(by(hessian).T)
             own = jnp.zeros_like(x)
             if self.risk is not Risk.MEAN:
                 own = jax.grad(lambda z: task.evaluate(self.shares(z), temperature)[0])(x)

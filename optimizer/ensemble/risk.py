@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from optimizer.axes import Scalar
 from optimizer.scenario import ScenarioError
-from optimizer.search.optimize import LIMIT_TOLERANCE
+from optimizer.search.screening import LIMIT_TOLERANCE
 from optimizer.settings import Risk as Risk
 
 _HALVINGS = 60

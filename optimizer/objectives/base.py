@@ -21,6 +21,7 @@ class Scene(NamedTuple):
         scale: largest dose of each drug [N], the unit of `drug_use` and `roughness`.
         floor: cells added before a logarithm is taken.
         count: intervals that are real, where arrays are longer (`adose map` pads them); all of them when None.
+        first: cancer cells at the start, where the trajectory begins later; those it begins with when None.
     """
 
     trajectory: Trajectory
@@ -28,10 +29,16 @@ class Scene(NamedTuple):
     scale: Float[Array, "N"]
     floor: float
     count: Index | None = None
+    first: Scalar | None = None
 
     def average(self, values: Times) -> Scalar:
         """Time average over the horizon."""
         return jnp.sum(self.trajectory.weights * values) / self.grid.horizon
+
+    @property
+    def first_burden(self) -> Scalar:
+        """All cancer cells at the start."""
+        return self.trajectory.burden[0] if self.first is None else self.first
 
     @property
     def log_burden(self) -> Times:
@@ -58,6 +65,10 @@ class AbstractTerm(eqx.Module):
     kind: AbstractClassVar[str]
     # A term that is not smooth is searched through `smooth` at falling temperatures and reported by `evaluate`.
     is_smooth: ClassVar[bool] = True
+    # Factor on the temperature from one problem that a search solves to the next.
+    cooling: ClassVar[float] = 0.1
+    # Numbers that the term hands from interval to interval, where it is a sum of what `passes` says of each.
+    carried: ClassVar[int] = 0
     # Whether the term is a sum over pieces of the trajectory, such as an average over time, and reads no doses; the
     # search takes the curvature of such a term piece by piece.
     is_sum: ClassVar[bool] = False
@@ -81,6 +92,12 @@ class AbstractTerm(eqx.Module):
     def smooth(self, scene: Scene, temperature: Scalar) -> Scalar:
         """The term as searched; tends to `evaluate` as the temperature goes from 1 to 0."""
         return self.evaluate(scene)
+
+    def passes(
+        self, scene: Scene, carried: Float[Array, "carried"], temperature: Scalar
+    ) -> tuple[Float[Array, "carried"], Scalar]:
+        """What a piece of the trajectory makes of the numbers that are handed on, at first zeros, and its own part."""
+        return carried, self.smooth(scene, temperature)
 
     def __mul__(self, weight: float) -> "Objective":
         return Objective((self,), jnp.asarray([weight], dtype=float))

@@ -10,7 +10,7 @@ class MeanBurden(AbstractTerm):
     """Time average of N / N(0), N all cancer cells; `burden` averages the logarithm."""
 
     kind: ClassVar[str] = "mean_burden"
+    is_sum: ClassVar[bool] = True
 
     def evaluate(self, scene: Scene) -> Scalar:
-        burden = scene.trajectory.burden
-        return scene.average(burden) / burden[0]
+        return scene.average(scene.trajectory.burden) / scene.first_burden

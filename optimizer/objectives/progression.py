@@ -61,6 +61,8 @@ def _newton_polynomial(nodes: Array, values: Array) -> Callable[[Scalar], Scalar
 # Gauss and Legendre's rule on [0, 1]; survival below exp(-_GONE) is not integrated.
 _POINTS, _WEIGHTS = (0.5 * (each + shift) for each, shift in zip(leggauss(6), (1.0, 0.0), strict=True))
 _GONE = 12.0
+# Decades over which the corner of the hazard is rounded at temperature 1, and the hazard over the horizon for each.
+WIDTH, HAZARD = 0.05, 20.0
 
 
 class Progression(AbstractTerm):
@@ -75,11 +77,13 @@ class Progression(AbstractTerm):
 
     kind: ClassVar[str] = "progression"
     is_smooth: ClassVar[bool] = False
+    # The hazard so far.
+    carried: ClassVar[int] = 1
     factor: Scalar = parameter(unit="1", doc="progression is N > factor N(0)", default=1.2, positive=True)
 
     def evaluate(self, scene: Scene) -> Scalar:
         burden = scene.trajectory.burden
-        level = jnp.log(self.factor * burden[0])
+        level = jnp.log(self.factor * scene.first_burden)
         return -time_above(scene.trajectory.times, jnp.log(burden), level) / scene.grid.horizon
 
     def exact(self, scene: Scene) -> float:
@@ -90,14 +94,29 @@ class Progression(AbstractTerm):
         return -(horizon if crossing is None else crossing) / horizon
 
     def smooth(self, scene: Scene, temperature: Scalar) -> Scalar:
-        trajectory = scene.trajectory
-        above = jnp.log10(trajectory.burden / (self.factor * trajectory.burden[0])) / (0.05 * temperature)
-        steps = jnp.diff(trajectory.times)
-        most = 20.0 / temperature / scene.grid.horizon * steps
-        ends = above[:-1], above[1:], most
-        spent = _spent(*ends)
-        survival = jnp.exp(-jnp.concatenate([jnp.zeros(1), jnp.cumsum(spent)[:-1]]))
-        return -jnp.sum(steps * survival * _mean_survival(*ends)) / scene.grid.horizon
+        return self.passes(scene, jnp.zeros(1), temperature)[1]
+
+    def passes(self, scene: Scene, carried: Array, temperature: Scalar) -> tuple[Array, Scalar]:
+        return survived(scene, carried, self.factor, WIDTH * temperature, HAZARD / temperature)
+
+
+def survived(scene: Scene, spent: Array, factor: Scalar, width: Scalar, hazard: Scalar) -> tuple[Array, Scalar]:
+    """Hazard so far [1] after a piece of a trajectory, and minus the mean survival over it as a share of the horizon.
+
+    Args:
+        scene: the piece.
+        spent: the hazard so far [1].
+        factor: progression is N > factor N(0).
+        width: decades over which the corner of the hazard is rounded.
+        hazard: over the horizon, for every width that N is above the threshold.
+    """
+    trajectory = scene.trajectory
+    above = jnp.log10(trajectory.burden / (factor * scene.first_burden)) / width
+    steps = jnp.diff(trajectory.times)
+    ends = above[:-1], above[1:], hazard / scene.grid.horizon * steps
+    before = jnp.concatenate([spent, spent + jnp.cumsum(_spent(*ends))])
+    survival = jnp.exp(-before[:-1]) * _mean_survival(*ends)
+    return before[-1:], -jnp.sum(steps * survival) / scene.grid.horizon
 
 
 def _elementwise(function: Callable[..., Array]) -> Callable[..., Array]:

@@ -24,8 +24,8 @@ from optimizer.problem import Check, Problem, Report
 from optimizer.report import plots
 from optimizer.scenario import Scenario
 from optimizer.search.audit import Audit
-from optimizer.search.optimize import difference
 from optimizer.search.result import Result, SearchRecord
+from optimizer.search.verdict import difference
 from optimizer.simulate import Grid, Trajectory
 from optimizer.status import DISCLAIMER, Status
 

@@ -24,6 +24,10 @@ class Dense(NamedTuple):
     hessian: Float[Array, "n n"]
     matrix: Float[Array, "r n"]
 
+    def whole(self) -> Float[Array, "n n"]:
+        """The matrix."""
+        return self.hessian
+
     def direction(
         self,
         diagonal: Float[Array, "n"],

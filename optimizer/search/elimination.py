@@ -15,11 +15,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from optimizer.axes import Flag, Scalar
+from optimizer.search.direction import Dense
 
 # Pivots are positive above this share of the number that stood there before.
 _LEAST_PIVOT = 1e-9
+# Damping up to which pivots are taken as they are.
+_UNDAMPED = 1e-9
 # How far a dose is moved where a stationary point has negative curvature, as a share of the largest.
 _KICK = 1e-2
+# Limits on sums, each of which is one number more that the elimination hands on.
+MOST_ROWS = 8
 
 
 def product(one: Float[Array, "... a b"], other: Float[Array, "... b c"]) -> Float[Array, "... a c"]:
@@ -51,6 +56,37 @@ class Blocks(NamedTuple):
     hessians: Float[Array, "K m m"]
     onwards: Float[Array, "K d m"]
     matrix: Float[Array, "r n"]
+
+    def whole(self) -> Float[Array, "n n"]:
+        """The Hessian of all doses as one matrix.
+
+        Backwards, B is the second derivative of all that is to come by an interval's start and doses; forwards, X is
+        what earlier doses have done to its start. A pair of doses meets in the later one's interval, as X' B.
+        """
+        count, width, size = self.onwards.shape
+
+        def back(later: Array, inputs: Any) -> tuple[Array, Array]:
+            own, onwards = inputs
+            here = own + onwards.T @ later @ onwards
+            return here[:width, :width], here[:, width:]
+
+        none = jnp.zeros((width, width), self.onwards.dtype)
+        _, meets = jax.lax.scan(back, none, (self.hessians, self.onwards), reverse=True)
+        above = jnp.einsum("kdi,kdj->ikj", self.reach(), meets[:, :width]).reshape((count * (size - width),) * 2)
+        blocks = jnp.eye(count, dtype=above.dtype)[:, None, :, None] * meets[:, width:][:, :, None, :]
+        return above + above.T + blocks.reshape(above.shape)
+
+    def reach(self) -> Float[Array, "K d n"]:
+        """Derivatives of every interval's start by all doses."""
+        count, width, size = self.onwards.shape
+
+        def forward(moved: Array, inputs: Any) -> tuple[Array, Array]:
+            onwards, place = inputs
+            later = jax.lax.dynamic_update_slice(onwards[:, :width] @ moved, onwards[:, width:], (0, place))
+            return later, moved
+
+        none = jnp.zeros((width, count * (size - width)), self.onwards.dtype)
+        return jax.lax.scan(forward, none, (self.onwards, (size - width) * jnp.arange(count)))[1]
 
     def direction(
         self,
@@ -92,6 +128,38 @@ class Blocks(NamedTuple):
         whole = jnp.concatenate([start, zeros, doses], 1)
         last = jnp.zeros((width + rows,) * 2).at[width:, width:].set(jnp.diag(weights))
         return _eliminated(whole, onwards, last, downhill, damping, solved)
+
+
+class Chain(NamedTuple):
+    """Blocks whose Hessian may bend downwards far from an optimum.
+
+    Attributes:
+        blocks: of one patient.
+    """
+
+    blocks: Blocks
+
+    def whole(self) -> Float[Array, "n n"]:
+        """The Hessian of all doses as one matrix."""
+        return self.blocks.whole()
+
+    def direction(
+        self,
+        diagonal: Float[Array, "n"],
+        weights: Float[Array, "r"],
+        free: Bool[Array, "n"],
+        downhill: Float[Array, "n"],
+        damping: Scalar,
+        solved: Flag,
+    ) -> tuple[Float[Array, "n"], Scalar]:
+        """By elimination where all pivots are positive, by the eigenvalues of the whole matrix elsewhere."""
+        given = diagonal, weights, free, downhill, damping, solved
+        x, lowest = self.blocks.direction(*given)
+
+        def by_eigenvalues() -> tuple[Array, Scalar]:
+            return Dense(self.whole(), self.blocks.matrix).direction(*given)
+
+        return jax.lax.cond((lowest > 0.0) & (damping <= _UNDAMPED), lambda: (x, lowest), by_eigenvalues)
 
 
 def _eliminated(

@@ -12,13 +12,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from optimizer.axes import Flag, Index, Scalar, Times
-from optimizer.search.direction import Dense
 from optimizer.search.iterate import LEAST_TEMPERATURE, Point, State, gaps
-from optimizer.search.landscape import Landscape
+from optimizer.search.landscape import Lagrangian, Landscape
 from optimizer.search.merit import derivatives, merit
 
 _LEAST_BARRIER = 1e-11
-# Factor on the temperature once a subproblem is solved, and how much less well than the last one.
+# Factor on the temperature once a subproblem is solved, if nothing else is said, and how much less well than the last;
+# one of many small steps need not end where the next begins.
 _COOLING, _EARLY = 0.1, 1e4
 _HALVINGS = 12
 _ARMIJO = 1e-4
@@ -37,31 +37,28 @@ def step(
     A task that knows a shorter way to value, excesses, gradient and Hessian of the merit has a method `derive`; a
     Hessian is whatever has a method `direction` (`Dense`, `Blocks`).
     """
-    free, lens = task.upper > task.lower, (state.multipliers, state.penalty, state.temperature)
+    free, lagrangian = task.upper > task.lower, Lagrangian(state.multipliers, state.penalty, state.temperature)
     derive = getattr(task, "derive", None)
-    value, excesses, slope, hessian = derive(state) if derive else _derived(task, state)
+    value, excesses, slope, hessian = derive(state) if derive else derivatives(task, state.x, state.path, lagrangian)
     here = Point(value, excesses, jnp.where(free, slope, 0.0), hessian, gaps(task, state.x, free), free)
     scale = jnp.where(state.iterations == 0, jnp.maximum(jnp.max(jnp.abs(here.slope)), 1e-8), state.scale)
     left = _residuals(task, state, here)
-    solved, done, tighten = _verdict(state, left, excesses, tolerance * scale, limit_tolerance)
+    cooling = getattr(task, "cooling", _COOLING)
+    early = _EARLY * (cooling / _COOLING) ** 4
+    solved, done, tighten = _verdict(state, left, excesses, tolerance * scale, limit_tolerance, early)
     barrier = _barrier(state, left, tolerance * scale)
     dx, downhill, lowest = _newton(task, state, here, barrier, solved)
     # A stationary point that is no minimum is left, not stayed at.
     done = done & (lowest > -1e-6 * jnp.maximum(1.0, scale))
     duals = _dual_step(task, state, here, barrier, dx)
     reach, dual_reach = _fractions_to_the_boundary(task, state, here, barrier, dx, duals)
-
-    def tried(length: Scalar) -> tuple[Scalar, Any]:
-        z = state.x + length * dx
-        value, (_, path) = merit(task, z, *lens)
-        return _with_barrier(task, z, value, barrier, free), path
-
-    now, along = _with_barrier(task, state.x, value, barrier, free), jnp.minimum(-downhill @ dx, 0.0)
-    length, halvings, path = _backtrack(tried, now, along, jnp.minimum(reach, 1.0), state.path)
-    moved = halvings < _HALVINGS
-    x = state.x + jnp.where(moved, length, 0.0) * dx
+    # Where a subproblem is tightened the point stays; its path, on which terms hand numbers on, is that of the next.
+    cooler = jnp.maximum(state.temperature * cooling, LEAST_TEMPERATURE)
+    there = lagrangian._replace(temperature=jnp.where(tighten, cooler, state.temperature))
+    longest = jnp.where(tighten, 0.0, jnp.minimum(reach, 1.0))
+    x, path, tries = _line_search(task, state, here, there, barrier, (dx, downhill, longest))
     own = state._replace(
-        path=jax.tree.map(lambda old, new: jnp.where(moved & ~tighten, new, old), state.path, path),
+        path=path,
         value=value,
         residual=left.size / scale,
         scale=scale,
@@ -76,13 +73,7 @@ def step(
             state.row + jnp.minimum(dual_reach, 1.0) * duals[2], barrier, room.row, jnp.ones_like(room.row, bool)
         ),
     )
-    return _following(state, own, x, barrier, left, excesses, (moved, halvings), tighten, limit_tolerance)
-
-
-def _derived(task: Landscape, state: State) -> tuple[Scalar, Any, Array, Dense]:
-    lens = state.multipliers, state.penalty, state.temperature
-    value, excesses, slope, hessian = derivatives(task, state.x, state.path, *lens)
-    return value, excesses, slope, Dense(hessian, task.matrix)
+    return _following(state, own, x, barrier, left, excesses, tries, tighten, limit_tolerance, cooler)
 
 
 class Residuals(NamedTuple):
@@ -117,7 +108,7 @@ def _is_cold(state: State) -> Flag:
 
 
 def _verdict(
-    state: State, left: Residuals, excesses: tuple[Times, ...], wanted: Scalar, limit_tolerance: float
+    state: State, left: Residuals, excesses: tuple[Times, ...], wanted: Scalar, limit_tolerance: float, early: float
 ) -> tuple[Flag, Flag, Flag]:
     """Whether the subproblem is solved, the whole problem is, and the subproblem is to be tightened."""
     solved, cold = left.size <= wanted, _is_cold(state)
@@ -126,7 +117,7 @@ def _verdict(
     settled = jnp.max(jnp.stack([jnp.zeros(()), *drift])) <= 1e3 * wanted
     kept = (left.violation <= limit_tolerance) & settled
     # Early subproblems need not be solved to the end; the last one, whose multipliers stay, has to be.
-    near = left.size <= jnp.where(cold, 30.0, _EARLY) * wanted
+    near = left.size <= jnp.where(cold, 30.0, early) * wanted
     return solved, solved & cold & kept, near & ~(cold & kept)
 
 
@@ -182,6 +173,27 @@ def _fractions_to_the_boundary(
     return reach, keep * _reach(jnp.concatenate([state.low, state.high, state.row]), jnp.concatenate(duals))
 
 
+def _line_search(
+    task: Landscape, state: State, here: Point, there: Lagrangian, barrier: Scalar, way: tuple[Array, Array, Scalar]
+) -> tuple[Float[Array, "n"], Any, tuple[Flag, Index]]:
+    """The next point and its path; whether there is one, and after how many halvings.
+
+    The way is a step, the way downhill, and how much of the step may be taken.
+    """
+    dx, downhill, longest = way
+
+    def tried(length: Scalar) -> tuple[Scalar, Any]:
+        z = state.x + length * dx
+        value, (_, path) = merit(task, z, there)
+        return _with_barrier(task, z, value, barrier, here.free), path
+
+    now, along = _with_barrier(task, state.x, here.value, barrier, here.free), jnp.minimum(-downhill @ dx, 0.0)
+    length, halvings, path = _backtrack(tried, now, along, longest, state.path)
+    moved = halvings < _HALVINGS
+    path = jax.tree.map(lambda old, new: jnp.where(moved, new, old), state.path, path)
+    return state.x + jnp.where(moved, length, 0.0) * dx, path, (moved, halvings)
+
+
 def _with_barrier(task: Landscape, x: Array, value: Scalar, barrier: Scalar, free: Bool[Array, "n"]) -> Scalar:
     """The merit with the logarithmic barrier of all limits on doses (19.4)."""
     return value - barrier * jnp.sum(jnp.log(jnp.maximum(jnp.concatenate(gaps(task, x, free)), 1e-300)))
@@ -197,6 +209,7 @@ def _following(
     tries: tuple[Flag, Index],
     tighten: Flag,
     limit_tolerance: float,
+    cooler: Scalar,
 ) -> State:
     """The next iterate: at the new point, or at the old one where a subproblem is tightened or the search has ended."""
     moved, halvings = tries
@@ -213,9 +226,9 @@ def _following(
         damping=jnp.where(tighten, 1e-8, damping),
         multipliers=tuple(jnp.where(tighten, _updated(m, e, state.penalty), m) for m, e in pairs),
         penalty=jnp.where(slow, jnp.minimum(state.penalty * 4.0, 1e8), state.penalty),
-        temperature=jnp.where(tighten, jnp.maximum(state.temperature * _COOLING, LEAST_TEMPERATURE), state.temperature),
+        temperature=jnp.where(tighten, cooler, state.temperature),
         violation=jnp.where(tighten, left.violation, state.violation),
-        stuck=(~moved & (state.damping > 1e5)) | (same & stays & ~own.done & ~tighten),
+        stuck=(~moved & (state.damping > 1e5)) | (same & stays & moved & ~own.done & ~tighten),
     )
     ended = state.done | state.stuck
     stay = state._replace(
@@ -229,7 +242,7 @@ def _following(
 def _backtrack(function: Any, now: Scalar, slope: Scalar, longest: Scalar, path: Any) -> tuple[Scalar, Index, Any]:
     """First of longest / 2^j that satisfies Armijo's condition, j (the limit of halvings when none does), and its path.
 
-    `function` gives value and path; `path` is any one, for its shapes.
+    `function` gives value and path; `path` is any one, for its shapes. No step at all is taken as it is.
     """
 
     def tried(carry: Any) -> Any:
@@ -237,6 +250,7 @@ def _backtrack(function: Any, now: Scalar, slope: Scalar, longest: Scalar, path:
         value, path = function(length)
         # The last term lets a step through whose gain is below rounding.
         good = jnp.isfinite(value) & (value <= now + _ARMIJO * length * slope + 1e-13 * jnp.abs(now))
+        good = good | (longest == 0.0)
         return jnp.where(good, length, 0.5 * length), halvings + jnp.where(good, 0, 1), good, path
 
     first = (longest, jnp.zeros((), int), jnp.asarray(False), path)

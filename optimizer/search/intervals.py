@@ -11,8 +11,9 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float
 
 from optimizer.axes import Scalar, Times
-from optimizer.objectives.base import Objective
+from optimizer.objectives.base import Objective, Scene
 from optimizer.problem import Task
+from optimizer.search.landscape import Lagrangian
 from optimizer.simulate import System, Trajectory, flow, read_out
 
 
@@ -21,7 +22,7 @@ class Jacobians(NamedTuple):
 
     Attributes:
         end: of the state at its end by the start [K, d, m].
-        cost: of its part of the terms that are sums by the start [K, m].
+        cost: of its part of the merit by the start [K, m].
         nodes: of what the other terms and the limits read by the start just after the dose, arrays [K, Q, ..., m].
         interval_start: of the start by the state at the start and by the interval's shares [K, m, d + N].
         back: the way back through every interval, from weights of what it gives to those of its start.
@@ -41,12 +42,13 @@ class Path(NamedTuple):
 
     Attributes:
         rows: shares [K, N].
-        start: z, the kinetics and states that doses reach [K, d].
+        start: z, the kinetics and states that doses reach, and what terms hand on [K, d].
         unforced: those that no dose reaches, arrays [K, ...].
         interval_start: s, all of z just after the dose, and the rates of infusions [K, m].
         unforced_start: what no dose reaches, just after the dose.
         times: starts of the intervals [K, day].
         lengths: of the intervals [K, day].
+        multipliers: of the limits on single times, at the saved times of the interval, arrays [K, Q].
     """
 
     rows: Array
@@ -56,28 +58,42 @@ class Path(NamedTuple):
     unforced_start: list[Array]
     times: Array
     lengths: Array
+    multipliers: list[Array]
 
 
 class Stages:
     """Intervals as functions of flat vectors: what doses reach, z at the start of an interval, s after the dose."""
 
-    def __init__(self, task: Task, temperature: Scalar):
-        objective = task.objective
-        self.task, self.temperature = task, temperature
+    def __init__(self, task: Task, lagrangian: Lagrangian):
+        objective, limits = task.objective, task.state_limits
+        self.task, self.lagrangian, self.temperature = task, lagrangian, lagrangian.temperature
         self.infused = np.flatnonzero([route == "infusion" for route in task.system.routes])
         self.leaves, self.structure = jax.tree.flatten(task.system.start())
         self.reached = _reached(task.system, self.leaves, self.structure)
-        self.first, self.tree = ravel_pytree([leaf for leaf, r in zip(self.leaves, self.reached, strict=True) if r])
+        first, self.tree = ravel_pytree([leaf for leaf, r in zip(self.leaves, self.reached, strict=True) if r])
         self.unforced = [leaf for leaf, r in zip(self.leaves, self.reached, strict=True) if not r]
-        sums = [term.is_sum for term in objective.terms]
-        self.sums, self.others = (_part(objective, np.equal(sums, kept)) for kept in (True, False))
+        own = [term.is_sum or term.carried > 0 for term in objective.terms]
+        self.sums, self.others = (_part(objective, np.equal(own, kept)) for kept in (True, False))
+        self.handed = [term.carried for term in self.sums.terms]
+        self.first = jnp.concatenate([first, jnp.zeros(sum(self.handed), first.dtype)])
+        self.local = [i for i, limit in enumerate(limits) if limit.is_local]
+        self.others_limited = [i for i, limit in enumerate(limits) if not limit.is_local]
         self.times, self.lengths = task.grid.edges[:-1], task.grid.lengths
         self.shape = self._shape()
         self.read = self._read()
 
+    @property
+    def is_chain(self) -> bool:
+        """Whether the merit is a sum over intervals, and what is linear in the doses: its Hessian is in blocks."""
+        return not self.others_limited and all(term.is_linear for term in self.others.terms)
+
+    def carried(self, z: Array) -> Array:
+        """What terms hand on."""
+        return z[self.first.size - sum(self.handed) :]
+
     def joined(self, z: Array, unforced: list[Array]) -> Any:
         """Kinetics and state."""
-        moving, still = iter(self.tree(z)), iter(unforced)
+        moving, still = iter(self.tree(z[: self.first.size - sum(self.handed)])), iter(unforced)
         return jax.tree.unflatten(self.structure, [next(moving if r else still) for r in self.reached])
 
     def parted(self, state: Any) -> tuple[Array, list[Array]]:
@@ -87,10 +103,10 @@ class Stages:
 
     def enter(self, z: Array, unforced: list[Array], shares: Array) -> tuple[Array, list[Array]]:
         """s of an interval, and what no dose reaches."""
-        dose = shares * self.task.scale
+        dose, carried = shares * self.task.scale, self.carried(z)
         pk, y = self.joined(z, unforced)
         z, unforced = self.parted((self.task.system.give(pk, dose), y))
-        return jnp.concatenate([z, dose[self.infused]]), unforced
+        return jnp.concatenate([z, carried, dose[self.infused]]), unforced
 
     def integrate_interval(self, s: Array, unforced: list[Array], time: Scalar, length: Scalar) -> tuple[Any, Any]:
         """Kinetics and state at the end of an interval; times, weights, concentrations and states at its nodes."""
@@ -101,17 +117,49 @@ class Stages:
     def interval(self, s: Array, unforced: list[Array], time: Scalar, length: Scalar) -> tuple[Any, Trajectory]:
         """Kinetics and state at the end of an interval, and the trajectory in it."""
         last, nodes = self.integrate_interval(s, unforced, time, length)
-        nodes = jax.tree.map(lambda a: a[None], nodes)
-        return last, read_out(self.task.system, *nodes, jnp.zeros((1, self.task.scale.size)))  # pyright: ignore[reportCallIssue]
+        return last, self._read_out(nodes)
 
-    def stage(self, s: Array, unforced: list[Array], time: Scalar, length: Scalar) -> tuple[Array, Scalar, list[Array]]:
-        """z of the next interval, this one's part of the terms that are sums, and what all others read at its nodes."""
-        last, interval = self.interval(s, unforced, time, length)
-        cost = (
-            self.sums.smooth(self.task.scene(interval), self.temperature) if self.sums.terms else jnp.zeros_like(time)
-        )
+    def _read_out(self, nodes: Any) -> Trajectory:
+        nodes = jax.tree.map(lambda a: a[None], nodes)
+        return read_out(self.task.system, *nodes, jnp.zeros((1, self.task.scale.size)))  # pyright: ignore[reportCallIssue]
+
+    def scene(self, trajectory: Trajectory) -> Scene:
+        """What terms and limits look at, of an interval."""
+        return self.task.scene(trajectory)._replace(first=self.task.system.model.burden(self.task.system.start()[1]))
+
+    def passed(self, scene: Scene, carried: Array) -> tuple[Array, Scalar]:
+        """What terms hand on, and the interval's part of all that do or are sums."""
+        cost, handed = jnp.zeros_like(self.temperature), []
+        parts = jnp.split(carried, np.cumsum(self.handed)[:-1]) if self.handed else []
+        for term, weight, own in zip(self.sums.terms, self.sums.weights, parts, strict=True):
+            own, part = term.passes(scene, own, self.temperature)
+            handed.append(own)
+            cost = cost + weight * part
+        return jnp.concatenate([carried[:0], *handed]), cost
+
+    def stage(self, s: Array, at: Path) -> tuple[tuple[Array, Scalar, list[Array]], list[Array]]:
+        """z of the next interval, this one's part of the merit, what all others read at its nodes; excesses of limits.
+
+        The limits are those on single times.
+        """
+        last, interval = self.interval(s, at.unforced_start, at.times, at.lengths)
+        scene = self.scene(interval)
+        carried, cost = self.passed(scene, self.carried(s[: self.first.size]))
+        excesses = self._excesses(scene, self.local)
+        own = self.lagrangian._replace(multipliers=tuple(at.multipliers))
         seen = [leaf for leaf, kept in zip(jax.tree.leaves(interval), self.read, strict=True) if kept]
-        return self.parted(last)[0], cost, seen
+        z = jnp.concatenate([self.parted(last)[0], carried])
+        return (z, own.merit(cost, excesses), seen), list(excesses)
+
+    def _excesses(self, scene: Scene, chosen: list[int]) -> tuple[Times, ...]:
+        limits, margins = self.task.state_limits, self.task.margins
+        found = (limits[i].read(scene).excess for i in chosen)
+        return tuple(e if margins is None else e + margins[i] for i, e in zip(chosen, found, strict=True))
+
+    def joined_excesses(self, local: list[Array], others: tuple[Times, ...]) -> tuple[Times, ...]:
+        """Excesses of all limits, in their order, from those on single times [K, Q] and all others [T]."""
+        mine, rest = (a.ravel() for a in local), iter(others)
+        return tuple(next(mine if limit.is_local else rest) for limit in self.task.state_limits)
 
     def forward_sweep(self, rows: Array) -> tuple[Path, Trajectory]:
         """Where every interval begins, and the trajectory."""
@@ -120,20 +168,26 @@ class Stages:
             shares, time, length = inputs
             s, unforced = self.enter(*state, shares)  # pyright: ignore[reportCallIssue]
             last, nodes = self.integrate_interval(s, unforced, time, length)
-            return self.parted(last), (Path(shares, *state, s, unforced, time, length), nodes)  # pyright: ignore[reportCallIssue]
+            z, still = self.parted(last)
+            carried = self.carried(s[: self.first.size])
+            if sum(self.handed):
+                carried, _ = self.passed(self.scene(self._read_out(nodes)), carried)
+            return (jnp.concatenate([z, carried]), still), (Path(shares, *state, s, unforced, time, length, []), nodes)  # pyright: ignore[reportCallIssue]
 
         inputs = rows, self.times, self.lengths
         _, (path, nodes) = jax.lax.scan(interval, (self.first, self.unforced), inputs)
         return path, read_out(self.task.system, *nodes, rows * self.task.scale)  # pyright: ignore[reportCallIssue]
 
-    def jacobians(self, path: Path) -> tuple[Array, list[Array], Jacobians]:
-        """Costs and nodes of all intervals, and the first derivatives of every interval."""
+    def jacobians(self, path: Path) -> tuple[tuple[Array, list[Array]], list[Array], Jacobians]:
+        """Costs and nodes of all intervals, excesses of limits on single times, and first derivatives of intervals."""
+        multipliers = self.lagrangian.of(self.local).multipliers
+        path = path._replace(multipliers=[m.reshape(self.lengths.size, -1) for m in multipliers])
 
         def one(at: Path) -> Any:
             def there_and_back(s: Array) -> Any:
-                given, back = jax.vjp(lambda s: self.stage(s, at.unforced_start, at.times, at.lengths), s)
+                given, back, excesses = jax.vjp(lambda s: self.stage(s, at), s, has_aux=True)
                 numbers, rest = eqx.partition(back, eqx.is_inexact_array)
-                return (given, numbers), rest
+                return (given, numbers), (rest, excesses)
 
             def push(v: Array) -> Any:
                 return jax.jvp(there_and_back, (at.interval_start,), (v,), has_aux=True)
@@ -145,20 +199,19 @@ class Stages:
         def entering(at: Path) -> Any:
             return jax.jacfwd(lambda z, u: self.enter(z, at.unforced, u)[0], (0, 1))(at.start, at.rows)
 
-        ((_, costs, nodes), numbers), (first, second), rest = jax.vmap(one)(path)
+        ((_, costs, nodes), numbers), (first, second), (rest, excesses) = jax.vmap(one)(path)
         interval_start = jnp.concatenate(jax.vmap(entering)(path), axis=-1)
-        return costs, nodes, Jacobians(*first, interval_start, eqx.combine(numbers, rest), second)  # pyright: ignore[reportCallIssue]
+        found = Jacobians(*first, interval_start, eqx.combine(numbers, rest), second)  # pyright: ignore[reportCallIssue]
+        return (costs, nodes), excesses, found
 
-    def hessian_blocks(
-        self, jacobians: Jacobians, ends: Array, cotangents: list[Array], unit: Scalar
-    ) -> Float[Array, "K m m"]:
+    def hessian_blocks(self, jacobians: Jacobians, ends: Array, cotangents: list[Array]) -> Float[Array, "K m m"]:
         """Second derivatives of every interval by its start, weighted with the adjoints of all that it gives."""
 
         def one(back: Any, by_start: Any, end: Array, cotangent: list[Array]) -> Array:
             numbers, rest = eqx.partition(back, eqx.is_inexact_array)
 
             def slope(numbers: Any) -> Array:
-                return eqx.combine(numbers, rest)((end, unit, cotangent))[0]
+                return eqx.combine(numbers, rest)((end, jnp.ones_like(end[0]), cotangent))[0]
 
             return jax.vmap(lambda v: jax.jvp(slope, (numbers,), (v,))[1], -1, -1)(by_start)
 
@@ -176,18 +229,19 @@ class Stages:
         return jax.vmap(one)(path, weights)
 
     def rest(self, nodes: list[Array], rows: Array) -> tuple[Scalar, tuple[Times, ...]]:
-        """The terms that are no sums over intervals, and the excess of every state limit."""
+        """The merit of the terms that are no sums over intervals and the limits on more than single times."""
         flat = iter(a.reshape((-1, *a.shape[2:])) for a in nodes)
         pairs = zip(jax.tree.leaves(self.shape), self.read, strict=True)
         # What nobody reads is not there to be read: zeros of the right shape.
         leaves = [next(flat) if kept else jnp.zeros(leaf.shape, leaf.dtype) for leaf, kept in pairs]
-        return self._judge(jax.tree.unflatten(jax.tree.structure(self.shape), leaves), rows)
+        value, excesses = self._judge(jax.tree.unflatten(jax.tree.structure(self.shape), leaves), rows)
+        return self.lagrangian.of(self.others_limited).merit(value, excesses), excesses
 
     def _judge(self, trajectory: Trajectory, rows: Array) -> tuple[Scalar, tuple[Times, ...]]:
         given = dataclasses.replace(trajectory, doses=rows * self.task.scale)
         scene = self.task.scene(given)
         value = self.others.smooth(scene, self.temperature) if self.others.terms else jnp.zeros_like(rows[0, 0])
-        return value, tuple(reading.excess for reading in self.task.readings(scene))
+        return value, self._excesses(scene, self.others_limited)
 
     def _shape(self) -> Trajectory:
         """Shapes of a whole trajectory."""

@@ -1,7 +1,8 @@
 """What the search asks of whatever is searched: doses, doses for many patients, numbers of a rule."""
 
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from optimizer.axes import Scalar, Times
@@ -37,3 +38,33 @@ class Landscape(Protocol):
     def evaluate(self, shares: Array, temperature: Scalar) -> tuple[Scalar, tuple[Times, ...]]:
         """The objective at a temperature, and the relative excess of every state limit."""
         ...
+
+
+class Lagrangian(NamedTuple):
+    """Augmented Lagrangian: what makes one number, the merit, of an objective and the excesses of state limits.
+
+    Attributes:
+        multipliers: of the state limits, one [T] each.
+        penalty: weight of the squares.
+        temperature: of the terms that are not smooth.
+        weight: of the objective.
+        counted: of the limits; 0 for a patient who does not count.
+    """
+
+    multipliers: tuple[Times, ...]
+    penalty: Scalar
+    temperature: Scalar
+    weight: Scalar | float = 1.0
+    counted: Scalar | float = 1.0
+
+    def merit(self, value: Scalar, excesses: tuple[Times, ...]) -> Scalar:
+        """Of an objective, and the excess of every state limit at every saved time."""
+        value = self.weight * value
+        for excess, multiplier in zip(excesses, self.multipliers, strict=True):
+            shifted = jnp.maximum(multiplier + self.penalty * excess, 0.0)
+            value = value + self.counted * jnp.sum(shifted**2 - multiplier**2) / (2.0 * self.penalty)
+        return value
+
+    def of(self, chosen: list[int]) -> "Lagrangian":
+        """Of some of the limits."""
+        return self._replace(multipliers=tuple(self.multipliers[i] for i in chosen))

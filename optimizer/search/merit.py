@@ -9,23 +9,15 @@ from jaxtyping import Array, Float
 from optimizer.axes import Scalar, Times
 from optimizer.problem import Task
 from optimizer.search import stages
-from optimizer.search.landscape import Landscape
+from optimizer.search.direction import Dense
+from optimizer.search.elimination import Chain
+from optimizer.search.landscape import Lagrangian, Landscape
 
 
-def penalized(value: Scalar, excesses: tuple[Times, ...], multipliers: tuple[Times, ...], penalty: Scalar) -> Scalar:
-    """Augmented Lagrangian of an objective and the excess of every state limit at every saved time."""
-    for excess, multiplier in zip(excesses, multipliers, strict=True):
-        shifted = jnp.maximum(multiplier + penalty * excess, 0.0)
-        value = value + jnp.sum(shifted**2 - multiplier**2) / (2.0 * penalty)
-    return value
-
-
-def merit(
-    task: Landscape, x: Array, multipliers: tuple[Times, ...], penalty: Scalar, temperature: Scalar
-) -> tuple[Scalar, Any]:
+def merit(task: Landscape, x: Array, lagrangian: Lagrangian) -> tuple[Scalar, Any]:
     """Augmented Lagrangian; the excess of every state limit at every saved time, and the path that derivatives take."""
-    value, excesses, path = evaluate(task, x, temperature)
-    return penalized(value, excesses, multipliers, penalty), (excesses, path)
+    value, excesses, path = evaluate(task, x, lagrangian.temperature)
+    return lagrangian.merit(value, excesses), (excesses, path)
 
 
 def evaluate(task: Landscape, x: Array, temperature: Scalar) -> tuple[Scalar, tuple[Times, ...], Any]:
@@ -34,13 +26,13 @@ def evaluate(task: Landscape, x: Array, temperature: Scalar) -> tuple[Scalar, tu
 
 
 def derivatives(
-    task: Landscape, x: Array, path: Any, multipliers: tuple[Times, ...], penalty: Scalar, temperature: Scalar
-) -> tuple[Scalar, Any, Array, Array]:
-    """Merit, excesses, gradient [n] and Hessian [n, n]: interval by interval for doses, all at once for what else."""
+    task: Landscape, x: Array, path: Any, lagrangian: Lagrangian
+) -> tuple[Scalar, Any, Array, Chain | Dense]:
+    """Merit, excesses, gradient [n] and Hessian: interval by interval for doses, all at once for what else."""
     if isinstance(task, Task):
-        return stages.derivatives(task, path, temperature, lambda value, e: penalized(value, e, multipliers, penalty))
-    value, (excesses, _), slope, hessian = dense(lambda z: merit(task, z, multipliers, penalty, temperature), x)
-    return value, excesses, slope, hessian
+        return stages.derivatives(task, path, lagrangian)
+    value, (excesses, _), slope, hessian = dense(lambda z: merit(task, z, lagrangian), x)
+    return value, excesses, slope, Dense(hessian, task.matrix)
 
 
 def dense(function: Any, x: Float[Array, "n"]) -> tuple[Scalar, Any, Array, Array]:

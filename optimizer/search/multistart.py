@@ -15,6 +15,7 @@ import numpy as np
 from optimizer.axes import Index
 from optimizer.problem import Task
 from optimizer.programs import program
+from optimizer.search.cooling import followed
 from optimizer.search.interior_point import step
 from optimizer.search.iterate import State, start
 from optimizer.search.landscape import Landscape
@@ -100,11 +101,21 @@ def run(task: Landscape, points: jax.Array, tolerance: float, progress: Callable
     total = points.shape[0]
     progress(Progress("compile", 0, total, None))
     if isinstance(task, Task):
-        task = fitting(task, points[:_COMPARED]) or task
+        task = fitting(task, points[:_COMPARED]) or followed(task)
     began, limit = time.perf_counter(), jnp.asarray(tolerance)
     states = [_begin(task, point) for point in points]
     jax.block_until_ready(_advance(task, states[0], jnp.asarray(0), limit))
     compiled = time.perf_counter()
+    rounds, interrupted = _descend(task, states, limit, progress)
+    states = [_found(state, point) for state, point in zip(states, points, strict=True)]
+    return Run(states, _filled(np.array(rounds)), compiled - began, time.perf_counter() - compiled, interrupted)
+
+
+def _descend(
+    task: Landscape, states: list[State], limit: jax.Array, progress: Callable[[Progress], None]
+) -> tuple[list[list[float]], bool]:
+    """Step every restart, in place, until it ends; objectives after each slice, and whether the user stopped it."""
+    total = len(states)
     best, rounds = np.inf, [[np.nan] * total]
     pending: dict[Future[State], int] = {}
     counts, interrupted = [0] * total, False
@@ -137,8 +148,7 @@ def run(task: Landscape, points: jax.Array, tolerance: float, progress: Callable
         interrupted = True
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-    states = [_found(state, point) for state, point in zip(states, points, strict=True)]
-    return Run(states, _filled(np.array(rounds)), compiled - began, time.perf_counter() - compiled, interrupted)
+    return rounds, interrupted
 
 
 def _found(state: State, start: jax.Array) -> State:

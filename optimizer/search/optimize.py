@@ -3,30 +3,25 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
-from optimizer.outcome import remark
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Report, Task
 from optimizer.programs import check_64_bits
 from optimizer.search import kkt
 from optimizer.search.audit import Audit, audit, dense
-from optimizer.search.basins import SMALLER, search
-from optimizer.search.feasible import NoLevels, make_feasible, round_to_levels, satisfies, without_traces
+from optimizer.search.basins import search
+from optimizer.search.choice import Choice, choose
 from optimizer.search.multistart import Progress, Run, run
-from optimizer.search.relaxation import relaxed
-from optimizer.search.result import Optimum, Result, SearchRecord
-from optimizer.search.screening import LIMIT_TOLERANCE, Screened, chosen, evaluate, inside, screen
-from optimizer.search.solutions import Solutions
-from optimizer.status import Status
+from optimizer.search.result import Result, SearchRecord
+from optimizer.search.screening import LIMIT_TOLERANCE, Screened, chosen, inside, screen
+from optimizer.search.verdict import verdict
 
 METHOD = "scored starts, primal-dual interior point with exact Hessian, hops between basins"
-# Distinct optima that are rounded to dose levels.
-_ROUNDED = 3
 # The search goes a little further than it is judged by: its own residual and the one measured apart differ by rounding
 # and by what limits that are nearly active still carry.
 _STRICTER = 0.5
@@ -84,10 +79,7 @@ def optimize(
     began = time.perf_counter()
     tell(Progress("starts", 0, restarts, None))
     screened = screen(task, seed, known)
-    points = chosen(task, screened, restarts, seed)
-    if first is not None and len(first):
-        shares = (first / np.asarray(task.scale)).reshape(len(first), -1)
-        points = jnp.concatenate([jnp.asarray(inside(task, screened, shares)), points])
+    points = _begun(task, screened, first, chosen(task, screened, restarts, seed))
     clock["starts"] = time.perf_counter() - began
     strict = _STRICTER * tolerance
     found, tried = search(task, screened, points, strict, seed, tell)
@@ -96,7 +88,7 @@ def optimize(
     strictly = problem
     for _ in range(_BACK_OFFS + 1):
         began = time.perf_counter()
-        choice = _choose(strictly, screened, found, tolerance, seed, tell)
+        choice = choose(strictly, screened, found, tolerance, seed, tell)
         clock["levels"] += time.perf_counter() - began
         began = time.perf_counter()
         policy = Schedule(jnp.asarray(choice.doses))
@@ -113,8 +105,16 @@ def optimize(
     clock |= {"compile": found.compile_seconds, "search": found.search_seconds}
     hops = total - len(points)
     record = _recorded(choice, found, screened, (hops, tried), tolerance, clock)
-    status, reason = _verdict(problem, choice, found, checked, record, points, tell)
+    status, reason = verdict(problem, choice, found, checked, record, points, tell)
     return Result(problem, policy, trajectory, report, checked, record, status, reason, seed, found.history)
+
+
+def _begun(task: Task, screened: Screened, first: np.ndarray | None, points: Array) -> Float[Array, "R n"]:
+    """Points to descend from, schedules [F, K, N] that were asked for before all others."""
+    if first is None or not len(first):
+        return points
+    shares = (first / np.asarray(task.scale)).reshape(len(first), -1)
+    return jnp.concatenate([jnp.asarray(inside(task, screened, shares)), points])
 
 
 def _is_just_beyond(report: Report, checked: Audit) -> bool:
@@ -137,31 +137,8 @@ def _rehearse(problem: Problem) -> None:
     kkt.gradient(problem.task, problem.task.lower, None)
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """What the descents came to.
-
-    Attributes:
-        solutions: their ends.
-        doses: what is written out [K, N].
-        optima: the distinct optima.
-        left: how far the schedule was from stationary before it was rounded to levels.
-        is_start: whether the schedule is a start, better than all ends.
-        level_cost: objective lost to the levels.
-        no_levels: why no rounding was possible.
-    """
-
-    solutions: Solutions
-    doses: np.ndarray
-    optima: tuple[Optimum, ...]
-    left: kkt.Stationarity
-    is_start: bool
-    level_cost: float | None = None
-    no_levels: str = ""
-
-
 def _recorded(
-    choice: _Choice, found: Run, screened: Screened, effort: tuple[int, int], tolerance: float, clock: dict[str, float]
+    choice: Choice, found: Run, screened: Screened, effort: tuple[int, int], tolerance: float, clock: dict[str, float]
 ) -> SearchRecord:
     """How the search went; the effort is hops and schedules tried."""
     state = found.states[choice.solutions.best]
@@ -184,147 +161,3 @@ def _recorded(
         gap=choice.left.gap,
         spread=screened.spread,
     )
-
-
-def _choose(
-    problem: Problem, screened: Screened, found: Run, tolerance: float, seed: int, tell: Callable[[Progress], None]
-) -> _Choice:
-    """The best end that meets the limits, on levels where there are any; else the one that comes nearest."""
-    task = problem.task
-    points = np.array([state.x for state in found.states])
-    left = [kkt.Stationarity(0.0, 0.0) if bool(s.done) else kkt.stationarity(task, s) for s in found.states]
-    close = [_is_close(one, tolerance, screened.spread) for one in left]
-    values, excess = evaluate(task, points)
-    solutions = Solutions(points, values, excess, np.array(close) & (excess <= LIMIT_TOLERANCE) & np.isfinite(values))
-    optima = solutions.distinct(
-        lambda x: float(evaluate(task, x[None])[0][0]), lambda x: np.asarray(task.doses(jnp.asarray(x)))
-    )
-    state, best = found.states[solutions.best], solutions.best
-    least, reached = screened.best, (max(excess[best], LIMIT_TOLERANCE), values[best])
-    offered = max(screened.excess[least], LIMIT_TOLERANCE), screened.values[least] + SMALLER * screened.spread
-    is_start = not np.isfinite(values[best]) or bool(offered < reached)
-    if is_start:
-        state = state._replace(x=jnp.asarray(screened.points[least]))
-    doses = make_feasible(problem, np.asarray(task.doses(state.x)))
-    doses = without_traces(problem, doses, lambda batch: _merits(task, batch))
-    choice = _Choice(solutions, doses, optima, kkt.stationarity(task, state), is_start)
-    if not problem.levels or found.interrupted:
-        return choice
-    tell(Progress("levels", len(found.states), len(found.states), float(values[best])))
-    return _on_levels(problem, choice, seed)
-
-
-def _is_close(left: kkt.Stationarity, tolerance: float, spread: float) -> bool:
-    return left.residual <= tolerance or left.gap <= tolerance * spread
-
-
-def _on_levels(problem: Problem, choice: _Choice, seed: int) -> _Choice:
-    """The best of what some optima come to on the levels that are allowed."""
-    task = problem.task
-    candidates = [choice.doses, *(make_feasible(problem, o.doses) for o in choice.optima[1:_ROUNDED])]
-    try:
-        rounded = [round_to_levels(problem, c, lambda batch: _merits(task, batch), seed) for c in candidates]
-    except NoLevels as error:
-        return replace(choice, no_levels=str(error))
-    pick = int(np.argmin(_merits(task, np.array(rounded))))
-    before, after = evaluate(task, np.array([_shares(task, choice.doses), _shares(task, rounded[pick])]))[0]
-    return replace(choice, doses=rounded[pick], level_cost=float(after - before))
-
-
-def _shares(task: Task, doses: np.ndarray) -> np.ndarray:
-    return (doses / np.asarray(task.scale)).ravel()
-
-
-def _merits(task: Task, batch: np.ndarray) -> np.ndarray:
-    """Objectives of schedules [B, K, N]; one that breaks a limit on states is worse than any that does not."""
-    values, excess = evaluate(task, (batch / np.asarray(task.scale)).reshape(len(batch), -1))
-    return np.where(excess > LIMIT_TOLERANCE, 1e6 * (1.0 + excess), values)
-
-
-def _verdict(
-    problem: Problem,
-    choice: _Choice,
-    found: Run,
-    checked: Audit,
-    record: SearchRecord,
-    points: jax.Array,
-    tell: Callable[[Progress], None],
-) -> tuple[Status, str]:
-    """Status, and the sentence that says what decided it."""
-    if found.interrupted:
-        return Status.INTERRUPTED, f"interrupted after {record.converged} of {record.restarts} restarts"
-    if not checked.report.finite:
-        return Status.SIMULATION_FAILED, remark(checked.trajectory)
-    if not satisfies(problem, choice.doses):
-        reason = choice.no_levels or "no schedule was found that satisfies every dose limit exactly"
-        return Status.INFEASIBLE, reason
-    wrong = broken(checked.report)
-    if wrong:
-        return Status.INFEASIBLE, f"{wrong}; {_least_relaxation(problem, points, record.tolerance, tell)}"
-    if not checked.passed:
-        return Status.AUDIT_FAILED, difference(checked)
-    if not _is_close(choice.left, record.tolerance, record.spread):
-        return Status.NOT_CONVERGED, _what_is_left(choice, record)
-    said = remark(checked.trajectory)
-    return Status.SOLVED, f"{effort(record)}{'; ' if said else ''}{said}"
-
-
-def effort(record: SearchRecord) -> str:
-    """How the best schedule was found, and what is left to find by its slopes."""
-    total, ways = record.restarts, len(record.optima)
-    said = [
-        f"best of {total} descents from {record.starts:,} starts, {record.often}",
-        f"last improvement at descent {record.last_improvement}",
-        f"{record.converged} of {total} converged, to {ways} distinct optim{'um' if ways == 1 else 'a'}",
-        f"KKT residual {record.kkt_residual:.1e}",
-    ]
-    if record.kkt_residual > record.tolerance:
-        said.append(f"flat: to first order no schedule within the dose limits is better by more than {record.gap:.1e}")
-    return "; ".join(said)
-
-
-def _what_is_left(choice: _Choice, record: SearchRecord) -> str:
-    """Why the best schedule is not called an optimum."""
-    total = record.restarts
-    if choice.is_start:
-        return f"the best schedule is one of {record.starts:,} starts; none of {total} descents ended at a better one"
-    wanted = (
-        f"wanted at most {record.tolerance * record.spread:.1e}, {record.tolerance:g} of its spread over the starts"
-    )
-    return (
-        f"the best of {total} descents had not converged: by its slopes the objective could fall by {record.gap:.1e}, "
-        f"{wanted}; KKT residual {record.kkt_residual:.1e}, {record.converged} of {total} converged"
-    )
-
-
-def broken(report: Report) -> str:
-    """The constraint that is violated most."""
-    worst = max(report.constraints, key=lambda c: c.violation, default=None)
-    if worst is None or worst.violation <= LIMIT_TOLERANCE:
-        return ""
-    return f"{worst.name}: wanted at most {worst.limit:.6g}; the nearest schedule reaches {worst.value:.6g}"
-
-
-def _least_relaxation(problem: Problem, points: jax.Array, tolerance: float, tell: Callable[[Progress], None]) -> str:
-    """What would do: the smallest relative relaxation of all limits on states together."""
-    task = relaxed(problem.task)
-    found = run(task, points, max(tolerance, 1e-5), tell)
-    ends = np.array([state.x for state in found.states])
-    nearest = ends[int(np.nanargmin(evaluate(task, ends)[0]))]
-    # The excess that is searched may be on another scale (a logarithm) than the share that a reader expects.
-    _, report = problem.simulate(Schedule(problem.task.doses(jnp.asarray(nearest))))
-    if report.violation <= LIMIT_TOLERANCE:
-        return "schedules that meet the limits on states exist, but the search for the best one did not reach them"
-    least = [f"{c.name} to {c.value:.6g}" for c in report.constraints if c.violation > LIMIT_TOLERANCE]
-    return f"the least relaxation found that would do: {', '.join(least)}"
-
-
-def difference(checked: Audit) -> str:
-    """Where search and audit differ most."""
-    if abs(checked.objective_difference) > 1e-5:
-        return f"the objective differs by {checked.objective_difference:.1e} (relative)"
-    name = max(checked.constraint_differences, key=lambda n: abs(checked.constraint_differences[n]), default="")
-    if name and abs(checked.constraint_differences[name]) > 1e-5:
-        return f"{name} differs by {checked.constraint_differences[name]:.1e} (relative to its limit)"
-    wanted, error = "that of the audited objective", f"known to {checked.gradient_error:.1e}"
-    return f"the gradient differs by {checked.gradient_difference:.1e} (relative) from {wanted}, {error}"

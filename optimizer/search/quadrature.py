@@ -18,14 +18,12 @@ from optimizer.axes import Scalar, Times
 from optimizer.objectives.base import Scene
 from optimizer.problem import Task
 from optimizer.programs import program
-from optimizer.search.elimination import Blocks, adjoint, product
+from optimizer.search.elimination import MOST_ROWS, Blocks, adjoint, product
 from optimizer.search.iterate import State
 from optimizer.search.jets import Jet, jet, symmetric
 from optimizer.search.nodes import Course, Nodes
 from optimizer.simulate import read_out
 
-# Limits on sums, each of which is one number more that the block elimination hands on.
-_MOST_ROWS = 8
 # Edges at switching levels, each of which is one panel more that is compiled by itself.
 _MOST_EDGES = 3
 # Nodes of a panel, and of the layer after a dose, that are tried in turn; they agree with the simulation to this.
@@ -114,7 +112,9 @@ class _Sums:
         nodes, one = self.nodes, jnp.ones((1, 1))
         state = jax.tree.map(lambda a: a[None, None], nodes.model.state(logs, nodes.model.fast))
         conc, doses = jnp.zeros((1, 1, rows.shape[1])), rows * nodes.task.scale
-        return nodes.task.scene(read_out(nodes.system, 0.0 * one, one, conc, state, doses))
+        first = nodes.model.state(nodes.model.logs, nodes.model.fast)
+        scene = nodes.task.scene(read_out(nodes.system, 0.0 * one, one, conc, state, doses))
+        return scene._replace(first=nodes.system.model.burden(first))
 
     def density(self, logs: Float[Array, "M"]) -> Scalar:
         """What a day in a state adds to the objective."""
@@ -192,7 +192,7 @@ def quadrature_program(task: Task, panel: int, layer: int) -> QuadratureProgram 
     # A layer is seen from the levels before the dose, in which no rate is.
     of_boluses = not jax.tree.leaves(found.fast) or all(route == "bolus" for route in system.routes)
     of_cells = all(term.is_linear or (term.is_sum and not term.needs) for term in terms)
-    few = task.matrix.shape[0] <= _MOST_ROWS and sum(system.mesh.switched) <= _MOST_EDGES
+    few = task.matrix.shape[0] <= MOST_ROWS and sum(system.mesh.switched) <= _MOST_EDGES
     return QuadratureProgram(task, panel, layer) if of_levels and of_boluses and of_cells and few else None
 
 

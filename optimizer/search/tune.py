@@ -21,10 +21,10 @@ from optimizer.regimens import Rule
 from optimizer.search.audit import Audit, audit
 from optimizer.search.feasible import satisfies
 from optimizer.search.multistart import Progress
-from optimizer.search.optimize import broken, difference
 from optimizer.search.result import Result, SearchRecord, Tuned
 from optimizer.search.screening import LIMIT_TOLERANCE, in_blocks
 from optimizer.search.solutions import Solutions
+from optimizer.search.verdict import broken, difference
 from optimizer.simulate import Trajectory, rollout
 from optimizer.status import Status
 

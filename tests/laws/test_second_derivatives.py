@@ -12,7 +12,10 @@ from optimizer.mesh import Mesh
 from optimizer.objectives.base import AbstractTerm, Objective
 from optimizer.problem import Task
 from optimizer.registry import discover
-from optimizer.search.merit import dense, derivatives, evaluate, penalized
+from optimizer.search import stages
+from optimizer.search.elimination import Chain
+from optimizer.search.landscape import Lagrangian
+from optimizer.search.merit import dense, derivatives, evaluate
 from optimizer.simulate import Grid
 from tests.laws.factory import make, registry, system
 
@@ -45,9 +48,10 @@ def parts(case):
     return built, [make(c, rng, around) for c in mine(TERMS)], [make(c, rng, around) for c in mine(LIMITS)]
 
 
-def task(case):
+def task(case, terms=None, limits=None, built=None):
     """A task with a sum over intervals, the terms and limits of a case, and nothing that limits the doses."""
-    built, terms, limits = parts(case)
+    if built is None:
+        built, terms, limits = parts(case)
     terms = [*terms, make(TERMS[0], np.random.default_rng(0), {})] if TERMS[0] not in map(type, terms) else terms
     size = GRID.count * len(built.drugs)
     objective = Objective(tuple(terms), jnp.linspace(1.0, 2.0, len(terms)))
@@ -75,17 +79,22 @@ def apart(one, other):
 # Most of the time goes into compiling the whole rollout's: one case is checked each time, all of them on request.
 @pytest.mark.parametrize("case", [0, *(pytest.param(case, marks=pytest.mark.slow) for case in range(1, COUNT))])
 def test_derivatives_are_those_of_the_whole_rollout(case):
-    own, rng = task(case), np.random.default_rng(case)
+    same_derivatives(task(case), np.random.default_rng(case))
+
+
+def same_derivatives(own, rng):
+    """Interval by interval and of the whole rollout; the Hessian as it was found."""
     shares = jnp.asarray(rng.uniform(0.1, 0.9, own.lower.size))
     size = GRID.count * own.system.mesh.size
     multipliers = tuple(jnp.asarray(rng.uniform(0.0, 1.0, size)) for _ in own.state_limits)
-    lens = (multipliers, jnp.asarray(5.0), jnp.asarray(0.3))
-    both = jax.jit(lambda x: derivatives(own, x, evaluate(own, x, lens[2])[2], *lens))
-    value, excesses, slope, hessian = both(shares)
+    lagrangian = Lagrangian(multipliers, jnp.asarray(5.0), jnp.asarray(0.3))
+    both = jax.jit(lambda x: derivatives(own, x, evaluate(own, x, lagrangian.temperature)[2], lagrangian))
+    value, excesses, slope, found = both(shares)
+    hessian = found.whole()
 
     def rolled_out(x):
-        value, excesses = own.evaluate(x, lens[2])
-        return penalized(value, excesses, *lens[:2]), excesses
+        value, excesses = own.evaluate(x, lagrangian.temperature)
+        return lagrangian.merit(value, excesses), excesses
 
     wanted = jax.jit(lambda x: dense(rolled_out, x))(shares)
     assert apart(value, wanted[0]) < 1e-13
@@ -96,6 +105,20 @@ def test_derivatives_are_those_of_the_whole_rollout(case):
     # Doses meet: what would be left of the Hessian were intervals apart is not enough.
     drugs = len(own.system.drugs)
     assert apart(hessian * np.kron(np.eye(GRID.count), np.ones((drugs, drugs))), wanted[3]) > 1e-4
+    return found
+
+
+def test_terms_and_limits_on_single_times_leave_blocks_of_intervals(monkeypatch):
+    """All of them at once: what they hand from one interval to the next is in the blocks, too."""
+    built = system(entries(0), np.random.default_rng(0), Mesh(4, 2, 20.0))
+    rng, around = np.random.default_rng(1), {"drug": 0, "observable": "", "term": "burden"}
+    terms = [c for c in TERMS if (c.is_sum or c.carried or c.is_linear) and not c.needs and c.kind != "mean_observable"]
+    limits = [c for c in LIMITS if c.is_local and not c.needs]
+    assert {c.kind for c in terms} >= {"burden", "progression", "drug_use"}
+    assert {c.kind for c in limits} >= {"burden_ceiling", "concentration_window"}
+    own = task(0, [make(c, rng, around) for c in terms], [make(c, rng, around) for c in limits], built)
+    monkeypatch.setattr(stages, "_LONG", 1)
+    assert isinstance(same_derivatives(own, rng), Chain)
 
 
 def test_every_entry_is_in_a_case():

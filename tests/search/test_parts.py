@@ -13,10 +13,12 @@ from optimizer.policies.schedule import Schedule
 from optimizer.regimens import Regimen
 from optimizer.search import kkt, screening
 from optimizer.search.basins import neighbors
+from optimizer.search.cooling import followed
 from optimizer.search.feasible import make_feasible, satisfies, without_traces
 from optimizer.search.interior_point import step
 from optimizer.search.iterate import start
 from optimizer.search.landscape import Landscape
+from optimizer.search.merit import evaluate
 from optimizer.search.phase_one import center
 from optimizer.search.solutions import Solutions
 from optimizer.search.starts import on_decisions, shapes, starts
@@ -251,3 +253,15 @@ def test_doses_that_a_limit_asks_for_are_not_left_out():
     kept = without_traces(small(constraint=[step]), doses, lambda batch: np.zeros(len(batch)))
     # Without the second dose the step to the third one is too large.
     assert kept[:, 0].tolist() == doses[:, 0].tolist()
+
+
+def test_where_a_search_cools_its_path_is_that_of_the_temperature_to_come():
+    """What a term hands on from interval to interval hangs on the temperature."""
+    own = followed(small(objective={"progression": 1.0}, decision={"every": "7 day", "horizon": "21 day"}).task)
+    before = start(own, jnp.full(own.lower.size, 0.3))
+    after = jax.jit(lambda state: step(own, state, 1.0, 1e-7))(before)
+    assert np.array_equal(after.x, before.x)
+    assert float(after.temperature) == pytest.approx(10.0**-0.5)
+    wanted = evaluate(own, after.x, after.temperature)[2]
+    assert np.allclose(after.path.start, wanted.start, rtol=1e-12)
+    assert not np.allclose(before.path.start, wanted.start, rtol=1e-3)

@@ -1,0 +1,97 @@
+"""What the descents of a search came to: the best end that meets the limits, on dose levels where there are any."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import jax.numpy as jnp
+import numpy as np
+
+from optimizer.problem import Problem, Task
+from optimizer.search import kkt
+from optimizer.search.basins import SMALLER
+from optimizer.search.feasible import NoLevels, make_feasible, round_to_levels, without_traces
+from optimizer.search.multistart import Progress, Run
+from optimizer.search.result import Optimum
+from optimizer.search.screening import LIMIT_TOLERANCE, Screened, evaluate
+from optimizer.search.solutions import Solutions
+
+# Distinct optima that are rounded to dose levels.
+_ROUNDED = 3
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the descents came to.
+
+    Attributes:
+        solutions: their ends.
+        doses: what is written out [K, N].
+        optima: the distinct optima.
+        left: how far the schedule was from stationary before it was rounded to levels.
+        is_start: whether the schedule is a start, better than all ends.
+        level_cost: objective lost to the levels.
+        no_levels: why no rounding was possible.
+    """
+
+    solutions: Solutions
+    doses: np.ndarray
+    optima: tuple[Optimum, ...]
+    left: kkt.Stationarity
+    is_start: bool
+    level_cost: float | None = None
+    no_levels: str = ""
+
+
+def choose(
+    problem: Problem, screened: Screened, found: Run, tolerance: float, seed: int, tell: Callable[[Progress], None]
+) -> Choice:
+    """The best end that meets the limits, on levels where there are any; else the one that comes nearest."""
+    task = problem.task
+    points = np.array([state.x for state in found.states])
+    left = [kkt.Stationarity(0.0, 0.0) if bool(s.done) else kkt.stationarity(task, s) for s in found.states]
+    close = [is_close(one, tolerance, screened.spread) for one in left]
+    values, excess = evaluate(task, points)
+    solutions = Solutions(points, values, excess, np.array(close) & (excess <= LIMIT_TOLERANCE) & np.isfinite(values))
+    optima = solutions.distinct(
+        lambda x: float(evaluate(task, x[None])[0][0]), lambda x: np.asarray(task.doses(jnp.asarray(x)))
+    )
+    state, best = found.states[solutions.best], solutions.best
+    least, reached = screened.best, (max(excess[best], LIMIT_TOLERANCE), values[best])
+    offered = max(screened.excess[least], LIMIT_TOLERANCE), screened.values[least] + SMALLER * screened.spread
+    is_start = not np.isfinite(values[best]) or bool(offered < reached)
+    if is_start:
+        state = state._replace(x=jnp.asarray(screened.points[least]))
+    doses = make_feasible(problem, np.asarray(task.doses(state.x)))
+    doses = without_traces(problem, doses, lambda batch: _merits(task, batch))
+    choice = Choice(solutions, doses, optima, kkt.stationarity(task, state), is_start)
+    if not problem.levels or found.interrupted:
+        return choice
+    tell(Progress("levels", len(found.states), len(found.states), float(values[best])))
+    return _on_levels(problem, choice, seed)
+
+
+def is_close(left: kkt.Stationarity, tolerance: float, spread: float) -> bool:
+    return left.residual <= tolerance or left.gap <= tolerance * spread
+
+
+def _on_levels(problem: Problem, choice: Choice, seed: int) -> Choice:
+    """The best of what some optima come to on the levels that are allowed."""
+    task = problem.task
+    candidates = [choice.doses, *(make_feasible(problem, o.doses) for o in choice.optima[1:_ROUNDED])]
+    try:
+        rounded = [round_to_levels(problem, c, lambda batch: _merits(task, batch), seed) for c in candidates]
+    except NoLevels as error:
+        return replace(choice, no_levels=str(error))
+    pick = int(np.argmin(_merits(task, np.array(rounded))))
+    before, after = evaluate(task, np.array([_shares(task, choice.doses), _shares(task, rounded[pick])]))[0]
+    return replace(choice, doses=rounded[pick], level_cost=float(after - before))
+
+
+def _shares(task: Task, doses: np.ndarray) -> np.ndarray:
+    return (doses / np.asarray(task.scale)).ravel()
+
+
+def _merits(task: Task, batch: np.ndarray) -> np.ndarray:
+    """Objectives of schedules [B, K, N]; one that breaks a limit on states is worse than any that does not."""
+    values, excess = evaluate(task, (batch / np.asarray(task.scale)).reshape(len(batch), -1))
+    return np.where(excess > LIMIT_TOLERANCE, 1e6 * (1.0 + excess), values)
