@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from optimizer.axes import Index
 from optimizer.problem import Task
-from optimizer.programs import program
+from optimizer.programs import program, stored
 from optimizer.search.interior_point import step
 from optimizer.search.iterate import State, start
 from optimizer.search.landscape import Landscape
@@ -91,6 +90,12 @@ def _advance(task: Landscape, state: State, steps: Index, tolerance: jax.Array) 
     )
 
 
+def prepare(task: Task, point: jax.Array) -> None:
+    """Build the programs that descents from points like this one will most likely need, beside other work."""
+    likely = fitting(task, stored(np.tile(point, (_COMPARED, 1)))) or task
+    jax.block_until_ready(_advance(likely, _begin(likely, point), stored(0, int), stored(0.0)))
+
+
 def run(task: Landscape, points: jax.Array, tolerance: float, progress: Callable[[Progress], None]) -> Run:
     """Take every starting point [R, n] to a stationary point.
 
@@ -100,10 +105,11 @@ def run(task: Landscape, points: jax.Array, tolerance: float, progress: Callable
     total = points.shape[0]
     progress(Progress("compile", 0, total, None))
     if isinstance(task, Task):
-        task = fitting(task, points[:_COMPARED]) or task
-    began, limit = time.perf_counter(), jnp.asarray(tolerance)
-    states = [_begin(task, point) for point in points]
-    jax.block_until_ready(_advance(task, states[0], jnp.asarray(0), limit))
+        # Always as many, so that there is one program of it.
+        task = fitting(task, stored(np.asarray(points)[np.arange(_COMPARED) % total])) or task
+    began, limit = time.perf_counter(), stored(tolerance)
+    states = [_begin(task, stored(point)) for point in np.asarray(points)]
+    jax.block_until_ready(_advance(task, states[0], stored(0, int), limit))
     compiled = time.perf_counter()
     best, rounds = np.inf, [[np.nan] * total]
     pending: dict[Future[State], int] = {}
@@ -111,7 +117,7 @@ def run(task: Landscape, points: jax.Array, tolerance: float, progress: Callable
     pool = ThreadPoolExecutor(max(1, min(total, cores())))
 
     def submit(r: int) -> None:
-        work = pool.submit(lambda s: jax.block_until_ready(_advance(task, s, jnp.asarray(_SLICE), limit)), states[r])
+        work = pool.submit(lambda s: jax.block_until_ready(_advance(task, s, stored(_SLICE, int), limit)), states[r])
         pending[work] = r
 
     try:
@@ -144,7 +150,7 @@ def run(task: Landscape, points: jax.Array, tolerance: float, progress: Callable
 def _found(state: State, start: jax.Array) -> State:
     """The end of a restart; one that ended nowhere is where it began."""
     is_lost = not np.all(np.isfinite(state.x))
-    return state._replace(x=start, residual=jnp.asarray(np.inf)) if is_lost else state
+    return state._replace(x=start, residual=stored(np.inf)) if is_lost else state
 
 
 def cores() -> int:

@@ -6,18 +6,18 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from optimizer.outcome import remark
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Report, Task
-from optimizer.programs import check_64_bits
+from optimizer.programs import check_64_bits, stored
 from optimizer.search import kkt
 from optimizer.search.audit import Audit, audit, dense
 from optimizer.search.basins import SMALLER, search
 from optimizer.search.feasible import NoLevels, make_feasible, round_to_levels, satisfies, without_traces
-from optimizer.search.multistart import Progress, Run, run
+from optimizer.search.multistart import Progress, Run, prepare, run
+from optimizer.search.phase_one import center
 from optimizer.search.relaxation import relaxed
 from optimizer.search.result import Optimum, Result, SearchRecord
 from optimizer.search.screening import LIMIT_TOLERANCE, Screened, chosen, evaluate, inside, screen
@@ -76,18 +76,19 @@ def optimize(
     if restarts < 1:
         raise ValueError(f"restarts: wanted at least 1; got {restarts}")
     tell = progress or (lambda _: None)
-    # What judges the result is compiled while the search is.
-    beside = ThreadPoolExecutor(1)
+    task, clock = problem.task, {}
+    # The search's programs are compiled while starts are scored, and those that judge the result while it searches.
+    beside = ThreadPoolExecutor(2)
+    beside.submit(lambda: prepare(task, stored(center(task))))
     rehearsed = beside.submit(_rehearse, problem)
     beside.shutdown(wait=False)
-    task, clock = problem.task, {}
     began = time.perf_counter()
     tell(Progress("starts", 0, restarts, None))
     screened = screen(task, seed, known)
     points = chosen(task, screened, restarts, seed)
     if first is not None and len(first):
         shares = (first / np.asarray(task.scale)).reshape(len(first), -1)
-        points = jnp.concatenate([jnp.asarray(inside(task, screened, shares)), points])
+        points = stored(np.concatenate([inside(task, screened, shares), points]))
     clock["starts"] = time.perf_counter() - began
     strict = _STRICTER * tolerance
     found, tried = search(task, screened, points, strict, seed, tell)
@@ -99,7 +100,7 @@ def optimize(
         choice = _choose(strictly, screened, found, tolerance, seed, tell)
         clock["levels"] += time.perf_counter() - began
         began = time.perf_counter()
-        policy = Schedule(jnp.asarray(choice.doses))
+        policy = Schedule(stored(choice.doses))
         trajectory, report = problem.simulate(policy)
         total, state = len(found.states), found.states[choice.solutions.best]
         tell(Progress("audit", total, total, report.total))
@@ -109,7 +110,7 @@ def optimize(
             break
         strictly = _backed_off(strictly, checked)
         begun = inside(task, screened, np.asarray(state.x)[None])
-        found = found.joined(run(strictly.task, jnp.asarray(begun), strict, tell))
+        found = found.joined(run(strictly.task, stored(begun), strict, tell))
     clock |= {"compile": found.compile_seconds, "search": found.search_seconds}
     hops = total - len(points)
     record = _recorded(choice, found, screened, (hops, tried), tolerance, clock)
@@ -127,12 +128,12 @@ def _backed_off(problem: Problem, checked: Audit) -> Problem:
     limits, task = problem.task.state_limits, problem.task
     beyond = np.array([check.violation for check in checked.report.constraints[-len(limits) :]])
     margins = 2.0 * beyond + (0.0 if task.margins is None else np.asarray(task.margins))
-    return replace(problem, task=replace(task, margins=jnp.asarray(margins)))
+    return replace(problem, task=replace(task, margins=stored(margins)))
 
 
 def _rehearse(problem: Problem) -> None:
     """Build the programs that judge a result, by judging the smallest doses."""
-    problem.simulate(Schedule(jnp.asarray(problem.lower)))
+    problem.simulate(Schedule(stored(problem.lower)))
     dense(problem, problem.lower)
     kkt.gradient(problem.task, problem.task.lower, None)
 
@@ -196,16 +197,14 @@ def _choose(
     close = [_is_close(one, tolerance, screened.spread) for one in left]
     values, excess = evaluate(task, points)
     solutions = Solutions(points, values, excess, np.array(close) & (excess <= LIMIT_TOLERANCE) & np.isfinite(values))
-    optima = solutions.distinct(
-        lambda x: float(evaluate(task, x[None])[0][0]), lambda x: np.asarray(task.doses(jnp.asarray(x)))
-    )
+    optima = solutions.distinct(lambda x: float(evaluate(task, x[None])[0][0]), lambda x: _doses(task, x))
     state, best = found.states[solutions.best], solutions.best
     least, reached = screened.best, (max(excess[best], LIMIT_TOLERANCE), values[best])
     offered = max(screened.excess[least], LIMIT_TOLERANCE), screened.values[least] + SMALLER * screened.spread
     is_start = not np.isfinite(values[best]) or bool(offered < reached)
     if is_start:
-        state = state._replace(x=jnp.asarray(screened.points[least]))
-    doses = make_feasible(problem, np.asarray(task.doses(state.x)))
+        state = state._replace(x=stored(screened.points[least]))
+    doses = make_feasible(problem, _doses(task, state.x))
     doses = without_traces(problem, doses, lambda batch: _merits(task, batch))
     choice = _Choice(solutions, doses, optima, kkt.stationarity(task, state), is_start)
     if not problem.levels or found.interrupted:
@@ -221,18 +220,27 @@ def _is_close(left: kkt.Stationarity, tolerance: float, spread: float) -> bool:
 def _on_levels(problem: Problem, choice: _Choice, seed: int) -> _Choice:
     """The best of what some optima come to on the levels that are allowed."""
     task = problem.task
-    candidates = [choice.doses, *(make_feasible(problem, o.doses) for o in choice.optima[1:_ROUNDED])]
+    others = [(optimum.objective, make_feasible(problem, optimum.doses)) for optimum in choice.optima[1:_ROUNDED]]
+    rounded, merits = [], []
     try:
-        rounded = [round_to_levels(problem, c, lambda batch: _merits(task, batch), seed) for c in candidates]
+        for value, doses in [(-np.inf, choice.doses), *others]:
+            if not merits or value < min(merits):  # levels only cost: what is worse without them is not tried
+                rounded.append(round_to_levels(problem, doses, lambda batch: _merits(task, batch), seed))
+                merits.append(float(_merits(task, rounded[-1][None])[0]))
     except NoLevels as error:
         return replace(choice, no_levels=str(error))
-    pick = int(np.argmin(_merits(task, np.array(rounded))))
-    before, after = evaluate(task, np.array([_shares(task, choice.doses), _shares(task, rounded[pick])]))[0]
-    return replace(choice, doses=rounded[pick], level_cost=float(after - before))
+    best = rounded[int(np.argmin(merits))]
+    before, after = evaluate(task, np.array([_shares(task, choice.doses), _shares(task, best)]))[0]
+    return replace(choice, doses=best, level_cost=float(after - before))
 
 
 def _shares(task: Task, doses: np.ndarray) -> np.ndarray:
     return (doses / np.asarray(task.scale)).ravel()
+
+
+def _doses(task: Task, shares: np.ndarray | jax.Array) -> np.ndarray:
+    scale = np.asarray(task.scale)
+    return np.asarray(shares).reshape(-1, scale.size) * scale
 
 
 def _merits(task: Task, batch: np.ndarray) -> np.ndarray:
@@ -312,7 +320,7 @@ def _least_relaxation(problem: Problem, points: jax.Array, tolerance: float, tel
     ends = np.array([state.x for state in found.states])
     nearest = ends[int(np.nanargmin(evaluate(task, ends)[0]))]
     # The excess that is searched may be on another scale (a logarithm) than the share that a reader expects.
-    _, report = problem.simulate(Schedule(problem.task.doses(jnp.asarray(nearest))))
+    _, report = problem.simulate(Schedule(stored(_doses(problem.task, nearest))))
     if report.violation <= LIMIT_TOLERANCE:
         return "schedules that meet the limits on states exist, but the search for the best one did not reach them"
     least = [f"{c.name} to {c.value:.6g}" for c in report.constraints if c.violation > LIMIT_TOLERANCE]
