@@ -25,7 +25,7 @@ from optimizer.objectives.base import AbstractTerm, Objective, Scene
 from optimizer.policies.base import AbstractPolicy
 from optimizer.policies.limited import Limited
 from optimizer.policies.schedule import Schedule
-from optimizer.programs import check_64_bits, program
+from optimizer.programs import check_64_bits, program, stored
 from optimizer.simulate import Grid, System, Trajectory, rollout
 from optimizer.simulate.arrivals import arrivals, overtakes, undelayed
 
@@ -228,12 +228,12 @@ class Problem:
             grid=grid,
             objective=objective,
             state_limits=state_limits,
-            scale=jnp.asarray(scale),
-            lower=jnp.asarray((frame.lower / scale).ravel()),
-            upper=jnp.asarray((frame.upper / scale).ravel()),
-            matrix=jnp.asarray(matrix / size[:, None]),
-            bound=jnp.asarray(np.array([row.limit for row in frame.rows]) / size),
-            margins=jnp.zeros(len(state_limits)),
+            scale=stored(scale),
+            lower=stored((frame.lower / scale).ravel()),
+            upper=stored((frame.upper / scale).ravel()),
+            matrix=stored(matrix / size[:, None]),
+            bound=stored(np.array([row.limit for row in frame.rows]) / size),
+            margins=stored(np.zeros(len(state_limits))),
         )
         return cls(task, tuple(frame.rows), frame.levels, frame, tuple(limits))
 
@@ -267,7 +267,7 @@ class Problem:
         return Limited(policy, jnp.asarray(self.lower), jnp.asarray(self.upper), self._levels())
 
     def _levels(self) -> tuple[Array, ...]:
-        return tuple(jnp.asarray(self.levels.get(drug, np.zeros(0))) for drug in self.task.system.drugs)
+        return tuple(stored(self.levels.get(drug, np.zeros(0))) for drug in self.task.system.drugs)
 
     def simulate(self, policy: AbstractPolicy, grid: Grid | None = None) -> tuple[Trajectory, Report]:
         """Trajectory and report of a policy, on its own grid of decisions when one is given."""

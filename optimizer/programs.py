@@ -20,12 +20,14 @@ import threading
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import export
 from jax.core import Tracer
@@ -126,6 +128,16 @@ def keep_compiled(folder: Path) -> None:
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
 
 
+def stored(values: Any, dtype: Any = float) -> Any:
+    """Numbers as an array of JAX's: `jnp.asarray`, without the program that it compiles for every shape.
+
+    Tracers, alone or in a list, become what `jnp.asarray` makes of them.
+    """
+    if any(isinstance(value, Tracer) for value in jax.tree.leaves(values)):
+        return jnp.asarray(values, dtype)
+    return jax.device_put(np.asarray(values, dtype))
+
+
 def check_64_bits(where: str) -> None:
     """Refuse to compute in 32 bits.
 
@@ -197,13 +209,24 @@ def _build(function: Callable, leaves: Sequence[Any], structure: Any, options: A
 
     flat.__name__ = function.__name__
     shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves if _is_array(leaf)]
-    try:
-        built = _kept(_key(function, leaves, structure), jax.jit(flat), shapes, found, options)
-    except (Foreign, NotImplementedError):
-        run = jax.jit(flat).lower(*shapes).compile(compiler_options=options)
-        built = run, jax.tree.structure(found[-1])
+    with _traced_quickly():
+        try:
+            built = _kept(_key(function, leaves, structure), jax.jit(flat), shapes, found, options)
+        except (Foreign, NotImplementedError):
+            run = jax.jit(flat).lower(*shapes).compile(compiler_options=options)
+            built = run, jax.tree.structure(found[-1])
     one_blas_thread()
     return built
+
+
+def _traced_quickly() -> AbstractContextManager[Any]:
+    """Reverse mode by partial evaluation of a whole function: traced in half the time of one by single operations."""
+    try:
+        from jax._src.config import use_direct_linearize
+
+        return use_direct_linearize(False)
+    except (ImportError, AttributeError):
+        return nullcontext()  # a version of JAX that has one way
 
 
 def _kept(key: str, flat: Any, shapes: Sequence[Any], found: list[Any], options: Any) -> tuple[Callable, Any]:

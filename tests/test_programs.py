@@ -218,6 +218,18 @@ def test_programs_are_built_beforehand_and_once_for_all_threads(folder):
     assert len(traced) == 1
 
 
+@pytest.mark.parametrize("values", [2.0, [1.0, 2.0], np.ones((2, 3)), np.float32(0.5)])
+def test_stored_numbers_are_arrays_as_any_other(values):
+    there, wanted = programs.stored(values), jnp.asarray(values, float)
+    assert isinstance(there, jax.Array)
+    assert (there.shape, there.dtype, there.weak_type) == (wanted.shape, wanted.dtype, wanted.weak_type)
+    assert np.array_equal(there, wanted)
+
+
+def test_what_is_traced_is_not_stored():
+    assert jax.jit(lambda x: programs.stored([x, 3.0]))(2.0).tolist() == [2.0, 3.0]
+
+
 def test_linear_algebra_has_one_thread_once_a_program_is_built():
     script = """
 import scipy.linalg, numpy, jax.numpy as jnp

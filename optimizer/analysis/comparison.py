@@ -1,12 +1,11 @@
 """The optimized schedule beside the regimens that it has to beat, under one simulator and one objective."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from optimizer.endpoints.base import AbstractEndpoint
@@ -14,19 +13,22 @@ from optimizer.endpoints.burden_factor import BurdenFactor
 from optimizer.outcome import Outcome, cumulative_dose, outcome, remark
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Check, Problem, Report
-from optimizer.programs import program
+from optimizer.programs import stored
 from optimizer.regimens import Regimen
 from optimizer.search.audit import dense
 from optimizer.search.feasible import make_feasible, satisfies
+from optimizer.search.multistart import cores
 from optimizer.search.result import Result
-from optimizer.search.screening import LIMIT_TOLERANCE
+from optimizer.search.screening import LIMIT_TOLERANCE, evaluate
 from optimizer.simulate import Grid, Trajectory
 
 OPTIMIZED = "optimized"
 # Which solver made the numbers of an entry.
 ADAPTIVE, FIXED = "adaptive (audit)", "fixed nodes (search)"
-# Constant doses start from these shares of the largest ones that the limits allow.
-_SHARES = (0.02, 0.1, 0.3, 0.6, 1.0)
+# Constant doses are tried at these shares of the largest ones that the limits allow; so many of the best are improved,
+# with differences of so large a share.
+_SHARES = np.r_[0.0, np.geomspace(0.005, 0.1, 5), np.linspace(0.2, 1.0, 10)]
+_BEGUN, _STEP = 2, 1e-5
 
 
 @dataclass(frozen=True)
@@ -111,12 +113,11 @@ def compare(
     goal = np.array(list(entries[0].outcome.cumulative_dose.values())) if entries else None
     listed = list(regimens)
     listed += [r for r in _standard(problem) if r.name not in {known.name for known in listed}]
-    for regimen in listed:
-        entry = _entry(problem, regimen, endpoint)
-        more = None if goal is None else _scaled(problem, regimen, goal)
-        if more is not None:
-            entry = replace(entry, scaled=_entry(problem, more, endpoint))
-        entries.append(entry)
+    scaled = [None if goal is None else _scaled(problem, regimen, goal) for regimen in listed]
+    with ThreadPoolExecutor(cores()) as pool:
+        found = [*pool.map(lambda regimen: _entry(problem, regimen, endpoint), listed)]
+        more = pool.map(lambda regimen: None if regimen is None else _entry(problem, regimen, endpoint), scaled)
+        entries += [replace(entry, scaled=other) for entry, other in zip(found, more, strict=True)]
     return tuple(entries)
 
 
@@ -160,7 +161,7 @@ def _scaled(problem: Problem, regimen: Regimen, goal: np.ndarray) -> Regimen | N
     if not total.any():
         return None
     factors = np.where(total > 0.0, goal / np.where(total > 0.0, total, 1.0), 0.0)
-    return Regimen(f"{regimen.name}, scaled", Schedule(jnp.asarray(doses * factors)), regimen.grid)
+    return Regimen(f"{regimen.name}, scaled", Schedule(stored(doses * factors)), regimen.grid)
 
 
 def _standard(problem: Problem) -> list[Regimen]:
@@ -168,49 +169,44 @@ def _standard(problem: Problem) -> list[Regimen]:
     grid = problem.task.grid
     untreated, most = np.zeros_like(problem.upper), problem.upper
     named = {"best constant dose": best_constant(problem), "no treatment": untreated, "maximum dose": most}
-    return [Regimen(name, Schedule(jnp.asarray(doses)), grid) for name, doses in named.items()]
-
-
-@program
-def _constant_loss(task: Any, level: jax.Array, lower: jax.Array, upper: jax.Array) -> tuple[jax.Array, jax.Array]:
-    def loss(x: jax.Array) -> jax.Array:
-        return task.loss(jnp.clip(jnp.broadcast_to(x * task.scale, lower.shape), lower, upper))
-
-    return jax.value_and_grad(loss)(level)
+    return [Regimen(name, Schedule(stored(doses)), grid) for name, doses in named.items()]
 
 
 def best_constant(problem: Problem) -> np.ndarray:
     """The best schedule [K, N] that gives one dose of each drug at every decision, within the dose limits.
 
     Rests cut it off where they apply; where the largest dose differs between intervals, the least of them counts.
-    Sequential quadratic programming from several doses, then the better allowed level beside the best dose; exact in
-    the dose limits, blind to limits on states, which the report of it says.
+    Sequential quadratic programming by central differences from the best of some mixtures, then the better allowed
+    level beside the best dose; exact in the dose limits, blind to limits on states, which the report of it says.
     """
     from scipy.optimize import LinearConstraint, minimize
 
-    lower, upper = problem.lower, problem.upper
-    scale = np.asarray(problem.task.scale)
+    lower, upper, scale = problem.lower, problem.upper, np.asarray(problem.task.scale)
     # A row's limit on one level: its coefficients summed over the intervals that are free to give it.
     rows = [(np.sum(np.where(upper > 0.0, row.coefficients, 0.0), axis=0) * scale, row.limit) for row in problem.rows]
     # Rolling windows give the same row again and again.
     unique = np.unique([[*r, b] for r, b in rows if np.any(r > 0.0)] or np.zeros((0, len(scale) + 1)), axis=0)
-    upper_limits: Any = unique[:, -1]
-    limits = [LinearConstraint(unique[:, :-1], -np.inf, upper_limits)] if len(unique) else []
-    most = min((b / np.sum(r) for r, b in rows if np.sum(r) > 0.0), default=1.0)
     given = np.where(upper > 0.0, upper, np.inf).min(axis=0)
-    most_of_each = np.where(np.isfinite(given), given, 0.0) / scale
-    bounds = [(min(float(lo), float(hi)), float(hi)) for lo, hi in zip(lower.max(0) / scale, most_of_each, strict=True)]
+    high = np.where(np.isfinite(given), given, 0.0) / scale
+    low = np.minimum(lower.max(axis=0) / scale, high)
+
+    def values(levels: np.ndarray) -> np.ndarray:
+        doses = np.clip((levels * scale)[:, None], lower, upper) / scale
+        found = evaluate(problem.task, doses.reshape(len(levels), -1))[0]
+        return np.where(np.isfinite(found), found, np.inf)
 
     def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = _constant_loss(problem.task, jnp.asarray(x), jnp.asarray(lower), jnp.asarray(upper))
-        return float(value), np.asarray(slope)
+        above, below = np.clip(x + _STEP * np.eye(x.size), low, high), np.clip(x - _STEP * np.eye(x.size), low, high)
+        found, width = values(np.concatenate([x[None], above, below])), np.diag(above - below)
+        rise = found[1 : 1 + x.size] - found[1 + x.size :]
+        return float(found[0]), np.where(width > 0.0, rise / np.where(width > 0.0, width, 1.0), 0.0)
 
-    best, least = np.zeros(len(bounds)), np.inf
-    for share in _SHARES:
-        start = np.clip(np.full(len(bounds), share * min(most, 1.0)), *np.array(bounds).T)
-        found = minimize(
-            loss, start, jac=True, method="SLSQP", bounds=bounds, constraints=limits, options={"ftol": 1e-12}
-        )
+    most: Any = unique[:, -1]
+    limits = [LinearConstraint(unique[:, :-1], -np.inf, most)] if len(unique) else []
+    how: Any = {"bounds": np.stack([low, high], -1), "constraints": limits, "options": {"ftol": 1e-12}}
+    best, least = np.zeros(scale.size), np.inf
+    for start in _mixtures(unique[:, :-1], most, low, high, values):
+        found = minimize(loss, start, jac=True, method="SLSQP", **how)
         if np.isfinite(found.fun) and found.fun < least:
             best, least = found.x, float(found.fun)
 
@@ -222,4 +218,18 @@ def best_constant(problem: Problem) -> np.ndarray:
     near = [levels[max(at - 1, 0) : at + 1] for levels, at in zip(beside, places, strict=True)]
     choices = product(*(pair if pair.size else [dose] for pair, dose in zip(near, best * scale, strict=True)))
     rounded = [dose for dose in map(np.array, choices) if satisfies(problem, given_always(dose))]
-    return given_always(min(rounded, key=lambda dose: loss(dose / scale)[0], default=best * scale))
+    return given_always(min(rounded, key=lambda dose: values((dose / scale)[None])[0], default=best * scale))
+
+
+def _mixtures(
+    matrix: np.ndarray, most: np.ndarray, low: np.ndarray, high: np.ndarray, values: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """The lowest dips of an objective along all drugs together and along each alone, within its limits [B, N]."""
+    drugs = low.size
+    ways = np.concatenate([np.ones((1, drugs)), np.eye(drugs)[: drugs if drugs > 1 else 0]])
+    reach = [min([1.0, *(b / r for r, b in zip(matrix @ way, most, strict=True) if r > 0.0)]) for way in ways]
+    tried = np.clip(_SHARES[:, None] * (np.array(reach)[:, None] * ways)[:, None], low, high)
+    scores = np.pad(values(tried.reshape(-1, drugs)).reshape(tried.shape[:2]), ((0, 0), (1, 1)), constant_values=np.inf)
+    here = scores[:, 1:-1]
+    dips = np.where((here <= scores[:, :-2]) & (here <= scores[:, 2:]), here, np.inf).ravel()
+    return tried.reshape(-1, drugs)[np.argsort(dips, kind="stable")[:_BEGUN]]

@@ -246,6 +246,17 @@ def write_run(
     return report
 
 
+def import_writers(plot: bool = True) -> None:
+    """Import what `write_run` needs, a second of one core, beside other work."""
+    import h5netcdf  # noqa: F401
+    import xarray  # noqa: F401
+
+    from optimizer.report.html import page  # noqa: F401
+
+    if plot:
+        from optimizer.report.plots.schedule import overview  # noqa: F401
+
+
 def _figure(scenario: Scenario, result: Result, entries: Sequence[Entry], path: Path) -> str:
     """Write the overview, and give it as SVG text."""
     units, factor = scenario.dose_units, scenario.progression_level

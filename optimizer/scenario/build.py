@@ -23,7 +23,7 @@ from optimizer.pharmacology.base import AbstractPK
 from optimizer.pharmacology.interactions import Bliss
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem
-from optimizer.programs import program
+from optimizer.programs import program, stored
 from optimizer.regimens import Regimen
 from optimizer.scenario.model_schema import STROMAL, STROMAL_CLONE, TUMOR_CLONE
 from optimizer.scenario.plan import Clone, Model, Part, Plan
@@ -63,8 +63,8 @@ def around(plan: Plan) -> dict[str, Any]:
     base |= {"clones": tuple(clone.name for clone in plan.model.clones)}
     return base | {
         "roles": tuple(make(drug.role, base) for drug in plan.drugs),
-        "dose_min": jnp.asarray([drug.minimum for drug in plan.drugs]),
-        "dose_max": jnp.asarray([drug.maximum for drug in plan.drugs]),
+        "dose_min": stored([drug.minimum for drug in plan.drugs]),
+        "dose_max": stored([drug.maximum for drug in plan.drugs]),
     }
 
 
@@ -92,7 +92,7 @@ def build_model(model: Model, around: Mapping[str, Any]) -> AbstractModel:
     mutation = _mutation(model.clones)
     if model.kind == "stromal":
         return _stromal(model, around, {**shared, "mutation": mutation})
-    columns = {name: jnp.asarray([clone.numbers[name] for clone in model.clones]) for name in TUMOR_CLONE}
+    columns = {name: stored([clone.numbers[name] for clone in model.clones]) for name in TUMOR_CLONE}
     effects = [{j: make(part, around) for j, part in clone.effects} for clone in model.clones]
     return Tumor(
         names=tuple(clone.name for clone in model.clones),
@@ -104,7 +104,7 @@ def build_model(model: Model, around: Mapping[str, Any]) -> AbstractModel:
         interaction=Bliss() if model.interaction is None else make(model.interaction, around),
         roles=around["roles"],
         has_inflow=clones_with_inflow(len(model.clones), mutation, shared["transitions"]),
-        mutation=None if mutation is None else jnp.asarray(mutation),
+        mutation=None if mutation is None else stored(mutation),
         **shared,
     )
 
@@ -112,7 +112,7 @@ def build_model(model: Model, around: Mapping[str, Any]) -> AbstractModel:
 def _stromal(model: Model, around: Mapping[str, Any], shared: Mapping[str, Any]) -> Tumor:
     """The recipe of `models.stromal`."""
     clones = [
-        StromalClone(clone.name, clone.resistant, **{n: jnp.asarray(clone.numbers[n]) for n in STROMAL_CLONE})
+        StromalClone(clone.name, clone.resistant, **{n: stored(clone.numbers[n]) for n in STROMAL_CLONE})
         for clone in model.clones
     ]
     numbers = {"cells" if name == "stromal_cells" else name: model.whole[name] for name in STROMAL}
@@ -141,7 +141,7 @@ def _courses(
     """Times [T, day] and concentrations [T, N, mg/L] without doses and under the largest ones."""
     nothing = Equations({}, {"y": 0.0}, {"y": 0.0}, {"burden": "y"})
     system = System(nothing, kinetics, given["drugs"], given["routes"], Mesh(2))
-    grid, found = Grid(jnp.asarray(plan.edges)), []
+    grid, found = Grid(stored(plan.edges)), []
     for share in (0.0, 1.0):
         doses = jnp.broadcast_to(share * given["dose_max"], (len(plan.edges) - 1, len(plan.drugs)))
         course = _rolled(system, Schedule(doses), grid)

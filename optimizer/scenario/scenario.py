@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import jax.numpy as jnp
 import numpy as np
 
 from optimizer.constraints.base import AbstractDoseLimit, ConstraintError, DoseFrame
@@ -19,6 +18,7 @@ from optimizer.objectives.base import Objective
 from optimizer.observations.base import Channel
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem
+from optimizer.programs import stored
 from optimizer.regimens import Regimen, Rule
 from optimizer.scenario.build import around, as_regimens, build_system, make, number_of
 from optimizer.scenario.check import check
@@ -176,13 +176,13 @@ class Scenario:
 
     def grid(self) -> Grid:
         """Decision intervals."""
-        return Grid(jnp.asarray(self.plan.edges, dtype=float))
+        return Grid(stored(self.plan.edges))
 
     def objective(self) -> Objective:
         """Terms and weights."""
         given = around(self.plan)
         terms = tuple(make(part, given) for _, part in self.plan.objective)
-        return Objective(terms, jnp.asarray([weight for weight, _ in self.plan.objective]))
+        return Objective(terms, stored([weight for weight, _ in self.plan.objective]))
 
     def problem(self) -> Problem:
         """The problem, with arrays in the precision that is switched on.
@@ -224,9 +224,9 @@ class Scenario:
         found = []
         for regimen in self.plan.regimens:
             same = regimen.edges.shape == self.plan.edges.shape and (regimen.edges == self.plan.edges).all()
-            grid = own if same else Grid(jnp.asarray(regimen.edges, dtype=float))
+            grid = own if same else Grid(stored(regimen.edges))
             named = regimen.policy
-            policy = Schedule(jnp.asarray(regimen.doses)) if named is None else make(named, around(self.plan))
+            policy = Schedule(stored(regimen.doses)) if named is None else make(named, around(self.plan))
             found.append(Regimen(regimen.name, policy, grid))
         return found
 

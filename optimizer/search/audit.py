@@ -3,10 +3,10 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import jax.numpy as jnp
 import numpy as np
 
 from optimizer.problem import Problem, Report
+from optimizer.programs import stored
 from optimizer.search import kkt
 from optimizer.simulate import Grid, Trajectory
 from optimizer.simulate.resolution import declared
@@ -57,8 +57,8 @@ def dense(problem: Problem, doses: np.ndarray, grid: Grid | None = None) -> tupl
     task = problem.task
     grid = task.grid if grid is None else grid
     rates = declared(task.system.model, task.system.pharmacokinetics)
-    stiff = float(max(rates.layer[0], rates.fastest) * grid.horizon) > _STIFF
-    trajectory = solve(task.system, jnp.asarray(doses), grid, RTOL, stiff)
+    stiff = max(float(np.asarray(rates.layer)[0]), float(rates.fastest)) * float(np.asarray(grid.edges)[-1]) > _STIFF
+    trajectory = solve(task.system, stored(doses), grid, RTOL, stiff)
     return trajectory, problem.report(trajectory, grid, is_exact=True)
 
 
@@ -107,7 +107,7 @@ def _gradient(problem: Problem, doses: np.ndarray, slope: float, seed: int, dire
     Every dose steps by shares of itself, up or down at random: a dose at zero stays there.
     """
     scale = np.asarray(problem.task.scale)
-    gradient = np.asarray(kkt.gradient(problem.task, jnp.asarray((doses / scale).ravel()), None)).reshape(doses.shape)
+    gradient = np.asarray(kkt.gradient(problem.task, stored((doses / scale).ravel()), None)).reshape(doses.shape)
     moved = doses / scale
     if not moved.any():
         return 0.0, 0.0

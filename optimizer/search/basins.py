@@ -3,11 +3,11 @@
 import itertools
 from collections.abc import Callable
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from optimizer.problem import Task
+from optimizer.programs import stored
 from optimizer.search.multistart import Progress, Run, run
 from optimizer.search.phase_one import center, within
 from optimizer.search.screening import Screened, diverse, evaluate, inside, is_far
@@ -68,7 +68,7 @@ def search(
             break
         more = inside(task, screened, points[picked])
         begun = np.concatenate([begun, more])
-        found = found.joined(run(task, jnp.asarray(more), tolerance, tell))
+        found = found.joined(run(task, stored(more), tolerance, tell))
     return found, tried
 
 

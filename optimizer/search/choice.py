@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from optimizer.problem import Problem, Task
+from optimizer.programs import stored
 from optimizer.search import kkt
 from optimizer.search.basins import SMALLER
 from optimizer.search.feasible import NoLevels, make_feasible, round_to_levels, without_traces
@@ -52,16 +53,14 @@ def choose(
     close = [is_close(one, tolerance, screened.spread) for one in left]
     values, excess = evaluate(task, points)
     solutions = Solutions(points, values, excess, np.array(close) & (excess <= LIMIT_TOLERANCE) & np.isfinite(values))
-    optima = solutions.distinct(
-        lambda x: float(evaluate(task, x[None])[0][0]), lambda x: np.asarray(task.doses(jnp.asarray(x)))
-    )
+    optima = solutions.distinct(lambda x: float(evaluate(task, x[None])[0][0]), lambda x: doses_of(task, x))
     state, best = found.states[solutions.best], solutions.best
     least, reached = screened.best, (max(excess[best], LIMIT_TOLERANCE), values[best])
     offered = max(screened.excess[least], LIMIT_TOLERANCE), screened.values[least] + SMALLER * screened.spread
     is_start = not np.isfinite(values[best]) or bool(offered < reached)
     if is_start:
-        state = state._replace(x=jnp.asarray(screened.points[least]))
-    doses = make_feasible(problem, np.asarray(task.doses(state.x)))
+        state = state._replace(x=stored(screened.points[least]))
+    doses = make_feasible(problem, doses_of(task, state.x))
     doses = without_traces(problem, doses, lambda batch: _merits(task, batch))
     choice = Choice(solutions, doses, optima, kkt.stationarity(task, state), is_start)
     if not problem.levels or found.interrupted:
@@ -77,18 +76,28 @@ def is_close(left: kkt.Stationarity, tolerance: float, spread: float) -> bool:
 def _on_levels(problem: Problem, choice: Choice, seed: int) -> Choice:
     """The best of what some optima come to on the levels that are allowed."""
     task = problem.task
-    candidates = [choice.doses, *(make_feasible(problem, o.doses) for o in choice.optima[1:_ROUNDED])]
+    others = [(optimum.objective, make_feasible(problem, optimum.doses)) for optimum in choice.optima[1:_ROUNDED]]
+    rounded, merits = [], []
     try:
-        rounded = [round_to_levels(problem, c, lambda batch: _merits(task, batch), seed) for c in candidates]
+        for value, doses in [(-np.inf, choice.doses), *others]:
+            if not merits or value < min(merits):  # levels only cost: what is worse without them is not tried
+                rounded.append(round_to_levels(problem, doses, lambda batch: _merits(task, batch), seed))
+                merits.append(float(_merits(task, rounded[-1][None])[0]))
     except NoLevels as error:
         return replace(choice, no_levels=str(error))
-    pick = int(np.argmin(_merits(task, np.array(rounded))))
-    before, after = evaluate(task, np.array([_shares(task, choice.doses), _shares(task, rounded[pick])]))[0]
-    return replace(choice, doses=rounded[pick], level_cost=float(after - before))
+    best = rounded[int(np.argmin(merits))]
+    before, after = evaluate(task, np.array([_shares(task, choice.doses), _shares(task, best)]))[0]
+    return replace(choice, doses=best, level_cost=float(after - before))
 
 
 def _shares(task: Task, doses: np.ndarray) -> np.ndarray:
     return (doses / np.asarray(task.scale)).ravel()
+
+
+def doses_of(task: Task, shares: np.ndarray | jax.Array) -> np.ndarray:
+    """Doses [K, N] of scaled ones [K N], found without a program."""
+    scale = np.asarray(task.scale)
+    return np.asarray(shares).reshape(-1, scale.size) * scale
 
 
 def _merits(task: Task, batch: np.ndarray) -> np.ndarray:

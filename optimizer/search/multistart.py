@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from optimizer.axes import Index
 from optimizer.problem import Task
-from optimizer.programs import program
+from optimizer.programs import program, stored
 from optimizer.search.cooling import followed
 from optimizer.search.interior_point import step
 from optimizer.search.iterate import State, start
@@ -92,6 +91,12 @@ def _advance(task: Landscape, state: State, steps: Index, tolerance: jax.Array) 
     )
 
 
+def prepare(task: Task, point: jax.Array) -> None:
+    """Build the programs that descents from points like this one will most likely need, beside other work."""
+    likely = fitting(task, stored(np.tile(point, (_COMPARED, 1)))) or followed(task)
+    jax.block_until_ready(_advance(likely, _begin(likely, point), stored(0, int), stored(0.0)))
+
+
 def run(task: Landscape, points: jax.Array, tolerance: float, progress: Callable[[Progress], None]) -> Run:
     """Take every starting point [R, n] to a stationary point.
 
@@ -101,10 +106,11 @@ def run(task: Landscape, points: jax.Array, tolerance: float, progress: Callable
     total = points.shape[0]
     progress(Progress("compile", 0, total, None))
     if isinstance(task, Task):
-        task = fitting(task, points[:_COMPARED]) or followed(task)
-    began, limit = time.perf_counter(), jnp.asarray(tolerance)
-    states = [_begin(task, point) for point in points]
-    jax.block_until_ready(_advance(task, states[0], jnp.asarray(0), limit))
+        # Always as many, so that there is one program of it.
+        task = fitting(task, stored(np.asarray(points)[np.arange(_COMPARED) % total])) or followed(task)
+    began, limit = time.perf_counter(), stored(tolerance)
+    states = [_begin(task, stored(point)) for point in np.asarray(points)]
+    jax.block_until_ready(_advance(task, states[0], stored(0, int), limit))
     compiled = time.perf_counter()
     rounds, interrupted = _descend(task, states, limit, progress)
     states = [_found(state, point) for state, point in zip(states, points, strict=True)]
@@ -122,7 +128,7 @@ def _descend(
     pool = ThreadPoolExecutor(max(1, min(total, cores())))
 
     def submit(r: int) -> None:
-        work = pool.submit(lambda s: jax.block_until_ready(_advance(task, s, jnp.asarray(_SLICE), limit)), states[r])
+        work = pool.submit(lambda s: jax.block_until_ready(_advance(task, s, stored(_SLICE, int), limit)), states[r])
         pending[work] = r
 
     try:
@@ -154,7 +160,7 @@ def _descend(
 def _found(state: State, start: jax.Array) -> State:
     """The end of a restart; one that ended nowhere is where it began."""
     is_lost = not np.all(np.isfinite(state.x))
-    return state._replace(x=start, residual=jnp.asarray(np.inf)) if is_lost else state
+    return state._replace(x=start, residual=stored(np.inf)) if is_lost else state
 
 
 def cores() -> int:

@@ -5,18 +5,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Report, Task
-from optimizer.programs import check_64_bits
+from optimizer.programs import check_64_bits, stored
 from optimizer.search import kkt
 from optimizer.search.audit import Audit, audit, dense
 from optimizer.search.basins import search
 from optimizer.search.choice import Choice, choose
-from optimizer.search.multistart import Progress, Run, run
+from optimizer.search.multistart import Progress, Run, prepare, run
+from optimizer.search.phase_one import center
 from optimizer.search.result import Result, SearchRecord
 from optimizer.search.screening import LIMIT_TOLERANCE, Screened, chosen, inside, screen
 from optimizer.search.verdict import verdict
@@ -71,11 +71,12 @@ def optimize(
     if restarts < 1:
         raise ValueError(f"restarts: wanted at least 1; got {restarts}")
     tell = progress or (lambda _: None)
-    # What judges the result is compiled while the search is.
-    beside = ThreadPoolExecutor(1)
+    task, clock = problem.task, {}
+    # The search's programs are compiled while starts are scored, and those that judge the result while it searches.
+    beside = ThreadPoolExecutor(2)
+    beside.submit(lambda: prepare(task, stored(center(task))))
     rehearsed = beside.submit(_rehearse, problem)
     beside.shutdown(wait=False)
-    task, clock = problem.task, {}
     began = time.perf_counter()
     tell(Progress("starts", 0, restarts, None))
     screened = screen(task, seed, known)
@@ -91,7 +92,7 @@ def optimize(
         choice = choose(strictly, screened, found, tolerance, seed, tell)
         clock["levels"] += time.perf_counter() - began
         began = time.perf_counter()
-        policy = Schedule(jnp.asarray(choice.doses))
+        policy = Schedule(stored(choice.doses))
         trajectory, report = problem.simulate(policy)
         total, state = len(found.states), found.states[choice.solutions.best]
         tell(Progress("audit", total, total, report.total))
@@ -101,7 +102,7 @@ def optimize(
             break
         strictly = _backed_off(strictly, checked)
         begun = inside(task, screened, np.asarray(state.x)[None])
-        found = found.joined(run(strictly.task, jnp.asarray(begun), strict, tell))
+        found = found.joined(run(strictly.task, stored(begun), strict, tell))
     clock |= {"compile": found.compile_seconds, "search": found.search_seconds}
     hops = total - len(points)
     record = _recorded(choice, found, screened, (hops, tried), tolerance, clock)
@@ -114,7 +115,7 @@ def _begun(task: Task, screened: Screened, first: np.ndarray | None, points: Arr
     if first is None or not len(first):
         return points
     shares = (first / np.asarray(task.scale)).reshape(len(first), -1)
-    return jnp.concatenate([jnp.asarray(inside(task, screened, shares)), points])
+    return stored(np.concatenate([inside(task, screened, shares), points]))
 
 
 def _is_just_beyond(report: Report, checked: Audit) -> bool:
@@ -127,12 +128,12 @@ def _backed_off(problem: Problem, checked: Audit) -> Problem:
     limits, task = problem.task.state_limits, problem.task
     beyond = np.array([check.violation for check in checked.report.constraints[-len(limits) :]])
     margins = 2.0 * beyond + (0.0 if task.margins is None else np.asarray(task.margins))
-    return replace(problem, task=replace(task, margins=jnp.asarray(margins)))
+    return replace(problem, task=replace(task, margins=stored(margins)))
 
 
 def _rehearse(problem: Problem) -> None:
     """Build the programs that judge a result, by judging the smallest doses."""
-    problem.simulate(Schedule(jnp.asarray(problem.lower)))
+    problem.simulate(Schedule(stored(problem.lower)))
     dense(problem, problem.lower)
     kkt.gradient(problem.task, problem.task.lower, None)
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from optimizer.problem import Task
-from optimizer.programs import program
+from optimizer.programs import program, stored
 from optimizer.search.multistart import cores
 from optimizer.search.phase_one import INWARD, center, within
 from optimizer.search.starts import shapes, starts
@@ -49,16 +49,14 @@ def in_blocks(
     score: Callable[[Any, Array], tuple[Array, ...]], task: Any, points: np.ndarray
 ) -> tuple[np.ndarray, ...]:
     """What a program says of points [B, n], asked for in blocks of one size, on all cores."""
-    # Blocks of one size are compiled once, and before there are threads, which would each do it.
     padded = np.concatenate([points, np.repeat(points[:1], -len(points) % _BLOCK, axis=0)])
     blocks = padded.reshape(-1, _BLOCK, points.shape[1])
 
     def one(block: np.ndarray) -> list[np.ndarray]:
-        return [np.asarray(part) for part in score(task, jnp.asarray(block))]
+        return [np.asarray(part) for part in score(task, stored(block))]
 
-    first = one(blocks[0])
-    with ThreadPoolExecutor(max(1, cores())) as pool:
-        parts = [first, *pool.map(one, blocks[1:])]
+    with ThreadPoolExecutor(max(1, min(cores(), len(blocks)))) as pool:
+        parts = [*pool.map(one, blocks)]
     return tuple(np.concatenate(part)[: len(points)] for part in zip(*parts, strict=True))
 
 
@@ -141,7 +139,7 @@ def chosen(task: Task, screened: Screened, restarts: int, seed: int) -> Float[Ar
     drawn[failed] = scored[count:]
     points = np.empty((restarts, best.shape[1]))
     points[::2], points[1::2] = scored[:count], drawn
-    return jnp.asarray(points)
+    return stored(points)
 
 
 def diverse(points: np.ndarray, merits: np.ndarray, count: int) -> np.ndarray:

@@ -5,11 +5,12 @@ on and off between two times, and tapers; drugs switch together or each by itsel
 limits, half of them up to the budget where there is one.
 """
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Task
+from optimizer.programs import stored
 from optimizer.regimens import Regimen
 from optimizer.search.phase_one import center, within
 
@@ -39,13 +40,14 @@ def starts(task: Task, restarts: int, seed: int) -> Float[Array, "R n"]:
         rng = np.random.default_rng([seed, r])
         wished.append(np.stack([_shape(r, count, rng) for _ in range(drugs)], -1).ravel())
     points = within(task, lower + np.array(wished) * (upper - lower), middle)
-    return jnp.asarray(middle + _ROOM * (points - middle))
+    return stored(middle + _ROOM * (points - middle))
 
 
 def on_decisions(problem: Problem, regimen: Regimen) -> Float[np.ndarray, "K N"]:
     """What a regimen gives in each decision interval of a problem: amounts added up, rates averaged."""
-    trajectory, _ = problem.simulate(problem.delivered(regimen.policy), regimen.grid)
-    doses, own, edges = (np.asarray(a) for a in (trajectory.doses, regimen.grid.edges, problem.task.grid.edges))
+    policy = problem.delivered(regimen.policy)
+    given = policy.doses if isinstance(policy, Schedule) else problem.simulate(policy, regimen.grid)[0].doses
+    doses, own, edges = (np.asarray(a) for a in (given, regimen.grid.edges, problem.task.grid.edges))
     begin, end = edges[:-1, None], edges[1:, None]
     amounts = ((own[:-1] >= begin) & (own[:-1] < end)) @ doses
     shared = np.maximum(np.minimum(own[1:], end) - np.maximum(own[:-1], begin), 0.0)

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from optimizer.outcome import remark
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Report
+from optimizer.programs import stored
 from optimizer.search.audit import Audit
-from optimizer.search.choice import Choice, is_close
+from optimizer.search.choice import Choice, doses_of, is_close
 from optimizer.search.feasible import satisfies
 from optimizer.search.multistart import Progress, Run, run
 from optimizer.search.relaxation import relaxed
@@ -90,7 +90,7 @@ def least_relaxation(problem: Problem, points: jax.Array, tolerance: float, tell
     ends = np.array([state.x for state in found.states])
     nearest = ends[int(np.nanargmin(evaluate(task, ends)[0]))]
     # The excess that is searched may be on another scale (a logarithm) than the share that a reader expects.
-    _, report = problem.simulate(Schedule(problem.task.doses(jnp.asarray(nearest))))
+    _, report = problem.simulate(Schedule(stored(doses_of(problem.task, nearest))))
     if report.violation <= LIMIT_TOLERANCE:
         return "schedules that meet the limits on states exist, but the search for the best one did not reach them"
     least = [f"{c.name} to {c.value:.6g}" for c in report.constraints if c.violation > LIMIT_TOLERANCE]

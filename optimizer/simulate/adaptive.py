@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from optimizer.axes import Doses
-from optimizer.programs import program
+from optimizer.programs import program, stored
 from optimizer.simulate.arrivals import arrivals, undelayed
 from optimizer.simulate.rollout import Grid, System, Trajectory, read_out
 
@@ -57,13 +57,13 @@ def solve(system: System, doses: Doses, grid: Grid, rtol: float = 1e-9, stiff: b
     carry: Any = free.start()
     parts = []
     for first in range(0, count, _BLOCK):
-        block = tuple(jnp.asarray(part[first : first + _BLOCK]) for part in inputs)
+        block = tuple(stored(part[first : first + _BLOCK]) for part in inputs)
         carry, part = _block(free, carry, block, rtol, stiff)
         parts.append(part)
     saved = count * _nodes()[0].size
-    whole = jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)[:saved]), *(part for _, part in parts))
-    ok = jnp.asarray(all(bool(good) for good, _ in parts))
-    return Trajectory(**whole, doses=jnp.asarray(doses), ok=ok)
+    whole = jax.tree.map(lambda *leaves: jax.device_put(np.concatenate(leaves)[:saved]), *(part for _, part in parts))
+    ok = stored(all(bool(good) for good, _ in parts), bool)
+    return Trajectory(**whole, doses=stored(doses), ok=ok)
 
 
 @program

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from optimizer.search import audit as auditing
-from optimizer.search import basins, kkt, optimize
+from optimizer.search import basins, kkt, optimize, verdict
 from optimizer.search.audit import audit
 from optimizer.search.multistart import Run
 from optimizer.status import Status
@@ -57,7 +57,7 @@ def test_a_gradient_that_is_not_so(small_problem, small_result, monkeypatch):
     checked = audit(small_problem, small_result.doses, small_result.report, 0.0)
     assert not checked.passed
     assert 1e-3 < checked.gradient_difference < 0.011
-    assert "the gradient differs by" in optimize.difference(checked)
+    assert "the gradient differs by" in verdict.difference(checked)
 
 
 def test_differences_that_do_not_settle_accuse_nobody(small_problem, small_result, monkeypatch):

@@ -49,6 +49,14 @@ def test_starts_have_room_to_every_limit(budget: float, most: float, step: float
     assert np.array_equal(np.asarray(starts(task, 3, seed)), points[:3])
 
 
+def test_the_gradient_is_that_of_reverse_mode(small_problem):
+    task, x = small_problem.task, jnp.linspace(0.1, 0.6, 6)
+    wanted = jax.jit(jax.grad(lambda shares: task.loss(task.doses(shares))))(x)
+    found = kkt.gradient(task, x, None)
+    assert found.shape == (6,)
+    assert np.asarray(found) == pytest.approx(np.asarray(wanted), rel=1e-10)
+
+
 def test_residual_is_zero_at_an_optimum_and_not_where_a_method_has_stalled(small_problem, small_result):
     task = small_problem.task
 
