@@ -217,19 +217,13 @@ def sample_fit(
     units = {parameter.name: parameter.unit for parameter in fit.parameters}
     flat, scales = thetas.reshape(-1, thetas.shape[-1]), sigma.reshape(-1)
     out = Draws(values, units, priors=priors, **told)
-    return _with_predictions(out, fit, shape, flat, scales, settings.seed), flat, scales
-
-
-def _with_predictions(
-    out: Draws, fit: Fit, shape: tuple[int, int], flat: np.ndarray, sigma: np.ndarray, seed: int
-) -> Draws:
     rows = len(fit.problem.observed)
-    if rows * len(flat) > MOST_NUMBERS:
-        return out
-    fitted = np.asarray(_predict_all(fit.problem, jnp.asarray(flat), fit.problem.design))
-    new = noisy(fit.problem, fitted, sigma, seed + 1)
-    likelihood = np.asarray(_likelihoods(fit.problem, jnp.asarray(flat), jnp.asarray(sigma)))
-    return replace(out, predictive=new.reshape(*shape, rows), log_likelihood=likelihood.reshape(*shape, rows))
+    if rows * len(flat) <= MOST_NUMBERS:
+        fitted = np.asarray(_predict_all(fit.problem, jnp.asarray(flat), fit.problem.design))
+        new = noisy(fit.problem, fitted, scales, settings.seed + 1).reshape(*shape, rows)
+        likelihood = np.asarray(_likelihoods(fit.problem, jnp.asarray(flat), jnp.asarray(scales)))
+        out = replace(out, predictive=new, log_likelihood=likelihood.reshape(*shape, rows))
+    return out, flat, scales
 
 
 def sampling_warnings(draws: Draws) -> list[str]:

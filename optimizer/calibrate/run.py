@@ -94,8 +94,13 @@ def fit_table(
     report = with_warnings(report, *table.notes)
     if not report.fragment.tables:
         report = with_warnings(report, *(f"no scenario is written: {why}" for why in report.fragment.notes))
+    table_file = {"file": Path(file).name, "sha256": hashlib.sha256(Path(file).read_bytes()).hexdigest()}
+    asked = {f.name: getattr(chosen, f.name) for f in fields(chosen) if "doc" in f.metadata}
+    versions = {name: importlib.metadata.version(name) for name in ("jax", "optimistix", "numpy", "scipy")}
+    # What is needed to run it again: the table's digest, the seed and the versions.
+    own = {"table": table_file, "seed": chosen.seed, "settings": asked, "versions": versions}
     chosen.progress("write")
-    return replace(report, provenance=_provenance(Path(file), chosen))
+    return replace(report, provenance=own)
 
 
 def _check(settings: Settings, kind: str) -> None:
@@ -136,17 +141,6 @@ def _audited(report: FitReport, table: Table, settings: Settings, consequence: C
     else:
         raise DataError(f"against: wanted a secretion table with doses, which {name} was fitted to; got times")
     return with_warnings(replace(report, against=audit), *audit["sentences"])
-
-
-def _provenance(path: Path, settings: Settings) -> dict[str, Any]:
-    """What is needed to run it again: the table's digest, the seed and the versions."""
-    packages = ("jax", "optimistix", "numpy", "scipy")
-    return {
-        "table": {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
-        "seed": settings.seed,
-        "settings": {f.name: getattr(settings, f.name) for f in fields(settings) if "doc" in f.metadata},
-        "versions": {name: importlib.metadata.version(name) for name in packages},
-    }
 
 
 # --- the directory ----------------------------------------------------------------------------------------------------

@@ -9,13 +9,7 @@ import numpy as np
 from optimizer.calibrate import fragment
 from optimizer.calibrate.fit import Fit, Settings
 from optimizer.calibrate.growth import PARAMETERS
-from optimizer.calibrate.hierarchical import (
-    Population,
-    new_individuals,
-    pool,
-    population_entries,
-    population_json,
-)
+from optimizer.calibrate.hierarchical import Population, new_individuals, pool, population_entries, population_json
 from optimizer.calibrate.posterior import LAPLACE, Draws
 from optimizer.calibrate.report import FitReport, Fragment, Part, along, compose, part
 from optimizer.calibrate.tables import Table

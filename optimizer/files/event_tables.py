@@ -168,12 +168,7 @@ def write_events(path: str | os.PathLike[str], events: Iterable[DoseEvent], drug
 
 
 def write_schedule(
-    path: Path,
-    drugs: Sequence[str],
-    routes: Sequence[str],
-    edges: Any,
-    doses: Any,
-    other: Any = None,
+    path: Path, drugs: Sequence[str], routes: Sequence[str], edges: Any, doses: Any, other: Any = None
 ) -> None:
     """Write the doses [K, N] on edges [K + 1], and those by the `other` route, as a dosing table of few rows."""
     more = None if other is None else np.asarray(other)

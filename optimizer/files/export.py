@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 
@@ -39,7 +40,8 @@ def calendar(events: Sequence[DoseEvent], units: Mapping[str, str], start: date)
         begin, until = _times(event, start)
         lines += ["BEGIN:VEVENT", f"UID:{i}-{begin:%Y%m%dT%H%M%S}@adose", f"DTSTAMP:{start:%Y%m%d}T000000Z"]
         lines += [f"DTSTART:{begin:%Y%m%dT%H%M%S}", f"DTEND:{until:%Y%m%dT%H%M%S}"]
-        lines += [f"SUMMARY:{_escaped(_said(event, units))}", f"DESCRIPTION:{DISCLAIMER}"]
+        said = re.sub(r"[\\;,]", r"\\\g<0>", _said(event, units))
+        lines += [f"SUMMARY:{said}", f"DESCRIPTION:{DISCLAIMER}"]
         lines += [f"X-ADOSE:{event.time!r} {event.amount!r} {event.rate!r} {_cmt(event, units)}", "END:VEVENT"]
     return "".join(f"{folded}\r\n" for line in [*lines, "END:VCALENDAR"] for folded in _folded(line))
 
@@ -84,12 +86,6 @@ def _said(event: DoseEvent, units: Mapping[str, str]) -> str:
     unit = units[event.drug]
     rate = f" at {event.rate:.6g} {unit}/day" if event.rate else ""
     return f"{event.drug} {event.amount:.6g} {unit}{rate}"
-
-
-def _escaped(text: str) -> str:
-    for mark in ("\\", ";", ","):
-        text = text.replace(mark, f"\\{mark}")
-    return text
 
 
 def _folded(line: str) -> list[str]:

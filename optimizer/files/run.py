@@ -11,14 +11,11 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from optimizer.files.run_directory import DirectoryError, check_writable, clean, to_text, write_whole
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 MARKER = "manifest.json"
 _FILES = "files"
@@ -186,7 +183,8 @@ def columns_of(data: bytes, path: Path, keys: Mapping[str, Sequence[Any]]) -> Co
     return out
 
 
-def _values(column: pa.ChunkedArray) -> Any:
+def _values(column: Any) -> Any:
+    """An Arrow column as an array, lists of one length as rows; text as a list."""
     import pyarrow as pa
 
     whole = column.combine_chunks()

@@ -142,20 +142,17 @@ def check_place(out: Path, marker: str) -> None:
         DirectoryError: it is a file or a mount point, has other things in it, or lies where nothing can be written.
     """
     try:
-        _check_place(out, marker)
+        if out.is_dir():
+            if any(out.iterdir()) and not (out / marker).is_file():
+                raise DirectoryError(f"{out}: wanted a new directory or an earlier run with {marker}; got other files")
+            if os.path.ismount(out):
+                wanted = "a directory that can be replaced"
+                raise DirectoryError(f"{out}: wanted {wanted}; got a mount point: name one in it")
+        elif out.exists() or out.is_symlink():
+            raise DirectoryError(f"{out}: wanted a directory; got a file")
+        _check_permission(out, _above(out))
     except OSError as error:
         raise DirectoryError(f"{out}: wanted a place that can be written; got: {error.strerror}") from None
-
-
-def _check_place(out: Path, marker: str) -> None:
-    if out.is_dir():
-        if any(out.iterdir()) and not (out / marker).is_file():
-            raise DirectoryError(f"{out}: wanted a new directory or an earlier run with {marker}; got other files")
-        if os.path.ismount(out):
-            raise DirectoryError(f"{out}: wanted a directory that can be replaced; got a mount point: name one in it")
-    elif out.exists() or out.is_symlink():
-        raise DirectoryError(f"{out}: wanted a directory; got a file")
-    _check_permission(out, _above(out))
 
 
 @contextmanager

@@ -236,7 +236,12 @@ def write_run(
         table = dataset(result.problem, result.trajectory, task.grid, scenario.dose_units)
         # By way of memory: the HDF5 library crashes when it runs into a full disk itself.
         (work / "trajectory.nc").write_bytes(table.to_netcdf(engine="h5netcdf"))
-        figure = _figure(scenario, result, entries, work / "overview.png") if plot else None
+        figure = None
+        if plot:
+            named = {"title": scenario.title, "dose_units": scenario.dose_units, "factor": scenario.progression_level}
+            drawn = plots.overview(result, entries, **named)
+            plots.save(drawn, work / "overview.png")
+            figure = plots.svg(drawn)
         edges, doses = np.asarray(task.grid.edges).tolist(), np.asarray(result.trajectory.doses)
         from optimizer.report.html import page
 
@@ -255,11 +260,3 @@ def import_writers(plot: bool = True) -> None:
 
     if plot:
         from optimizer.report.plots.schedule import overview  # noqa: F401
-
-
-def _figure(scenario: Scenario, result: Result, entries: Sequence[Entry], path: Path) -> str:
-    """Write the overview, and give it as SVG text."""
-    units, factor = scenario.dose_units, scenario.progression_level
-    figure = plots.overview(result, entries, title=scenario.title, dose_units=units, factor=factor)
-    plots.save(figure, path)
-    return plots.svg(figure)

@@ -53,9 +53,8 @@ def check(
     own = endpoint.values.get("factor") if endpoint is not None and endpoint.cls is BurdenFactor else None
     factor = own or spec.progression.factor or default_of(Progression, "factor")
     objective = _objective(context, spec, model, factor)
-    names = [regimen.name for regimen in spec.regimen or []]
     limits = enumerate(spec.constraint or [])
-    found = (_limit(context, f"constraint[{i}]", limit, model, factor, names) for i, limit in limits)
+    found = (_limit(context, f"constraint[{i}]", limit, model, factor, spec.regimen or []) for i, limit in limits)
     constraints = tuple(filter(None, found))
     regimens = () if edges is None else check_regimens(context, spec.regimen or [], edges, constraints)
     _lags(context, [r.edges for r in regimens] if edges is None else [edges, *(r.edges for r in regimens)])
@@ -131,7 +130,7 @@ def _objective(context: Context, spec: Any, model: Model, factor: float) -> tupl
     )
 
 
-def _limit(context: Context, path: str, spec: Any, model: Model, factor: float, regimens: Sequence[str]) -> Part | None:
+def _limit(context: Context, path: str, spec: Any, model: Model, factor: float, regimens: Sequence[Any]) -> Part | None:
     """A limit that fits the model; where it names a term, one that there is, with the keys that it needs."""
     part = context.chosen("limit", path, spec)
     if part is None:
@@ -140,8 +139,9 @@ def _limit(context: Context, path: str, spec: Any, model: Model, factor: float, 
         _has_observables(context, path, part, model)
         return part
     known, name, limit = classes("term"), part.values["term"], part.values["limit"]
-    if isinstance(limit, str) and limit.removeprefix(AS_REGIMEN) not in regimens:
-        context.faults.add(f"{path}.limit", one_of([f"{AS_REGIMEN}{regimen}" for regimen in regimens], limit))
+    allowed = [f"{AS_REGIMEN}{regimen.name}" for regimen in regimens]
+    if isinstance(limit, str) and limit not in allowed:
+        context.faults.add(f"{path}.limit", one_of(allowed, limit))
     if name not in known:
         context.faults.add(f"{path}.term", one_of(list(known), name))
         return part
