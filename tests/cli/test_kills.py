@@ -39,7 +39,7 @@ COMMANDS = {
     "cohort": ("cohort", "small.toml", *CHUNKS, "--restarts", "1"),
     "trial": ("trial", "small.toml", "--policies", "AT50,none", *CHUNKS, "--restarts", "0"),
     "train": ("train", "small.toml", "--patients", "2", "--steps", "20"),
-    "calibrate": ("calibrate", str(ROOT / "data" / "lapatinib_ic50.csv"), "--kind", "ic50"),
+    "calibrate": ("calibrate", str(ROOT / "data" / "caf_egf_secretion.csv"), "--kind", "secretion"),
 }
 # Imports everything once and forks for each run, before anything is computed: a kill meets the work, not the imports.
 SERVER = """
