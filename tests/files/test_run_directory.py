@@ -266,7 +266,7 @@ def test_two_hundred_kills_of_a_writer_lose_nothing_that_was_whole(tmp_path):
             server.stdin.write(f"{kill}\n")
             server.stdin.flush()
             pid = int(server.stdout.readline())
-            time.sleep(chance.uniform(0.0, 0.05))
+            time.sleep(chance.uniform(0.0, 0.08))
             os.kill(pid, signal.SIGKILL)
             assert server.stdout.readline() == "gone\n"
             assert (tmp_path / "report").exists() or not is_there
@@ -279,7 +279,8 @@ def test_two_hundred_kills_of_a_writer_lose_nothing_that_was_whole(tmp_path):
             assert kept.items() <= now.items()
             kept = now
         server.stdin.close()
-    assert len(kept) > 3
+    assert kept
+    assert is_there
     names = [f"{i}.parquet" for i in range(len(kept))]
     assert Run(tmp_path / "chunks", {"seed": 3}).parts(names, never) == [kept[name] for name in names]
     with whole(tmp_path / "report", "report.json") as work:

@@ -133,6 +133,16 @@ def test_time_splits(name):
     assert np.allclose(pk.evolve(start, rate, 0.0), start, rtol=1e-13, atol=1e-13)
 
 
+@pytest.mark.parametrize("name", KINETICS)
+def test_a_dose_takes_nothing_of_the_one_before(name):
+    pk, rest = KINETICS[name], 0.3
+    first = pk.evolve(pk.bolus(pk.initial(), 2.0), 0.0, 0.25)
+    both = pk.evolve(pk.bolus(first, 3.0), 0.0, rest)
+    alone = [pk.evolve(first, 0.0, rest), pk.evolve(pk.bolus(pk.initial(), 3.0), 0.0, rest)]
+    level, parts = pk.concentration(both, 0.0), [pk.concentration(state, 0.0) for state in alone]
+    assert float(level) == pytest.approx(float(sum(parts)), rel=1e-12)
+
+
 def test_bioavailability_and_lag():
     pk, late = KINETICS["oral"], Oral(20.0, 12.0, 8.0, bioavailability=0.6, lag=0.25)
     state = pk.evolve(pk.bolus(pk.initial(), 10.0), 0.0, 0.5)
