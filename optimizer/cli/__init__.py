@@ -61,6 +61,13 @@ _COMMANDS: dict[str, dict[str, tuple[str, type, str, str, dict[str, str]]]] = {
             f"scenarios/bistable_general.toml {_MAP}",
             {},
         ),
+        "stochastic": (
+            "stochastic",
+            settings.StochasticSettings,
+            _SOME,
+            'scenarios/two_strikes.toml --regimen "second strike on day 2"',
+            {},
+        ),
         "pareto": ("explore", settings.ParetoSettings, _SOME, f"{_CAF} --terms burden,drug_use", {}),
     },
     "Many patients, or one over time": {
