@@ -34,7 +34,7 @@ def _lobatto() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 # Abramowitz and Stegun 1964, 25.4.32: exact for polynomials of degree seven.
-_PLACES, _WEIGHTS, _INTEGRALS, POWERS = _lobatto()
+PLACES, _WEIGHTS, _INTEGRALS, POWERS = _lobatto()
 
 # Weight of a panel's first or last node, as a share of its length.
 END_WEIGHT = float(_WEIGHTS[0])
@@ -64,7 +64,7 @@ _EXTENSION = np.array(
 )
 # Values at a panel's nodes to those at the stages of a step, and slopes at the stages to the state inside.
 _TO_STAGES = np.vander(_STAGES, DEGREE + 1, increasing=True) @ POWERS
-_INSIDE = _PLACES[1:-1, None] * (np.vander(_PLACES[1:-1], 4, increasing=True) @ _EXTENSION.T)
+_INSIDE = PLACES[1:-1, None] * (np.vander(PLACES[1:-1], 4, increasing=True) @ _EXTENSION.T)
 
 
 def _number(value: Scalar) -> Array:
@@ -129,7 +129,7 @@ class Mesh(eqx.Module):
         edges = self.edges(length)
         if crossings:
             edges = jnp.sort(jnp.concatenate([edges, jnp.clip(jnp.stack(crossings), 0.0, length)]))
-        inner = edges[:-1, None] + jnp.diff(edges)[:, None] * _like(edges, _PLACES[:-1])
+        inner = edges[:-1, None] + jnp.diff(edges)[:, None] * _like(edges, PLACES[:-1])
         return jnp.concatenate([inner.ravel(), edges[-1:]])
 
 
@@ -196,7 +196,7 @@ def relax(tau: Nodes, target: Nodes, rate: Nodes, start: Scalar, fallback_rate: 
     """
     h, targets = panel_lengths(tau), panel_values(target)
     z = panel_values(rate)[:, DEGREE // 2] * h
-    places = _like(tau, _PLACES[1:])
+    places = _like(tau, PLACES[1:])
     steady, left = _settled(z, targets), jnp.exp(-z[:, None] * places)
     free = jnp.exp(-(fallback_rate * h)[:, None] * places)
 
@@ -219,8 +219,8 @@ def _settled(z: Float[Array, "panels"], targets: Float[Array, "panels nodes"]) -
         derivative = jnp.pad(derivative[:, 1:] * _like(z, np.arange(1.0, DEGREE + 1)), ((0, 0), (0, 1)))
         factor = -factor / long
         series = series + factor[:, None] * derivative
-    particular = _combine(np.vander(_PLACES, increasing=True), series)
-    far = particular[:, 1:] - particular[:, :1] * jnp.exp(-long[:, None] * _like(z, _PLACES[1:]))
+    particular = _combine(np.vander(PLACES, increasing=True), series)
+    far = particular[:, 1:] - particular[:, :1] * jnp.exp(-long[:, None] * _like(z, PLACES[1:]))
     short = jnp.where(z < _SHORT, z, 0.0)[:, None]
     near, term = jnp.zeros_like(targets), targets
     for _ in range(_TERMS):
@@ -265,7 +265,7 @@ def runge_kutta(
             slopes.append(slope(z, share, drive))
         inside = [
             grown(_combined(y, h, row, slopes), share)
-            for share, row in zip(_PLACES[1:-1].tolist(), _INSIDE.tolist(), strict=True)
+            for share, row in zip(PLACES[1:-1].tolist(), _INSIDE.tolist(), strict=True)
         ]
         end = grown(z, 1.0)
         return end, jax.tree.map(lambda *parts: jnp.stack(parts), *inside, end)

@@ -68,7 +68,7 @@ class Task(eqx.Module):
         else:
             decided = _on_decisions(self, trajectory.doses, grid)
             trajectory = eqx.tree_at(lambda t: t.doses, trajectory, decided)
-        return Scene(trajectory, grid, self.scale, self.system.model.floor())
+        return Scene(trajectory, grid, self.scale, self.system.model.floor(), system=self.system)
 
     def doses(self, shares: Float[Array, "KN"]) -> Doses:
         """Doses [K, N] from flattened shares."""

@@ -84,6 +84,14 @@ class SimulateSettings:
 
 
 @dataclass(frozen=True)
+class StochasticSettings(SimulateSettings):
+    """Simulate single cells under a schedule or a regimen: chances of extinction, resistance and progression."""
+
+    runs: int = option(1000, "how many", min=1, max=_MOST_CHUNK)
+    seed: int = option(None, "of the runs; else the file's", min=0, max=_MOST_SEED)
+
+
+@dataclass(frozen=True)
 class CompareSettings:
     """Compare the scenario's regimens, the best constant dose, no treatment and the largest doses."""
 

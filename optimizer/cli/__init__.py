@@ -30,6 +30,7 @@ app = typer.Typer(
 _PLACED = {"file": "FILE", "family": "KIND", "word": "NAME", "question": "QUESTION"}
 _ALL = "file out device json no_plot allow_code"
 _SOME, _MAPPED = "file out json no_plot allow_code", "file out device precision json no_plot allow_code"
+_STRIKES = 'scenarios/two_strikes.toml --regimen "second strike on day 2"'
 _BISTABLE = "scenarios/bistable_general.toml"
 _TRIAL, _CAF = "scenarios/competing_clones_trial.toml", "scenarios/crc_caf_cetuximab.toml"
 _MAP = '--x "drug[drug].mean_concentration=0.2:2 mg/L:9" --y "decision.every=1:30 day:9"'
@@ -53,6 +54,7 @@ _COMMANDS: dict[str, dict[str, tuple[str, type, str, str, dict[str, str]]]] = {
     "Explore it": {
         "window": ("explore", settings.WindowSettings, "file out json allow_code", _BISTABLE, _WINDOW),
         "map": ("explore", settings.MapSettings, _MAPPED, f"{_BISTABLE} {_MAP}", {}),
+        "stochastic": ("stochastic", settings.StochasticSettings, _SOME, _STRIKES, {}),
         "pareto": ("explore", settings.ParetoSettings, _SOME, f"{_CAF} --terms burden,drug_use", {}),
     },
     "Many patients, or one over time": {

@@ -107,24 +107,14 @@ def _print_report(title: str, report: Report) -> None:
 
 def run_simulate(run: Command, asked: SimulateSettings) -> int:
     """Simulate one way of dosing, print it, and write its time course where a place is given."""
-    if (asked.schedule is None) == (asked.regimen is None):
-        raise typer.BadParameter("wanted either --schedule or --regimen", param_hint="--schedule")
     scenario = Scenario.load(run.file, run.allow_code)
     if run.out is not None:
         check_place(run.out, document.MARKER)
-    problem = scenario.problem()
-    if asked.schedule is not None:
-        problem, chosen = from_table(scenario, problem, asked.schedule, asked.time_unit)
-    else:
-        known = {r.name: r for r in scenario.regimens()}
-        if asked.regimen not in known:
-            names = ", ".join(f'"{name}"' for name in known) or "none, as the scenario has no regimen"
-            raise OptionError(f'--regimen: wanted one of {names}; got "{asked.regimen}"')
-        chosen = known[asked.regimen]
-    trajectory, report = problem.simulate(problem.delivered(chosen.policy), chosen.grid)
-    checked = audit(problem, np.asarray(trajectory.doses), report, 0.0, directions=0, grid=chosen.grid)
+    problem, regimen = chosen(scenario, asked)
+    trajectory, report = problem.simulate(problem.delivered(regimen.policy), regimen.grid)
+    checked = audit(problem, np.asarray(trajectory.doses), report, 0.0, directions=0, grid=regimen.grid)
     found = checked.trajectory, checked.report
-    entry = entry_of(problem, chosen.name, chosen.grid, scenario.endpoint(), found, (trajectory, report))
+    entry = entry_of(problem, regimen.name, regimen.grid, scenario.endpoint(), found, (trajectory, report))
     wrong = document.simulated_status(report, checked)
     text = document.to_text(document.simulated_document(scenario, entry, checked))
 
@@ -141,6 +131,20 @@ def run_simulate(run: Command, asked: SimulateSettings) -> int:
     written = "" if run.out is None else f" Written to {run.out}."
     say(f"{reason[:1].upper()}{reason[1:]}.\n{DISCLAIMER}{written}" if reason else f"{DISCLAIMER}{written}")
     return 0 if wrong is None else wrong.exit_code
+
+
+def chosen(scenario: Scenario, asked: SimulateSettings) -> tuple[Problem, Regimen]:
+    """The problem, and the way of dosing that is asked for: a table of doses, or a regimen of the scenario."""
+    if (asked.schedule is None) == (asked.regimen is None):
+        raise typer.BadParameter("wanted either --schedule or --regimen", param_hint="--schedule")
+    problem = scenario.problem()
+    if asked.schedule is not None:
+        return from_table(scenario, problem, asked.schedule, asked.time_unit)
+    known = {r.name: r for r in scenario.regimens()}
+    if asked.regimen not in known:
+        names = ", ".join(f'"{name}"' for name in known) or "none, as the scenario has no regimen"
+        raise OptionError(f'--regimen: wanted one of {names}; got "{asked.regimen}"')
+    return problem, known[asked.regimen]
 
 
 def run_compare(run: Command, _: CompareSettings) -> int:

@@ -11,14 +11,11 @@ from optimizer.fields import parameter, setting
 from optimizer.objectives.base import AbstractTerm, Scene
 from optimizer.registry import discover
 
-# Below this size of a limit an excess is relative to it no more.
-_LEAST = 1e-3
-
 
 class Term(AbstractStateLimit):
     """A named term never exceeds a number, or what it comes to under a regimen: limit = "as regimen NAME".
 
-    The excess is relative to the limit. The regimen is that of the scenario's own patient, whoever is treated.
+    The excess is that of the term. The regimen is that of the scenario's own patient, whoever is treated.
     """
 
     kind: ClassVar[str] = "term"
@@ -37,9 +34,8 @@ class Term(AbstractStateLimit):
         return cls(**{name: getattr(self, name) for name in ("factor", "observable", "clone") if name in own})
 
     def read(self, scene: Scene) -> Reading:
-        values = self.named().parts(scene)
-        size = jnp.maximum(jnp.abs(self.limit), _LEAST)
-        return Reading((values - self.limit) / size, jnp.max(values), self.limit)
+        term = self.named()
+        return Reading(term.excess(scene, self.limit), jnp.max(term.parts(scene)), self.limit)
 
     def label(self) -> str:
         more = self.observable or ("" if self.clone is None else f"clone {self.clone + 1}")

@@ -33,6 +33,22 @@ class Quadrature(NamedTuple):
     state: Callable[[Clones, Any], Any]
 
 
+class Branching(NamedTuple):
+    """Events of single cells at one time, whose mean is the model's own course.
+
+    Attributes:
+        birth: a cell becomes two [M, 1/day].
+        death: a cell is gone [M, 1/day].
+        emission: a cell of clone i stays and adds one of clone j, a mutation at division [M, M, 1/day].
+        switching: a cell of clone i becomes one of clone j [M, M, 1/day].
+    """
+
+    birth: Float[Array, "... M"]
+    death: Float[Array, "... M"]
+    emission: Float[Array, "... M M"]
+    switching: Float[Array, "... M M"]
+
+
 class AbstractModel(eqx.Module):
     """A system of ordinary differential equations driven by drug concentrations.
 
@@ -113,6 +129,14 @@ class AbstractModel(eqx.Module):
     def quadrature(self) -> Quadrature | None:
         """The model as integrals of functions of the concentrations, which is searched much faster; None where not."""
         return None
+
+    def branching(self, y: Any, conc: Conc) -> Branching:
+        """Births, deaths and transitions of single cells of each clone; only where the model tells them apart."""
+        raise NotImplementedError(f"the model {self.kind} does not say what of its growth is births and what deaths")
+
+    def resistant_clones(self) -> Clones:
+        """1 for clones whose cells count as resistant, 0 for others [M]; only where `branching` is said."""
+        raise NotImplementedError(f"the model {self.kind} does not say which clones are resistant")
 
     def observables(self, y: Any, conc: Conc) -> dict[str, Array]:
         """Further quantities worth reporting, by name (`observable_names`)."""

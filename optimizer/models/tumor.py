@@ -12,13 +12,13 @@ from optimizer import mesh as _mesh
 from optimizer.axes import Clones, Conc, Nodes, Scalar
 from optimizer.fields import parameter
 from optimizer.mechanisms.base import AbstractMechanism, over_nodes
-from optimizer.models.base import AbstractModel, Quadrature
+from optimizer.models.base import AbstractModel, Branching, Quadrature
 from optimizer.models.growth import AbstractGrowth, Exponential
 from optimizer.models.transitions import AbstractTransition
 from optimizer.models.tumor_state import Drive, TumorState
 from optimizer.pharmacology.base import SwitchingLevel
 from optimizer.pharmacology.effects import AbstractEffect
-from optimizer.pharmacology.interactions import AbstractInteraction, Bliss
+from optimizer.pharmacology.interactions import AbstractInteraction, Bliss, turned
 from optimizer.pharmacology.roles import AbstractRole, Resensitizer
 
 
@@ -103,6 +103,9 @@ class Tumor(AbstractModel):
     def resistant(self, y: TumorState) -> Scalar:
         return jnp.sum(jnp.where(jnp.array(self.is_resistant), self.cells(y), 0.0), -1)
 
+    def resistant_clones(self) -> Clones:
+        return jnp.asarray(self.is_resistant, dtype=float)
+
     def floor(self) -> float:
         return self.cell_floor
 
@@ -179,13 +182,11 @@ class Tumor(AbstractModel):
 
     def drive(self, states: tuple[Any, ...], conc: Conc) -> Drive:
         """Growth and loss of each clone before crowding, from the mechanisms that are not coupled."""
-        shift: Any = 1.0
         loss = self.death_rate
         for mechanism, state in zip(self.mechanisms, states, strict=True):
             if not mechanism.is_coupled:
-                shift = shift * mechanism.shift(state, conc)
                 loss = loss - mechanism.net_rate(state, conc)
-        shifts = jnp.broadcast_to(shift, (len(self.names), conc.shape[0]))
+        shifts = self._shifts(states, conc)
         rates = self.growth_rate * (1.0 - self.cost)
         actions = [
             self.interaction(row, conc, shifts[i], rates[i]) if any(row) else None for i, row in enumerate(self.effects)
@@ -195,6 +196,36 @@ class Tumor(AbstractModel):
         )
         kill = jnp.stack([jnp.zeros_like(r) if a is None else a.kill for a, r in zip(actions, rates, strict=True)])
         return Drive(rates * share, loss + kill, conc, self._switching(conc))
+
+    def _shifts(self, states: tuple[Any, ...], conc: Conc) -> Float[Array, "M N"]:
+        """Factor of the mechanisms on the half-maximal concentration of each drug for each clone."""
+        shift: Any = 1.0
+        for mechanism, state in zip(self.mechanisms, states, strict=True):
+            if not mechanism.is_coupled:
+                shift = shift * mechanism.shift(state, conc)
+        return jnp.broadcast_to(shift, (len(self.names), conc.shape[0]))
+
+    def branching(self, y: TumorState, conc: Conc) -> Branching:
+        # Growth is births and death_rate deaths; crowding and what is cytostatic take from the births, what is
+        # cytotoxic adds to the deaths; where births would be negative, what is missing is deaths.
+        cells, drive = self.cells(y), self.drive(y.mechanisms, conc)
+        net, moving = self._per_capita(cells, y.mechanisms, drive)
+        rates, shifts = self.growth_rate * (1.0 - self.cost), self._shifts(y.mechanisms, conc)
+        split = [turned(self.interaction, row, conc, shifts[i], rates[i]) for i, row in enumerate(self.effects)]
+        slowed, killed = (jnp.stack(part) for part in zip(*split, strict=True))
+        birth = self.growth(drive.growth, cells) + killed * jnp.maximum(self.growth(rates, cells), 0.0) - slowed
+        switching = jnp.zeros((net.size, net.size))
+        shares = switching if self.mutation is None else self.mutation
+        emission = jnp.maximum(drive.growth, 0.0)[:, None] * shares
+        for t, rate in zip(self.transitions, moving, strict=True):
+            if t.per_division:
+                birth = birth.at[t.source].add(-rate)
+                emission = emission.at[t.source, t.target].add(rate)
+            else:
+                switching = switching.at[t.source, t.target].add(rate)
+        death = birth - net - jnp.sum(switching, 1)
+        birth, death = jnp.maximum(birth, 0.0), death + jnp.maximum(-birth, 0.0)
+        return Branching(birth + jnp.maximum(-death, 0.0), jnp.maximum(death, 0.0), emission, switching)
 
     def _switching(self, conc: Conc) -> tuple[Scalar, ...]:
         """Rate or share of each transition, the way back raised by resensitizers."""

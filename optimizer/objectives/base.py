@@ -9,7 +9,10 @@ from equinox import AbstractClassVar
 from jaxtyping import Array, Float
 
 from optimizer.axes import Index, Scalar, Times
-from optimizer.simulate import Grid, Trajectory
+from optimizer.simulate import Grid, System, Trajectory
+
+# Below this size of a limit an excess is relative to it no more.
+_LEAST = 1e-3
 
 
 class Scene(NamedTuple):
@@ -22,6 +25,7 @@ class Scene(NamedTuple):
         floor: cells added before a logarithm is taken.
         count: intervals that are real, where arrays are longer (`adose map` pads them); all of them when None.
         first: cancer cells at the start, where the trajectory begins later; those it begins with when None.
+        system: model and mesh, for terms that read more of the model than its course; None where nobody does.
     """
 
     trajectory: Trajectory
@@ -30,6 +34,7 @@ class Scene(NamedTuple):
     floor: float
     count: Index | None = None
     first: Scalar | None = None
+    system: System | None = None
 
     def average(self, values: Times) -> Scalar:
         """Time average over the horizon."""
@@ -76,6 +81,8 @@ class AbstractTerm(eqx.Module):
     is_linear: ClassVar[bool] = False
     # Observables of the model that the term reads.
     needs: ClassVar[tuple[str, ...]] = ()
+    # Whether the term reads births and deaths of single cells (`AbstractModel.branching`), for which nodes are finer.
+    is_branching: ClassVar[bool] = False
 
     @abstractmethod
     def evaluate(self, scene: Scene) -> Scalar:
@@ -88,6 +95,10 @@ class AbstractTerm(eqx.Module):
     def parts(self, scene: Scene) -> Float[Array, "parts"]:
         """Numbers of which the largest is the term, for a limit on it."""
         return jnp.reshape(self.evaluate(scene), (1,))
+
+    def excess(self, scene: Scene, limit: Scalar) -> Float[Array, "parts"]:
+        """By how much each of `parts` is beyond a limit, in a rising function of them; relative to it by default."""
+        return (self.parts(scene) - limit) / jnp.maximum(jnp.abs(limit), _LEAST)
 
     def smooth(self, scene: Scene, temperature: Scalar) -> Scalar:
         """The term as searched; tends to `evaluate` as the temperature goes from 1 to 0."""

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -14,6 +14,14 @@ from optimizer.fields import parameter
 
 # Places on the rise of a Hill curve, in its own widths, between which it is smooth.
 _RISE = (10.0, 7.0, 4.5, 3.0, 1.5, 0.0, -1.5, -3.0, -4.5, -7.0, -10.0)
+
+# Stated by every effect, for `cure`, `resistance_probability` and `adose stochastic`; the course does not read it.
+_SPLIT = "share of the effect that takes births (cytostatic); the rest adds deaths (cytotoxic)"
+
+
+def _cytostatic(default: float) -> Any:
+    return parameter(unit="1", doc=_SPLIT, default=default, minimum=0.0, maximum=1.0)
+
 
 # Below this many half-maximal concentrations the power is continued by its secant: x^k with k < 1 has an infinite
 # slope at zero, and a schedule with no drug must still have a finite gradient. The value changes by less than 1e-11.
@@ -49,6 +57,11 @@ class AbstractEffect(eqx.Module):
     """The law by which one drug acts on one clone."""
 
     kind: AbstractClassVar[str]
+
+    @property
+    def cytostatic(self) -> Scalar:
+        """Share of the effect that takes births; the rest adds deaths. Zero for a law that has no such key."""
+        return jnp.zeros(())
 
     @abstractmethod
     def __call__(self, conc: Numbers, shift: Numbers) -> Action:
@@ -91,6 +104,7 @@ class Hill(AbstractEffect):
     emax: Scalar = parameter(unit="1/day", doc="largest fall of the net growth rate", minimum=0.0)
     ec50: Scalar = parameter(unit="mg/L", doc="half-maximal concentration", positive=True)
     hill: Scalar = parameter(unit="1", doc="steepness of the curve", default=1.0, positive=True)
+    cytostatic: Scalar = _cytostatic(0.0)
 
     def __call__(self, conc: Numbers, shift: Numbers) -> Action:
         share = hill(conc / (self.ec50 * shift), self.hill)
@@ -120,6 +134,7 @@ class NortonSimon(AbstractEffect):
 
     kind: ClassVar[str] = "norton_simon"
     strength: Scalar = parameter(unit="L/mg", doc="share of growth lost per concentration", minimum=0.0)
+    cytostatic: Scalar = _cytostatic(1.0)
 
     def __call__(self, conc: Numbers, shift: Numbers) -> Action:
         share = self.strength * conc / shift
@@ -131,6 +146,7 @@ class Linear(AbstractEffect):
 
     kind: ClassVar[str] = "linear"
     strength: Scalar = parameter(unit="L/mg/day", doc="kill rate per concentration", minimum=0.0)
+    cytostatic: Scalar = _cytostatic(0.0)
 
     def __call__(self, conc: Numbers, shift: Numbers) -> Action:
         kill = self.strength * conc / shift
@@ -153,6 +169,7 @@ class LogKill(AbstractEffect):
 
     kind: ClassVar[str] = "log_kill"
     decades: Scalar = parameter(unit="L/mg/day", doc="powers of ten killed per exposure (AUC)", minimum=0.0)
+    cytostatic: Scalar = _cytostatic(0.0)
 
     def __call__(self, conc: Numbers, shift: Numbers) -> Action:
         kill = math.log(10.0) * self.decades * conc / shift

@@ -54,6 +54,31 @@ def independent(actions: list[Action]) -> Action:
     return Action(1.0 - left, kill)
 
 
+def turned(
+    law: AbstractInteraction, row: Row, conc: Conc, shift: Float[Array, "N"], growth: Scalar
+) -> tuple[Scalar, Scalar]:
+    """Kill of all drugs on a clone that takes births instead [1/day], and inhibition that adds deaths instead [1].
+
+    Each drug alone has a part of its own (`cytostatic`); together they have the mean of these parts, weighted by what
+    each does alone.
+    """
+    parts = acting(row, conc, shift)
+    if not parts:
+        return jnp.zeros_like(growth), jnp.zeros_like(growth)
+    both, alone = law(row, conc, shift, growth), [effect(c, s) for effect, c, s in parts]
+
+    def part(together: Scalar, singles: list[Scalar], shares: list[Scalar]) -> Scalar:
+        total = sum(singles, 0.0 * growth)
+        some = total > _TRACE
+        # A trace of drugs adds, so that the slope at no drug is that of each alone.
+        joint = jnp.where(some, together / jnp.where(some, total, 1.0), 1.0)
+        return joint * sum(share * single for share, single in zip(shares, singles, strict=True))
+
+    slows = [effect.cytostatic for effect, _, _ in parts]
+    slowed = part(both.kill, [a.kill for a in alone], slows)
+    return slowed, part(both.inhibition, [a.inhibition for a in alone], [1.0 - share for share in slows])
+
+
 class Bliss(AbstractInteraction):
     """Drugs act independently: shares of growth left over multiply and kill rates add.
 

@@ -7,24 +7,28 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from optimizer.constraints.base import AbstractStateLimit, ConstraintError
 from optimizer.constraints.term import Term
 from optimizer.mesh import Mesh
-from optimizer.models.base import AbstractModel
+from optimizer.models.base import AbstractModel, Branching
 from optimizer.models.equations import Equations
 from optimizer.models.growth import Exponential
 from optimizer.models.stromal import StromalClone, stromal
 from optimizer.models.transitions import clones_with_inflow
 from optimizer.models.tumor import Tumor
+from optimizer.objectives.base import AbstractTerm
 from optimizer.pharmacology.base import AbstractPK
 from optimizer.pharmacology.interactions import Bliss
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem
 from optimizer.programs import program, stored
 from optimizer.regimens import Regimen
+from optimizer.registry import discover
 from optimizer.scenario.model_schema import STROMAL, STROMAL_CLONE, TUMOR_CLONE
 from optimizer.scenario.plan import Clone, Model, Part, Plan
 from optimizer.scenario.schema import AS_REGIMEN
@@ -131,8 +135,25 @@ def build_system(plan: Plan, mesh: Mesh | None = None) -> System:
     if mesh is None:
         longest = max(float(np.diff(edges).max()) for edges in (plan.edges, *(r.edges for r in plan.regimens)))
         surveyed = model.surveyed(plan.edges, lambda: _courses(plan, kinetics, given))
-        mesh = choose_mesh(surveyed, kinetics, longest)
+        mesh = choose_mesh(surveyed, kinetics, longest, turnover=_turnover(plan, model, kinetics, given))
     return System(model, kinetics, given["drugs"], given["routes"], mesh)
+
+
+@program
+def _branching(model: AbstractModel, conc: Array) -> Branching:
+    """What single cells do in the state of the start at some concentrations [T, N]."""
+    return jax.vmap(lambda each: model.branching(model.initial_state(), each))(conc)
+
+
+def _turnover(plan: Plan, model: AbstractModel, kinetics: tuple[AbstractPK, ...], given: Mapping[str, Any]) -> float:
+    """Rate [1/day] at which chances of survival change, without doses and under the largest ones, where a term asks."""
+    known = discover("optimizer.objectives", AbstractTerm)
+    terms = {part.kind for _, part in plan.objective}
+    terms |= {part.values["term"] for part in plan.constraints if issubclass(part.cls, Term)}
+    if not any(known[kind].is_branching for kind in terms):
+        return 0.0
+    found = [_branching(model, jnp.asarray(conc)) for _, conc in _courses(plan, kinetics, given)]
+    return max(float(jnp.max(jnp.mean(r.birth + r.death + jnp.sum(r.switching, 2), 0))) for r in found)
 
 
 def _courses(

@@ -160,7 +160,17 @@ def _fits_model(context: Context, path: str, part: Part, model: Model) -> None:
         context.faults.add(f"{path}.clone", one_of(names, clone))
     if part.kind == "resistance" and model.alone is None and not any(clone.resistant for clone in model.clones):
         context.faults.add(path, "wanted a clone with resistant = true, whose cells it counts; got none")
+    if getattr(part.cls, "is_branching", False) and (said := uncountable(model)):
+        context.faults.add(path, said)
     _has_observables(context, path, part, model)
+
+
+def uncountable(model: Model) -> str:
+    """Why single cells of a model cannot be followed; empty where they can."""
+    if model.alone is not None:
+        return f'wanted a model that tells births from deaths, such as tumor; got the kind "{model.kind}"'
+    first = sum(float(clone.numbers["cells"]) for clone in model.clones)
+    return "" if first >= 1.0 else f"wanted numbers of cells, no shares of a capacity; got {first:g} at the start"
 
 
 def _has_observables(context: Context, path: str, part: Part, model: Model) -> None:

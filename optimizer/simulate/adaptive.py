@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from optimizer.axes import Doses
+from optimizer.mesh import PLACES
 from optimizer.programs import program, stored
 from optimizer.simulate.arrivals import arrivals, undelayed
 from optimizer.simulate.rollout import Grid, System, Trajectory, read_out
@@ -63,7 +64,26 @@ def solve(system: System, doses: Doses, grid: Grid, rtol: float = 1e-9, stiff: b
     saved = count * _nodes()[0].size
     whole = jax.tree.map(lambda *leaves: jax.device_put(np.concatenate(leaves)[:saved]), *(part for _, part in parts))
     ok = stored(all(bool(good) for good, _ in parts), bool)
-    return Trajectory(**whole, doses=stored(doses), ok=ok)
+    return Trajectory(**whole, doses=stored(doses), ok=ok, nodes=_nodes()[0].size)
+
+
+def lobatto_panels(cuts: int) -> tuple[np.ndarray, np.ndarray]:
+    """What `solve` saves of an interval as the mesh has it: Lobatto's nodes, each panel cut in so many.
+
+    Returns:
+        The nodes as shares of the interval [Q], and a matrix [Q, saved] that gives values at them from those saved, by
+        the polynomial through the nodes of a panel.
+    """
+    edges = np.interp(np.arange(cuts * (_PANELS.size - 1) + 1) / cuts, np.arange(_PANELS.size), _PANELS)
+    inner = edges[:-1, None] + np.diff(edges)[:, None] * PLACES[:-1]
+    shares = np.append(inner.ravel(), 1.0)
+    matrix = np.zeros((shares.size, _nodes()[0].size))
+    panels = np.minimum(np.searchsorted(_PANELS, shares, side="right"), _PANELS.size - 1) - 1
+    for row, (panel, share) in enumerate(zip(panels, shares, strict=True)):
+        place = 2.0 * (share - _PANELS[panel]) / (_PANELS[panel + 1] - _PANELS[panel]) - 1.0
+        own = slice(1 + _POINTS.size * panel, 1 + _POINTS.size * (panel + 1))
+        matrix[row, own] = np.linalg.solve(np.vander(_POINTS).T, np.vander([place], _POINTS.size)[0])
+    return shares, matrix
 
 
 @program
@@ -88,7 +108,7 @@ def _block(system: System, carry: Any, block: tuple[Array, ...], rtol: float, st
 
     carry, (good, times, weights_, conc, states) = jax.lax.scan(interval, carry, block)
     found = read_out(system, times, weights_, conc, states, block[3], jnp.all(good))
-    return carry, (found.ok, {name: leaf for name, leaf in vars(found).items() if name not in ("ok", "doses")})
+    return carry, (found.ok, {name: leaf for name, leaf in vars(found).items() if name not in ("ok", "doses", "nodes")})
 
 
 def _interval(

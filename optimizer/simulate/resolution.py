@@ -16,6 +16,8 @@ from optimizer.programs import program
 
 # Time constants of the populations in a panel, and time constants of a smooth response.
 _STEP, _SWEEP = 0.4, 1.7
+# Births and deaths of a cell in a panel, at which chances of survival are known to about 1e-6 of themselves.
+_TURNOVER = 0.8
 # In a boundary layer: time constants in the first and in the last panel, growth of one over the one before less one.
 _FIRST, _LAST, _GROWTH = 0.9, 6.0, 0.9
 # How steep the rise of a drug counts.
@@ -68,15 +70,19 @@ def choose_mesh(
     pharmacokinetics: Sequence[AbstractPK],
     longest: float,
     refinement: float = 1.0,
+    turnover: float = 0.0,
 ) -> Mesh:
-    """Mesh for intervals of at most `longest` days, from the rates that the model and the drugs declare."""
+    """Mesh for intervals of at most `longest` days, from the rates that the model and the drugs declare.
+
+    `turnover` is a further rate [1/day] to resolve, that of births and deaths where something follows them.
+    """
     rates = jax.tree.map(np.asarray, declared(model, tuple(pharmacokinetics)))
     switched, sweep = _switched(model, pharmacokinetics, rates, longest)
     decline = rates.decline.tolist()
     # A drug that is gone in less than half an interval has its panels where it is, in the layer.
     brief = [rate for rate in decline if rate * longest > _BRIEF]
     slowly = max(rate for rate in decline if rate * longest <= _BRIEF)
-    needed = max(float(rates.fastest) / _STEP, max(sweep, 1.5 * slowly) / _SWEEP)
+    needed = max(turnover / _TURNOVER, float(rates.fastest) / _STEP, max(sweep, 1.5 * slowly) / _SWEEP)
     uniform = int(np.clip(math.ceil(longest * needed * refinement), 2, 4096))
     layer_rate, steepness = rates.layer.tolist()
     sharpness = dict(zip(decline, rates.sharpness.tolist(), strict=True))

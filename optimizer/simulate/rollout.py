@@ -124,6 +124,7 @@ class Trajectory(eqx.Module):
         observables: further quantities by name, leading axis T.
         doses: what was given [K, N].
         ok: whether every number is finite and no solve ran out of steps.
+        nodes: saved times of each interval; 0 where they are not in intervals.
     """
 
     times: Times
@@ -136,6 +137,7 @@ class Trajectory(eqx.Module):
     observables: dict[str, Float[Array, "T"]]
     doses: Doses
     ok: Flag
+    nodes: int = eqx.field(static=True, default=0)
 
 
 def read_out(
@@ -148,6 +150,7 @@ def read_out(
     solved: Bool[Array, ""] | bool = True,
 ) -> Trajectory:
     """Trajectory from states at the nodes of all intervals, arrays with leading axes [K, Q]."""
+    nodes = times.shape[1]
     flat = jax.tree.map(lambda a: a.reshape((-1, *a.shape[2:])), (times, weights, conc, states))
     times, weights, conc, states = flat
     model = system.model
@@ -164,6 +167,7 @@ def read_out(
         observables=jax.vmap(model.observables)(states, conc),
         doses=doses,
         ok=jnp.all(jnp.stack(leaves)) & solved,
+        nodes=nodes,
     )
 
 

@@ -152,6 +152,41 @@ def test_simulate_wants_one_of_two(folder):
     assert adose("simulate", "small.toml", "--schedule", "a.csv", "--regimen", "b").exit_code == 2
 
 
+def test_stochastic_simulates_cells_beside_the_course(folder):
+    few = SMALL.replace('preset = "kraut2025_caf"', 'preset = "kraut2025_caf"\ncells = 200')
+    (folder / "few.toml").write_text(few)
+    asked = ["stochastic", "few.toml", "--regimen", "weekly 1 ug/mL", "--runs", "50"]
+    result = adose(*asked, "--out", "runs", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == (folder / "runs/stochastic.json").read_text()
+    assert (folder / "runs/stochastic.png").stat().st_size > 10_000
+    document = json.loads(result.stdout)
+    assert document["runs"] == 50
+    extinct, progressed = document["extinction"], document["progression"]
+    assert extinct["share"] == extinct["count"] / 50
+    assert extinct["interval"][0] <= extinct["share"] <= extinct["interval"][1]
+    # Without a death rate cells only die of the drug; the stroma's tumor here does not die out of 200 cells.
+    assert 0.0 <= extinct["probability"] < 0.05
+    assert progressed["share"] == progressed["count"] / 50
+    days = document["burden"]["day"]
+    assert days == [0.0, 7.0, 14.0, 21.0, 28.0, 35.0, 42.0]
+    middle = document["burden"]["quantiles"]["0.5"]
+    assert middle[0] == 200
+    assert middle[-1] == pytest.approx(document["burden"]["deterministic"][-1], rel=0.3)
+    assert adose(*asked, "--seed", "1", "--json").stdout != result.stdout
+    table = adose(*asked).stdout
+    assert "no cell left" in table
+    assert "generating" in table
+
+
+def test_stochastic_wants_cells_to_count(folder):
+    text = SMALL.replace('preset = "kraut2025_caf"', 'preset = "kraut2025_caf"\ncells = 0.5')
+    (folder / "share.toml").write_text(text)
+    result = adose("stochastic", "share.toml", "--regimen", "weekly 1 ug/mL")
+    assert result.exit_code == 3
+    assert "share.toml: model: wanted numbers of cells, no shares of a capacity; got 0.5 at" in result.stderr
+
+
 def test_compare_writes_its_figures(folder):
     result = adose("compare", "small.toml", "--json")
     assert result.exit_code == 0, result.stderr

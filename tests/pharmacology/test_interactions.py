@@ -8,7 +8,15 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
 from optimizer.pharmacology.effects import Hill, Linear, LogKill, NortonSimon
-from optimizer.pharmacology.interactions import AbstractInteraction, Bliss, HighestSingleAgent, Loewe, MuSyC, Pooled
+from optimizer.pharmacology.interactions import (
+    AbstractInteraction,
+    Bliss,
+    HighestSingleAgent,
+    Loewe,
+    MuSyC,
+    Pooled,
+    turned,
+)
 from optimizer.registry import discover
 
 LAWS = [cls() for cls in discover("optimizer.pharmacology", AbstractInteraction).values()]
@@ -141,3 +149,25 @@ def test_no_drug_has_no_effect_and_a_finite_gradient(law):
     assert np.all(np.isfinite(slope))
     one = jax.grad(lambda c: kill(law, (STEEP, FLAT), c))(jnp.array([0.0, 1.0]))
     assert np.all(np.isfinite(one))
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.kind)
+def test_what_is_cytostatic_is_a_share_of_what_the_law_kills(law):
+    row = (Hill(emax=0.6, ec50=2.0, hill=2.0, cytostatic=0.25), Hill(emax=0.3, ec50=0.5, hill=0.7, cytostatic=0.75))
+    conc = jnp.array([1.5, 0.8])
+    slowed, killed = turned(law, row, conc, jnp.ones(2), 0.4 * ONE)
+    first, second = (float(effect(c, 1.0).kill) for effect, c in zip(row, conc, strict=True))
+    share = (0.25 * first + 0.75 * second) / (first + second)
+    assert float(slowed) == pytest.approx(share * float(kill(law, row, conc)), rel=1e-12)
+    assert float(killed) == 0.0
+    slope = jax.grad(lambda c: turned(law, row, c, jnp.ones(2), 0.4 * ONE)[0])(jnp.zeros(2))
+    alone = [effect.cytostatic * jax.grad(lambda c, e=effect: e(c, 1.0).kill)(0.0) for effect in row]
+    assert np.allclose(slope, alone, rtol=1e-12)
+
+
+def test_growth_that_is_lost_is_cytostatic_unless_it_is_said_to_kill():
+    for share, wanted in ((None, 0.0), (0.4, 0.6 * 0.5)):
+        effect = NortonSimon(0.5) if share is None else NortonSimon(0.5, cytostatic=share)
+        slowed, killed = turned(Bliss(), (effect, None), jnp.ones(2), jnp.ones(2), ONE)
+        assert float(slowed) == 0.0
+        assert float(killed) == pytest.approx(wanted, rel=1e-14)
