@@ -83,7 +83,7 @@ def _judge(frame: Frame, systems: System, edges: Array, counts: Array, doses: Ar
         nodes = system.mesh.size
         held = _held(trajectory, count, nodes)
         grid = Grid(jnp.minimum(edges, frame.horizon))
-        scene = Scene(held, grid, frame.scale, system.model.floor(), count, system)
+        scene = Scene(held, grid, frame.scale, system.model.floor(), count, system=system)
         mean, peak = last_days(held.times, held.weights, scene.log_burden, frame.begin, nodes)
         log_burden = jnp.log(held.burden)
         level = jnp.log(frame.factor) + log_burden[0]
