@@ -27,6 +27,7 @@ FAST = (
     "pharmacology/test_interactions",
     "scenario",
     "test_architecture",
+    "test_mutants",
     "test_outcome",
     "test_public.py::test_every",
     "test_public.py::test_float64",

@@ -70,15 +70,15 @@ MUTANTS = (
     Mutant(
         "audit",
         "an unconverged point is solved",
-        "if not _is_close(choice.left, record.tolerance, record.spread):",
+        "if not is_close(choice.left, record.tolerance, record.spread):",
         "if False:",
         AUDIT,
     ),
     Mutant(
         "audit",
         "a failed audit is solved",
-        "    if not checked.passed:\n        return Status.AUDIT_FAILED, difference(checked)\n    if not _is_close",
-        "    if not _is_close",
+        "    if not checked.passed:\n        return Status.AUDIT_FAILED, difference(checked)\n    if not is_close",
+        "    if not is_close",
         AUDIT,
     ),
     Mutant("audit", "differences know no error of their own", "_UNSETTLED = 8.0", "_UNSETTLED = 0.0", AUDIT),
