@@ -19,6 +19,7 @@ from optimizer.models.base import AbstractModel
 from optimizer.scenario.faults import ScenarioError
 from optimizer.scenario.fields import show
 
+_PACKAGE = Path(__file__).parents[1]
 MAX_BYTES = 2**20
 # Of a scenario with every default and unit spelled out.
 FORMAT = "adose-resolved-1"
@@ -216,6 +217,5 @@ def shipped(folder: str = "") -> list[Path]:
 
     They stand in the package's own folder where it was installed, in the repository's in a source checkout.
     """
-    package = Path(__file__).parents[1]
-    places = (package / "_scenarios", package.parent / "scenarios")
+    places = (_PACKAGE / "_scenarios", _PACKAGE.parent / "scenarios")
     return sorted((next((place for place in places if place.is_dir()), places[0]) / folder).glob("*.toml"))

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from optimizer.analysis import verify
+from optimizer.scenario import files
 from optimizer.cli import app
 
 ROOT = Path(__file__).parents[2]
@@ -130,7 +131,7 @@ def test_the_wheel_holds_the_table_and_the_scenarios():
 def test_an_installed_package_reads_its_own_scenarios(monkeypatch, tmp_path):
     (tmp_path / "optimizer" / "_scenarios").mkdir(parents=True)
     (tmp_path / "optimizer" / "_scenarios" / "one.toml").write_text("")
-    monkeypatch.setattr(verify, "_PACKAGE", tmp_path / "optimizer")
+    monkeypatch.setattr(files, "_PACKAGE", tmp_path / "optimizer")
     assert [path.name for path in verify.shipped()] == ["one.toml"]
-    monkeypatch.setattr(verify, "_PACKAGE", tmp_path / "elsewhere" / "optimizer")
+    monkeypatch.setattr(files, "_PACKAGE", tmp_path / "elsewhere" / "optimizer")
     assert verify.shipped() == []
