@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from optimizer.analysis import verify
-from optimizer.scenario import files
 from optimizer.cli import app
+from optimizer.scenario import files
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("caf: critical concentration without growth factor [ug/mL]", "ideal containment: progression [day]")
