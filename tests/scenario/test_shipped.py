@@ -51,7 +51,8 @@ def test_resolved_spells_units_out():
     assert model["clone"][0]["ec50_max"] == "7.34 mg/L"
     competing = load(COMPETING).resolved()["scenario"]
     assert competing["drug"][0]["dose"] == {"min": 0.0, "max": 1.0}
-    assert competing["model"]["clone"][0]["effect"] == [{"drug": "drug", "law": "norton_simon", "strength": 1.5}]
+    effect = {"drug": "drug", "law": "norton_simon", "strength": 1.5, "cytostatic": 1.0}
+    assert competing["model"]["clone"][0]["effect"] == [effect]
     assert competing["objective"] == {"progression": {"weight": 1.0, "factor": 1.2}}
 
 
