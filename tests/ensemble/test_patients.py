@@ -90,8 +90,8 @@ def test_every_key_of_a_shipped_scenario_reaches_the_numbers(name):
     base = Scenario.load(f"scenarios/{name}.toml")
     known = list(places(base.plan.model, base.plan.drugs))
     assert len(known) >= 8
-    # Keys that stand for the same number are one.
-    chosen = list({place.steps: place for place in known if place.value}.values())[:6]
+    # Keys that stand for the same number are one; a number that is the largest allowed cannot be drawn around.
+    chosen = list({p.steps: p for p in known if p.value and p.value != p.info.maximum}.values())[:6]
     vary = [{"key": place.key, "distribution": "normal", "cv": 0.01} for place in chosen]
     scenario = Scenario.from_tables(base.resolved()["scenario"] | {"cohort": {"vary": vary}}, name)
     ensemble = build_ensemble(scenario, load_patients(scenario, 2, seed=0))
