@@ -10,8 +10,10 @@ import pytest
 
 from optimizer.pharmacology.base import AbstractPK
 from optimizer.policies.base import AbstractPolicy, Observation
+from optimizer.policies.continuous import Continuous
 from optimizer.policies.network import weight_count
 from optimizer.policies.schedule import Schedule
+from optimizer.policies.threshold import Threshold
 from optimizer.registry import discover
 from tests.laws.factory import make
 
@@ -78,6 +80,9 @@ def test_policies_dose(cls):
     elif cls.kind == "limited":
         asked = Schedule(jnp.asarray(np.random.default_rng(0).uniform(0.0, 2.0, (6, 2))))
         policy = cls(asked, jnp.zeros((1, 2)), jnp.full((1, 2), 1.5), (jnp.zeros(0), jnp.linspace(0.0, 2.0, 9)))
+    elif cls.kind == "sequence":
+        rules = Continuous(jnp.full(2, 2.0)), Threshold(jnp.full(2, 2.0), 0.5, 1.0)
+        policy = cls(rules, [14.0, np.inf], [0.5, 0.0], [1.3, np.inf])
     elif cls.kind == "network":
         policy = cls(jnp.full(2, 2.0), jnp.asarray(np.random.default_rng(0).normal(size=weight_count(2, 16))))
     else:
