@@ -131,8 +131,9 @@ def _check_permission(out: Path, above: Path) -> None:
         raise DirectoryError(f"{out}: wanted a place that can be written; got: {above} is a file")
     if not os.access(above, os.W_OK | os.X_OK):
         raise DirectoryError(f"{out}: wanted a place that can be written; got: no permission to write in {above}")
-    # Permissions do not say all: a system folder, or a disk without a free entry, takes nothing either.
-    os.rmdir(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=_PART, dir=above))
+    # Permissions do not say all: a system folder, or a disk without a free entry, takes nothing either. A file that has
+    # no name leaves nothing behind where the run is killed here.
+    tempfile.TemporaryFile(dir=above).close()
 
 
 def check_place(out: Path, marker: str) -> None:

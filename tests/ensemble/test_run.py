@@ -86,6 +86,25 @@ def test_exactly_the_sick_among_many_are_flagged(tmp_path, count, bad):
         assert others[name].tobytes() == all_[name][keep].tobytes(), name
 
 
+@pytest.mark.parametrize("weeks", [4, 11])
+def test_neighbors_in_a_group_do_not_matter(tmp_path, weeks):
+    """A patient's schedule and what it comes to have the same bits whoever is searched beside."""
+    numbers = np.array([7.34, 0.006, 0.0147]) * np.exp(np.random.default_rng(0).normal(0.0, 0.2, (150, 3)))
+    rows = [f"p{i},{ec50!r},{rate!r},{growth!r}" for i, (ec50, rate, growth) in enumerate(numbers.tolist())]
+    decision = {"every": "7 day", "horizon": f"{7 * weeks} day"}
+    scenario = of_table(tmp_path, rows, search={"restarts": 1}, decision=decision)
+    ensemble = build_ensemble(scenario, load_patients(scenario, None, seed=0))
+    begun, shared = np.asarray(center(ensemble.task))[None], np.zeros((1, weeks, 1))
+    solver = Solver(ensemble, begun, scenario.tolerance, shared, 1.2)
+    assert solver.quick is not None
+    all_, shifted = solver.chunk(0, 150), solver.chunk(3, 147)
+    for one, other in zip(jax.tree.leaves(all_), jax.tree.leaves(shifted), strict=True):
+        if isinstance(one, np.ndarray):
+            assert one[3:].tobytes() == other.tobytes()
+    assert all_.status[3:] == shifted.status
+    assert all_.doses[3:].tobytes() == shifted.doses.tobytes()
+
+
 def test_chunks_do_not_matter(few, run_few, tmp_path):
     other = run_chunks(few, Settings(chunk=5), tmp_path / "five", VERSIONS)
     assert table_bytes(other.table) == table_bytes(run_few[0].table)
