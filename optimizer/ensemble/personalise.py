@@ -34,7 +34,7 @@ from optimizer.simulate import System
 # Searches side by side on an accelerator; a guess at what fills one, not measured.
 SLOTS = 4096
 # The same on a core, where the model is a quadrature, and patients to a call. With as many slots as a vector of the
-# core holds every slot computes by the same instructions, and the bits of a patient do not depend on the neighbors; with
+# core holds every slot computes by the same instructions, and a patient's bits do not depend on the neighbors; with
 # more some are left to the scalar end of a loop.
 _SLOTS, _GROUP = 8, 64
 # How far the objective may lie from that on the nodes of the simulation, relative to it.
