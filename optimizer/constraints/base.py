@@ -36,6 +36,11 @@ class Check:
     violation: float
     is_checked: bool = True
 
+    @property
+    def wanted(self) -> str:
+        """What a value that breaks the limit should have been: one below it breaks a least value."""
+        return f"at {'least' if self.value < self.limit else 'most'} {self.limit:.6g}"
+
     @classmethod
     def at_most(cls, name: str, value: float, limit: float, size: float = 0.0) -> "Check":
         """A value that may not pass a limit; the excess is relative to the limit, or to `size` where that is 0."""

@@ -143,7 +143,7 @@ def verdict(
         return Status.SIMULATION_FAILED, "the audit's solver ran out of steps or met a number that is not finite"
     if not satisfies(search.problem, doses):
         over = [c for c in checked.report.constraints if c.violation > 0.0]
-        said = f"{over[0].name}: wanted at most {over[0].limit:.6g}; got {over[0].value:.6g}" if over else ""
+        said = f"{over[0].name}: wanted {over[0].wanted}; got {over[0].value:.6g}" if over else ""
         told = said or "no schedule was found that satisfies every dose limit exactly"
         return Status.INFEASIBLE, no_levels or f"{told}; doses that were given count"
     if ahead.violation > LIMIT_TOLERANCE:

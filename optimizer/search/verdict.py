@@ -80,7 +80,7 @@ def broken(report: Report) -> str:
     worst = max(report.constraints, key=lambda c: c.violation, default=None)
     if worst is None or worst.violation <= LIMIT_TOLERANCE:
         return ""
-    return f"{worst.name}: wanted at most {worst.limit:.6g}; the nearest schedule reaches {worst.value:.6g}"
+    return f"{worst.name}: wanted {worst.wanted}; the nearest schedule reaches {worst.value:.6g}"
 
 
 def least_relaxation(problem: Problem, points: jax.Array, tolerance: float, tell: Callable[[Progress], None]) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from optimizer.constraints.base import AbstractDoseLimit, ConstraintError, DoseFrame
+from optimizer.constraints.base import AbstractDoseLimit, Check, ConstraintError, DoseFrame
 from optimizer.constraints.checks import dose_checks
 from optimizer.constraints.cumulative_dose import CumulativeDose
 from optimizer.constraints.dose_bounds import DoseBounds
@@ -247,3 +247,9 @@ class HouseRule(AbstractDoseLimit):
 def test_a_limit_that_knows_decisions_alone_says_that_it_was_not_checked():
     found = judged([HouseRule()], [0.0, 5.0, 21.0], [[1, 0], [1, 0]])
     assert not found["house_rule"].is_checked
+
+
+def test_a_limit_that_is_broken_from_below_asks_for_at_least():
+    """The neutrophils fell to 4e9 where 6e9 were wanted: "at most 6e9" would contradict itself."""
+    assert Check("nadir", 4e9, 6e9, 1.0 / 3.0).wanted == "at least 6e+09"
+    assert Check.at_most("burden", 3.0, 2.0).wanted == "at most 2"
