@@ -86,6 +86,7 @@ def test_exactly_the_sick_among_many_are_flagged(tmp_path, count, bad):
         assert others[name].tobytes() == all_[name][keep].tobytes(), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weeks", [4, 11])
 def test_neighbors_in_a_group_do_not_matter(tmp_path, weeks):
     """A patient's schedule and what it comes to have the same bits whoever is searched beside."""
