@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
 import numpy as np
@@ -72,11 +72,7 @@ def optimize(
         raise ValueError(f"restarts: wanted at least 1; got {restarts}")
     tell = progress or (lambda _: None)
     task, clock = problem.task, {}
-    # The search's programs are compiled while starts are scored, and those that judge the result while it searches.
-    beside = ThreadPoolExecutor(2)
-    beside.submit(lambda: prepare(task, stored(center(task))))
-    rehearsed = beside.submit(_rehearse, problem)
-    beside.shutdown(wait=False)
+    rehearsed = _built_beside(problem)
     began = time.perf_counter()
     tell(Progress("starts", 0, restarts, None))
     screened = screen(task, seed, known)
@@ -108,6 +104,15 @@ def optimize(
     record = _recorded(choice, found, screened, (hops, tried), tolerance, clock)
     status, reason = verdict(problem, choice, found, checked, record, points, tell)
     return Result(problem, policy, trajectory, report, checked, record, status, reason, seed, found.history)
+
+
+def _built_beside(problem: Problem) -> Future[None]:
+    """Have the search's programs built while starts are scored, and those that judge beside it; the latter's end."""
+    task, beside = problem.task, ThreadPoolExecutor(2)
+    beside.submit(lambda: prepare(task, stored(center(task))))
+    judging = beside.submit(_rehearse, problem)
+    beside.shutdown(wait=False)
+    return judging
 
 
 def _begun(task: Task, screened: Screened, first: np.ndarray | None, points: Array) -> Float[Array, "R n"]:
