@@ -75,14 +75,15 @@ class Program:
         self.count, self.drugs, self.size = setting.intervals, len(setting.most), len(equations.least)
         lengths = np.diff(setting.edges)
         self.whole = interval(benchmark, maths, float(lengths[0]))
-        last = self.whole if np.isclose(lengths[-1], lengths[0]) else interval(benchmark, maths, float(lengths[-1]))
+        even = np.isclose(lengths[-1], lengths[0])
+        self.last = self.whole if even else interval(benchmark, maths, float(lengths[-1]))
         doses, states = ca.MX.sym("doses", self.drugs, self.count), ca.MX.sym("states", self.size, self.count - 1)
         p = ca.MX.sym("p", len(equations.typical))
         self.first = ca.Function("first", [p], [ca.vertcat(*equations.first(ca.vertsplit(p), maths))])
         begins = ca.horzcat(self.first(p), states)
         given = ca.MX(ca.DM(setting.most)) * doses  # shares of the largest dose are what is searched
         ends, costs = self.whole.map(self.count - 1)(begins[:, :-1], given[:, :-1], p)
-        _, cost = last(begins[:, -1], given[:, -1], p)
+        _, cost = self.last(begins[:, -1], given[:, -1], p)
         objective = (ca.sum2(costs) + cost) / setting.horizon
         objective += benchmark.drug_use * ca.sum1(ca.vec(doses)) / (self.count * self.drugs)
         gaps = ca.vec(ends - states)

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.contenders import casadi_expert, casadi_usual
+from benchmarks.contenders import build, casadi_expert, casadi_fatrop, casadi_usual
 from benchmarks.contenders.ours import problem_of, value
 from benchmarks.contenders.paper import Paper
 from benchmarks.problems import BENCHMARKS
@@ -54,6 +54,22 @@ def test_equations_are_ours(case):
     found = [paper, *(program.objective(doses, patient) for program in programs)]
     for theirs, tolerance in zip(found, TOLERANCE[benchmark.name], strict=True):
         assert theirs == pytest.approx(ours(case), rel=tolerance)
+
+
+@pytest.mark.parametrize("name", ["colorectal", "bistable"])
+def test_stages_are_the_same_program(name):
+    benchmark = BENCHMARKS[name]
+    program = casadi_expert.program(benchmark)
+    whole, stages = program.solve(), casadi_fatrop.Fatrop(benchmark, program).solve()
+    assert not whole.note
+    assert not stages.note
+    found = [program.objective(benchmark.setting.inside(answer.doses)) for answer in (whole, stages)]
+    assert found[1] == pytest.approx(found[0], rel=1e-6)
+
+
+def test_what_a_contender_is_not_given_is_said():
+    with pytest.raises(NotImplementedError, match="not for clones"):
+        build("fatrop", BENCHMARKS["clones"])
 
 
 def test_smoothed_survival_is_the_crossing_when_cold():
