@@ -81,8 +81,11 @@ def _combine(table: np.ndarray, values: Float[Array, "panels nodes ..."]) -> Flo
 
     Written out as sums: what a matrix product gives for one patient may depend, in its last bit, on who else is there.
     """
-    rows = [sum(float(c) * values[:, r] for r, c in enumerate(row) if c) for row in table]
-    return jnp.stack([jnp.zeros_like(values[:, 0]) + row for row in rows], axis=1)
+    columns = _like(values, table).T.reshape((table.shape[1], -1) + (1,) * (values.ndim - 2))
+    total = columns[0] * values[:, 0, None]
+    for r in range(1, table.shape[1]):
+        total = total + columns[r] * values[:, r, None]
+    return total
 
 
 class Mesh(eqx.Module):
@@ -124,11 +127,11 @@ class Mesh(eqx.Module):
             edges = jnp.concatenate([ladder, span + (1.0 - span) * edges])
         return length * edges
 
-    def nodes(self, length: Scalar, crossings: Sequence[Scalar] = ()) -> Nodes:
+    def nodes(self, length: Scalar, crossings: Array | Sequence[Scalar] = ()) -> Nodes:
         """Node times [day] from 0 to `length`, with panel edges at further times; one outside is an empty panel."""
         edges = self.edges(length)
-        if crossings:
-            edges = jnp.sort(jnp.concatenate([edges, jnp.clip(jnp.stack(crossings), 0.0, length)]))
+        if len(crossings):
+            edges = jnp.sort(jnp.concatenate([edges, jnp.clip(jnp.asarray(crossings), 0.0, length)]))
         inner = edges[:-1, None] + jnp.diff(edges)[:, None] * _like(edges, PLACES[:-1])
         return jnp.concatenate([inner.ravel(), edges[-1:]])
 
@@ -184,6 +187,10 @@ def _joined(first: Array, others: Float[Array, "panels nodes ..."]) -> Array:
 
 # Below this many time constants a panel's relaxation is a series in their number, above it in its inverse.
 _SHORT, _TERMS = 0.5, 9
+# Values at the nodes of a panel to slopes of all orders there, and to repeated integrals from its start.
+_SLOPE = np.vander(PLACES, DEGREE, increasing=True) @ (np.arange(1.0, DEGREE + 1)[:, None] * POWERS[1:])
+_POWERS_OF_SLOPE = np.array([np.linalg.matrix_power(_SLOPE, k) for k in range(DEGREE + 1)])
+_POWERS_OF_INTEGRAL = np.array([np.linalg.matrix_power(_INTEGRALS, k + 1) for k in range(_TERMS)])
 
 
 def relax(tau: Nodes, target: Nodes, rate: Nodes, start: Scalar, fallback_rate: Scalar) -> Nodes:
@@ -212,21 +219,24 @@ def relax(tau: Nodes, target: Nodes, rate: Nodes, start: Scalar, fallback_rate: 
 def _settled(z: Float[Array, "panels"], targets: Float[Array, "panels nodes"]) -> Float[Array, "panels later_nodes"]:
     """Solution of g' = z (target - g) from g(0) = 0 at the nodes after the first, the panel's length being one."""
     long = jnp.where(z < _SHORT, 1.0, z)
-    powers = _combine(POWERS, targets)
     # The particular solution of a polynomial target is its alternating series of derivatives over powers of z.
-    series, derivative, factor = powers, powers, jnp.ones_like(long)
-    for _ in range(DEGREE):
-        derivative = jnp.pad(derivative[:, 1:] * _like(z, np.arange(1.0, DEGREE + 1)), ((0, 0), (0, 1)))
-        factor = -factor / long
-        series = series + factor[:, None] * derivative
-    particular = _combine(np.vander(PLACES, increasing=True), series)
+    particular = _power_series(_POWERS_OF_SLOPE, targets, -1.0 / long)
     far = particular[:, 1:] - particular[:, :1] * jnp.exp(-long[:, None] * _like(z, PLACES[1:]))
-    short = jnp.where(z < _SHORT, z, 0.0)[:, None]
-    near, term = jnp.zeros_like(targets), targets
-    for _ in range(_TERMS):
-        term = short * _combine(_INTEGRALS, term)
-        near, term = near + term, -term
+    short = jnp.where(z < _SHORT, z, 0.0)
+    near = short[:, None] * _power_series(_POWERS_OF_INTEGRAL, targets, -short)
     return jnp.where(z[:, None] < _SHORT, near[:, 1:], far)
+
+
+def _power_series(
+    tables: np.ndarray, values: Float[Array, "panels nodes"], x: Float[Array, "panels"]
+) -> Float[Array, "panels nodes"]:
+    """Sum over k of x^k times the k-th table times the values at the nodes of each panel."""
+    terms, nodes, _ = tables.shape
+    parts = _combine(tables.reshape(-1, nodes), values).reshape(-1, terms, nodes)
+    total = parts[:, -1]
+    for k in reversed(range(terms - 1)):
+        total = parts[:, k] + x[:, None] * total
+    return total
 
 
 def runge_kutta(

@@ -424,8 +424,8 @@ MUTANTS = (
     Mutant(
         "simulate",
         "steep curves have no edges",
-        "found += kinetics.crossings(state, rate, switching.level)",
-        "found += [0.0 * t for t in kinetics.crossings(state, rate, switching.level)]",
+        "found += jax.vmap(kinetics.crossings, (None, None, 0))(state, rate, jnp.stack(levels))",
+        "found += [0.0 * t for t in jax.vmap(kinetics.crossings, (None, None, 0))(state, rate, jnp.stack(levels))]",
         STEEP,
     ),
     Mutant("simulate", "survival has the wrong ramp", "width * far * along", "far * along", PROGRESSION),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -27,7 +26,7 @@ from optimizer.report.course import course_csv, write_course
 from optimizer.report.terminal import number, progress, say, table, then_put
 from optimizer.scenario import Scenario
 from optimizer.search.audit import audit
-from optimizer.search.multistart import Progress, cores
+from optimizer.search.multistart import Progress
 from optimizer.search.optimize import optimize
 from optimizer.search.result import Result
 from optimizer.search.starts import on_decisions
@@ -49,8 +48,8 @@ def run_optimize(run: Command, asked: OptimizeSettings) -> int:
     Thread(target=document.import_writers, args=(not run.no_plot,)).start()
     with progress() as tell:
         if rule is None:
-            with ThreadPoolExecutor(cores()) as pool:
-                known = [*pool.map(lambda regimen: on_decisions(problem, regimen), scenario.regimens())]
+            # Simulated once the search asks for them, beside its programs being built.
+            known = (on_decisions(problem, regimen) for regimen in scenario.regimens())
             result, written_rule = optimize(problem, **how, known=known, progress=tell), []
         else:
             result = tune(problem, rule, **how, progress=tell)

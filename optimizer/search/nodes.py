@@ -43,7 +43,7 @@ class Nodes:
         self.is_first = jnp.arange(task.grid.count) == 0
         self.first, self._levels = ravel_pytree(self.system.start()[0])
         self.infused = [j for j, route in enumerate(self.system.routes) if route == "infusion"]
-        self.panels = 1 + len(jax.eval_shape(self._crossings, [1.0] * (self.first.size + len(self.infused))))
+        self.panels = 1 + jax.eval_shape(self._crossings, [1.0] * (self.first.size + len(self.infused))).size
         self.places, self.panel_weights, self.integrals = gauss(panel)
         self.weights = jnp.asarray(np.tile(self.panel_weights, self.panels))
         self.layer = gauss(layer)[:2]
@@ -101,7 +101,7 @@ class Nodes:
 
     # --- nodes ------------------------------------------------------------------------------------------------
 
-    def _crossings(self, after: Sequence[Scalar]) -> list[Scalar]:
+    def _crossings(self, after: Sequence[Scalar]) -> Array:
         system, (levels, rates) = self.system, self._drugs(after)
         return crossings(system.mesh, system.model, system.pharmacokinetics, levels, rates)
 

@@ -1,7 +1,7 @@
 """From a problem to the best schedule that restarts find, with the evidence."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
@@ -38,7 +38,7 @@ def optimize(
     tolerance: float = 1e-6,
     progress: Callable[[Progress], None] | None = None,
     first: np.ndarray | None = None,
-    known: Sequence[np.ndarray] = (),
+    known: Iterable[np.ndarray] = (),
 ) -> Result:
     """Search the schedule that makes the objective small within the limits, and audit it.
 

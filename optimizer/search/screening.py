@@ -1,6 +1,6 @@
 """What schedules come to, without derivatives and by the thousand; and which of them a search had better begin from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -100,7 +100,7 @@ def ranked(values: np.ndarray, excess: np.ndarray) -> np.ndarray:
     return np.lexsort((values, np.where(np.isfinite(excess) & np.isfinite(values), out, np.inf)))
 
 
-def screen(task: Task, seed: int, given: Sequence[np.ndarray] = ()) -> Screened:
+def screen(task: Task, seed: int, given: Iterable[np.ndarray] = ()) -> Screened:
     """Score starts: what is given, constant doses, and as many of the shapes that the field knows as a second allows.
 
     The number depends on the times that a simulation saves and on nothing else: the same seed gives the same bytes.
