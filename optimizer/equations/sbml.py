@@ -7,47 +7,19 @@ What would be computed otherwise than the file says is refused by name; what is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from optimizer.equations.expression import TIME, EquationError, Tree, is_name, names, replaced, written
+from optimizer.equations.expression import TIME, EquationError, Tree, replaced
+from optimizer.equations.imported import Imported, days_in, lower, refusal, scaled
 from optimizer.equations.sbml_events import dose_of
 from optimizer.equations.sbml_file import each, read_document, unit_faults
 from optimizer.equations.sbml_math import Reader
 from optimizer.equations.values import Values
 from optimizer.files.faults import DataError
-from optimizer.units import QuantityError, parse_quantity
-
-
-@dataclass
-class Imported:
-    """What a file says, in words of the kind "equations".
-
-    Attributes:
-        title: name of the model.
-        doi: sources, as far as the file gives a DOI.
-        parameters: numbers by name, in the file's own units.
-        states: values at the start.
-        rates: time derivatives [per day].
-        outputs: what follows from the states.
-        doses: amounts of dose events: name of the state, day, and what is added.
-        notes: what was left out or assumed, one sentence each.
-        days: length of a unit of the file's time [day].
-    """
-
-    title: str
-    doi: tuple[str, ...]
-    parameters: dict[str, float] = field(default_factory=dict)
-    states: dict[str, float] = field(default_factory=dict)
-    rates: dict[str, str] = field(default_factory=dict)
-    outputs: dict[str, str] = field(default_factory=dict)
-    doses: list[tuple[str, float, float]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    days: float = 1.0
 
 
 def read_sbml(path: Path, control: Collection[str] = (), time_unit: str = "") -> Imported:
@@ -90,7 +62,7 @@ class _Model:
         self.found = Imported(self.title(), self.doi(), days=self.days)
 
     def refuse(self, wanted: str, got: str) -> DataError:
-        return DataError(f"{self.file}: wanted {wanted}; got {got}")
+        return refusal(self.file, wanted, got)
 
     def read(self, node: Any, where: str) -> Tree:
         try:
@@ -113,10 +85,7 @@ class _Model:
     def time(self, asked: str) -> float:
         """Days in a unit of the model's time."""
         if asked:
-            try:
-                return parse_quantity(f"1 {asked}", "day")
-            except QuantityError as error:
-                raise DataError(f"{self.file}: time_unit: {error}") from None
+            return days_in(self.file, asked)
         import libsbml
 
         definition = self.model.getUnitDefinition(self.model.getTimeUnits() or "time")
@@ -183,7 +152,7 @@ class _Model:
                     if species.getBoundaryCondition() or species.getConstant() or species.getId() in self.control:
                         continue
                     size = 1.0 if self.is_amount(species) else self.numbers[species.getCompartment()]
-                    terms.setdefault(species.getId(), []).append(_scaled(name, factor / size))
+                    terms.setdefault(species.getId(), []).append(scaled(name, factor / size))
         for species, parts in terms.items():
             if species in self.assigned or species in self.slopes:
                 raise self.refuse("species that either a rule or reactions change", f'both for "{species[:60]}"')
@@ -258,52 +227,6 @@ class _Model:
         self.reactions()
         self.initial()
         self.events()
-        renamed = self.renamed()
-        say: Callable[[Tree], str] = lambda tree: written(replaced(tree, lambda name: renamed.get(name, name)))  # noqa: E731
-        found, per_day = self.found, 1.0 / self.days
-        for name, tree in self.slopes.items():
-            if name not in self.control:
-                found.states[renamed[name]] = self.numbers[name]
-                found.rates[renamed[name]] = say(_scaled(tree, per_day))
-        found.outputs = {renamed[n]: say(t) for n, t in self.assigned.items() if n not in self.control}
-        used = set().union(*(names(t) for t in (*self.slopes.values(), *self.assigned.values())))
-        for name, value in self.numbers.items():
-            if name not in self.slopes and name not in self.assigned and name not in self.control and name in used:
-                found.parameters[renamed[name]] = value
-        found.doses = [(renamed[name], day, amount) for name, day, amount in found.doses]
-        self.check(found)
-        return found
-
-    def renamed(self) -> Mapping[str, str]:
-        """Names that our grammar has, which a file's own may not be."""
-        own = {*self.numbers, *self.assigned, *self.slopes}
-        out = {}
-        for name in own:
-            new = name
-            while not is_name(new) or (new != name and new in own) or new in ("burden", "resistant"):
-                new = f"{new[:80]}_"
-                if not is_name(f"{new}a"):
-                    raise self.refuse("names of letters, digits and _", f'"{name[:40]}"')
-            out[name] = new
-            if new != name:
-                self.found.notes.append(f"{name} is called {new}, as that is a word of the grammar")
-        return out
-
-    def check(self, found: Imported) -> None:
-        """Every number is there, and every name is known."""
-        if not found.states:
-            raise self.refuse("a model with something that changes", "none")
-        for table in (found.parameters, found.states):
-            for name, value in table.items():
-                if not math.isfinite(value):
-                    raise self.refuse(f"a finite value of {name} at the start", str(value))
-        words = {*self.numbers, *self.assigned, *self.slopes, TIME}
-        for name, tree in (*self.slopes.items(), *self.assigned.items()):
-            if bad := names(tree) - words:
-                raise self.refuse("equations of names in the file", f'"{min(bad)[:40]}" for {name}')
-
-
-def _scaled(tree: Tree, factor: float) -> Tree:
-    if factor in (1.0, -1.0):
-        return tree if factor > 0.0 else ("neg", tree)
-    return ("*", factor, tree)
+        kept = {name: tree for name, tree in self.slopes.items() if name not in self.control}
+        lower(self.found, self.file, self.numbers, self.assigned, kept, self.control)
+        return self.found

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from optimizer.equations.sbml import Imported, read_sbml
+from optimizer.equations.imported import Imported
+from optimizer.equations.sbml import read_sbml
 from optimizer.files.faults import DataError
 from optimizer.files.toml import toml_text
 from optimizer.scenario.faults import ScenarioError
