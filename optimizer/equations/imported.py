@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from optimizer.equations.expression import TIME, EquationError, Tree, is_name, names, replaced, written
+from optimizer.equations.expression import TIME, Tree, is_name, limited, names, replaced, written
 from optimizer.files.faults import DataError
 from optimizer.units import QuantityError, parse_quantity
 
@@ -25,6 +25,7 @@ class Imported:
         outputs: what follows from the states.
         doses: amounts of dose events: name of the state, day, and what is added.
         fractions: equations of parameters by state: what of a dose into it arrives, where that is not all.
+        dosed: the state that doses enter where nothing else is said; empty where the file does not say.
         cohort: how patients differ, as the table `[cohort]` has it.
         notes: what was left out or assumed, one sentence each.
         days: length of a unit of the file's time [day].
@@ -38,6 +39,7 @@ class Imported:
     outputs: dict[str, str] = field(default_factory=dict)
     doses: list[tuple[str, float, float]] = field(default_factory=list)
     fractions: dict[str, str] = field(default_factory=dict)
+    dosed: str = ""
     cohort: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     days: float = 1.0
@@ -113,15 +115,20 @@ def scaled(tree: Tree, factor: float) -> Tree:
     return ("*", factor, tree)
 
 
-def inlined(tree: Tree, outputs: Mapping[str, Tree], depth: int = 0) -> Tree:
+def inlined(tree: Tree, outputs: Mapping[str, Tree]) -> Tree:
     """The tree with what outputs stand for, down to numbers and states.
 
     Raises:
-        EquationError: outputs that hang on themselves.
+        EquationError: more than a text holds.
     """
-    if depth > 100:
-        raise EquationError("wanted equations that do not hang on themselves; got some that do")
-    return replaced(tree, lambda name: inlined(outputs[name], outputs, depth + 1) if name in outputs else name)
+    done: dict[str, Tree] = {}
+
+    def stands_for(name: str) -> Tree:
+        if name in outputs and name not in done:
+            done[name] = replaced(outputs[name], stands_for)
+        return done.get(name, name)
+
+    return limited(replaced(tree, stands_for))
 
 
 def _renamed(found: Imported, file: str, own: Collection[str]) -> Mapping[str, str]:
