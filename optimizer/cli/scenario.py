@@ -68,7 +68,7 @@ def run_import(run: Command, asked: ImportSettings) -> int:
     """Write the scenario of a model file."""
     from optimizer.scenario.model_files import imported_text
 
-    table = {key: getattr(asked, key) for key in ("burden", "resistant", "control", "time_unit")}
+    table = {key: getattr(asked, key) for key in ("burden", "resistant", "control", "time_unit", "experiment")}
     table["doses"] = _pairs("--dose", "STATE=DRUG", asked.dose)
     try:
         numbers = {k: float(v) for k, v in _pairs("--parameter", "NAME=NUMBER", asked.parameter).items()}

@@ -27,6 +27,7 @@ class Imported:
         fractions: equations of parameters by state: what of a dose into it arrives, where that is not all.
         dosed: the state that doses enter where nothing else is said; empty where the file does not say.
         cohort: how patients differ, as the table `[cohort]` has it.
+        constants: all numbers of the file that stay as they are, by the names that the file gives them.
         notes: what was left out or assumed, one sentence each.
         days: length of a unit of the file's time [day].
     """
@@ -41,6 +42,7 @@ class Imported:
     fractions: dict[str, str] = field(default_factory=dict)
     dosed: str = ""
     cohort: dict[str, Any] = field(default_factory=dict)
+    constants: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     days: float = 1.0
 
@@ -99,9 +101,9 @@ def lower(
         found.states[renamed[name]] = numbers[name]
         found.rates[renamed[name]] = say(scaled(tree, 1.0 / found.days))
     found.outputs = {renamed[name]: say(tree) for name, tree in assigned.items() if name not in control}
-    for name, value in numbers.items():
-        if name in used and name not in slopes and name not in assigned and name not in control:
-            found.parameters[renamed[name]] = value
+    changing = {*slopes, *assigned, *control}
+    found.constants = {name: value for name, value in numbers.items() if name not in changing}
+    found.parameters = {renamed[name]: value for name, value in found.constants.items() if name in used}
     found.doses = [(renamed[name], day, amount) for name, day, amount in found.doses]
     for name, value in (found.parameters | found.states).items():
         if not math.isfinite(float(value)):

@@ -7,7 +7,7 @@ What would be computed otherwise than the file says is refused by name; what is 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +22,23 @@ from optimizer.equations.values import Values
 from optimizer.files.faults import DataError
 
 
-def read_sbml(path: Path, control: Collection[str] = (), time_unit: str = "") -> Imported:
+def read_sbml(
+    path: Path, control: Collection[str] = (), time_unit: str = "", values: Mapping[str, float] | None = None
+) -> Imported:
     """The model of an SBML file (levels 1 to 3), by python-libsbml.
 
     Args:
         path: the file.
         control: quantities of the file that are drugs: what the file says of them is left out.
         time_unit: of the file's time, such as "hour"; needed where the file does not say.
+        values: numbers in place of those that parameters and species have at the start.
 
     Raises:
         DataError: not such a file, or a construct that is not supported; one sentence with its name.
     """
     document = read_document(path)
     try:
-        found = _Model(document.getModel(), path.name, set(control), time_unit).imported()
+        found = _Model(document.getModel(), path.name, set(control), time_unit, values or {}).imported()
     except EquationError as error:
         raise DataError(f"{path.name}: {error}") from None
     except RecursionError:
@@ -48,8 +51,8 @@ def read_sbml(path: Path, control: Collection[str] = (), time_unit: str = "") ->
 class _Model:
     """One model while it is read: trees by the name of what they belong to."""
 
-    def __init__(self, model: Any, name: str, control: set[str], time_unit: str):
-        self.model, self.file, self.control = model, name, control
+    def __init__(self, model: Any, name: str, control: set[str], time_unit: str, values: Mapping[str, float]):
+        self.model, self.file, self.control, self.values = model, name, control, values
         self.days = self.time(time_unit)
         # The model's own time, from days.
         self.reader = Reader(
@@ -104,6 +107,10 @@ class _Model:
             self.numbers[parameter.getId()] = parameter.getValue() if parameter.isSetValue() else math.nan
         for species in each(self.model, "Species"):
             self.numbers[species.getId()] = self.first(species)
+        for name in self.values.keys() & self.numbers.keys():
+            if self.model.getCompartment(name) is not None:
+                raise self.refuse("numbers in place of those of parameters and species", f'one of "{name[:40]}"')
+            self.numbers[name] = self.values[name]
 
     def first(self, species: Any) -> float:
         size = 1.0 if self.is_amount(species) else self.numbers.get(species.getCompartment(), 1.0)
@@ -182,7 +189,7 @@ class _Model:
         starts = {
             a.getSymbol(): self.read(a.getMath(), f"initial assignment of {a.getSymbol()}")
             for a in each(self.model, "InitialAssignment")
-            if a.getSymbol() not in self.control
+            if a.getSymbol() not in self.control and a.getSymbol() not in self.values
         }
         for name in starts:
             if name not in self.numbers or self.model.getCompartment(name) is not None:

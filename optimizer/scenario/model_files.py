@@ -1,4 +1,4 @@
-"""Model files of others, `[model] kind = "sbml"` or `"nonmem"`, become `kind = "equations"` before they are checked."""
+"""Model files of others: `kind = "sbml"`, "nonmem" or "petab" becomes `kind = "equations"` before it is checked."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from optimizer.equations.imported import Imported
 from optimizer.equations.nonmem import read_nonmem
+from optimizer.equations.petab import read_petab
 from optimizer.equations.sbml import read_sbml
 from optimizer.files.faults import DataError
 from optimizer.files.toml import toml_text
@@ -19,7 +20,7 @@ from optimizer.scenario.fields import show
 from optimizer.scenario.model_schema import model_branches
 
 OWN_DOSES = "as in the file"
-SUFFIXES = {"sbml": (".xml", ".sbml"), "nonmem": (".ctl", ".mod")}
+SUFFIXES = {"sbml": (".xml", ".sbml"), "nonmem": (".ctl", ".mod"), "petab": (".yaml", ".yml")}
 
 
 # Numbers that a stream gives itself; others are those of its data items.
@@ -29,10 +30,13 @@ _OWN = re.compile(r"(THETA|ETA)\d+_*")
 def _read(kind: str, path: Path, asked: Mapping[str, Any]) -> Imported:
     """The model of a file, as far as a table of the kind asks for it."""
     control, time_unit = asked.get("control") or (), asked.get("time_unit") or ""
+    numbers = asked.get("parameters") or {}
     if kind == "sbml":
-        return read_sbml(path, control, time_unit)
-    numbers = {name: value for name, value in (asked.get("parameters") or {}).items() if not _OWN.fullmatch(name)}
-    return read_nonmem(path, control, time_unit, numbers)
+        return read_sbml(path, control, time_unit, numbers)
+    if kind == "petab":
+        return read_petab(path, control, time_unit, numbers, asked.get("experiment") or "")
+    covariates = {name: value for name, value in numbers.items() if not _OWN.fullmatch(name)}
+    return read_nonmem(path, control, time_unit, covariates)
 
 
 def include_model(data: dict[str, Any], folder: Path, name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -122,7 +126,7 @@ def imported_text(path: Path, asked: Mapping[str, Any]) -> str:
     Args:
         path: the file.
         asked: keys of the table `[model]` of its kind: burden, resistant, control, doses (drugs by the state that their
-            doses enter), time_unit, parameters; None is the same as none.
+            doses enter), time_unit, parameters, experiment; None is the same as none.
 
     Raises:
         ScenarioError: the file cannot be read, holds what is not supported, or no drug is named.

@@ -136,6 +136,8 @@ def _file(kind: str, what: str) -> type[Spec]:
     }
     numbers = named(read_equation, {"type": "number"}, 1000)
     fields["parameters"] = key(numbers, "numbers in place of the file's, in its units; for nonmem covariates too", None)
+    if kind == "petab":
+        fields["experiment"] = key(Text, "id of the experiment, where the problem has several", None)
     return table(f"model_{kind}", f"A model from elsewhere, read as equations: {what}.", fields)
 
 
@@ -152,6 +154,7 @@ def model_branches(code: tuple[tuple[str, type], ...] = ()) -> dict[str, type[Sp
 def _known() -> dict[str, type[Spec]]:
     out = {"stromal": _stromal(), "tumor": _tumor(), "equations": _equations()}
     files = {"sbml": "SBML file (needs adose[models])", "nonmem": "NONMEM control stream (typical patient)"}
+    files["petab"] = "YAML file of a PEtab problem (version 2; needs adose[models])"
     out |= {kind: _file(kind, what) for kind, what in files.items()}
     for kind, cls in classes("model").items():
         if kind not in out:

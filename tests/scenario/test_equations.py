@@ -317,7 +317,30 @@ def test_import_of_a_control_stream(tmp_path):
     )
     shutil.copy(STREAMS / "tumor.ctl", tmp_path / "tumor.txt")
     code, said = run("import", tmp_path / "tumor.txt", "--to", tmp_path / "other.toml", "--burden", "A1")
-    assert (code, said) == (3, 'tumor.txt: wanted a file with one of the endings .xml, .sbml, .ctl, .mod; got ".txt"\n')
+    assert (code, said) == (
+        3,
+        'tumor.txt: wanted a file with one of the endings .xml, .sbml, .ctl, .mod, .yaml, .yml; got ".txt"\n',
+    )
+
+
+def test_import_of_a_petab_problem(tmp_path):
+    out, problem = tmp_path / "out.toml", ROOT / "tests" / "equations" / "petab" / "problem.yaml"
+    asked = ["import", problem, "--to", out, "--burden", "tumor", "--time-unit", "day", "--dose", "drug=cisplatin"]
+    code, said = run(*asked)
+    assert (code, said) == (3, "problem.yaml: wanted experiment, one of low, high, plain; got none\n")
+    code, said = run(*asked, "--experiment", "low", "--parameter", "kill=0.4")
+    assert code == 0, said
+    written = tomllib.loads(out.read_text())
+    assert written["model"]["parameters"]["kill"] == 0.4
+    assert written["model"]["states"] == {"tumor": 8.0, "drug": 0.0}
+    assert written["regimen"][0]["dose"][1] == {"drug": "cisplatin", "amount": "1.5 mg", "days": [5.0]}
+    assert "# Left out or assumed: 2 measurements were left out.\n" in out.read_text()
+    model = {"kind": "petab", "file": "problem.yaml", "experiment": "low", "time_unit": "day", "burden": "obs_size"}
+    drug = {"name": "cisplatin", "route": "bolus", "pk": {"kind": "given"}, "dose": {"max": "2 mg"}}
+    data = {"model": model | {"doses": {"drug": "cisplatin"}}, "drug": [drug]}
+    scenario = load(data | {"decision": {"every": "1 day", "horizon": "7 day"}}, problem.parent)
+    assert [r.name for r in scenario.regimens()] == ["as in the file"]
+    assert "problem.yaml: obs_size is measured with log-normal noise 0.1" in scenario.notes
 
 
 def test_import_of_dose_events(tmp_path):
