@@ -110,7 +110,7 @@ class _Stream:
         text = record.text.upper()
         advan, trans = (int((re.findall(rf"\b{word}(\d+)\b", text) or [default])[0]) for word, default in _DEFAULTS)
         known = (advan, trans) in _TRANS or (advan in _GENERAL and trans == 1)
-        if not known or re.search(r"=\s*(?!ADVAN|TRANS|TOL)[A-Z]", text):
+        if not known or re.search(r"=\s*(?!\s|ADVAN|TRANS|TOL|\d)", text):
             wanted = "ADVAN1 to 4, 11 or 12 with its TRANS1 to 4, or ADVAN6, 8, 9, 13 or 14, and no code of its own"
             raise refuse(self.file, record.line, wanted, text.strip())
         return advan, trans

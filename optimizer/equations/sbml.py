@@ -21,6 +21,9 @@ from optimizer.equations.sbml_math import Reader
 from optimizer.equations.values import Values
 from optimizer.files.faults import DataError
 
+# Of a unit of time, as a power of ten.
+_MOST_SCALE = 24
+
 
 def read_sbml(
     path: Path, control: Collection[str] = (), time_unit: str = "", values: Mapping[str, float] | None = None
@@ -94,7 +97,9 @@ class _Model:
         definition = self.model.getUnitDefinition(self.model.getTimeUnits() or "time")
         units = [] if definition is None else each(definition, "Unit")
         if len(units) == 1 and units[0].getKind() == libsbml.UNIT_KIND_SECOND and units[0].getExponent() == 1:
-            return units[0].getMultiplier() * 10.0 ** units[0].getScale() / 86400.0
+            multiplier, scale = units[0].getMultiplier(), units[0].getScale()
+            if 0.0 < multiplier < math.inf and abs(scale) <= _MOST_SCALE:
+                return multiplier * 10.0**scale / 86400.0
         raise self.refuse('time_unit, such as "day", as the file does not say in what its time is', "none")
 
     # --- quantities ---------------------------------------------------------------------------------------------------
@@ -107,6 +112,8 @@ class _Model:
             self.numbers[parameter.getId()] = parameter.getValue() if parameter.isSetValue() else math.nan
         for species in each(self.model, "Species"):
             self.numbers[species.getId()] = self.first(species)
+        if TIME in self.numbers:
+            raise self.refuse(f"quantities that are not called {TIME}", "one")
         for name in self.values.keys() & self.numbers.keys():
             if self.model.getCompartment(name) is not None:
                 raise self.refuse("numbers in place of those of parameters and species", f'one of "{name[:40]}"')
@@ -170,6 +177,8 @@ class _Model:
         kind = "LocalParameter" if self.model.getLevel() > 2 else "Parameter"
         own = {p.getId(): p.getValue() for p in each(law, kind)}
         renamed = {name: f"{reaction}_{name}" for name in own}
+        if TIME in own:
+            raise self.refuse(f"quantities that are not called {TIME}", f'one of the reaction "{reaction}"')
         self.numbers |= {renamed[name]: value for name, value in own.items()}
         return replaced(tree, lambda name: renamed.get(name, name))
 

@@ -31,6 +31,8 @@ def _read(kind: str, path: Path, asked: Mapping[str, Any]) -> Imported:
     """The model of a file, as far as a table of the kind asks for it."""
     control, time_unit = asked.get("control") or (), asked.get("time_unit") or ""
     numbers = asked.get("parameters") or {}
+    if texts := [name for name, value in numbers.items() if not isinstance(value, float)]:
+        raise DataError(f"parameters.{texts[0]}: wanted a number, in the file's unit; got {show(numbers[texts[0]])}")
     if kind == "sbml":
         return read_sbml(path, control, time_unit, numbers)
     if kind == "petab":
