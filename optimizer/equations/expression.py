@@ -264,25 +264,6 @@ def replaced(tree: Tree, by: Callable[[str], Tree]) -> Tree:
     return (tree[0], *(replaced(part, by) for part in tree[1:])) if isinstance(tree, tuple) else tree
 
 
-def limited(tree: Tree) -> Tree:
-    """The tree itself.
-
-    Raises:
-        EquationError: it would be too large when it is written out: a tree that is used twice is one in two places, and
-            its size doubles with each function around it.
-    """
-    known: dict[int, int] = {}
-
-    def size(part: Tree) -> int:
-        if isinstance(part, tuple) and id(part) not in known:
-            known[id(part)] = 1 + sum(map(size, part[1:]))
-        return known.get(id(part), 1)
-
-    if size(tree) > MAX_NODES:
-        raise EquationError(f"wanted an equation of at most {MAX_NODES} parts; got one of more")
-    return tree
-
-
 def written(tree: Tree) -> str:
     """The text of a tree, which `parse` reads back.
 

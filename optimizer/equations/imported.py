@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from optimizer.equations.expression import TIME, Tree, is_name, limited, names, replaced, written
+from optimizer.equations.expression import MAX_NODES, TIME, EquationError, Tree, is_name, names, replaced, written
 from optimizer.files.faults import DataError
 from optimizer.units import QuantityError, parse_quantity
 
@@ -115,6 +115,25 @@ def scaled(tree: Tree, factor: float) -> Tree:
     if factor in (1.0, -1.0):
         return tree if factor > 0.0 else ("neg", tree)
     return ("*", factor, tree)
+
+
+def limited(tree: Tree) -> Tree:
+    """The tree itself.
+
+    Raises:
+        EquationError: it would be too large when it is written out: a tree that is used twice is one in two places, and
+            its size doubles with each function around it.
+    """
+    known: dict[int, int] = {}
+
+    def size(part: Tree) -> int:
+        if isinstance(part, tuple) and id(part) not in known:
+            known[id(part)] = 1 + sum(map(size, part[1:]))
+        return known.get(id(part), 1)
+
+    if size(tree) > MAX_NODES:
+        raise EquationError(f"wanted an equation of at most {MAX_NODES} parts; got one of more")
+    return tree
 
 
 def inlined(tree: Tree, outputs: Mapping[str, Tree]) -> Tree:

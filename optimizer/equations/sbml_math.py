@@ -7,7 +7,8 @@ from functools import reduce
 from itertools import pairwise
 from typing import Any
 
-from optimizer.equations.expression import MAX_NODES, TIME, EquationError, Tree, call, is_condition, limited
+from optimizer.equations.expression import MAX_NODES, TIME, EquationError, Tree, call, is_condition
+from optimizer.equations.imported import limited
 
 _MOST_CALLS, _MOST_DEPTH = 20, 120
 _CONSTANTS = {"AST_CONSTANT_E": 2.718281828459045, "AST_CONSTANT_PI": 3.141592653589793}
