@@ -16,7 +16,7 @@ import numpy as np
 
 from optimizer.equations.expression import TIME, EquationError, Tree, names, parse, replaced, written
 from optimizer.equations.imported import Imported, days_in, inlined, lower, refusal
-from optimizer.equations.nonmem_records import Record, omegas, records, refuse, thetas
+from optimizer.equations.nonmem_records import Record, behind_bracket, omegas, records, refuse, thetas
 from optimizer.files.faults import DataError
 from optimizer.files.run_directory import read_regular
 
@@ -107,7 +107,7 @@ class _Stream:
         if not self.all("SUBROUTINES"):
             raise refusal(self.file, "a record $SUBROUTINES with an ADVAN", "none")
         record = self.all("SUBROUTINES")[0]
-        text = record.text.upper()
+        text = " ".join(r.text.strip() for r in self.all("SUBROUTINES")).upper()
         advan, trans = (int((re.findall(rf"\b{word}(\d+)\b", text) or [default])[0]) for word, default in _DEFAULTS)
         known = (advan, trans) in _TRANS or (advan in _GENERAL and trans == 1)
         if not known or re.search(r"=\s*(?!\s|ADVAN|TRANS|TOL|\d)", text):
@@ -162,7 +162,7 @@ class _Stream:
             elif re.fullmatch(r"END\s*IF", text):
                 self.group(line)
                 self.guards.pop()
-            elif (match := re.match(r"IF\s*\(", text)) and (end := _closing(text, match.end() - 1)):
+            elif (match := re.match(r"IF\s*\(", text)) and (end := behind_bracket(text, match.end() - 1)):
                 self.guards.append([self.tree(text[match.end() : end - 1], line, states, condition=True)])
                 self.assign(text[end:].strip(), line, states)
                 self.guards.pop()
@@ -205,6 +205,11 @@ class _Stream:
     def imported(self) -> Imported:
         """The whole model."""
         advan, trans = self.advan()
+        # Records that would be heeded in part, or not at all.
+        for record in (*self.all("PROBLEM")[1:], *(self.all("DES") if advan in _ADVANS else ())):
+            raise refuse(
+                self.file, record.line, "one $PROBLEM, and $DES beside ADVAN6, 8, 9, 13 or 14", f"${record.name}"
+            )
         count, dosed = (_ADVANS[advan][0], 1) if advan in _ADVANS else self.compartments()
         if not 0 < count <= _MOST_STATES:
             raise refusal(self.file, f"1 to {_MOST_STATES} compartments in $MODEL", str(count))
@@ -245,6 +250,8 @@ class _Stream:
         starts = {name: inlined(tree, assigned) for name, tree in trees(self.starts).items()}
         arriving: dict[str, Tree] = {s: self.current[f"F{s[2:]}"] for s in states if f"F{s[2:]}" in self.current}
         fractions = {name: inlined(tree, assigned) for name, tree in trees(arriving).items()}
+        if free := set().union(*map(names, (*starts.values(), *fractions.values()))) - numbers.keys():
+            raise refusal(self.file, "A_0 and F1 without controls", min(free))
         for table, into in ((starts, found.states), (fractions, found.fractions)):
             into.update((name, written(tree)) for name, tree in table.items())
             found.parameters |= {word: numbers[word] for tree in table.values() for word in sorted(names(tree))}
@@ -283,13 +290,3 @@ class _Stream:
             self.found.notes += said
         if timed := [name for name in self.current if re.fullmatch(r"[RD]\d", name)]:
             self.found.notes.append(f"{', '.join(timed)}: how long doses last is said by the schedule")
-
-
-def _closing(text: str, start: int) -> int:
-    """Behind the bracket that closes the one at a place; 0 where none does."""
-    depth = 0
-    for i in range(start, len(text)):
-        depth += {"(": 1, ")": -1}.get(text[i], 0)
-        if not depth:
-            return i + 1
-    return 0

@@ -151,3 +151,13 @@ def omegas(found: list[Record], file: str) -> np.ndarray:
         out[at : at + len(block), at : at + len(block)] = block
         at += len(block)
     return out
+
+
+def behind_bracket(text: str, start: int) -> int:
+    """Behind the bracket that closes the one at a place; 0 where none does."""
+    depth = 0
+    for i in range(start, len(text)):
+        depth += {"(": 1, ")": -1}.get(text[i], 0)
+        if not depth:
+            return i + 1
+    return 0

@@ -51,6 +51,7 @@ def read_petab(
     model = problem.file("model")
     changes, later = problem.periods(experiment)
     numbers = nominal | {name: problem.value(tree, nominal, name) for name, tree in changes.items()}
+    numbers = {name: value for name, value in numbers.items() if name not in control}
     found = read_sbml(model, control, time_unit, numbers)
     for time, name, tree in later:
         if name in control:
@@ -65,7 +66,9 @@ def read_petab(
                 raise problem.refuse(wanted, f'"{written(tree)}" for "{name}" at time {time:g}')
     problem.observe(found, found.constants | numbers)
     for name in changes:
-        if name not in {*found.constants, *found.parameters, *found.states}:
+        if name in control:
+            found.notes.append(f"the level of {name} from the start on was left out")
+        elif name not in {*found.constants, *found.parameters, *found.states}:
             raise problem.refuse("conditions that set parameters and states of the model", f'one that sets "{name}"')
     return found
 

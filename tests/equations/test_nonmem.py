@@ -168,6 +168,11 @@ def test_a_level_from_elsewhere_is_a_control(tmp_path):
     assert "CP" in found.rates["A1"]
 
 
+def test_a_start_that_hangs_on_a_control_is_refused(tmp_path):
+    with pytest.raises(DataError, match="wanted A_0 and F1 without controls; got CP"):
+        read(tmp_path, STREAM.format("ADVAN1", "K=1\nF1=CP", "1"), control=["CP"])
+
+
 def test_omegas(tmp_path):
     records = "$OMEGA DIAGONAL(2) 0.04 0.09 FIX\n$OMEGA BLOCK(2)\n0.25\n0.1 0.16\n$OMEGA BLOCK(2) SAME\n$OMEGA 0 FIX\n"
     code = "K = 1\n" + "\n".join(f"E{i} = ETA({i})" for i in range(1, 8)) + "\nK = K*EXP(E1+E2+E3+E4+E5+E7)"
@@ -203,6 +208,9 @@ BODY = "$PROBLEM a\n$SUBROUTINES ADVAN1\n$PK\nK=1\n"
         (BODY + "DADT(1) = 2\n", "line 5: wanted NAME = EXPRESSION"),
         (BODY + "IF (K) X = 2\n", "line 5: wanted a condition as argument 2 of piecewise; got a number"),
         (BODY + "IF (K.GT.1) THEN\nX = 2\n", "line 3: wanted ENDIF for each IF in $PK; got none"),
+        (BODY + "$PROBLEM b\n", "line 5: wanted one $PROBLEM, and $DES beside ADVAN6, 8, 9, 13 or 14; got $PROBLEM"),
+        (BODY + "$DES\nDADT(1)=1\n", "line 5: wanted one $PROBLEM, and $DES beside ADVAN6, 8, 9, 13 or 14; got $DES"),
+        (BODY + "$SUBS TRANS4\n", "got ADVAN1 TRANS4"),
         (BODY + "ENDIF\n", "line 5: wanted IF above; got none"),
         (BODY + "X = .NOT.K\n", "line 5: wanted names, numbers"),
         (BODY.replace("ADVAN1", "ADVAN10"), "line 2: wanted ADVAN1 to 4, 11 or 12 with its TRANS1 to 4"),

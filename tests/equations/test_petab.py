@@ -137,6 +137,12 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
         read_petab(tmp_path / "in" / "problem.yaml", time_unit="day", experiment="low")
 
 
+def test_levels_of_a_control_are_those_of_the_scenario():
+    found = read_petab(HERE / "problem.yaml", ["elimination"], "day", experiment="high")
+    assert "elimination" not in found.parameters
+    assert "the level of elimination from the start on was left out" in found.notes
+
+
 def test_several_experiments_ask_for_one():
     with pytest.raises(DataError, match="wanted experiment, one of low, high, plain; got none"):
         read_petab(HERE / "problem.yaml", time_unit="day")
