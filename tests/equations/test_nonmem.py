@@ -96,7 +96,7 @@ def test_growth_inhibition(sex):
     # The last value of a variable has its name.
     assert {"KG", "KG_1", "KD", "KD_1", "CP", "KILL"} <= found.outputs.keys()
     # Another patient begins at another size.
-    assert course(found, times=[1e-9], ETA2=0.5)[0, 0] == pytest.approx(180.0 * np.exp(0.5))
+    assert course(found, times=np.array([1e-9]), ETA2=0.5)[0, 0] == pytest.approx(180.0 * np.exp(0.5))
 
 
 STREAM = "$PROBLEM a\n$SUBROUTINES {}\n$PK\n{}\n$THETA {}\n"
