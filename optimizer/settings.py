@@ -146,14 +146,16 @@ class ListSettings:
 
 @dataclass(frozen=True)
 class ImportSettings:
-    """Write the scenario of a model file (SBML), every choice spelled out, with a comment for what was left out."""
+    """Write the scenario of a model file (SBML, NONMEM, PEtab), with a comment for what was left out or chosen."""
 
     to: Path = option(..., "scenario file to write (TOML); an existing one is kept")
     burden: str = option(..., "equation of the size of the tumor, over names of the file")
     resistant: str | None = option(None, "equation of what counts as resistant")
     control: tuple[str, ...] = option((), "a quantity of the file that is a drug; may be repeated")
     dose: tuple[str, ...] = option((), "STATE=DRUG: a state that doses of a drug enter; may be repeated")
+    parameter: tuple[str, ...] = option((), "NAME=NUMBER: in place of the file's, or a covariate; may be repeated")
     time_unit: str | None = option(None, "of the file's time, such as hour, where the file does not say")
+    experiment: str | None = option(None, "of a PEtab problem that has several")
 
 
 @dataclass(frozen=True)

@@ -68,14 +68,25 @@ def run_import(run: Command, asked: ImportSettings) -> int:
     """Write the scenario of a model file."""
     from optimizer.scenario.model_files import imported_text
 
-    doses = {state: drug for state, _, drug in (pair.partition("=") for pair in asked.dose)}
-    if not all(doses.values()):
-        raise OptionError(f"--dose: wanted STATE=DRUG; got {', '.join(asked.dose)}")
-    text = imported_text(run.file, asked.burden, asked.resistant, asked.control, doses, asked.time_unit)
+    table = {key: getattr(asked, key) for key in ("burden", "resistant", "control", "time_unit", "experiment")}
+    table["doses"] = _pairs("--dose", "STATE=DRUG", asked.dose)
+    try:
+        numbers = {k: float(v) for k, v in _pairs("--parameter", "NAME=NUMBER", asked.parameter).items()}
+    except ValueError:
+        raise OptionError(f"--parameter: wanted NAME=NUMBER; got {', '.join(asked.parameter)}") from None
+    text = imported_text(run.file, table | {"parameters": numbers})
     _write_new(asked.to, text)
     Scenario.load(asked.to)
     say(f"Written to {asked.to}: adose check says what it means.")
     return 0
+
+
+def _pairs(option: str, form: str, listed: tuple[str, ...]) -> dict[str, str]:
+    """What stands on both sides of =."""
+    pairs = {one: other for one, _, other in (pair.partition("=") for pair in listed)}
+    if not all(pairs.values()) or not all(pairs):
+        raise OptionError(f"{option}: wanted {form}; got {', '.join(listed)}")
+    return pairs
 
 
 def _write_new(place: Path, text: str) -> None:

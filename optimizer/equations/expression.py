@@ -1,9 +1,11 @@
 """The grammar of equations: text becomes a tree of tuples, by a parser of our own; nothing is ever run as code.
 
-    condition:  sum [(< | <= | > | >= | == | !=) sum]
+    condition:  both {|| both}
+    both:       compared {&& compared}
+    compared:   sum [(< | <= | > | >= | == | !=) sum]
     sum:        term {(+ | -) term}
     term:       sign {(* | /) sign}
-    sign:       [+ | -] sign | power
+    sign:       [+ | - | !] sign | power
     power:      atom [^ sign]
     atom:       NUMBER | NAME | NAME ( condition {, condition} ) | ( condition )
 
@@ -12,6 +14,7 @@ A tree is a number, a name, or a tuple of an operation and its trees.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -19,7 +22,7 @@ from typing import Any
 
 Tree = float | str | tuple[Any, ...]
 
-MAX_LENGTH, MAX_DEPTH = 20_000, 60
+MAX_LENGTH, MAX_DEPTH, MAX_NODES = 20_000, 60, 20_000
 MAX_NAME = 100
 COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
 # Functions with their least and largest number of arguments.
@@ -30,10 +33,12 @@ FUNCTIONS: dict[str, tuple[int, int]] = {
     "piecewise": (3, 199),
 }
 _LOGICAL = ("and", "or", "not")
+# Other names of logarithms, with what divides that of base e.
+_LOGARITHMS = {"ln": 1.0, "log10": math.log(10.0), "log2": math.log(2.0)}
 TIME = "time"
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
-    r"|(?P<sign><=|>=|==|!=|\*\*|[-+*/^()<>,]))"
+    r"|(?P<sign><=|>=|==|!=|\*\*|&&|\|\||[-+*/^()<>,!]))"
 )
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -85,6 +90,8 @@ def call(name: str, trees: tuple[Tree, ...]) -> Tree:
     Raises:
         EquationError: no such function, or other arguments than it takes.
     """
+    if name in _LOGARITHMS:
+        return ("/", call("log", trees), _LOGARITHMS[name])
     if name not in FUNCTIONS:
         raise EquationError(f'wanted one of the functions {", ".join(sorted(FUNCTIONS))}; got "{name[:40]}"')
     least, most = FUNCTIONS[name]
@@ -145,10 +152,20 @@ class _Parser:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise EquationError(f"wanted at most {MAX_DEPTH} brackets in each other; got more")
+        tree = self._joined("or", "||", lambda: self._joined("and", "&&", self.compared))
+        self.depth -= 1
+        return tree
+
+    def _joined(self, word: str, sign: str, part: Callable[[], Tree]) -> Tree:
+        parts = [part()]
+        while self._take(sign):
+            parts.append(part())
+        return parts[0] if len(parts) == 1 else call(word, tuple(parts))
+
+    def compared(self) -> Tree:
         tree = self.sum()
         if sign := self._take(*COMPARISONS):
             tree = (sign, number(tree), number(self.sum()))
-        self.depth -= 1
         return tree
 
     def sum(self) -> Tree:
@@ -169,6 +186,8 @@ class _Parser:
         return tree
 
     def sign(self) -> Tree:
+        if self._take("!"):
+            return call("not", (self.atom(),))
         negative = False
         while sign := self._take("+", "-"):
             negative ^= sign == "-"

@@ -7,63 +7,41 @@ What would be computed otherwise than the file says is refused by name; what is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from optimizer.equations.expression import TIME, EquationError, Tree, is_name, names, replaced, written
+from optimizer.equations.expression import TIME, EquationError, Tree, replaced
+from optimizer.equations.imported import Imported, days_in, lower, refusal, scaled
 from optimizer.equations.sbml_events import dose_of
 from optimizer.equations.sbml_file import each, read_document, unit_faults
 from optimizer.equations.sbml_math import Reader
 from optimizer.equations.values import Values
 from optimizer.files.faults import DataError
-from optimizer.units import QuantityError, parse_quantity
+
+# Of a unit of time, as a power of ten.
+_MOST_SCALE = 24
 
 
-@dataclass
-class Imported:
-    """What a file says, in words of the kind "equations".
-
-    Attributes:
-        title: name of the model.
-        doi: sources, as far as the file gives a DOI.
-        parameters: numbers by name, in the file's own units.
-        states: values at the start.
-        rates: time derivatives [per day].
-        outputs: what follows from the states.
-        doses: amounts of dose events: name of the state, day, and what is added.
-        notes: what was left out or assumed, one sentence each.
-        days: length of a unit of the file's time [day].
-    """
-
-    title: str
-    doi: tuple[str, ...]
-    parameters: dict[str, float] = field(default_factory=dict)
-    states: dict[str, float] = field(default_factory=dict)
-    rates: dict[str, str] = field(default_factory=dict)
-    outputs: dict[str, str] = field(default_factory=dict)
-    doses: list[tuple[str, float, float]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    days: float = 1.0
-
-
-def read_sbml(path: Path, control: Collection[str] = (), time_unit: str = "") -> Imported:
+def read_sbml(
+    path: Path, control: Collection[str] = (), time_unit: str = "", values: Mapping[str, float] | None = None
+) -> Imported:
     """The model of an SBML file (levels 1 to 3), by python-libsbml.
 
     Args:
         path: the file.
         control: quantities of the file that are drugs: what the file says of them is left out.
         time_unit: of the file's time, such as "hour"; needed where the file does not say.
+        values: numbers in place of those that parameters and species have at the start.
 
     Raises:
         DataError: not such a file, or a construct that is not supported; one sentence with its name.
     """
     document = read_document(path)
     try:
-        found = _Model(document.getModel(), path.name, set(control), time_unit).imported()
+        found = _Model(document.getModel(), path.name, set(control), time_unit, values or {}).imported()
     except EquationError as error:
         raise DataError(f"{path.name}: {error}") from None
     except RecursionError:
@@ -76,8 +54,8 @@ def read_sbml(path: Path, control: Collection[str] = (), time_unit: str = "") ->
 class _Model:
     """One model while it is read: trees by the name of what they belong to."""
 
-    def __init__(self, model: Any, name: str, control: set[str], time_unit: str):
-        self.model, self.file, self.control = model, name, control
+    def __init__(self, model: Any, name: str, control: set[str], time_unit: str, values: Mapping[str, float]):
+        self.model, self.file, self.control, self.values = model, name, control, values
         self.days = self.time(time_unit)
         # The model's own time, from days.
         self.reader = Reader(
@@ -90,7 +68,7 @@ class _Model:
         self.found = Imported(self.title(), self.doi(), days=self.days)
 
     def refuse(self, wanted: str, got: str) -> DataError:
-        return DataError(f"{self.file}: wanted {wanted}; got {got}")
+        return refusal(self.file, wanted, got)
 
     def read(self, node: Any, where: str) -> Tree:
         try:
@@ -113,16 +91,15 @@ class _Model:
     def time(self, asked: str) -> float:
         """Days in a unit of the model's time."""
         if asked:
-            try:
-                return parse_quantity(f"1 {asked}", "day")
-            except QuantityError as error:
-                raise DataError(f"{self.file}: time_unit: {error}") from None
+            return days_in(self.file, asked)
         import libsbml
 
         definition = self.model.getUnitDefinition(self.model.getTimeUnits() or "time")
         units = [] if definition is None else each(definition, "Unit")
         if len(units) == 1 and units[0].getKind() == libsbml.UNIT_KIND_SECOND and units[0].getExponent() == 1:
-            return units[0].getMultiplier() * 10.0 ** units[0].getScale() / 86400.0
+            multiplier, scale = units[0].getMultiplier(), units[0].getScale()
+            if 0.0 < multiplier < math.inf and abs(scale) <= _MOST_SCALE:
+                return multiplier * 10.0**scale / 86400.0
         raise self.refuse('time_unit, such as "day", as the file does not say in what its time is', "none")
 
     # --- quantities ---------------------------------------------------------------------------------------------------
@@ -135,6 +112,12 @@ class _Model:
             self.numbers[parameter.getId()] = parameter.getValue() if parameter.isSetValue() else math.nan
         for species in each(self.model, "Species"):
             self.numbers[species.getId()] = self.first(species)
+        if TIME in self.numbers:
+            raise self.refuse(f"quantities that are not called {TIME}", "one")
+        for name in self.values.keys() & self.numbers.keys():
+            if self.model.getCompartment(name) is not None:
+                raise self.refuse("numbers in place of those of parameters and species", f'one of "{name[:40]}"')
+            self.numbers[name] = self.values[name]
 
     def first(self, species: Any) -> float:
         size = 1.0 if self.is_amount(species) else self.numbers.get(species.getCompartment(), 1.0)
@@ -183,7 +166,7 @@ class _Model:
                     if species.getBoundaryCondition() or species.getConstant() or species.getId() in self.control:
                         continue
                     size = 1.0 if self.is_amount(species) else self.numbers[species.getCompartment()]
-                    terms.setdefault(species.getId(), []).append(_scaled(name, factor / size))
+                    terms.setdefault(species.getId(), []).append(scaled(name, factor / size))
         for species, parts in terms.items():
             if species in self.assigned or species in self.slopes:
                 raise self.refuse("species that either a rule or reactions change", f'both for "{species[:60]}"')
@@ -194,6 +177,8 @@ class _Model:
         kind = "LocalParameter" if self.model.getLevel() > 2 else "Parameter"
         own = {p.getId(): p.getValue() for p in each(law, kind)}
         renamed = {name: f"{reaction}_{name}" for name in own}
+        if TIME in own:
+            raise self.refuse(f"quantities that are not called {TIME}", f'one of the reaction "{reaction}"')
         self.numbers |= {renamed[name]: value for name, value in own.items()}
         return replaced(tree, lambda name: renamed.get(name, name))
 
@@ -213,7 +198,7 @@ class _Model:
         starts = {
             a.getSymbol(): self.read(a.getMath(), f"initial assignment of {a.getSymbol()}")
             for a in each(self.model, "InitialAssignment")
-            if a.getSymbol() not in self.control
+            if a.getSymbol() not in self.control and a.getSymbol() not in self.values
         }
         for name in starts:
             if name not in self.numbers or self.model.getCompartment(name) is not None:
@@ -258,52 +243,6 @@ class _Model:
         self.reactions()
         self.initial()
         self.events()
-        renamed = self.renamed()
-        say: Callable[[Tree], str] = lambda tree: written(replaced(tree, lambda name: renamed.get(name, name)))  # noqa: E731
-        found, per_day = self.found, 1.0 / self.days
-        for name, tree in self.slopes.items():
-            if name not in self.control:
-                found.states[renamed[name]] = self.numbers[name]
-                found.rates[renamed[name]] = say(_scaled(tree, per_day))
-        found.outputs = {renamed[n]: say(t) for n, t in self.assigned.items() if n not in self.control}
-        used = set().union(*(names(t) for t in (*self.slopes.values(), *self.assigned.values())))
-        for name, value in self.numbers.items():
-            if name not in self.slopes and name not in self.assigned and name not in self.control and name in used:
-                found.parameters[renamed[name]] = value
-        found.doses = [(renamed[name], day, amount) for name, day, amount in found.doses]
-        self.check(found)
-        return found
-
-    def renamed(self) -> Mapping[str, str]:
-        """Names that our grammar has, which a file's own may not be."""
-        own = {*self.numbers, *self.assigned, *self.slopes}
-        out = {}
-        for name in own:
-            new = name
-            while not is_name(new) or (new != name and new in own) or new in ("burden", "resistant"):
-                new = f"{new[:80]}_"
-                if not is_name(f"{new}a"):
-                    raise self.refuse("names of letters, digits and _", f'"{name[:40]}"')
-            out[name] = new
-            if new != name:
-                self.found.notes.append(f"{name} is called {new}, as that is a word of the grammar")
-        return out
-
-    def check(self, found: Imported) -> None:
-        """Every number is there, and every name is known."""
-        if not found.states:
-            raise self.refuse("a model with something that changes", "none")
-        for table in (found.parameters, found.states):
-            for name, value in table.items():
-                if not math.isfinite(value):
-                    raise self.refuse(f"a finite value of {name} at the start", str(value))
-        words = {*self.numbers, *self.assigned, *self.slopes, TIME}
-        for name, tree in (*self.slopes.items(), *self.assigned.items()):
-            if bad := names(tree) - words:
-                raise self.refuse("equations of names in the file", f'"{min(bad)[:40]}" for {name}')
-
-
-def _scaled(tree: Tree, factor: float) -> Tree:
-    if factor in (1.0, -1.0):
-        return tree if factor > 0.0 else ("neg", tree)
-    return ("*", factor, tree)
+        kept = {name: tree for name, tree in self.slopes.items() if name not in self.control}
+        lower(self.found, self.file, self.numbers, self.assigned, kept, self.control)
+        return self.found

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
+from optimizer.equations.expression import MAX_NODES
 from optimizer.files.faults import DataError
 from optimizer.files.run_directory import read_regular
 
@@ -44,25 +45,33 @@ def read_document(path: Path) -> Any:
     return document
 
 
+def _is_math(tag: str) -> bool:
+    return tag.rpartition(":")[2] == "math"
+
+
 def _plain(data: bytes, name: str) -> str:
     """The text, checked by a parser that neither expands entities nor grows with depth."""
 
     def refuse(wanted: str, got: str) -> DataError:
         return DataError(f"{name}: wanted {wanted}; got {got}")
 
-    depth, count = 0, 0
+    depth, count, parts = 0, 0, -1  # of an equation, -1 outside of any
 
     def begin(tag: str, attributes: Any) -> None:
-        nonlocal depth, count
+        nonlocal depth, count, parts
         depth, count = depth + 1, count + 1
+        # A very wide equation breaks libsbml's stack when it is given up.
+        parts = 0 if _is_math(tag) else parts + (parts >= 0)
+        if parts > MAX_NODES:
+            raise refuse(f"an equation of at most {MAX_NODES} parts", f"more at line {parser.CurrentLineNumber}")
         if depth > _MOST_DEPTH:
             raise refuse(f"elements at most {_MOST_DEPTH} deep", f"deeper ones at line {parser.CurrentLineNumber}")
         if count > _MOST_ELEMENTS:
             raise refuse(f"at most {_MOST_ELEMENTS} elements", "more")
 
     def end(tag: str) -> None:
-        nonlocal depth
-        depth -= 1
+        nonlocal depth, parts
+        depth, parts = depth - 1, -1 if _is_math(tag) else parts
 
     def doctype(*declared: Any) -> None:
         raise refuse("XML without a document type, which may hold entities", "one with")

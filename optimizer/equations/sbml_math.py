@@ -7,9 +7,10 @@ from functools import reduce
 from itertools import pairwise
 from typing import Any
 
-from optimizer.equations.expression import TIME, EquationError, Tree, call, is_condition
+from optimizer.equations.expression import MAX_NODES, TIME, EquationError, Tree, call, is_condition
+from optimizer.equations.imported import limited
 
-MAX_NODES, _MOST_CALLS, _MOST_DEPTH = 20_000, 20, 120
+_MOST_CALLS, _MOST_DEPTH = 20, 120
 _CONSTANTS = {"AST_CONSTANT_E": 2.718281828459045, "AST_CONSTANT_PI": 3.141592653589793}
 _SAME = {"EXP": "exp", "TANH": "tanh", "SIN": "sin", "COS": "cos", "ABS": "abs"}
 _COMPARED = {"LT": "<", "LEQ": "<=", "GT": ">", "GEQ": ">=", "EQ": "==", "NEQ": "!="}
@@ -38,10 +39,7 @@ class Reader:
         """
         self.count = 0
         found = _number(self._tree(node, lambda name: name, 0, 0))
-        # An argument that is used twice is one tree in two places: its size doubles with each function around it.
-        if _size(found, {}) > MAX_NODES:
-            raise EquationError(f"wanted an equation of at most {MAX_NODES} parts; got one of more")
-        return found
+        return limited(found)
 
     def _tree(self, node: Any, named: Callable[[str], Tree], calls: int, depth: int) -> Tree:
         self.count += 1
@@ -116,15 +114,6 @@ class Reader:
             return reduce(lambda a, b: ("and", a, b), pairs)
         said = node.getName() or kind.removeprefix("AST_").lower().replace("_", " ")
         raise EquationError(f'wanted arithmetic and {", ".join([*_SAME.values(), "log", "sqrt"])}; got "{said[:60]}"')
-
-
-def _size(tree: Tree, known: dict[int, int]) -> int:
-    """How many parts a tree has when it is written out."""
-    if not isinstance(tree, tuple):
-        return 1
-    if id(tree) not in known:
-        known[id(tree)] = 1 + sum(_size(part, known) for part in tree[1:])
-    return known[id(tree)]
 
 
 def _number(tree: Tree) -> Tree:

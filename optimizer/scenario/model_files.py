@@ -1,14 +1,18 @@
-"""Model files of others: `[model] kind = "sbml"` is turned into `kind = "equations"` before it is checked."""
+"""Model files of others: `kind = "sbml"`, "nonmem" or "petab" becomes `kind = "equations"` before it is checked."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from optimizer.equations.sbml import Imported, read_sbml
+from optimizer.equations.imported import Imported
+from optimizer.equations.nonmem import read_nonmem
+from optimizer.equations.petab import read_petab
+from optimizer.equations.sbml import read_sbml
 from optimizer.files.faults import DataError
 from optimizer.files.toml import toml_text
 from optimizer.scenario.faults import ScenarioError
@@ -16,10 +20,29 @@ from optimizer.scenario.fields import show
 from optimizer.scenario.model_schema import model_branches
 
 OWN_DOSES = "as in the file"
+SUFFIXES = {"sbml": (".xml", ".sbml"), "nonmem": (".ctl", ".mod"), "petab": (".yaml", ".yml")}
+
+
+# Numbers that a stream gives itself; others are those of its data items.
+_OWN = re.compile(r"(THETA|ETA)\d+_*")
+
+
+def _read(kind: str, path: Path, asked: Mapping[str, Any]) -> Imported:
+    """The model of a file, as far as a table of the kind asks for it."""
+    control, time_unit = asked.get("control") or (), asked.get("time_unit") or ""
+    numbers = asked.get("parameters") or {}
+    if texts := [name for name, value in numbers.items() if not isinstance(value, float)]:
+        raise DataError(f"parameters.{texts[0]}: wanted a number, in the file's unit; got {show(numbers[texts[0]])}")
+    if kind == "sbml":
+        return read_sbml(path, control, time_unit, numbers)
+    if kind == "petab":
+        return read_petab(path, control, time_unit, numbers, asked.get("experiment") or "")
+    covariates = {name: value for name, value in numbers.items() if not _OWN.fullmatch(name)}
+    return read_nonmem(path, control, time_unit, covariates)
 
 
 def include_model(data: dict[str, Any], folder: Path, name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The tables with an SBML file as equations, and what was left out of it.
+    """The tables with a model file as equations, and what was left out of it.
 
     Args:
         data: tables of a scenario, drug files included.
@@ -30,25 +53,28 @@ def include_model(data: dict[str, Any], folder: Path, name: str) -> tuple[dict[s
         ScenarioError: a file that cannot be read, or holds what is not supported.
     """
     model = data.get("model")
-    if not isinstance(model, dict) or model.get("kind") != "sbml":
+    kind = model.get("kind") if isinstance(model, dict) else None
+    if not isinstance(model, dict) or not isinstance(kind, str) or kind not in SUFFIXES:
         return data, ()
     try:
-        asked: Any = model_branches()["sbml"].model_validate(model)
+        asked: Any = model_branches()[kind].model_validate(model)
     except ValidationError:
         return data, ()  # said by the check
     where = f"{name}: model.file"
-    path = Path(asked.file)
-    if not asked.file or not asked.file.isprintable() or path.is_absolute() or path.suffix not in (".xml", ".sbml"):
-        wanted = "an .xml or .sbml file relative to the scenario"
+    path, suffixes = Path(asked.file), SUFFIXES[kind]
+    if not asked.file or not asked.file.isprintable() or path.is_absolute() or path.suffix not in suffixes:
+        wanted = f"an {' or '.join(suffixes)} file relative to the scenario"
         raise ScenarioError([f"{where}: wanted {wanted}; got {show(asked.file)}"])
     try:
-        found = read_sbml(folder / path, asked.control or (), asked.time_unit or "")
+        found = _read(kind, folder / path, asked.model_dump())
     except DataError as error:
         raise ScenarioError([f"{where}: {error}"]) from None
     tables = {**data, "model": equations(found, model, name)}
     tables.setdefault("title", found.title)
     if found.doi:
         tables.setdefault("doi", list(found.doi))
+    if found.cohort:
+        tables.setdefault("cohort", found.cohort)
     own = own_doses(found, model.get("doses") or {}, name)
     regimens = data.get("regimen")
     if own and (regimens is None or isinstance(regimens, list)):
@@ -74,7 +100,14 @@ def equations(found: Imported, asked: Mapping[str, Any], name: str) -> dict[str,
         "rates": dict(found.rates),
         "outputs": outputs,
     }
-    return out | {key: asked[key] for key in ("doses", "linear", "cell_floor") if key in asked}
+    out |= {key: asked[key] for key in ("doses", "linear", "cell_floor") if key in asked}
+    if "doses" in out and isinstance(out["doses"], Mapping):
+        arriving = found.fractions
+        out["doses"] = {s: f"({arriving[s]}) * ({d})" if s in arriving else d for s, d in out["doses"].items()}
+    elif found.dosed and not asked.get("control"):
+        wanted = f'{found.dosed} = "DRUG", or another state that doses enter, or a control'
+        raise ScenarioError([f"{name}: model.doses: wanted {wanted}; got none"])
+    return out
 
 
 def own_doses(found: Imported, doses: Mapping[str, Any], name: str) -> dict[str, Any] | None:
@@ -89,38 +122,35 @@ def own_doses(found: Imported, doses: Mapping[str, Any], name: str) -> dict[str,
     return {"name": OWN_DOSES, "dose": listed} if listed else None
 
 
-def imported_text(
-    path: Path,
-    burden: str,
-    resistant: str | None,
-    control: Sequence[str],
-    doses: Mapping[str, str],
-    time_unit: str | None,
-) -> str:
-    """A scenario of an SBML file as TOML: its equations, and a first choice of everything else.
+def imported_text(path: Path, asked: Mapping[str, Any]) -> str:
+    """A scenario of a model file as TOML: its equations, and a first choice of everything else.
 
     Args:
         path: the file.
-        burden: equation of the size of the tumor.
-        resistant: equation of what counts as resistant.
-        control: quantities of the file that are drugs.
-        doses: drugs by the state that their doses enter.
-        time_unit: of the file's time.
+        asked: keys of the table `[model]` of its kind: burden, resistant, control, doses (drugs by the state that their
+            doses enter), time_unit, parameters, experiment; None is the same as none.
 
     Raises:
         ScenarioError: the file cannot be read, holds what is not supported, or no drug is named.
     """
+    asked = {key: value for key, value in asked.items() if value}
+    kind = next((kind for kind, suffixes in SUFFIXES.items() if path.suffix in suffixes), None)
+    if kind is None:
+        wanted = f"a file with one of the endings {', '.join(sum(SUFFIXES.values(), ()))}"
+        raise ScenarioError([f"{path.name}: wanted {wanted}; got {show(path.suffix)}"])
     try:
-        found = read_sbml(path, control, time_unit or "")
+        found = _read(kind, path, asked)
     except DataError as error:
         raise ScenarioError([str(error)]) from None
+    control = asked.get("control", ())
+    if found.dosed and not control:
+        asked.setdefault("doses", {found.dosed: "drug"})
+    doses = asked.get("doses", {})
     drugs = [*control, *dict.fromkeys(doses.values())]
     if not drugs:
         listed = ", ".join([*found.parameters, *found.states][:12])
         wanted = f"--control NAME or --dose STATE=DRUG, NAME one of {listed}"
         raise ScenarioError([f"{path.name}: wanted {wanted}; got neither"])
-    asked: dict[str, Any] = {"burden": burden}
-    asked |= ({"doses": dict(doses)} if doses else {}) | ({} if resistant is None else {"resistant": resistant})
     own = own_doses(found, doses, path.name)
     horizon = max([60.0, *(day + 1.0 for _, day, _ in found.doses)])
     tables = {
@@ -131,6 +161,7 @@ def imported_text(
         "decision": {"every": f"{horizon / 20.0!r} day", "horizon": f"{horizon!r} day"},
         "objective": {"burden": 1.0, "drug_use": 0.01},
         **({"regimen": [own]} if own else {}),
+        **({"cohort": found.cohort} if found.cohort else {}),
         "search": {"restarts": 16, "seed": 0},
     }
     notes = [

@@ -123,11 +123,11 @@ def _equations() -> type[Spec]:
     return table("model_equations", "States, parameters, rates and outputs that are written down as text.", fields)
 
 
-def _sbml() -> type[Spec]:
+def _file(kind: str, what: str) -> type[Spec]:
     own = _equations().model_fields
     fields = {
-        "kind": literal("sbml"),
-        "file": key(Text, "SBML file, relative to the scenario"),
+        "kind": literal(kind),
+        "file": key(Text, f"{what}, relative to the scenario"),
         "control": key(many(Name, 100), "quantities of the file that are drugs, each called as a drug is", None),
         "burden": key(Text, "equation of the size of the tumor, over names of the file"),
         "resistant": key(Text, "equation of what counts as resistant", None),
@@ -135,8 +135,10 @@ def _sbml() -> type[Spec]:
         **{name: (own[name].annotation, own[name]) for name in ("doses", "linear", "cell_floor")},
     }
     numbers = named(read_equation, {"type": "number"}, 1000)
-    fields["parameters"] = key(numbers, "numbers in place of the file's, in its units", None)
-    return table("model_sbml", "The model of an SBML file, read as equations (needs adose[models]).", fields)
+    fields["parameters"] = key(numbers, "numbers in place of the file's, in its units; for nonmem covariates too", None)
+    if kind == "petab":
+        fields["experiment"] = key(Text, "id of the experiment, where the problem has several", None)
+    return table(f"model_{kind}", f"A model from elsewhere, read as equations: {what}.", fields)
 
 
 def model_branches(code: tuple[tuple[str, type], ...] = ()) -> dict[str, type[Spec]]:
@@ -150,7 +152,10 @@ def model_branches(code: tuple[tuple[str, type], ...] = ()) -> dict[str, type[Sp
 
 @cache
 def _known() -> dict[str, type[Spec]]:
-    out = {"stromal": _stromal(), "tumor": _tumor(), "equations": _equations(), "sbml": _sbml()}
+    out = {"stromal": _stromal(), "tumor": _tumor(), "equations": _equations()}
+    files = {"sbml": "SBML file (needs adose[models])", "nonmem": "NONMEM control stream (typical patient)"}
+    files["petab"] = "YAML file of a PEtab problem (version 2; needs adose[models])"
+    out |= {kind: _file(kind, what) for kind, what in files.items()}
     for kind, cls in classes("model").items():
         if kind not in out:
             out[kind] = table(f"model_{kind}", first_line(cls), {"kind": literal(kind), **fields_of(cls)})

@@ -45,6 +45,9 @@ def value(text, xp=np):
         ("piecewise(1, and(a > 0, not(b > 0)), 3)", 1.0),
         ("piecewise(1, or(a == 0, b != b), 3)", 3.0),
         ("lambda * 2", 6.0),
+        ("piecewise(1, a > 0 && !(b > 0) || a > 9, 3)", 1.0),
+        ("piecewise(1, a > 9 || a > 0 && b > 0, 3)", 3.0),
+        ("2 / log10(100) + ln(exp(3)) - log2(8)", 1.0),
     ],
 )
 def test_values(text, wanted, xp):
@@ -56,6 +59,10 @@ def test_values(text, wanted, xp):
     [
         ("", 'wanted a number, a name or "("; got the end in ""'),
         ("a +", 'wanted a number, a name or "("; got the end in "a +"'),
+        ("!a", "wanted a condition as argument 1 of not; got a number"),
+        ("a && b > 0", "wanted a condition as argument 1 of and; got a number"),
+        ("!(a > 0)", "wanted a number; got a condition"),
+        ("a & b", 'got "& b" at character 3'),
         ("a b", 'wanted an operator or the end; got "b" at character 3 in "a b"'),
         ("(a", 'wanted ")"; got the end in "(a"'),
         ("a ** 2", 'got "** 2" at character 3, write ^ for a power'),

@@ -237,7 +237,8 @@ BOMB = '<!DOCTYPE s [<!ENTITY a "aaaa">' + "".join(
         (BOMB + "]><sbml>&i;</sbml>", "document type"),
         ('<!DOCTYPE s [<!ENTITY f SYSTEM "file:///etc/passwd">]><sbml>&f;</sbml>', "document type"),
         (rated("<apply><minus/>" * 100_000 + "<ci>x</ci>" + "</apply>" * 100_000), "elements at most 150 deep"),
-        (rated("<apply><plus/>" + "<ci>x</ci>" * 500_000 + "</apply>"), "wanted at most"),
+        (rated("<apply><plus/>" + "<ci>x</ci>" * 500_000 + "</apply>"), "an equation of at most 20000 parts"),
+        (rated(TIMES).replace("</model>", "<a/>" * 500_000 + "</model>"), "wanted at most 400000 elements; got more"),
         (rated("<apply><plus/>" + "<ci>x</ci>" * 3_500_000 + "</apply>"), "wanted at most 8388608 bytes; got more"),
         (rated("<apply><plus/>" + "<ci>x</ci>" * 30_000 + "</apply>"), "an equation of at most 20000 parts"),
         (

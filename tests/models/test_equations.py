@@ -60,12 +60,47 @@ def friberg(t, y, c):
     ]
 
 
+def paclitaxel(t, y, c):
+    """Friberg et al. 2002 for leukocytes under paclitaxel, amounts in mg."""
+    a1, a2, prol, t1, t2, t3, circ, n = y
+    level, ktr = a1 / 290.0 / 0.8539, 4.0 / (124.0 / 24.0)
+    return [
+        *two_compartments(a1, a2, (290.0, 995.0), 285.0 * 24.0, 204.0 * 24.0),
+        ktr * prol * ((1.0 - 28.9 * level) * (7.21e9 / circ) ** 0.239 - 1.0),
+        *(ktr * np.array([prol - t1, t1 - t2, t2 - t3, t3 - circ])),
+        (0.02 - 20.0 * level) * n,
+    ]
+
+
+def ribba(t, y, c):
+    """Ribba et al. 2012, in mm and months of 30.4375 days."""
+    drug, p, q, damaged = y
+    killed = 0.729 * 0.24 * drug
+    slope = [
+        -0.24 * drug,
+        0.121 * p * (1.0 - (p + q + damaged) / 100.0) + 0.0031 * damaged - 0.0295 * p - killed * p,
+        0.0295 * p - killed * q,
+        killed * q - 0.0031 * damaged - 0.00867 * damaged,
+    ]
+    return np.array(slope) / 30.4375
+
+
+def wilbaux(t, y, c):
+    """Wilbaux et al. 2015 without the counts of cells, PSA in ug/mL."""
+    amount, latent, psa = y
+    made = 5.13e-3 * (1.0 + np.exp(6.33)) / np.exp(6.33) * (1.0 - amount / (2.61e-4 + amount))
+    return [-0.248 * amount, made - 5.13e-3 * latent, 1.40e-3 * latent - 8.13e-3 * psa]
+
+
 # Equations, start, doses of a course, and what the doses are: levels, or amounts into two compartments.
 MODELS = {
     "simeoni2004": (simeoni, [55.0, 0.0, 0.0, 0.0], [30.0, 0.0, 20.0, 5.0, 0.0, 5.0], "kinetics"),
     "claret2009": (claret, [200.0], [4.0, 0.0, 2.0, 3.0, 0.0, 1.0, 1.0, 2.0, 3.0, 0.0, 0.0, 1.0], "level"),
     "greene2019": (greene, [0.01, 0.0], [1.5, 0.0, 0.5, 2.0] * 5, "level"),
     "friberg2002": (friberg, [0.0, 0.0, *[5.05e9] * 5, 1e9], [150.0, 0.0, 90.0], "state"),
+    "friberg2002_paclitaxel": (*(paclitaxel, [0.0, 0.0, *[7.21e9] * 5, 1e9], [150.0, 0.0, 90.0, *[0.0] * 18], "rate"),),
+    "ribba2012": (ribba, [0.0, 7.13, 41.2, 0.0], [*[1.0] * 6, *[0.0] * 18], "state"),
+    "wilbaux2015": (wilbaux, [0.0, 1.0, 0.153], [1.0, 1.0, 0.2, 0.7, 0.5, 1.0, 0.0, 0.0, 0.0], "state"),
 }
 
 
@@ -75,13 +110,14 @@ def course(name):
     edges, y, out = scenario(name).plan.edges, np.array(start), []
     kinetics = np.zeros(2)
     for dose, first, last in zip(doses, edges[:-1], edges[1:], strict=True):
-        level = dose if kind == "level" else 0.0
+        level, rate = dose if kind == "level" else 0.0, dose if kind == "rate" else 0.0
         y[0] += dose if kind == "state" else 0.0
         kinetics[0] += dose if kind == "kinetics" else 0.0
 
-        def both(t, z, level=level):
+        def both(t, z, level=level, rate=rate):
             drug = two_compartments(z[0], z[1], (0.81, 0.058), 16.87, 0.1166)
-            return [*drug, *field(t, z[2:], z[0] / 0.81 if kind == "kinetics" else level)]
+            own = [*field(t, z[2:], z[0] / 0.81 if kind == "kinetics" else level)]
+            return [*drug, own[0] + rate, *own[1:]]
 
         end = solve_ivp(both, (first, last), [*kinetics, *y], method="LSODA", rtol=1e-11, atol=1e-12).y[:, -1]
         kinetics, y = end[:2], end[2:]
@@ -96,8 +132,26 @@ def test_trajectories_are_those_of_scipy(name):
     for solved, near in ((rollout(system, Schedule(doses), grid), 1e-4), (adaptive.solve(system, doses, grid), 1e-7)):
         values = [solved.observables[state] for state, _ in system.model.states]
         found = np.stack(values, -1).reshape(grid.count, -1, len(values))[:, -1]
-        size = np.abs(wanted).max(0) if name == "friberg2002" else np.abs(wanted)
+        size = np.abs(wanted).max(0) if own.plan.drugs[0].pk.kind == "given" else np.abs(wanted)
         assert np.all(np.abs(found - wanted) <= near * size + 1e-12 * np.abs(wanted).max())
+
+
+def test_what_is_said_of_the_published_models():
+    """What follows from the published numbers alone."""
+    # Ribba et al.: tumors go on shrinking long after the last cycle (day 225), and grow again.
+    task = scenario("ribba2012").problem().task
+    sizes = rollout(task.system, Schedule(jnp.asarray(MODELS["ribba2012"][2])[:, None]), task.grid)
+    nadir = float(sizes.times[jnp.argmin(sizes.burden)])
+    assert 360.0 < nadir < 1000.0
+    assert float(sizes.burden[-1]) > float(sizes.burden.min())
+    # Wilbaux et al.: an untreated patient's PSA goes to KinPSA / KoutPSA = 172 ng/mL; cycles every three weeks keep the
+    # latent burden from being made almost wholly, which has a closed form.
+    task = scenario("wilbaux2015").problem().task
+    free, treated = (rollout(task.system, Schedule(x * jnp.ones((9, 1))), task.grid).burden for x in (0.0, 1.0))
+    assert 0.153 < float(free[-1]) < 1.40e-3 / 8.13e-3 * (1.0 + np.exp(-6.33))
+    latent, own = np.exp(-5.13e-3 * 189.0), np.exp(-8.13e-3 * 189.0)
+    without = 0.153 * own + 1.40e-3 * (latent - own) / (8.13e-3 - 5.13e-3)
+    assert without < float(treated[-1]) < 1.02 * without
 
 
 @pytest.mark.parametrize("name", MODELS)

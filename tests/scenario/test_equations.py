@@ -18,7 +18,7 @@ from optimizer.scenario.keys import find, substituted
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples" / "equations").glob("*.toml"))
-SBML = ROOT / "tests" / "equations" / "sbml"
+SBML, STREAMS = (ROOT / "tests" / "equations" / name for name in ("sbml", "nonmem"))
 GREENE = {
     "kind": "sbml",
     "file": "BIOMD0000000825.xml",
@@ -216,6 +216,51 @@ def test_faults_of_files(changes, said):
     assert said in str(refused.value)
 
 
+ORAL = {"kind": "nonmem", "file": "oral.ctl", "time_unit": "hour", "burden": "1 + V", "parameters": {"WT": 84}}
+
+
+def with_stream(**changes):
+    """A scenario over a control stream."""
+    model = {key: value for key, value in (ORAL | {"doses": {"A1": "pill"}} | changes).items() if value is not None}
+    drug = {"name": "pill", "route": "bolus", "pk": {"kind": "given"}, "dose": {"max": "100 mg"}}
+    return {"model": model, "drug": [drug], "decision": {"every": "1 day", "horizon": "3 day"}}
+
+
+def test_a_control_stream_is_equations_and_a_cohort():
+    scenario = load(with_stream(parameters={"WT": 84, "THETA2": 40}), STREAMS)
+    model = scenario.resolved()["scenario"]["model"]
+    assert (model["kind"], model["doses"]) == ("equations", {"A1": "(0.8) * (pill)"})
+    assert (model["parameters"]["THETA2"], model["parameters"]["WT"]) == (40.0, 84.0)
+    assert scenario.title == "One compartment, taken by mouth"
+    assert [vary.sd for vary in scenario.plan.cohort.vary] == pytest.approx([0.3, 0.2])
+    assert scenario.plan.cohort.correlation[0, 1] == pytest.approx(0.5)
+    trajectory, _ = scenario.problem().simulate(Schedule(np.array([[100.0], [0.0], [0.0]])))
+    ka, ke, last = 26.4, 24.0 * 5.2 * 1.2**0.75 / 40.0, float(trajectory.times[-1])
+    wanted = 80.0 * ka / (ka - ke) * (np.exp(-ke * last) - np.exp(-ka * last))
+    assert float(trajectory.observables["A2"][-1]) == pytest.approx(wanted, rel=1e-4)
+    # A cohort that the scenario has counts.
+    own = with_stream() | {"cohort": {"vary": [{"key": "model.parameters.THETA1", "distribution": "normal", "sd": 1}]}}
+    assert [vary.key for vary in load(own, STREAMS).plan.cohort.vary] == ["model.parameters.THETA1"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"doses": None}, 'model.doses: wanted A1 = "DRUG", or another state that doses enter, or a control; got none'),
+        ({"doses": {"A3": "pill"}}, 'model.doses: wanted one of "A1", "A2"; got "A3"'),
+        ({"parameters": None}, "model.file: oral.ctl: line 6: wanted names that are defined above; parameters = { WT"),
+        ({"parameters": {"WT": 84, "THETA9": 1}}, "model.parameters: wanted numbers of the file (WT, THETA1"),
+        ({"time_unit": None}, 'model.file: oral.ctl: wanted time_unit, such as "hour"'),
+        ({"file": "oral.xml"}, 'model.file: wanted an .ctl or .mod file relative to the scenario; got "oral.xml"'),
+        ({"file": "../nonmem/none.mod"}, "none.mod: wanted a NONMEM control stream; got nothing there"),
+    ],
+)
+def test_faults_of_streams(changes, said):
+    with pytest.raises(ScenarioError) as refused:
+        load(with_stream(**changes), STREAMS)
+    assert said in str(refused.value)
+
+
 def test_without_libsbml_one_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setattr("optimizer.equations.sbml_file.find_spec", lambda name: None)
     with pytest.raises(
@@ -255,6 +300,47 @@ def test_import_writes_a_scenario(tmp_path):
     # What is there is kept.
     assert run(*asked, "--control", "u")[0] == 2
     assert out.read_text() == text
+
+
+def test_import_of_a_control_stream(tmp_path):
+    out = tmp_path / "out.toml"
+    asked = ["import", STREAMS / "tumor.ctl", "--to", out, "--burden", "A1 + A3", "--time-unit", "week"]
+    assert run(*asked, "--parameter", "SEX")[1] == "--parameter: wanted NAME=NUMBER; got SEX\n"
+    assert run(*asked, "--parameter", "SEX=woman")[0] == 2
+    code, said = run(*asked, "--parameter", "SEX=1")
+    assert code == 0, said
+    written = tomllib.loads(out.read_text())
+    assert written["model"]["doses"] == {"A2": "drug"}
+    assert [entry["sd"] for entry in written["cohort"]["vary"]] == pytest.approx([0.5, 0.3])
+    assert (
+        "# Left out or assumed: $ERROR at line 31, which says how data are measured, was left out." in out.read_text()
+    )
+    shutil.copy(STREAMS / "tumor.ctl", tmp_path / "tumor.txt")
+    code, said = run("import", tmp_path / "tumor.txt", "--to", tmp_path / "other.toml", "--burden", "A1")
+    assert (code, said) == (
+        3,
+        'tumor.txt: wanted a file with one of the endings .xml, .sbml, .ctl, .mod, .yaml, .yml; got ".txt"\n',
+    )
+
+
+def test_import_of_a_petab_problem(tmp_path):
+    out, problem = tmp_path / "out.toml", ROOT / "tests" / "equations" / "petab" / "problem.yaml"
+    asked = ["import", problem, "--to", out, "--burden", "tumor", "--time-unit", "day", "--dose", "drug=cisplatin"]
+    code, said = run(*asked)
+    assert (code, said) == (3, "problem.yaml: wanted experiment, one of low, high, plain; got none\n")
+    code, said = run(*asked, "--experiment", "low", "--parameter", "kill=0.4")
+    assert code == 0, said
+    written = tomllib.loads(out.read_text())
+    assert written["model"]["parameters"]["kill"] == 0.4
+    assert written["model"]["states"] == {"tumor": 8.0, "drug": 0.0}
+    assert written["regimen"][0]["dose"][1] == {"drug": "cisplatin", "amount": "1.5 mg", "days": [5.0]}
+    assert "# Left out or assumed: 2 measurements were left out.\n" in out.read_text()
+    model = {"kind": "petab", "file": "problem.yaml", "experiment": "low", "time_unit": "day", "burden": "obs_size"}
+    drug = {"name": "cisplatin", "route": "bolus", "pk": {"kind": "given"}, "dose": {"max": "2 mg"}}
+    data = {"model": model | {"doses": {"drug": "cisplatin"}}, "drug": [drug]}
+    scenario = load(data | {"decision": {"every": "1 day", "horizon": "7 day"}}, problem.parent)
+    assert [r.name for r in scenario.regimens()] == ["as in the file"]
+    assert "problem.yaml: obs_size is measured with log-normal noise 0.1" in scenario.notes
 
 
 def test_import_of_dose_events(tmp_path):

@@ -1,0 +1,217 @@
+"""Problems in PEtab (version 2) as equations: one experiment of an SBML model, its doses and observables.
+
+A small reader of our own of the tables (https://petab.readthedocs.io, version 2): the library follows addresses on the
+network and brings SymPy. Only files beside the problem are read. What of an experiment we cannot compute is refused by
+name; how parameters are to be fitted, and to which data, is left to whoever fits, and said in `notes`.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Collection, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from optimizer.equations.expression import TIME, EquationError, Tree, names, parse, replaced, written
+from optimizer.equations.imported import Imported, refusal
+from optimizer.equations.sbml import read_sbml
+from optimizer.equations.values import Values
+from optimizer.files.faults import DataError
+from optimizer.files.run_directory import read_regular
+
+MAX_BYTES = 8 * 2**20
+Row = dict[str, str]
+
+
+def read_petab(
+    path: Path,
+    control: Collection[str] = (),
+    time_unit: str = "",
+    values: Mapping[str, float] | None = None,
+    experiment: str = "",
+) -> Imported:
+    """An experiment of a PEtab problem.
+
+    Args:
+        path: its YAML file.
+        control: quantities of the model that are drugs.
+        time_unit: of the model's time, where the model does not say.
+        values: numbers in place of nominal values.
+        experiment: its id, where the problem has several.
+
+    Raises:
+        DataError: not such a problem, or one with something that is not supported; one sentence with its name.
+    """
+    problem = _Problem(path)
+    nominal = {row["parameterId"]: problem.number(row, "nominalValue") for row in problem.rows("parameter")}
+    nominal |= values or {}
+    model = problem.file("model")
+    changes, later = problem.periods(experiment)
+    numbers = nominal | {name: problem.value(tree, nominal, name) for name, tree in changes.items()}
+    numbers = {name: value for name, value in numbers.items() if name not in control}
+    found = read_sbml(model, control, time_unit, numbers)
+    for time, name, tree in later:
+        if name in control:
+            found.notes.append(f"the level of {name} from time {time:g} on was left out")
+            continue
+        match tree:
+            case ("+", left, right) if name in found.states and name in (left, right):
+                amount = problem.value(right if left == name else left, nominal, name)
+                found.doses.append((name, time * found.days, amount))
+            case _:
+                wanted = "conditions behind the start that write a control or add to a state"
+                raise problem.refuse(wanted, f'"{written(tree)}" for "{name}" at time {time:g}')
+    problem.observe(found, found.constants | numbers)
+    for name in changes:
+        if name in control:
+            found.notes.append(f"the level of {name} from the start on was left out")
+        elif name not in {*found.constants, *found.parameters, *found.states}:
+            raise problem.refuse("conditions that set parameters and states of the model", f'one that sets "{name}"')
+    return found
+
+
+class _Problem:
+    """The tables of a problem."""
+
+    def __init__(self, path: Path):
+        self.path, self.name = path, path.name
+        if find_spec("yaml") is None:
+            raise DataError(f"{self.name}: wanted the package pyyaml (pip install 'adose[models]'); got none")
+        import yaml
+
+        try:
+            said = yaml.safe_load(self.text(path))
+        except (yaml.YAMLError, RecursionError, ValueError) as error:
+            raise self.refuse("YAML", " ".join(str(error).split())[:80]) from None
+        self.said: dict[str, Any] = said if isinstance(said, dict) else {}
+        if not str(self.said.get("format_version", "")).startswith("2"):
+            raise self.refuse("a problem with format_version 2", str(self.said.get("format_version", "none"))[:20])
+        if self.said.get("extensions"):
+            raise self.refuse("a problem without extensions", "one with")
+        for row in self.rows("mapping"):
+            if row.get("modelEntityId", "") not in ("", row["petabEntityId"]):
+                raise self.refuse("names of the model itself", f'a mapping of "{row["petabEntityId"]}"')
+
+    def refuse(self, wanted: str, got: str) -> DataError:
+        return refusal(self.name, wanted, got)
+
+    def text(self, path: Path) -> str:
+        try:
+            return read_regular(path, MAX_BYTES, "a file of PEtab").decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise self.refuse(f"UTF-8 text in {path.name}", f"the byte {error.object[error.start]:#04x}") from None
+
+    def beside(self, place: Any) -> Path:
+        """The path of a file that lies in the folder of the problem, or below it."""
+        path = Path(place) if isinstance(place, str) and place.isprintable() else Path("/")
+        if path.is_absolute() or ".." in path.parts or "://" in str(place):
+            raise self.refuse("files in the folder of the problem", f'"{str(place)[:40]}"')
+        whole = self.path.parent / path
+        if self.path.parent.resolve() not in whole.resolve().parents:
+            raise self.refuse("files in the folder of the problem", f'a link out of it, "{str(place)[:40]}"')
+        return whole
+
+    def file(self, kind: str) -> Path:
+        """The model, of which there is one."""
+        models = self.said.get(f"{kind}_files")
+        listed = list(models.values()) if isinstance(models, dict) else []
+        if len(listed) != 1 or not isinstance(listed[0], dict) or listed[0].get("language") != "sbml":
+            raise self.refuse("one model in SBML", f"{len(listed)} models")
+        return self.beside(listed[0].get("location"))
+
+    def rows(self, kind: str) -> list[Row]:
+        """Rows of the tables of a kind."""
+        listed = self.said.get(f"{kind}_files") or []
+        if not isinstance(listed, list):
+            raise self.refuse(f"a list {kind}_files", type(listed).__name__)
+        found: list[Row] = []
+        for path in map(self.beside, listed):
+            reader = csv.DictReader(self.text(path).splitlines(), delimiter="\t", restkey="", restval="")
+            needed = {"mapping": "petabEntityId"}.get(kind, f"{kind}Id" if kind != "measurement" else "observableId")
+            if needed not in (reader.fieldnames or ()):
+                raise self.refuse(
+                    f"a column {needed} in {path.name}", ", ".join(reader.fieldnames or ())[:80] or "none"
+                )
+            found += [{str(key): str(value).strip() for key, value in row.items()} for row in reader]
+        return found
+
+    def number(self, row: Row, column: str) -> float:
+        try:
+            return float(row.get(column, ""))
+        except ValueError:
+            wanted, name = f"a number as {column}", next(iter(row.values()))
+            raise self.refuse(wanted, f'"{row.get(column, "")[:40]}" of {name[:40]}') from None
+
+    def tree(self, text: str, where: str) -> Tree:
+        try:
+            return parse(text)
+        except EquationError as error:
+            raise DataError(f"{self.name}: {where}: {error}") from None
+
+    def value(self, tree: Tree, known: Mapping[str, float], where: str) -> float:
+        """The number of an equation of parameters."""
+        if unknown := names(tree) - known.keys():
+            raise self.refuse(f"a value of {where} over parameters of the problem", f'"{min(unknown)[:40]}"')
+        with np.errstate(all="ignore"):
+            found = float(Values({n: np.float64(v) for n, v in known.items()}, {}, np).of(tree))
+        if not np.isfinite(found):
+            raise self.refuse(f"a finite value of {where}", str(found))
+        return found
+
+    def periods(self, experiment: str) -> tuple[dict[str, Tree], list[tuple[float, str, Tree]]]:
+        """What an experiment sets at the start, and what later: time, name, equation."""
+        rows = self.rows("experiment")
+        listed = list(dict.fromkeys(row["experimentId"] for row in rows))
+        if experiment not in listed and (experiment or len(listed) > 1):
+            wanted = f"experiment, one of {', '.join(listed)[:120] or 'none'}"
+            raise self.refuse(wanted, f'"{experiment[:40]}"' if experiment else "none")
+        conditions: dict[str, list[tuple[str, Tree]]] = {}
+        for row in self.rows("condition"):
+            tree = self.tree(row.get("targetValue", ""), f"condition {row['conditionId'][:40]}")
+            conditions.setdefault(row["conditionId"], []).append((row.get("targetId", ""), tree))
+        at_start: dict[str, Tree] = {}
+        later: list[tuple[float, str, Tree]] = []
+        own = [
+            (self.number(row, "time"), row.get("conditionId", ""))
+            for row in rows
+            if row["experimentId"] in (experiment or listed)
+        ]
+        if own and min(own)[0] != 0.0:
+            got = "a steady state before it" if min(own)[0] == -np.inf else f"one at {min(own)[0]:g}"
+            raise self.refuse("an experiment that starts at time 0", got)
+        for time, name in sorted(own):
+            if name and name not in conditions:
+                raise self.refuse("conditions that the problem has", f'"{name[:40]}"')
+            for target, tree in conditions.get(name, ()):
+                if time == 0.0:
+                    at_start[target] = tree
+                else:
+                    later.append((time, target, tree))
+        return at_start, later
+
+    def observe(self, found: Imported, numbers: Mapping[str, float]) -> None:
+        """Observables as outputs, and in words what a fit needs."""
+        day: Tree = TIME if found.days == 1.0 else ("/", TIME, found.days)
+        note, known = found.notes.append, {*found.parameters, *found.states, *found.outputs, TIME}
+        for row in self.rows("observable"):
+            name, noise = (
+                row["observableId"],
+                f"{row.get('noiseDistribution') or 'normal'} noise {row.get('noiseFormula')}",
+            )
+            tree = self.tree(row.get("observableFormula", ""), f"observable {name[:40]}")
+            own = names(tree) - known
+            if name in known or not own <= numbers.keys():
+                got = "a name of the model" if name in known else f'"{min(own - numbers.keys())[:40]}"'
+                note(f"the observable {name} was left out: wanted an equation over the model and parameters; got {got}")
+                continue
+            found.parameters |= {word: numbers[word] for word in sorted(own)}
+            found.outputs[name] = written(replaced(tree, lambda word: day if word == TIME else word))
+            note(f"{name} is measured with {noise}")
+        fitted = [row["parameterId"] for row in self.rows("parameter") if row.get("estimate", "").lower() == "true"]
+        if fitted:
+            note(f"{', '.join(fitted)[:200]} have their nominal values; bounds and priors were left out")
+        if count := len(self.rows("measurement")):
+            note(f"{count} measurements were left out")

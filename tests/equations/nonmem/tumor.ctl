@@ -1,0 +1,36 @@
+$PROBLEM Growth of a tumor that a drug inhibits, resistance with time
+$INPUT ID TIME DV AMT CMT MDV SEX
+$DATA tumor.csv
+$SUBROUTINES ADVAN13 TOL=9
+$MODEL NCOMP=3
+  COMP=(TUMOR)
+  COMP=(CENTRAL, DEFDOSE)
+  COMP=(DAMAGED)
+$PK
+  KG = THETA(1)
+  IF (SEX.EQ.1) KG = KG*1.2
+  IF (THETA(2).GT.1.0D-1 .AND. SEX.NE.1) THEN
+    KD = THETA(2)
+  ELSEIF (THETA(2).LE.0.01) THEN
+    KD = 0
+  ELSE
+    KD = THETA(2)/2 &
+       + 0.001
+  ENDIF
+  KD = KD*EXP(ETA(1))
+  LAMBDA = THETA(3)
+  KE = LOG(2)/THETA(4)
+  BASE = THETA(5)*EXP(ETA(2))
+  A_0(1) = BASE
+$DES
+  CP   = A(2)/THETA(6)
+  KILL = KD*CP*EXP(-LAMBDA*T)*A(1)
+  DADT(1) = KG*A(1)*(1 - (A(1)/3.0E3)**0.25) - KILL
+  DADT(2) = -KE*A(2)
+  DADT(3) = KILL - 0.05D0*A(3)
+$ERROR
+  W = SQRT(THETA(7)**2 + 1)
+  Y = A(1) + A(3) + W*EPS(1)
+$THETA (0, 0.021) (0, 0.25) 0.012 (0, 1.5) 180 12 0.3
+$OMEGA 0.25 0.09
+$SIGMA 1 FIX
