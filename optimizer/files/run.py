@@ -141,8 +141,8 @@ class Run:
         if path.is_symlink() or not path.is_file():
             raise DirectoryError(f"{path}: wanted a file of this run; got something else")
         data = path.read_bytes()
-        known, sha256 = self.digests.get(name), _sha256(data)
-        if known != sha256 and not self._mark(name, sha256).is_file():
+        known = _sha256(data) if self._mark(name, _sha256(data)).is_file() else self.digests.get(name)
+        if known != _sha256(data):
             got = "none is written down" if known is None else "another: the file was changed or cut short"
             raise DirectoryError(f"{path}: wanted the digest in {MARKER}; got {got}; delete it to have it made again")
         return data
