@@ -60,6 +60,9 @@ class Command:
     json: bool = option(False, "print one JSON document on stdout, and nothing else there")
     no_plot: bool = option(False, "draw no figures")
     allow_code: bool = option(False, "run Python files that the scenario names")
+    part: str | None = option(None, "I/N: make the I-th of N parts alone; the command without it puts all together")
+    engine: Literal["threads", "dask"] = option("threads", "who makes chunks: threads here, or tasks of dask")
+    cluster: str | None = option(None, "address of dask's scheduler; else workers on this machine")
 
     def place(self, name: str) -> Path:
         """The directory to write: `runs/NAME` where none was asked for."""
@@ -231,6 +234,30 @@ class TrainSettings:
     noise: float = option(0.0, "sd of the logarithm of a measured burden")
     delay: int = option(0, "visits by which measurements are late", min=0, max=1000)
     seed: int = option(None, "of patients and weights; else the file's", min=0, max=_MOST_SEED)
+
+
+@dataclass(frozen=True)
+class RiskTrainSettings:
+    """Train a model of a patient's risk of resistance from features; judge it beside a clinical model."""
+
+    label: str = option(..., "column of the features or of the clinical table that is foretold")
+    clinical: Path | None = option(None, "table of clinical columns, of the same patients")
+    calibration: Literal["auto", "isotonic", "sigmoid"] = option(
+        "auto", "of probabilities, inside the folds; auto is isotonic from 1000 patients on"
+    )
+    folds: int = option(5, "of the outer cross-validation", min=2, max=20)
+    repeats: int = option(3, "of it", min=1, max=100)
+    level: float = option(0.9, "of every interval", min=0.5, max=0.999)
+    seed: int = option(0, "of folds and forests", min=0, max=_MOST_SEED)
+
+
+@dataclass(frozen=True)
+class RiskApplySettings:
+    """Foretell a patient's risk of resistance by a trained model: a probability with an interval for each."""
+
+    features: Path = option(..., "table of features, as the model was trained on")
+    clinical: Path | None = option(None, "table of clinical columns, where the model was trained on one")
+    out: Path | None = option(None, "file to write (CSV); else it is printed")
 
 
 @dataclass(frozen=True)

@@ -170,6 +170,12 @@ def _cell(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>|$#])", r"\\\1", " ".join(text.split()))
 
 
+def _leaves(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    """Commands with their whole names, those of groups too."""
+    for name, command in group.commands.items():
+        yield from _leaves(command, f"{above}{name} ") if hasattr(command, "commands") else [(above + name, command)]
+
+
 def commands() -> str:
     """Every command with its arguments and options, as `--help` prints them."""
     from typer.main import get_command
@@ -177,7 +183,7 @@ def commands() -> str:
     from optimizer.cli import app
 
     parts = []
-    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+    for name, command in _leaves(get_command(app)):
         parts += [f"## adose {name}", "", _cell(command.help or ""), "", "| option | meaning |", "|---|---|"]
         for option in command.params:
             shown = ", ".join(option.opts) if option.param_type_name == "option" else option.name.upper()

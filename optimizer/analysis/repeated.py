@@ -39,6 +39,10 @@ class Batch:
     given: np.ndarray
     others: np.ndarray
 
+    def part(self, rows: slice) -> Batch:
+        """Some of the points."""
+        return Batch(*(leaf[rows] for leaf in vars(self).values()))
+
     @property
     def longest(self) -> float:
         """Longest interval [day]."""

@@ -27,9 +27,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 # Arguments that are told by their place.
-_PLACED = {"file": "FILE", "family": "KIND", "word": "NAME", "question": "QUESTION"}
+_PLACED = {"file": "FILE", "family": "KIND", "word": "NAME", "question": "QUESTION", "features": "FEATURES"}
 _ALL = "file out device json no_plot allow_code"
-_SOME, _MAPPED = "file out json no_plot allow_code", "file out device precision json no_plot allow_code"
+_SHARED = f"{_ALL} part engine cluster"
+_SOME, _MAPPED = "file out json no_plot allow_code", f"{_SHARED} precision"
 _STRIKES = 'scenarios/two_strikes.toml --regimen "second strike on day 2"'
 _BISTABLE = "scenarios/bistable_general.toml"
 _TRIAL, _CAF = "scenarios/competing_clones_trial.toml", "scenarios/crc_caf_cetuximab.toml"
@@ -40,6 +41,8 @@ _TABLE = {"file": "table of measurements (CSV, Parquet)"}
 _RUN = {"file": "run directory of optimize"}
 _WINDOW = {"out": "directory for window.json and a figure"}
 _SBML = "model.xml --to scenario.toml --control u --burden 'S + R' --time-unit day"
+_FEATURES, _MODEL = {"file": "table of features (CSV, Parquet)"}, {"file": "directory of adose risk train"}
+_RISK = "features.csv --label EGFR --clinical clinical.csv --out runs/risk"
 _RATES = "data/crc_birth_death_rates.csv --kind rates --out fits/crc --against kraut2025_caf"
 
 _COMMANDS: dict[str, dict[str, tuple[str, type, str, str, dict[str, str]]]] = {
@@ -58,13 +61,15 @@ _COMMANDS: dict[str, dict[str, tuple[str, type, str, str, dict[str, str]]]] = {
         "pareto": ("explore", settings.ParetoSettings, _SOME, f"{_CAF} --terms burden,drug_use", {}),
     },
     "Many patients, or one over time": {
-        "cohort": ("cohort", settings.CohortSettings, _ALL, "scenarios/crc_caf_patients.toml --patients 40", {}),
-        "trial": ("trial", settings.TrialSettings, _ALL, f"{_TRIAL} --patients 20", {}),
+        "cohort": ("cohort", settings.CohortSettings, _SHARED, "scenarios/crc_caf_patients.toml --patients 40", {}),
+        "trial": ("trial", settings.TrialSettings, _SHARED, f"{_TRIAL} --patients 20", {}),
         "replan": ("replan", settings.ReplanSettings, _ALL, f"{_TRIAL} {_SEEN}", {}),
         "train": ("train", settings.TrainSettings, _ALL, _TRIAL, {}),
     },
     "From data": {
         "import": ("scenario", settings.ImportSettings, "file", _SBML, {"file": "model file (SBML, .xml)"}),
+        "risk train": ("risk", settings.RiskTrainSettings, "file out json", _RISK, _FEATURES),
+        "risk apply": ("risk", settings.RiskApplySettings, "file", "runs/risk features.csv", _MODEL),
         "calibrate": ("calibrate", settings.CalibrateSettings, "file json no_plot", _RATES, _TABLE),
     },
     "About the tool": {
@@ -75,6 +80,10 @@ _COMMANDS: dict[str, dict[str, tuple[str, type, str, str, dict[str, str]]]] = {
 }
 """Group -> command -> module here whose `run_COMMAND` does it, settings, what it takes of `Command`, a line that can be
 typed as it stands in a clone of the project, and help of shared options that are something else here."""
+
+
+_GROUPS = {"risk": "A patient's risk of resistance from features: train a model, apply it."}
+_ABOVE: dict[str, typer.Typer] = {}
 
 
 def _version(asked: bool) -> None:
@@ -103,14 +112,24 @@ def _add(group: str, name: str, home: str, own_settings: type, shared: str, exam
         asked = {name: _value(common.get(name) or own[name], value) for name, value in given.items()}
         with session(given.get("device"), given.get("precision", "float64")):
             mine = own_settings(**{name: asked[name] for name in own})
-            run = getattr(import_module(f"optimizer.cli.{home}"), f"run_{name}")
+            run = getattr(import_module(f"optimizer.cli.{home}"), f"run_{name.replace(' ', '_')}")
             raise typer.Exit(run(Command(**{name: asked[name] for name in common}), mine))
 
     call.__signature__ = inspect.Signature([common.get(name) or own[name] for name in order])  # type: ignore[attr-defined]
     help_ = " ".join((own_settings.__doc__ or "").split("\n\n")[0].split())
     # A bracket would begin a style.
     shown = f"Example: adose {name} {example}".rstrip().replace("[", r"\[")
-    app.command(name, help=help_, epilog=shown, rich_help_panel=group)(call)
+    *above, own_name = name.split()
+    home_app = _above(above[0], group) if above else app
+    home_app.command(own_name, help=help_, epilog=shown, rich_help_panel=group)(call)
+
+
+def _above(name: str, group: str) -> typer.Typer:
+    """The command that others are parts of, such as `risk` of `risk train`."""
+    if name not in _ABOVE:
+        _ABOVE[name] = typer.Typer(no_args_is_help=True)
+        app.add_typer(_ABOVE[name], name=name, help=_GROUPS[name], rich_help_panel=group)
+    return _ABOVE[name]
 
 
 def _options(own: type, docs: Mapping[str, str]) -> dict[str, inspect.Parameter]:

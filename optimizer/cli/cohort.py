@@ -8,7 +8,7 @@ from optimizer.files.event_tables import write_schedule
 from optimizer.files.run_directory import write_whole
 from optimizer.report import plots
 from optimizer.report.document import MARKER, cohort_document, to_text, versions
-from optimizer.report.terminal import number, progress, say_kept, say_written, table, then_put
+from optimizer.report.terminal import number, progress, say_kept, say_part, say_written, table, then_put, workers
 from optimizer.scenario import Scenario
 from optimizer.settings import CohortSettings, Command
 from optimizer.status import Status
@@ -20,14 +20,16 @@ def run_cohort(run: Command, asked: CohortSettings) -> int:
     from optimizer.ensemble.summary import summary
     from optimizer.files.run import table_bytes
 
-    scenario = Scenario.load(run.file, run.allow_code)
+    scenario, shared = Scenario.load(run.file, run.allow_code), workers(run)
     place = run.place(f"{scenario.name}-cohort")
     try:
         with progress() as tell:
-            cohort = run_chunks(scenario, asked, place, versions(), tell)
+            cohort = run_chunks(scenario, asked, place, versions(), tell, shared)
     except KeyboardInterrupt:
         say_kept(place)
         return Status.INTERRUPTED.exit_code
+    if cohort is None:
+        return say_part(run, place)
     body = cohort_document(scenario, summary(cohort), cohort.settings.seed)
     with then_put(run.json, to_text(body), lambda: _print_cohort(body, scenario.title)):
         write_whole(place / "patients.parquet", table_bytes(cohort.table))

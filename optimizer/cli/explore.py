@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 
 import typer
@@ -17,10 +18,21 @@ from optimizer.analysis.verify import Line, verify
 from optimizer.analysis.window import SETTLED, Windows, windows
 from optimizer.fields import FieldInfo
 from optimizer.files.event_tables import write_schedule
-from optimizer.files.run_directory import check_place, whole
+from optimizer.files.run import MARKER as RUN_MARKER
+from optimizer.files.run_directory import check_place, whole, write_whole
 from optimizer.report import plots
-from optimizer.report.document import to_text, verified_document, window_document
-from optimizer.report.terminal import number, progress, say, say_written, table, then_put
+from optimizer.report.document import to_text, verified_document, versions, window_document
+from optimizer.report.terminal import (
+    number,
+    progress,
+    say,
+    say_kept,
+    say_part,
+    say_written,
+    table,
+    then_put,
+    workers,
+)
 from optimizer.scenario import Scenario
 from optimizer.scenario.faults import one_of
 from optimizer.search.multistart import Progress
@@ -92,26 +104,42 @@ def _spans(response: Response) -> str:
 
 def run_map(run: Command, asked: MapSettings) -> int:
     """Evaluate the map, write and print."""
-    scenario = Scenario.load(run.file, run.allow_code)
+    scenario, shared = Scenario.load(run.file, run.allow_code), workers(run)
     place, show = run.place(f"{scenario.name}-map"), asked.show
-    check_place(place, MAP_MARKER)
+    # With chunks of parts or of a cluster the directory is gone on with, else it is replaced whole.
+    in_chunks = shared.is_shared or shared.dask or (place / RUN_MARKER).is_file()
+    if not in_chunks:
+        check_place(place, MAP_MARKER)
     (last,) = numbers_of("--last", [asked.last], FieldInfo("day", "", positive=True), "day")
     wanted = request(scenario, asked.x, asked.y, asked.at, asked.regimen, last)
     known = wanted.quantities(scenario)
     if show not in known:
         raise OptionError(f"--show: {one_of(known, show)}")
-    with progress() as tell:
-        found = compute(scenario, wanted, lambda done, total: tell(Progress("map", done, total, None)))
+    out = place if in_chunks else None
+    try:
+        with progress() as tell:
+
+            def said(done: int, total: int) -> None:
+                tell(Progress("map", done, total, None))
+
+            found = compute(scenario, wanted, said, out, versions() if in_chunks else {}, shared)
+    except KeyboardInterrupt:
+        if not in_chunks:
+            raise
+        say_kept(place)
+        return Status.INTERRUPTED.exit_code
+    if found is None:
+        return say_part(run, place)
     placed = annotate(scenario, found, wanted.numbers, asked.schedule, asked.time_unit)
     body = found.to_json() | {"marks": [asdict(annotation) for annotation in placed]}
     text = to_text(window_document(scenario, body))
     shown = then_put(run.json, text, lambda: _print_map(scenario.title, found, placed, show))
-    with shown, whole(place, MAP_MARKER) as work:
+    with shown, nullcontext(place) if in_chunks else whole(place, MAP_MARKER) as work:
         # By way of memory: the HDF5 library crashes when it runs into a full disk itself.
-        (work / "map.nc").write_bytes(dataset(found).to_netcdf(engine="h5netcdf"))
+        write_whole(work / "map.nc", bytes(dataset(found).to_netcdf(engine="h5netcdf")))
         if not run.no_plot:
             plots.save(plots.map_figure(found, placed, show, scenario.title), work / "map.png")
-        (work / MAP_MARKER).write_text(text, encoding="utf-8")
+        write_whole(work / MAP_MARKER, text.encode())
     if found.failed:
         say(f"{found.failed} points: {Status.SIMULATION_FAILED.sentence}")
     say_written(place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from optimizer.files.run import table_bytes
 from optimizer.files.run_directory import check_writable, write_whole
 from optimizer.report import plots
 from optimizer.report.document import cohort_document, to_text, versions
-from optimizer.report.terminal import number, progress, put, say_kept, say_written, table
+from optimizer.report.terminal import number, progress, put, say_kept, say_part, say_written, table, workers
 from optimizer.scenario import Scenario
 from optimizer.settings import Command, TrialSettings
 from optimizer.status import Status
@@ -29,7 +30,7 @@ _SWEPT = ("measurements", "median_progression_day", "mean_without_progression_da
 
 def run_trial(run: Command, asked: TrialSettings) -> int:
     """Try the policies, write and print; a sweep does it for every combination of assays."""
-    scenario = Scenario.load(run.file, run.allow_code)
+    scenario, shared = Scenario.load(run.file, run.allow_code), workers(run)
     place, plot = run.place(f"{scenario.name}-trial"), not run.no_plot
     check_writable(place)
     axes = options_of(asked.sweep)
@@ -37,12 +38,15 @@ def run_trial(run: Command, asked: TrialSettings) -> int:
     try:
         with progress() as tell:
             if axes:
-                sweep = run_sweep(trial, axes, place, lambda found, at: write(found, at, plot), versions(), tell)
-                return _swept(sweep, trial.rows, place, run.json, plot)
-            result = try_policies(trial, place, versions(), tell)
+                written = partial(write, plot=plot)
+                sweep = run_sweep(trial, axes, place, written, versions(), tell, shared)
+                return _swept(sweep, trial.rows, place, run.json, plot) if sweep else say_part(run, place)
+            result = try_policies(trial, place, versions(), tell, shared)
     except KeyboardInterrupt:
         say_kept(place)
         return Status.INTERRUPTED.exit_code
+    if result is None:
+        return say_part(run, place)
     body = write(result, place, plot)
     put(run.json, to_text(body), lambda: show(body, scenario.title))
     say_written(place, body["faults"])

@@ -16,6 +16,7 @@ from optimizer.control.trial import Trial
 from optimizer.control.trial_run import TrialResult, manifest, run_trial
 from optimizer.control.trial_summary import held, horizon_of, of_policy
 from optimizer.ensemble.survival import survival
+from optimizer.files.chunks import HERE, Workers
 from optimizer.files.event_tables import csv_of
 from optimizer.files.run import Run, to_bytes
 from optimizer.files.run_directory import DirectoryError, write_whole
@@ -73,7 +74,8 @@ def run_sweep(
     write: Callable[[TrialResult, Path], Any],
     versions: dict[str, str] | None = None,
     tell: Callable[[Progress], None] | None = None,
-) -> dict[str, Any]:
+    workers: Workers = HERE,
+) -> dict[str, Any] | None:
     """The trial for each combination, each in a directory of its own; the patients and what chance adds are the same.
 
     Args:
@@ -83,6 +85,7 @@ def run_sweep(
         write: writes the report of a trial beside its tables.
         versions: of the packages that the numbers depend on.
         tell: hears how it goes.
+        workers: who makes the chunks of each trial; of a part nothing comes back.
 
     Returns:
         sweep.json: `rows`, one for each combination and policy; `worth`, what more visits were worth, one for each pair
@@ -100,13 +103,17 @@ def run_sweep(
         trial_assays(one.scenario, one.channels, one.settings.seed)
     if (out / "sweep.json").is_dir():
         raise DirectoryError(f"{out}: wanted a directory for a sweep; got something else")
-    Run(out, {**manifest(trial, versions or {}), "format": FORMAT, "sweep": axes})
+    Run(out, {**manifest(trial, versions or {}), "format": FORMAT, "sweep": axes}, workers.is_shared)
     rows = []
     for combination, one in zip(combinations, trials, strict=True):
         place = out / "-".join(f"{name}_{value:g}" for name, value in combination.items())
-        result = run_trial(one, place, versions, tell)
+        result = run_trial(one, place, versions, tell, workers)
+        if result is None:
+            continue
         write(result, place)
         rows += [_row(result, combination, name) for name in trial.rows]
+    if workers.is_shared:
+        return None
     worth = _worth(rows, axes)
     # Who sees nothing gains nothing.
     sentences = [_sentence(found) for found in worth if found["mean_day"] != 0.0 or found["median_day"]]

@@ -45,6 +45,9 @@ _TOLERANCE = 1e-2
 # Share of the way from a policy's schedule to the middle of the limits, where a search may begin.
 _INWARD = 0.1
 
+# What `prepare` is called with: the scenario, the settings, and whether code is allowed.
+Asked = tuple[Scenario, Settings, bool]
+
 
 def effort_of(settings: Settings) -> Effort:
     """How hard a plan is searched."""
@@ -75,6 +78,7 @@ class Trial:
         points: where the search of who knows the truth begins [R, n].
         middle: a point far from all limits on doses [n].
         policies: names of the policies.
+        asked: what `prepare` made it of.
     """
 
     scenario: Scenario
@@ -85,6 +89,7 @@ class Trial:
     points: np.ndarray
     middle: np.ndarray
     policies: tuple[str, ...]
+    asked: Asked
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -107,7 +112,7 @@ def prepare(scenario: Scenario, settings: Settings, allow_code: bool = False) ->
     Raises:
         ScenarioError: something of scenario, truth or settings that cannot be tried.
     """
-    settings = scenario.fill(settings)
+    asked, settings = (scenario, settings, allow_code), scenario.fill(settings)
     _check(scenario, settings)
     truth = hidden(scenario, settings.truth, allow_code)
     ensemble = build_ensemble(truth, _patients(truth, settings))
@@ -133,7 +138,7 @@ def prepare(scenario: Scenario, settings: Settings, allow_code: bool = False) ->
         may_stop=scenario.plan.may_stop,
     )
     points = np.asarray(starts(task, max(settings.restarts, 1), settings.seed))[: settings.restarts]
-    return Trial(scenario, truth, settings, ensemble, programs, points, center(task), names)
+    return Trial(scenario, truth, settings, ensemble, programs, points, center(task), names, asked)
 
 
 def _tuned(scenario: Scenario, settings: Settings, inference: Inference, names: set[str]) -> dict[str, Tuned]:

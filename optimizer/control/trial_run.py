@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,16 +16,18 @@ from optimizer.control.assays import trial_assays
 from optimizer.control.closed_loop import PatientOutcome
 from optimizer.control.comparators import CLAIRVOYANT, REPLAN
 from optimizer.control.receding_horizon import PlanDiagnostics
-from optimizer.control.trial import Trial
+from optimizer.control.trial import Asked, Trial, prepare
 from optimizer.ensemble.ensemble import Cores
 from optimizer.ensemble.patients import file_of
 from optimizer.ensemble.personalise import PatientStatus
+from optimizer.files.chunks import HERE, Workers, made, slices
 from optimizer.files.run import Columns, Run, columns_of, digest, joined, table_bytes
 from optimizer.files.run_directory import check_writable
 from optimizer.observations import MISSING
 from optimizer.outcome import cumulative_dose
 from optimizer.search.feasible import make_feasible, satisfies
 from optimizer.search.multistart import Progress
+from optimizer.settings import Changes
 
 FORMAT = "adose-trial-2"
 # Excess of a limit that is not taken for one.
@@ -81,47 +84,85 @@ def manifest(trial: Trial, versions: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def run_trial(
-    trial: Trial,
-    out: Path,
-    versions: dict[str, str] | None = None,
-    tell: Callable[[Progress], None] | None = None,
-) -> TrialResult:
-    """Try all policies in all patients, writing each chunk when it is done; go on where the same stopped earlier.
+class TrialJob:
+    """A trial that is ready to be run, chunk by chunk.
 
     Args:
         trial: what is asked.
         out: directory of the run.
         versions: of the packages that the numbers depend on; a run is not continued with others.
         tell: hears how it goes.
+        is_shared: whether others may be at work in the directory at the same time.
 
     Raises:
         ScenarioError: visits on days that are no decisions.
         DirectoryError: the directory holds something else, or a run of which a field differs.
     """
-    tell = tell or (lambda _: None)
-    check_writable(out)
-    runner = Runner(trial)
-    run = Run(out, manifest(trial, versions or {}))
-    total, size = len(trial.ensemble.names), trial.settings.chunk
-    tables, logs = dict[Path, Columns](), dict[Path, Columns]()
-    for first in range(0, total, size):
-        names = [f"{kind}/{first:09d}.parquet" for kind in ("decisions", "chunks")]
-        rows = range(first, min(first + size, total))
 
-        def make(rows: range = rows) -> list[bytes]:
-            found = list(runner.patients(rows, lambda done: tell(Progress("patients", rows.start + done, total, None))))
-            made = decision_columns(trial, rows, found), patient_columns(trial, rows, found)
-            return [table_bytes(columns) for columns in made]
+    at_once = 1
 
-        log, table = (out / name for name in names)
-        kept = run.parts(names, make)
+    def __init__(
+        self,
+        trial: Trial,
+        out: Path,
+        versions: dict[str, str],
+        tell: Callable[[Progress], None] = lambda _: None,
+        is_shared: bool = False,
+    ):
+        self.trial, self._tell = trial, tell
+        check_writable(out)
+        self._runner = Runner(trial)
+        self.run = Run(out, manifest(trial, versions), is_shared)
+        self.rows = slices(len(trial.ensemble.names), trial.settings.chunk)
+        self.files = [[f"{kind}/{rows.start:09d}.parquet" for kind in ("decisions", "chunks")] for rows in self.rows]
+
+    def make(self, number: int) -> list[bytes]:
+        """The decisions and the patients of a chunk."""
+        rows = self.rows[number]
+        found = list(self._runner.patients(rows, lambda done: self.tell(rows.start + done)))
+        columns = decision_columns(self.trial, rows, found), patient_columns(self.trial, rows, found)
+        return [table_bytes(each) for each in columns]
+
+    def read(self, number: int, kept: Sequence[bytes]) -> tuple[Columns, Columns]:
+        """A chunk's decisions and patients, which are of its patients."""
+        trial, rows = self.trial, self.rows[number]
         whose = {"patient": np.repeat(rows, len(trial.rows)), "policy": [*trial.rows] * len(rows)}
         each = len(trial.rows) * trial.ensemble.task.grid.count
         simulated = {"patient": np.repeat([i for i in rows if trial.ensemble.included[i]], each).tolist()}
-        logs[log], tables[table] = columns_of(kept[0], log, simulated), columns_of(kept[1], table, whose)
-        tell(Progress("patients", rows.stop, total, None))
-    return TrialResult(trial, joined(tables), joined(logs))
+        log, table = (self.run.out / name for name in self.files[number])
+        return columns_of(kept[0], log, simulated), columns_of(kept[1], table, whose)
+
+    def tell(self, done: int) -> None:
+        """Say how many patients are done."""
+        self._tell(Progress("patients", done, len(self.trial.ensemble.names), None))
+
+
+def run_trial(
+    trial: Trial,
+    out: Path,
+    versions: dict[str, str] | None = None,
+    tell: Callable[[Progress], None] | None = None,
+    workers: Workers = HERE,
+) -> TrialResult | None:
+    """Try all policies in all patients, writing each chunk when it is done; go on where the same stopped earlier.
+
+    Args:
+        trial, out, versions, tell: as of `TrialJob`, which raises.
+        workers: who makes the chunks; of a part nothing comes back.
+    """
+    given = out, versions or {}
+    job = TrialJob(trial, *given, tell or (lambda _: None), workers.is_shared)
+    again = partial(_opened, trial.asked, trial.settings.changes, *given)
+    logs, tables = dict[Path, Columns](), dict[Path, Columns]()
+    for number, kept in made(job, workers, again):
+        log, table = (job.run.out / name for name in job.files[number])
+        logs[log], tables[table] = job.read(number, kept)
+    return None if workers.is_shared else TrialResult(trial, joined(tables), joined(logs))
+
+
+def _opened(asked: Asked, changes: Changes, out: Path, versions: dict[str, str]) -> TrialJob:
+    """The job on a worker."""
+    return TrialJob(prepare(*asked).with_changes(changes), out, versions, is_shared=True)
 
 
 class Runner:

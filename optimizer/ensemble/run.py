@@ -18,6 +18,7 @@ from optimizer.ensemble.patients import file_of, load_patients
 from optimizer.ensemble.personalise import Personalised, Solver
 from optimizer.ensemble.program import build_program
 from optimizer.ensemble.risk import refuse_alpha
+from optimizer.files.chunks import HERE, Workers, made, slices
 from optimizer.files.run import Columns, Run, columns_of, digest, joined, table_bytes, to_bytes
 from optimizer.files.run_directory import DirectoryError, check_writable
 from optimizer.programs import check_64_bits
@@ -76,14 +77,8 @@ class Cohort:
     table: Columns
 
 
-def run_chunks(
-    scenario: Scenario,
-    settings: Settings,
-    out: Path,
-    versions: dict[str, str] | None = None,
-    tell: Callable[[Progress], None] | None = None,
-) -> Cohort:
-    """Find all schedules, writing each chunk when it is done; go on where an earlier run of the same stopped.
+class CohortJob:
+    """A cohort that is ready to be searched, chunk by chunk.
 
     Args:
         scenario: with the patients.
@@ -91,40 +86,75 @@ def run_chunks(
         out: directory of the run.
         versions: of the packages that the numbers depend on; a run is not continued with others.
         tell: hears how it goes.
+        is_shared: whether others may be at work in the directory at the same time.
 
     Raises:
         ScenarioError: patients that cannot be made, or dose levels, which a cohort does not round to.
         DirectoryError: the directory holds something else, or a run of which a field differs.
     """
-    tell, versions = tell or (lambda _: None), versions or {}
-    settings = scenario.fill(settings)
-    _check(scenario, settings)
-    check_writable(out)
-    ensemble = build_ensemble(scenario, load_patients(scenario, settings.patients, settings.seed, settings.posterior))
-    if ensemble.problem.levels:
-        raise ScenarioError([f"{scenario.file}: constraint: wanted no dose levels in a cohort; got some"])
-    ensemble.require(scenario.file)
-    run = Run(out, manifest(scenario, settings, len(ensemble.names), versions))
-    shared = _shared(scenario, settings, ensemble, run, tell)
-    factor = scenario.progression_factor
-    solver = Solver(ensemble, shared.points, scenario.tolerance, shared.doses, factor, settings.together)
-    total, parts = len(ensemble.names), dict[Path, Columns]()
-    for first in range(0, total, settings.chunk):
-        name = f"chunks/{first:09d}.parquet"
 
-        def make(first: int = first) -> list[bytes]:
-            found = solver.chunk(first, settings.chunk, partial(_count, tell, first, total))
-            return [table_bytes(_columns(scenario, ensemble, found, first))]
+    at_once = 1
 
-        rows = range(first, min(first + settings.chunk, total))
-        who = {"patient": rows, "name": ensemble.names[rows.start : rows.stop]}
-        parts[out / name] = columns_of(run.parts([name], make)[0], out / name, who)
-        _count(tell, 0, total, rows.stop)
-    return Cohort(scenario, settings, ensemble, shared, joined(parts))
+    def __init__(
+        self,
+        scenario: Scenario,
+        settings: Settings,
+        out: Path,
+        versions: dict[str, str],
+        tell: Callable[[Progress], None] = lambda _: None,
+        is_shared: bool = False,
+    ):
+        self.scenario, self.settings, self._tell = scenario, scenario.fill(settings), tell
+        _check(scenario, self.settings)
+        check_writable(out)
+        patients = load_patients(scenario, self.settings.patients, self.settings.seed, self.settings.posterior)
+        self.ensemble = ensemble = build_ensemble(scenario, patients)
+        if ensemble.problem.levels:
+            raise ScenarioError([f"{scenario.file}: constraint: wanted no dose levels in a cohort; got some"])
+        ensemble.require(scenario.file)
+        self.run = Run(out, manifest(scenario, self.settings, len(ensemble.names), versions), is_shared)
+        self.shared = _shared(scenario, self.settings, ensemble, self.run, tell)
+        points, doses, factor = self.shared.points, self.shared.doses, scenario.progression_factor
+        self._solver = Solver(ensemble, points, scenario.tolerance, doses, factor, self.settings.together)
+        self.rows = slices(len(ensemble.names), self.settings.chunk)
+        self.files = [[f"chunks/{rows.start:09d}.parquet"] for rows in self.rows]
+
+    def make(self, number: int) -> list[bytes]:
+        """The table of a chunk."""
+        first = self.rows[number].start
+        found = self._solver.chunk(first, self.settings.chunk, lambda done: self.tell(first + done))
+        return [table_bytes(_columns(self.scenario, self.ensemble, found, first))]
+
+    def read(self, number: int, data: bytes) -> Columns:
+        """A chunk's table, which is of its patients."""
+        rows = self.rows[number]
+        who = {"patient": rows, "name": self.ensemble.names[rows.start : rows.stop]}
+        return columns_of(data, self.run.out / self.files[number][0], who)
+
+    def tell(self, done: int) -> None:
+        """Say how many patients are done."""
+        self._tell(Progress("patients", done, len(self.ensemble.names), None))
 
 
-def _count(tell: Callable[[Progress], None], before: int, total: int, done: int) -> None:
-    tell(Progress("patients", before + done, total, None))
+def run_chunks(
+    scenario: Scenario,
+    settings: Settings,
+    out: Path,
+    versions: dict[str, str] | None = None,
+    tell: Callable[[Progress], None] | None = None,
+    workers: Workers = HERE,
+) -> Cohort | None:
+    """Find all schedules, writing each chunk when it is done; go on where an earlier run of the same stopped.
+
+    Args:
+        scenario, settings, out, versions, tell: as of `CohortJob`, which raises.
+        workers: who makes the chunks; of a part nothing comes back.
+    """
+    given = scenario, settings, out, versions or {}
+    job = CohortJob(*given, tell or (lambda _: None), workers.is_shared)
+    again = partial(CohortJob, *given, is_shared=True)
+    parts = {job.run.out / job.files[n][0]: job.read(n, data) for n, (data,) in made(job, workers, again)}
+    return None if workers.is_shared else Cohort(scenario, job.settings, job.ensemble, job.shared, joined(parts))
 
 
 def _check(scenario: Scenario, settings: Settings) -> None:

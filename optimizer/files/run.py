@@ -1,7 +1,9 @@
 """Run: a chunked, digested, resumable directory; its manifest says what was asked, and each finished file's digest.
 
 A digest is written down before its file: a file that is missing is made again, one that is there without its digest or
-with another one is refused by name. Tables are columns, as Parquet.
+with another one is refused by name. Processes that share a directory leave the manifest alone: each marks its digests
+by empty files `digests/NAME.SHA256`, which the next run that has the directory to itself takes into the manifest.
+Tables are columns, as Parquet.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ import numpy as np
 from optimizer.files.run_directory import DirectoryError, check_writable, clean, to_text, write_whole
 
 MARKER = "manifest.json"
-_FILES = "files"
+_FILES, _DIGESTS = "files", "digests"
 Columns = dict[str, Any]
 
 
@@ -42,24 +45,26 @@ class Run:
     Args:
         out: its directory.
         manifest: what its bytes depend on, JSON-able.
+        is_shared: whether others may be at work in the directory at the same time.
 
     Raises:
         DirectoryError: the directory holds something else, or a run of which a field of the manifest differs.
     """
 
-    def __init__(self, out: Path, manifest: Mapping[str, Any]):
+    def __init__(self, out: Path, manifest: Mapping[str, Any], is_shared: bool = False):
         check_writable(out)
-        self.out, self.digests = out, dict[str, str]()
+        self.out, self.digests, self._is_shared = out, dict[str, str](), is_shared
         self._asked = json.loads(to_bytes(manifest))
         known = out / MARKER
-        if known.is_file():
-            self._go_on(known)
-        elif out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir()):
+        # In this order: whoever else begins here writes the manifest first.
+        is_taken = out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir())
+        if not is_taken:
+            self._write(keep=True)
+        if not known.is_file():
             raise DirectoryError(f"{out}: wanted a new directory or an earlier run with {MARKER}; got other files")
-        else:
-            self._write()
-        for folder in (out, *(entry for entry in out.iterdir() if entry.is_dir() and not entry.is_symlink())):
-            clean(folder)
+        self._go_on(known)
+        if not is_shared:
+            self.gather()
 
     def _go_on(self, known: Path) -> None:
         try:
@@ -73,8 +78,35 @@ class Run:
             wanted = f"{field} = {_short(was)}, as in the run that is there"
             raise DirectoryError(f"{self.out}: wanted {wanted}; got {_short(now)}: name another directory with --out")
 
-    def _write(self) -> None:
-        write_whole(self.out / MARKER, to_bytes({**self._asked, _FILES: dict(sorted(self.digests.items()))}))
+    def _write(self, keep: bool = False) -> None:
+        write_whole(self.out / MARKER, to_bytes({**self._asked, _FILES: dict(sorted(self.digests.items()))}), keep)
+
+    def gather(self) -> None:
+        """Take the digests that others marked, and whose files are there, into the manifest; what kills left goes."""
+        for folder in (self.out, *(e for e in self.out.iterdir() if e.is_dir() and not e.is_symlink())):
+            clean(folder)
+        folders = sorted({self.out / _DIGESTS, *(self.out / _DIGESTS).glob("**/")}, reverse=True)
+        for folder in folders:
+            clean(folder)
+        marks = [path for folder in folders for path in folder.glob("*") if path.is_file()]
+        names = {path: str(path.relative_to(self.out / _DIGESTS).with_suffix("").as_posix()) for path in marks}
+        there = {name: digest(self.out / name) for name in set(names.values()) if (self.out / name).is_file()}
+        self.digests |= {name: there[name] for path, name in names.items() if there.get(name) == path.suffix[1:]}
+        if there:
+            self._write()
+        for path, name in names.items():
+            if name in there:
+                path.unlink(missing_ok=True)
+        for folder in folders:
+            with suppress(OSError):
+                folder.rmdir()  # only an empty one goes
+
+    def _mark(self, name: str, sha256: str) -> Path:
+        return self.out / _DIGESTS / f"{name}.{sha256}"
+
+    def has(self, names: Sequence[str]) -> bool:
+        """Whether files are there, whatever is in them."""
+        return all((self.out / name).exists() for name in names)
 
     def parts(self, names: Sequence[str], make: Callable[[], Sequence[bytes]]) -> list[bytes]:
         """Files that are made together, as they were kept; where one is missing all are made.
@@ -90,11 +122,17 @@ class Run:
         if not any(data is None for data in kept):
             return [data for data in kept if data is not None]
         made = list(make())
-        self.digests |= {name: _sha256(data) for name, data in zip(names, made, strict=True)}
-        self._write()
+        found = {name: _sha256(data) for name, data in zip(names, made, strict=True)}
+        if self._is_shared:
+            for name, sha256 in found.items():
+                write_whole(self._mark(name, sha256), b"")
+        else:
+            self.digests |= found
+            self._write()
         for name, data in zip(names, made, strict=True):
-            write_whole(self.out / name, data)
-        return made
+            write_whole(self.out / name, data, keep=self._is_shared)
+        # Of several who made the same file at the same time, the first one's stays.
+        return [self._read(name) or data for name, data in zip(names, made, strict=True)] if self._is_shared else made
 
     def _read(self, name: str) -> bytes | None:
         path = self.out / name
@@ -103,7 +141,7 @@ class Run:
         if path.is_symlink() or not path.is_file():
             raise DirectoryError(f"{path}: wanted a file of this run; got something else")
         data = path.read_bytes()
-        known = self.digests.get(name)
+        known = _sha256(data) if self._mark(name, _sha256(data)).is_file() else self.digests.get(name)
         if known != _sha256(data):
             got = "none is written down" if known is None else "another: the file was changed or cut short"
             raise DirectoryError(f"{path}: wanted the digest in {MARKER}; got {got}; delete it to have it made again")

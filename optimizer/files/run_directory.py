@@ -83,8 +83,13 @@ def read_regular(path: Path, most: int, wanted: str = "a file", name: str = "", 
     return data
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, keep: bool = False) -> None:
     """Write a file in one step: it is there whole, on the disk, or not at all.
+
+    Args:
+        path: where.
+        data: all of it.
+        keep: leave a file alone that is there already, also one that another process wrote a moment ago.
 
     Raises:
         DirectoryError: the place cannot be written, or the disk is full.
@@ -99,13 +104,25 @@ def write_whole(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o644)
-        os.replace(name, path)
+        if not (keep and _linked(name, path)):
+            os.replace(name, path)
     except OSError as error:
         why = error.strerror or str(error)
         raise DirectoryError(f"{path}: wanted a place that can be written; got: {why}") from None
     finally:
         if name and os.path.exists(name):
             os.unlink(name)
+
+
+def _linked(name: str, path: Path) -> bool:
+    """Whether a file is at `path` now, this one or an earlier one; not on a disk that knows no links."""
+    try:
+        os.link(name, path)
+    except FileExistsError:
+        return True
+    except OSError:
+        return path.exists()
+    return True
 
 
 def check_writable(out: Path) -> None:

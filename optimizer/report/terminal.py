@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,9 @@ from optimizer.status import DISCLAIMER
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from optimizer.files.chunks import Workers
     from optimizer.search.multistart import Progress
+    from optimizer.settings import Command
 
 USAGE, REFUSED = 2, 3
 _WIDE = 1000
@@ -75,6 +78,24 @@ def put(json: bool, text: str, show: Callable[[], None]) -> None:
 def say_kept(place: Path) -> None:
     """What to do after Ctrl-C in a run that keeps what is finished."""
     say(f"Interrupted: what is finished is kept in {place}; the same command goes on from there.")
+
+
+def workers(run: Command) -> Workers:
+    """Who makes the chunks of a command.
+
+    Raises:
+        OptionError: options that say nothing, or contradict each other.
+    """
+    from optimizer.files.chunks import workers_of
+
+    return workers_of(run.part, run.engine, run.cluster, partial(numerics, run.precision))
+
+
+def say_part(run: Command, place: Path) -> int:
+    """What to do when a part is made."""
+    put(run.json, f'{{"part": "{run.part}"}}\n', lambda: None)
+    say(f"Part {run.part} is kept in {place}; when all are, the same command without --part puts them together.")
+    return 0
 
 
 def say_written(place: Path, faults: Sequence[str] = ()) -> None:

@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
+import optimizer.analysis.map as map_
 from optimizer.analysis.annotations import annotate
 from optimizer.analysis.map import Quantity, compute, dataset, request
 from optimizer.cli import app
@@ -190,6 +191,32 @@ def test_the_command_writes_what_it_prints(tmp_path, monkeypatch):
     assert plain.exit_code == 0
     assert "best.csv: " in plain.stdout
     assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["map.json", "map.nc"]
+
+
+def test_parts_make_the_map_of_one_process(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(map_, "_CHUNK", 4)
+    (tmp_path / "small.toml").write_text(toml_of(SMALL))
+    options = ["--x", "drug[cetuximab].mean_concentration=0.2:1.2 mg/L:3", "--y", "decision.every=4:9 day:3"]
+    asked = ["map", "small.toml", *options, "--no-plot", "--out"]
+    assert adose(*asked, "alone").exit_code == 0
+    said = adose(*asked, "parts", "--part", "3/2")
+    assert (said.exit_code, said.stdout) == (2, "")
+    assert '--part: wanted I/N with I from 1 to N, such as 3/8; got "3/2"' in said.stderr
+    for i in (2, 1, 2):
+        part = adose(*asked, "parts", "--part", f"{i}/2", "--json")
+        assert (part.exit_code, json.loads(part.stdout)) == (0, {"part": f"{i}/2"})
+    assert sorted(path.name for path in (tmp_path / "parts" / "chunks").iterdir()) == [
+        f"00000000{i}.parquet" for i in (0, 4, 6)
+    ]
+    assert not (tmp_path / "parts" / "map.json").exists()
+    assert adose(*asked, "parts").exit_code == 0
+    for name in ("map.json", "map.nc"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+    assert not (tmp_path / "parts" / "digests").exists()
+    other = adose("map", "small.toml", *options, "--out", "parts", "--last", "2 week", "--part", "1/2")
+    assert other.exit_code == 2
+    assert "wanted last = 30.0, as in the run that is there; got 14.0" in other.stderr
 
 
 def test_numbers_of_32_bits_differ_in_the_fifth_digit(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 
 from optimizer.control.assays import Changes, changed
 from optimizer.control.sweep import options_of, run_sweep
+from optimizer.files.chunks import Workers
 from optimizer.files.run import columns_of
 from optimizer.scenario import ScenarioError
 
@@ -80,6 +81,15 @@ def test_a_sweep_goes_on_to_the_same_bytes(swept, trial):
     (out / "visit_every_56-noise_0" / "chunks" / "000000002.parquet").unlink()
     (out / "sweep.json").unlink()
     run_sweep(trial, sweep["axes"], out, lambda result, place: None, {"jax": "1"})
+    assert files(out) == whole
+
+
+def test_a_part_of_a_sweep_makes_what_is_missing(swept, trial):
+    sweep, out = swept
+    whole = files(out)
+    (out / "visit_every_56-noise_0" / "chunks" / "000000002.parquet").unlink()
+    assert run_sweep(trial, sweep["axes"], out, pytest.fail, {"jax": "1"}, workers=Workers(part=(2, 2))) is None
+    assert run_sweep(trial, sweep["axes"], out, lambda result, place: None, {"jax": "1"}) == sweep
     assert files(out) == whole
 
 

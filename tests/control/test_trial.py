@@ -16,6 +16,7 @@ from optimizer.control.trial_summary import counted, summary
 from optimizer.ensemble.ensemble import with_system
 from optimizer.ensemble.evaluate import evaluate_doses
 from optimizer.ensemble.survival import survival
+from optimizer.files.chunks import Workers
 from optimizer.files.run_directory import DirectoryError
 from optimizer.models.growth import Gompertz
 from optimizer.outcome import outcome
@@ -178,6 +179,14 @@ def test_a_run_goes_on_to_the_same_bytes(trial, result, tmp_path):
     assert not (place / "chunks" / ".000000002.parquet.x.part").exists()
     write(again, place, plot=True)
     assert files(place) == whole
+
+
+def test_parts_make_the_directory_of_one_process(trial, result, tmp_path):
+    finished, place = result[1], tmp_path / "parts"
+    for i in (2, 1, 2):
+        assert run_trial(trial, place, VERSIONS, workers=Workers(part=(i, 2))) is None
+    write(run_trial(trial, place, VERSIONS), place, plot=True)
+    assert files(place) == files(finished)
 
 
 @pytest.mark.parametrize(("change", "field"), [({"seed": 9}, "seed"), ({"plan_iterations": 3}, "plan_iterations")])

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -21,8 +22,10 @@ from optimizer.ensemble.program import build_program
 from optimizer.ensemble.risk import Risk, risk_of
 from optimizer.ensemble.run import Settings, run_chunks
 from optimizer.ensemble.summary import counted, summary
+from optimizer.files.chunks import Workers
 from optimizer.files.run import table_bytes
 from optimizer.files.run_directory import DirectoryError
+from optimizer.report.terminal import numerics
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.search import multistart
 from optimizer.search.phase_one import center
@@ -124,6 +127,30 @@ def test_a_run_goes_on_to_the_same_bytes(few, run_few, tmp_path):
     for name in names:
         assert (broken / "chunks" / name).read_bytes() == (finished / "chunks" / name).read_bytes()
     assert (broken / "shared.json").read_bytes() == (finished / "shared.json").read_bytes()
+
+
+def test_parts_make_the_directory_of_one_process(few, run_few, tmp_path):
+    out = tmp_path / "parts"
+    for i in (3, 1, 3, 2):
+        assert run_chunks(few, Settings(chunk=3), out, VERSIONS, workers=Workers(part=(i, 3))) is None
+    cohort = run_chunks(few, Settings(chunk=3), out, VERSIONS)
+    assert table_bytes(cohort.table) == table_bytes(run_few[0].table)
+    for path in run_few[1].rglob("*"):
+        assert path.is_dir() or (out / path.relative_to(run_few[1])).read_bytes() == path.read_bytes(), path
+    assert len([*out.rglob("*")]) == len([*run_few[1].rglob("*")])
+    with pytest.raises(DirectoryError, match="wanted seed = 0, as in the run that is there; got 9"):
+        run_chunks(few, Settings(chunk=3, seed=9), out, VERSIONS, workers=Workers(part=(1, 3)))
+
+
+@pytest.mark.slow
+def test_workers_of_a_cluster_make_the_same_bytes(few, run_few, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    prepare = partial(numerics, "float64")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+        workers = Workers(dask=True, cluster=cluster.scheduler_address, prepare=prepare)
+        run_chunks(few, Settings(chunk=3), tmp_path / "run", VERSIONS, workers=workers)
+    for path in run_few[1].rglob("*"):
+        assert path.is_dir() or (tmp_path / "run" / path.relative_to(run_few[1])).read_bytes() == path.read_bytes()
 
 
 def test_a_kill_in_the_middle_loses_nothing(few, run_few, tmp_path):
@@ -282,6 +309,7 @@ def test_side_by_side_is_one_by_one(few, run_few, ensemble, monkeypatch):
 
 TWO_DEVICES = """
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
