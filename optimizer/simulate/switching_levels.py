@@ -20,13 +20,14 @@ def crossings(
 ) -> list[Scalar]:
     """Times since the start of an interval at which it has further panel edges [day]; 0 for what does not happen.
 
-    Lags end there, and concentrations cross the switching levels that the mesh has chosen. An edge at a kink moves with
-    the doses, so that second derivatives are right; where the equations are smooth it may as well stand still.
+    Lags and infusions end there, tablets are taken, and concentrations cross the switching levels that the mesh has
+    chosen. An edge at a kink moves with the doses, so that second derivatives are right; where the equations are smooth
+    it may as well stand still.
     """
     if not any(mesh.switched):
         return []
     count = len(pharmacokinetics)
-    found = [pk.delay() for pk, edges in zip(pharmacokinetics, mesh.switched[:count], strict=True) if edges]
+    found = [t for pk, edges in zip(pharmacokinetics, mesh.switched[:count], strict=True) if edges for t in pk.jumps()]
     for switching, edges in zip(model.switching_levels(), mesh.switched[count:], strict=True):
         if edges:
             kinetics, state, rate = pharmacokinetics[switching.drug], states[switching.drug], rates[switching.drug]
