@@ -278,7 +278,8 @@ class Problem:
             due = arrivals(system, policy.doses, grid)
             is_infused = np.array(system.routes) == "infusion"
             given = Schedule(jnp.asarray(np.where(is_infused, due.rates, due.amounts)))
-            other = None if grid.other is None else jnp.asarray(np.where(is_infused, due.amounts, due.rates))
+            more = np.where(is_infused, due.amounts, due.rates)
+            other = jnp.asarray(more) if more.any() else None
             trajectory = _rolled(undelayed(system), given, Grid(jnp.asarray(due.edges), other))
             trajectory = eqx.tree_at(lambda t: t.doses, trajectory, policy.doses)
             return trajectory, self.report(trajectory, grid)

@@ -94,15 +94,15 @@ MUTANTS = (
     Mutant(
         "audit",
         "doses do not wait for their lag",
-        "[here], part[here, j])",
-        "[here], 0.5 * part[here, j])",
+        "boluses.append((j, times + lag, sizes))",
+        "boluses.append((j, times + lag, 0.5 * sizes))",
         _cases("in_a_queue"),
     ),
     Mutant(
         "audit",
         "infusions do not wait",
-        "edges[:-1] - lag + _SAME",
-        "edges[:-1] + _SAME",
+        "infusions.append((j, starts + lag, ends + lag, speeds))",
+        "infusions.append((j, starts, ends, speeds))",
         _cases("infusion_waits or what_is_simulated"),
     ),
     Mutant(

@@ -70,7 +70,7 @@ def annotate(
     if not own and all(axis.number.place is not None for axis in (found.x, found.y)):
         listed = [("this scenario", _Given(np.zeros(1), np.zeros((0, len(system.drugs))), own), False)]
     else:
-        plans = [regimen for regimen in scenario.plan.regimens if regimen.doses is not None]
+        plans = [regimen for regimen in scenario.plan.regimens if regimen.doses is not None and regimen.other is None]
         listed = [(r.name, _Given(r.edges, np.asarray(r.doses), own), False) for r in plans]
     if schedule is not None:
         table = read_grid(schedule, replace(scenario.target(), edges=()), time_unit)

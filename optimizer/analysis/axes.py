@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from optimizer.fields import FieldInfo
+from optimizer.files.prescriptions import Form
 from optimizer.scenario.faults import close, one_of
 from optimizer.scenario.fields import read_quantity
 from optimizer.scenario.keys import Place, find
@@ -87,6 +88,9 @@ def _of_a_drug(plan: Plan, option: str, key: str, name: str, word: str) -> Numbe
     drug = plan.drugs[j]
     level = drug.dose_unit if drug.direct else "mg/L"
     unit = {MEAN: level, AMOUNT: drug.dose_unit, DELAY: "day"}[word]
+    if word == MEAN and (drug.form != Form() or drug.steady is not None):
+        wanted = "a drug without tablets, infusions of a length of their own and doses before day 0"
+        raise OptionError(f"{option} {key}: wanted {wanted}; got {name}")
     most = plan.horizon if word == DELAY else None
     return Number(key, word, unit, FieldInfo(unit, "", minimum=0.0, maximum=most), drug=j)
 

@@ -130,7 +130,9 @@ def _most_exposure(problem: Problem) -> float:
 
     given = -linprog(-per_dose, bounds=bounds, **limits).fun
     pk = task.system.pharmacokinetics[0]
-    return float(pk.exposure(pk.initial(), jnp.asarray(given)))
+    before = 0.0 if task.system.primed is None else pk.exposure(task.system.primed[0], jnp.zeros(()))
+    # What was there at the start leaves too.
+    return float(pk.exposure(pk.initial(), jnp.asarray(given)) - before)
 
 
 def _lags(model: Any, intervals: int) -> Float[np.ndarray, "M"]:

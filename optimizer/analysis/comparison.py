@@ -154,7 +154,7 @@ def entry_of(
 
 def _scaled(problem: Problem, regimen: Regimen, goal: np.ndarray) -> Regimen | None:
     """The regimen with each drug's doses multiplied to sum to `goal` [N]; a drug it does not give stays out."""
-    if not isinstance(regimen.policy, Schedule):
+    if not isinstance(regimen.policy, Schedule) or regimen.grid.other is not None:
         return None
     doses = np.asarray(regimen.policy.doses)
     total = cumulative_dose(doses, np.asarray(regimen.grid.edges), problem.task.system.routes)

@@ -20,6 +20,9 @@ from optimizer.mechanisms.stroma import Stroma
 from optimizer.models.base import AbstractModel
 from optimizer.models.tumor import Tumor
 from optimizer.pharmacology.base import AbstractPK
+from optimizer.simulate import Grid
+from optimizer.simulate.arrivals import given_at
+from optimizer.simulate.forms import AbstractForm
 
 # Where an interval between two dose edges is looked at for a level that is crossed, as shares of its length: even ones,
 # and some close to its start, where an absorbed dose rises.
@@ -67,17 +70,19 @@ def _level(pk: AbstractPK, state: jax.Array, rate: jax.Array, tau: jax.Array) ->
 
 
 @eqx.filter_jit
-def _course(pk: AbstractPK, boluses: jax.Array, rates: jax.Array, lengths: jax.Array) -> Any:
+def _course(pk: AbstractPK, first: jax.Array, boluses: jax.Array, rates: jax.Array, lengths: jax.Array) -> Any:
     def interval(state: jax.Array, inputs: Any) -> Any:
         amount, rate, length = inputs
         state = pk.bolus(state, amount)
         levels = jax.vmap(lambda share: _level(pk, state, rate, share * length))(jnp.asarray(_NODES))
         return pk.evolve(state, rate, length), (state, levels)
 
-    return jax.lax.scan(interval, pk.initial(), (boluses, rates, lengths))[1]
+    return jax.lax.scan(interval, first, (boluses, rates, lengths))[1]
 
 
-def profile(pk: AbstractPK, route: str, edges: np.ndarray, doses: np.ndarray) -> Profile:
+def profile(
+    pk: AbstractPK, route: str, edges: np.ndarray, doses: np.ndarray, first: jax.Array | None = None
+) -> Profile:
     """Concentrations under doses [K] on edges [K + 1, day], in closed form.
 
     Args:
@@ -85,11 +90,17 @@ def profile(pk: AbstractPK, route: str, edges: np.ndarray, doses: np.ndarray) ->
         route: "bolus" or "infusion".
         edges: of the intervals.
         doses: amounts at their starts, or rates inside them.
+        first: state at the start; of a patient without drug when left out.
     """
-    none = np.zeros_like(doses)
+    first, none = pk.initial() if first is None else first, np.zeros_like(doses)
     boluses, rates = (doses, none) if route == "bolus" else (none, doses)
-    states, conc = _course(pk, jnp.asarray(boluses), jnp.asarray(rates), jnp.asarray(np.diff(edges)))
-    return Profile(pk, edges, rates, np.asarray(states), np.asarray(conc), np.flatnonzero(doses > 0.0))
+    if isinstance(pk, AbstractForm):
+        # Tablets and short infusions have intervals of their own.
+        due = given_at((pk,), (route,), jnp.asarray(doses)[:, None], Grid(jnp.asarray(edges)))
+        edges, boluses, rates = due.edges, due.amounts[:, 0], due.rates[:, 0]
+        pk, first = pk.undelayed(), pk.to_inner(first)
+    states, conc = _course(pk, first, jnp.asarray(boluses), jnp.asarray(rates), jnp.asarray(np.diff(edges)))
+    return Profile(pk, edges, rates, np.asarray(states), np.asarray(conc), np.flatnonzero(boluses + rates > 0.0))
 
 
 def time_shares(given: Profile, intervals: Sequence[Interval]) -> np.ndarray:

@@ -198,7 +198,7 @@ def request(
 def _regimen(scenario: Scenario, name: str | None) -> RegimenPlan | None:
     if name is None:
         return None
-    known = {r.name: r for r in scenario.plan.regimens if r.doses is not None}
+    known = {r.name: r for r in scenario.plan.regimens if r.doses is not None and r.other is None}
     if name not in known:
         listed = (
             one_of(list(known), name) if known else f'wanted a regimen that lists its doses; got "{name}", and no such'

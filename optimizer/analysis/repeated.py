@@ -127,7 +127,10 @@ def _one(
         elif given.size:
             more = len(given) - 1
             events.append(DoseEvent(delay, drugs[j], 1.0, interval=apart if more else 0.0, additional=more))
-    edges, doses = to_grid(events, drugs, plan.horizon, routes, rest[0])
+    # Tablets are those of decisions.
+    is_divided = any(drug.every is not None for drug in plan.drugs)
+    within = sorted({*plan.edges.tolist(), *rest[0]}) if is_divided else rest[0]
+    edges, doses = to_grid(events, drugs, plan.horizon, routes, within)
     mine = np.isin(np.arange(len(drugs)), own)
     return edges, np.where(mine, doses, 0.0), np.where(mine, 0.0, doses)
 

@@ -258,4 +258,4 @@ def _vary(scenario: Scenario, system: System, levels: Levels, text: str, others:
 def _profile(system: System, scenario: Scenario, j: int, path: Path, time_unit: str | None) -> Profile:
     """The drug's concentration under the event table, up to the scenario's horizon."""
     edges, doses = read_grid(path, replace(scenario.target(), edges=()), time_unit)
-    return profile(system.pharmacokinetics[j], system.routes[j], edges, doses[:, j])
+    return profile(system.pharmacokinetics[j], system.routes[j], edges, doses[:, j], system.start()[0][j])

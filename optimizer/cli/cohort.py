@@ -33,9 +33,9 @@ def run_cohort(run: Command, asked: CohortSettings) -> int:
     body = cohort_document(scenario, summary(cohort), cohort.settings.seed)
     with then_put(run.json, to_text(body), lambda: _print_cohort(body, scenario.title)):
         write_whole(place / "patients.parquet", table_bytes(cohort.table))
-        system, edges = cohort.ensemble.task.system, cohort.ensemble.task.grid.edges
+        edges = cohort.ensemble.task.grid.edges
         for name, doses in zip(SCHEDULES[1:], cohort.shared.doses, strict=True):
-            write_schedule(place / f"{name}.csv", system.drugs, system.routes, edges, doses)
+            write_schedule(place / f"{name}.csv", scenario.target(), edges, doses)
         if not run.no_plot:
             plots.save_all(plots.cohort_figures(cohort), place)
         write_whole(place / MARKER, to_text(body).encode())

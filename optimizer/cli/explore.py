@@ -169,10 +169,10 @@ def run_pareto(run: Command, asked: ParetoSettings) -> int:
     text = to_text(window_document(scenario, front.to_json()))
     shown = then_put(run.json, text, lambda: _print_front(scenario.title, front))
     with shown, whole(place, PARETO_MARKER) as work:
-        system, edges = front.problem.task.system, front.problem.task.grid.edges
+        target, edges = scenario.target(), front.problem.task.grid.edges
         for i, point in enumerate(front.points, 1):
             if point.result is not None:
-                write_schedule(work / f"schedule_{i}.csv", system.drugs, system.routes, edges, point.result.doses)
+                write_schedule(work / f"schedule_{i}.csv", target, edges, point.result.doses)
         if not run.no_plot:
             plots.save(plots.pareto_figure(front, scenario.title), work / "pareto.png")
         (work / PARETO_MARKER).write_text(text, encoding="utf-8")

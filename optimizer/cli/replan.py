@@ -41,7 +41,7 @@ def run_replan(run: Command, asked: ReplanSettings) -> int:
 def _write(found: Replanned, place: Path, text: str, plot: bool) -> None:
     task = found.asked.inference.problem.task
     with whole(place, MARKER) as work:
-        write_schedule(work / "schedule.csv", task.system.drugs, task.system.routes, task.grid.edges, found.doses)
+        write_schedule(work / "schedule.csv", found.asked.scenario.target(), task.grid.edges, found.doses)
         if plot:
             plots.save(plots.replan_figure(found), work / "replan.png")
         (work / MARKER).write_text(text, encoding="utf-8")

@@ -240,10 +240,10 @@ def _primed(path: Path, system: System, events: Sequence[DoseEvent]) -> tuple[An
     if not found:
         return None
     states = []
-    for drug, pk in zip(system.drugs, system.pharmacokinetics, strict=True):
+    for drug, pk, first in zip(system.drugs, system.pharmacokinetics, system.start()[0], strict=True):
         event, own = found.get(drug), [event for event in events if event.drug == drug]
         if event is None:
-            states.append(pk.initial())
+            states.append(first)
             continue
         lag = pk.delay()
         if event.time > 0.0 or sum(e.steady for e in own) > 1 or (lag is not None and float(lag) > 0.0):

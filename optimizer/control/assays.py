@@ -25,7 +25,7 @@ from optimizer.simulate import Grid, System, Trajectory, rollout
 # Days by which a visit may miss a decision, and a result its decision, through rounding.
 _NEAR = 1e-6
 # Quantities from which a burden can be told, with the power of the quantity that the burden is.
-_POWERS = {"burden": 1.0, "volume": 1.0, "psa": 1.0, "ctdna": 1.0, "diameter": 3.0}
+_POWERS = {"burden": 1.0, "volume": 1.0, "ca125": 1.0, "psa": 1.0, "ctdna": 1.0, "diameter": 3.0}
 # Keeps the noise of a patient apart from the numbers of patient and prior, which are drawn from the same seed.
 _NOISE, _BELIEF, _STEPS = 0x0B5E7, 0xBE11E, 0x57E95
 

@@ -91,6 +91,9 @@ def _check(scenario: Scenario, problem: Problem, name: str, policy: AbstractPoli
         if edges is not None and not np.array_equal(edges, np.asarray(problem.task.grid.edges)):
             wanted = f"wanted doses on the scenario's own decisions for a trial; got {len(edges) - 1} other intervals"
             raise ScenarioError([f'{scenario.file}: regimen "{name}": {wanted}'])
+        if regimen is not None and regimen.grid.other is not None:
+            wanted = "wanted doses by each drug's own route for a trial; got some by the other one"
+            raise ScenarioError([f'{scenario.file}: regimen "{name}": {wanted}'])
     rules = [rule for rule in (policy, *getattr(policy, "phases", ())) if isinstance(rule, AbstractMeasuring)]
     if any(float(rule.noise) > 0.0 or rule.delay > 0 for rule in rules):
         wanted = "wanted no noise and delay of its own, as [[observation]] says how a trial measures; got some"

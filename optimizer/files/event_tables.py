@@ -29,7 +29,7 @@ import io
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,17 @@ import numpy as np
 
 from optimizer.files.cells import protected
 from optimizer.files.dose_rows import ANY, DOSE_COLUMNS, KEPT, added_up, dose_events, drug_of, patients_of
-from optimizer.files.events import DoseEvent, compress, from_grid, order_of, to_mixed_grid, unroll, within
+from optimizer.files.events import (
+    DoseEvent,
+    compress,
+    from_grid,
+    order_of,
+    to_mixed_grid,
+    unroll,
+    within,
+)
 from optimizer.files.faults import DataError, TableWarning
+from optimizer.files.prescriptions import Form, as_decided, as_given
 from optimizer.files.run_directory import DirectoryError, write_whole
 from optimizer.files.tables import Column, Schema, Table, looks_like_hours, read
 
@@ -67,6 +76,7 @@ class Target:
         edges: of the decisions [day].
         units: of an amount, by drug, such as "mg"; "1" where the dose is the level itself.
         body: weight [kg] and surface [m^2] of the patient, None where unknown.
+        forms: how doses are given, by drug.
     """
 
     drugs: Sequence[str]
@@ -75,6 +85,7 @@ class Target:
     edges: Sequence[float] | np.ndarray = ()
     units: Mapping[str, str] | None = None
     body: tuple[float | None, float | None] = (None, None)
+    forms: Mapping[str, Form] = field(default_factory=dict)
 
 
 def read_schedule(
@@ -101,7 +112,8 @@ def read_schedule(
     if cut:
         said = f"{path}: {cut} doses are cut or left out, as they reach beyond the horizon, day {target.horizon:g}"
         warnings.warn(said, TableWarning, stacklevel=2)
-    return *to_mixed_grid(events, target.drugs, target.horizon, target.routes, target.edges), events
+    decided = as_decided(events, target.forms)
+    return *to_mixed_grid(decided, target.drugs, target.horizon, target.routes, target.edges), events
 
 
 def read_grid(
@@ -167,13 +179,11 @@ def write_events(path: str | os.PathLike[str], events: Iterable[DoseEvent], drug
         raise DataError(str(error)) from None
 
 
-def write_schedule(
-    path: Path, drugs: Sequence[str], routes: Sequence[str], edges: Any, doses: Any, other: Any = None
-) -> None:
+def write_schedule(path: Path, target: Target, edges: Any, doses: Any, other: Any = None) -> None:
     """Write the doses [K, N] on edges [K + 1], and those by the `other` route, as a dosing table of few rows."""
     more = None if other is None else np.asarray(other)
-    events = from_grid(np.asarray(edges), np.asarray(doses), drugs, dict(zip(drugs, routes, strict=True)), more)
-    write_events(path, compress(events), drugs)
+    events = from_grid(np.asarray(edges), np.asarray(doses), target.drugs, target.routes, more)
+    write_events(path, compress(as_given(events, target.forms)), target.drugs)
 
 
 def csv_of(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:

@@ -110,7 +110,7 @@ def to_grid(
     for event in listed:
         if event.amount and event.drug in routes and (event.rate > 0) != (routes[event.drug] == "infusion"):
             wanted = "RATE 0, as its route is bolus" if event.rate else "a RATE, as its route is infusion"
-            raise _misfit(event, wanted, event.rate)
+            raise misfit(event, wanted, event.rate)
     grid, doses, _ = to_mixed_grid(listed, drugs, horizon, routes, edges)
     return grid, doses
 
@@ -144,7 +144,7 @@ def to_mixed_grid(
     lost = np.flatnonzero((first == len(rate)) | ((rates > 0) & (first == last)))
     if lost.size:
         event, time = listed[owner[lost[0]]], float(starts[lost[0]])
-        raise _misfit(event, f"a dose more than {near:g} day before the horizon, an infusion as long", time)
+        raise misfit(event, f"a dose more than {near:g} day before the horizon, an infusion as long", time)
     bolus = rates == 0
     np.add.at(at_once, (first[bolus], column[bolus]), amounts[bolus])
     for i in np.flatnonzero(~bolus).tolist():
@@ -216,7 +216,7 @@ def from_grid(
                 continue
             events.append(DoseEvent(time, drugs[n], dose * length, rate=dose))
             if abs(dose * length / dose - length) > near / 2:
-                raise _misfit(events[-1], "a rate within the range of floats", dose)
+                raise misfit(events[-1], "a rate within the range of floats", dose)
     return events
 
 
@@ -231,19 +231,19 @@ def _check_grid(events: list[DoseEvent], drugs: Sequence[str], routes: Mapping[s
             raise DataError(f'routes: wanted "bolus" or "infusion" for {drug}; got {got}')
     for event in events:
         if event.drug not in drugs:
-            raise _misfit(event, f"one of {', '.join(drugs)}", event.drug)
+            raise misfit(event, f"one of {', '.join(drugs)}", event.drug)
         if event.id != events[0].id:
-            raise _misfit(event, f"one patient, ID {events[0].id}", event.id)
+            raise misfit(event, f"one patient, ID {events[0].id}", event.id)
         last = event.time + event.additional * event.interval
         if last >= horizon - near:
-            raise _misfit(event, f"doses before the horizon {horizon!r}", last)
+            raise misfit(event, f"doses before the horizon {horizon!r}", last)
         if event.rate and last + event.amount / event.rate > horizon + near:
             end = last + event.amount / event.rate
-            raise _misfit(event, f"an infusion that ends by the horizon {horizon!r}", end)
+            raise misfit(event, f"an infusion that ends by the horizon {horizon!r}", end)
     return near
 
 
-def _misfit(event: DoseEvent, wanted: str, got: object) -> DataError:
+def misfit(event: DoseEvent, wanted: str, got: object) -> DataError:
     return DataError(f"dose of {event.drug} at day {event.time!r}: wanted {wanted}; got {show(got)}")
 
 

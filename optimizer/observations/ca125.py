@@ -20,6 +20,7 @@ class Ca125(AbstractQuantity):
 
     kind: ClassVar[str] = "ca125"
     unit: ClassVar[str] = "U/mL"
+    follows: ClassVar[bool] = True
     production: Scalar = parameter(unit="U/mL/cell/day", doc="antigen that a cell makes", positive=True)
     decay: Scalar = parameter(unit="1/day", doc="clearance of the antigen", positive=True)
     detection_limit: Scalar = parameter(unit="U/mL", doc="least that is seen", default=0.0, minimum=0.0)

@@ -88,6 +88,11 @@ class AbstractPK(eqx.Module):
         """The same kinetics with doses that do not wait; whoever asks keeps those that do for `delay` himself."""
         return self
 
+    def jumps(self) -> tuple[Scalar, ...]:
+        """Times since the start of an interval at which nodes have further panel edges [day]."""
+        delay = self.delay()
+        return () if delay is None else (delay,)
+
     def transient_rate(self) -> Scalar:
         """Rate of a faster phase after a dose [1/day], which has panels of its own; 0 where there is none."""
         return jnp.zeros(())

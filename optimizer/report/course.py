@@ -26,10 +26,9 @@ def write_course(scenario: Scenario, problem: Problem, entry: Entry, text: str, 
     Raises:
         DirectoryError: the place is taken by something else, cannot be written, or the disk is full.
     """
-    system, grid = problem.task.system, entry.grid
+    grid = entry.grid
     with whole(out, MARKER) as work:
-        given = grid.edges, entry.trajectory.doses, grid.other
-        write_schedule(work / "schedule.csv", system.drugs, system.routes, *given)
+        write_schedule(work / "schedule.csv", scenario.target(), grid.edges, entry.trajectory.doses, grid.other)
         table = dataset(problem, entry.trajectory, grid, scenario.dose_units)
         # By way of memory: the HDF5 library crashes when it runs into a full disk itself.
         (work / "trajectory.nc").write_bytes(table.to_netcdf(engine="h5netcdf"))

@@ -231,8 +231,7 @@ def write_run(
     task = result.problem.task
     with whole(Path(out), MARKER) as work:
         (work / "resolved.json").write_text(to_text(scenario.resolved()), encoding="utf-8")
-        drugs, routes = task.system.drugs, task.system.routes
-        write_schedule(work / "schedule.csv", drugs, routes, task.grid.edges, result.trajectory.doses)
+        write_schedule(work / "schedule.csv", scenario.target(), task.grid.edges, result.trajectory.doses)
         table = dataset(result.problem, result.trajectory, task.grid, scenario.dose_units)
         # By way of memory: the HDF5 library crashes when it runs into a full disk itself.
         (work / "trajectory.nc").write_bytes(table.to_netcdf(engine="h5netcdf"))

@@ -24,16 +24,19 @@ from optimizer.models.tumor import Tumor
 from optimizer.objectives.base import AbstractTerm
 from optimizer.pharmacology.base import AbstractPK
 from optimizer.pharmacology.interactions import Bliss
+from optimizer.pharmacology.oral import Oral
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem
 from optimizer.programs import program, stored
 from optimizer.regimens import Regimen
 from optimizer.registry import discover
 from optimizer.scenario.model_schema import STROMAL, STROMAL_CLONE, TUMOR_CLONE
-from optimizer.scenario.plan import Clone, Model, Part, Plan
+from optimizer.scenario.plan import Clone, Drug, Model, Part, Plan
 from optimizer.scenario.schema import AS_REGIMEN
 from optimizer.simulate import Grid, System, rollout
+from optimizer.simulate.forms import Infused, Tablets
 from optimizer.simulate.resolution import choose_mesh
+from optimizer.simulate.steady import steady_state
 
 _rolled = program(rollout)
 
@@ -131,12 +134,34 @@ def build_system(plan: Plan, mesh: Mesh | None = None) -> System:
     """
     given = around(plan)
     model = build_model(plan.model, given)
-    kinetics = tuple(make(drug.pk, given) for drug in plan.drugs)
+    kinetics = tuple(_kinetics(drug, make(drug.pk, given), plan.longest) for drug in plan.drugs)
     if mesh is None:
-        longest = max(float(np.diff(edges).max()) for edges in (plan.edges, *(r.edges for r in plan.regimens)))
         surveyed = model.surveyed(plan.edges, lambda: _courses(plan, kinetics, given))
-        mesh = choose_mesh(surveyed, kinetics, longest, turnover=_turnover(plan, model, kinetics, given))
-    return System(model, kinetics, given["drugs"], given["routes"], mesh)
+        mesh = choose_mesh(surveyed, kinetics, plan.longest, turnover=_turnover(plan, model, kinetics, given))
+    primed = None
+    if any(drug.steady for drug in plan.drugs):
+        primed = tuple(_primed(drug, pk) for drug, pk in zip(plan.drugs, kinetics, strict=True))
+    return System(model, kinetics, given["drugs"], given["routes"], mesh, primed)
+
+
+def _kinetics(drug: Drug, pk: AbstractPK, longest: float) -> AbstractPK:
+    """The kinetics under what a prescription says of tablets or of the length of an infusion."""
+    if drug.every is not None:
+        return Tablets(typing.cast(Oral, pk), stored(drug.every), round(longest / drug.every))
+    return pk if drug.duration is None else Infused(pk, stored(drug.duration))
+
+
+def _primed(drug: Drug, pk: AbstractPK) -> Array:
+    """The state of kinetics at the start: after doses for long, or before any."""
+    if drug.steady is None:
+        return pk.initial()
+    (amount, every), length = drug.steady, drug.duration
+    if drug.route == "infusion" and drug.every is None:
+        length = every
+    try:
+        return steady_state(pk, amount, amount / length if length else 0.0, every)
+    except ValueError as error:
+        raise ValueError(f"steady_state of {drug.name}: wanted {error}") from None
 
 
 @program

@@ -193,6 +193,9 @@ def _has_observables(context: Context, path: str, part: Part, model: Model) -> N
         context.faults.add(path, f'wanted {wanted}; got the kind "{model.kind}" without')
 
 
+_OF = {"every": "on", "duration": "with"}
+
+
 def _lags(context: Context, grids: Sequence[np.ndarray]) -> None:
     """A lag ends before the next dose: a drug keeps one waiting dose."""
     shortest = min((float(np.diff(edges).min()) for edges in grids), default=np.inf)
@@ -201,3 +204,10 @@ def _lags(context: Context, grids: Sequence[np.ndarray]) -> None:
         if lag >= shortest:
             wanted = f"less than the time between two decisions, which is {shortest:g} day"
             context.faults.add(f"drug[{i}].pk.lag", f"wanted {wanted}; got {lag:g} day")
+        if drug.every is not None and lag >= drug.every:
+            wanted = f"less than the time between two tablets, which is {drug.every:g} day"
+            context.faults.add(f"drug[{i}].pk.lag", f"wanted {wanted}; got {lag:g} day")
+        misfits = (drug.misfit(edges, np.inf) for edges in grids)
+        if wrong := next(filter(None, misfits), ""):
+            place = "every" if drug.every is not None else "duration"
+            context.faults.add(f"drug[{i}].{place}", f"wanted decisions and doses {_OF[place]} {wrong}")

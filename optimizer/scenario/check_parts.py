@@ -8,14 +8,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optimizer.fields import FieldInfo, describe
+from optimizer.pharmacology.base import AbstractPK
 from optimizer.scenario.faults import Faults, one_of
-from optimizer.scenario.fields import DOSE, TOTAL, Sizes, is_contextual, level_unit, read_quantity
+from optimizer.scenario.fields import DOSE, TOTAL, Sizes, is_contextual, level_unit, read_quantity, show
 from optimizer.scenario.plan import Drug, Part
 from optimizer.scenario.schema import FAMILIES, classes
 
 # Stands for a number that was refused, so that the rest can still be checked.
 REFUSED = math.nan
 _NO_DOSE = FieldInfo("", "", minimum=0.0)
+_POSITIVE = FieldInfo("", "", positive=True)
+# The route of tablets, of which the dose is that of a day.
+ORAL = "oral"
 # Pairs of fields of which the first must be the smaller.
 _ORDERED = (("minimum", "maximum", False), ("low", "high", True), ("start", "stop", True))
 
@@ -134,10 +138,15 @@ def check_drug(context: Context, path: str, spec: Any) -> Drug:
     pk = _pk(context, f"{path}.pk", spec.pk)
     routes: tuple[str, ...] = pk.cls.routes  # type: ignore[attr-defined]
     route = spec.route or routes[0]
-    if route not in routes:
+    if route not in routes and route != pk.kind:
         context.faults.add(f"{path}.route", f"{one_of(routes, route)}, which {pk.kind} cannot be given by")
+        route = routes[0]
     unit: str = pk.cls.dose_unit  # type: ignore[attr-defined]
     direct = unit == "1"
+    if route == (spec.route or routes[0]):
+        _form(context, path, spec, route, pk)
+    if route in (ORAL, "infusion"):
+        route = "infusion" if spec.duration is None else "bolus"
     infused = route == "infusion" and not direct
     dose_unit = f"{unit}/day" if infused else unit
     minimum = 0.0
@@ -159,8 +168,38 @@ def check_drug(context: Context, path: str, spec: Any) -> Drug:
         minimum=minimum,
         maximum=maximum,
         doi=tuple(spec.doi or ()),
+        every=spec.every,
+        duration=spec.duration,
+        steady=_steady(context, f"{path}.steady_state", spec.steady_state, unit),
     )
     return dataclasses.replace(drug, role=context.part(path, spec, spec.role, drug.role.cls, drug, "").filled())
+
+
+def _form(context: Context, path: str, spec: Any, route: str, pk: Part) -> None:
+    """Faults of tablets and of infusions of a length of their own."""
+    said = f'route = "{route}"' if spec.route else f"{pk.kind} by default {route}"
+    if (route == ORAL) != (spec.every is not None):
+        wanted = "the time between tablets" if route == ORAL else 'it beside route = "oral" only'
+        context.faults.add(f"{path}.every", f"wanted {wanted}; got {'none' if route == ORAL else f'it beside {said}'}")
+    if spec.duration is None:
+        return
+    if route != "infusion":
+        context.faults.add(f"{path}.duration", f'wanted it beside route = "infusion" only; got it beside {said}')
+    elif pk.cls.dose_unit != "mg" or pk.cls.delay is not AbstractPK.delay:  # type: ignore[attr-defined]
+        wanted = "it with kinetics of amounts in mg that reach the blood at once, such as one_compartment"
+        context.faults.add(f"{path}.duration", f"wanted {wanted}; got it with {pk.kind}")
+
+
+def _steady(context: Context, path: str, said: str | None, unit: str) -> tuple[float, float] | None:
+    """Amount and interval [day] of "AMOUNT every TIME"."""
+    if said is None:
+        return None
+    amount, word, every = said.partition(" every ")
+    if not word or unit == "1":
+        got = f"{show(said)}" if unit != "1" else "it for a drug whose level is its dose"
+        context.faults.add(path, f'wanted an amount and a time, such as "150 {unit} every 1 day"; got {got}')
+        return None
+    return context.number(path, amount, _POSITIVE, unit), context.number(path, every, _POSITIVE, "day")
 
 
 def check_drugs(context: Context, specs: Sequence[Any]) -> None:

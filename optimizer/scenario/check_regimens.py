@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from optimizer.fields import FieldInfo
-from optimizer.files.events import TOLERANCE, DoseEvent, to_grid
+from optimizer.files.events import TOLERANCE, DoseEvent, to_mixed_grid
 from optimizer.files.faults import DataError
 from optimizer.policies.network import weight_count
 from optimizer.policies.sequence import NEVER, Sequential
 from optimizer.scenario.check_parts import Context, unique
-from optimizer.scenario.faults import Faults
+from optimizer.scenario.faults import Faults, one_of
 from optimizer.scenario.fields import MAX_LIST as MOST_INTERVALS
 from optimizer.scenario.fields import read_quantity
 from optimizer.scenario.networks import HIDDEN
-from optimizer.scenario.plan import Part, RegimenPlan, written
+from optimizer.scenario.plan import Drug, Part, RegimenPlan, written
 
 MOST_DAYS = 36_525.0
 MOST_DOSES = 100_000
@@ -125,19 +125,20 @@ def _regimen(context: Context, path: str, spec: Any, edges: np.ndarray) -> Regim
         events += own
     if len(context.faults.found) > before:
         return None
-    names = context.drug_names
     routes = {drug.name: drug.route for drug in context.drugs}
     try:
-        own, doses = to_grid(events, names, float(edges[-1]), routes, edges)
+        own, doses, other = to_mixed_grid(events, context.drug_names, float(edges[-1]), routes, edges)
     except DataError as error:
         context.faults.add(path, f"wanted doses that fit together; got a fault: {error}")
         return None
-    return RegimenPlan(spec.name, own, doses, tuple(_dose_table(context, dose) for dose in spec.dose))
+    listed = tuple(_dose_table(context, dose) for dose in spec.dose)
+    return RegimenPlan(spec.name, own, doses, listed, other=other if other.any() else None)
 
 
 def _once(context: Context, path: str, own: Sequence[DoseEvent], before: Sequence[DoseEvent]) -> None:
-    """A fault where a drug is given twice at one time."""
-    times = sorted(event.time for event in (*before, *own) if own and event.drug == own[0].drug)
+    """A fault where a drug is given twice at one time by one route."""
+    alike = [e for e in (*before, *own) if own and e.drug == own[0].drug and (e.rate > 0.0) == (own[0].rate > 0.0)]
+    times = sorted(event.time for event in alike)
     for first, second in pairwise(times):
         if second - first <= TOLERANCE:
             wanted = f"one dose of {own[0].drug} at a time"
@@ -230,17 +231,21 @@ def _doses(context: Context, path: str, spec: Any, horizon: float) -> Iterator[D
     times = _times(context, path, spec, horizon)
     if drug is None or not times:
         return
-    amount = context.number(f"{path}.amount", spec.amount, _AMOUNT, drug.dose_unit)
-    if drug.route == "bolus" and spec.duration is not None:
+    if spec.route is not None and spec.route not in _ways(drug):
+        context.faults.add(f"{path}.route", f"{one_of(_ways(drug), spec.route)}, which {drug.name} is not given by")
+        return
+    route, unit = _by(drug, spec.route)
+    amount = context.number(f"{path}.amount", spec.amount, _AMOUNT, unit)
+    if route == "bolus" and spec.duration is not None:
         context.faults.add(f"{path}.duration", f"wanted it for an infusion only; got it for {drug.name}, a bolus")
     if not amount > 0.0:
         return
     if not math.isfinite(amount * horizon):
-        context.faults.add(f"{path}.amount", f"wanted doses whose sum is a number; got {amount:g} {drug.dose_unit}")
+        context.faults.add(f"{path}.amount", f"wanted doses whose sum is a number; got {amount:g} {unit}")
         return
     last = min(spec.stop or horizon, horizon)
     for time, after in zip(times, [*times[1:], last], strict=True):
-        if drug.route == "bolus":
+        if route == "bolus":
             yield DoseEvent(time, drug.name, amount)
             continue
         length = after - time
@@ -253,15 +258,30 @@ def _doses(context: Context, path: str, spec: Any, horizon: float) -> Iterator[D
         yield DoseEvent(time, drug.name, amount * length, rate=amount)
 
 
+def _ways(drug: Drug) -> list[str]:
+    """Routes by which a regimen may give a drug: its own, and the one that a grid has besides."""
+    routes: tuple[str, ...] = drug.pk.cls.routes  # type: ignore[attr-defined]
+    more = [] if drug.duration is not None else [route for route in routes if route != drug.route]
+    return [drug.said_route, *more]
+
+
+def _by(drug: Drug, said: str | None) -> tuple[str, str]:
+    """Route of an entry as the numeric core has it, and the unit of its amount."""
+    if said is None or said == drug.said_route:
+        return drug.route, drug.dose_unit
+    return said, drug.total_unit if said == "bolus" else f"{drug.total_unit}/day"
+
+
 def _dose_table(context: Context, spec: Any) -> dict[str, Any]:
     """One entry of doses, as resolved."""
     drug = context.drugs[context.drug_names.index(spec.drug)]
-    amount = read_quantity(spec.amount, _AMOUNT, drug.dose_unit, context.sizes)
-    out: dict[str, Any] = {"drug": spec.drug, "amount": written(amount, drug.dose_unit)}
+    unit = _by(drug, spec.route)[1]
+    amount = read_quantity(spec.amount, _AMOUNT, unit, context.sizes)
+    out: dict[str, Any] = {"drug": spec.drug, "amount": written(amount, unit)}
+    out |= {name: getattr(spec, name) for name in ("route", "on") if getattr(spec, name) is not None}
     for name in ("every", "cycle", "start", "stop", "duration"):
         if getattr(spec, name) is not None:
             out[name] = written(getattr(spec, name), "day")
-    out |= {} if spec.on is None else {"on": list(spec.on)}
     return out if spec.days is None else out | {"days": [float(day) for day in spec.days]}
 
 

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from optimizer.fields import default_of, describe
+from optimizer.files.prescriptions import Form
 from optimizer.scenario.fields import DOSE, DRUG_FIELDS, TOTAL, Sizes, level_unit
+from optimizer.simulate.forms import tablets_fit
 from optimizer.units import format_quantity
 
 
@@ -65,7 +67,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Drug:
-    """A drug: doses are in `dose_unit`, sums of doses in `total_unit`."""
+    """A drug: doses are in `dose_unit`, sums of doses in `total_unit`.
+
+    Attributes:
+        route: "bolus" (an amount a decision) or "infusion" (a rate), as the numeric core has it.
+        every: time between two tablets, whose daily dose is the rate [day]; None where there are none.
+        duration: time over which an amount is infused [day]; None where it is given at once.
+        steady: doses that the patient has had for long: amount, and time between two [day].
+    """
 
     name: str
     role: Part
@@ -77,6 +86,34 @@ class Drug:
     minimum: float
     maximum: float
     doi: tuple[str, ...]
+    every: float | None = None
+    duration: float | None = None
+    steady: tuple[float, float] | None = None
+
+    @property
+    def said_route(self) -> str:
+        """The route as a scenario has it."""
+        return "oral" if self.every is not None else "infusion" if self.duration is not None else self.route
+
+    @property
+    def form(self) -> Form:
+        """How tables of doses have what a decision gives."""
+        return Form(self.every, self.duration)
+
+    def misfit(self, edges: np.ndarray, longest: float) -> str:
+        """What is wrong with its tablets or infusions in intervals between edges [day]; empty when nothing."""
+        lengths = np.diff(edges)
+        if self.every is not None and not tablets_fit(edges, self.every):
+            off = float(edges[np.argmax(np.abs(edges / self.every - np.round(edges / self.every)))])
+            return (
+                f"days that are multiples of {self.every:g} day, the time between tablets of {self.name}; got {off:g}"
+            )
+        if self.every is not None and lengths.max() > longest * (1.0 + 1e-9):
+            return f"intervals of at most {longest:g} day for tablets of {self.name}; got {lengths.max():g} day"
+        if self.duration is not None and self.duration > lengths.min() * (1.0 + 1e-9):
+            said = f"at least {self.duration:g} day, an infusion of {self.name}, between two doses"
+            return f"{said}; got {lengths.min():g} day"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -126,7 +163,7 @@ class Model:
 
 @dataclass(frozen=True)
 class RegimenPlan:
-    """A regimen: doses [K, N] on its own edges, or a policy deciding at its edges."""
+    """A regimen: doses [K, N] on its own edges, and `other` by the route that is not a drug's own; or a policy."""
 
     name: str
     edges: np.ndarray
@@ -134,6 +171,7 @@ class RegimenPlan:
     listed: tuple[Mapping[str, Any], ...] = ()
     policy: Part | None = None
     every: float | None = None
+    other: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -209,8 +247,14 @@ class Plan:
         """End of the last interval [day]."""
         return float(self.edges[-1])
 
+    @property
+    def longest(self) -> float:
+        """The longest interval of the search and the regimens [day]."""
+        return max(float(np.diff(edges).max()) for edges in (self.edges, *(r.edges for r in self.regimens)))
+
     def overtaken(self, edges: np.ndarray, doses: np.ndarray, lags: Mapping[int, float] | None = None) -> str:
-        """What is wrong with doses [K, N] on edges [K + 1] of which a lag outlasts the interval; empty when nothing.
+        """What is wrong with doses [K, N] on edges [K + 1] where a lag or an infusion outlasts the interval, or tablets
+        do not fit into it; empty when nothing.
 
         `lags` [day] are those of drugs that have others than the scenario's, by number.
         """
@@ -223,4 +267,6 @@ class Plan:
                     f"no dose within the lag of {drug.name}, {lag:g} day, after one of it (simulate takes such a table)"
                 )
                 return f"{said}; got one after {short.min():g} day"
+            if doses[:, j].any() and (misfit := drug.misfit(edges, self.longest)):
+                return misfit
         return ""

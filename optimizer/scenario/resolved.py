@@ -63,11 +63,16 @@ def _drug(drug: Drug) -> dict[str, Any]:
     out = {
         "name": drug.name,
         "role": drug.role.kind,
-        "route": drug.route,
+        "route": drug.said_route,
         "pk": drug.pk.table(),
         "dose": {"min": written(drug.minimum, drug.dose_unit), "max": written(drug.maximum, drug.dose_unit)},
         "doi": list(drug.doi),
     }
+    spans = {"every": drug.every, "duration": drug.duration}
+    out |= {name: written(span, "day") for name, span in spans.items() if span is not None}
+    if drug.steady is not None:
+        amount, every = drug.steady
+        out["steady_state"] = f"{written(amount, drug.total_unit)} every {written(every, 'day')}"
     return out | drug.role.table()
 
 
@@ -122,7 +127,8 @@ def in_words(resolved: dict[str, Any]) -> str:
     preset = f" with the numbers of {model['preset']}" if model.get("preset") else ""
     tumor = f"The model {model['kind']}{preset}" + (f": {'; '.join(clones)}." if clones else ".")
     drugs = [
-        f"{d['name']} ({d['role']}, {d['route']}, {d['dose']['min']} to {d['dose']['max']})" for d in found["drug"]
+        f"{d['name']} ({d['role']}, {d['route']}{_form(d)}, {d['dose']['min']} to {d['dose']['max']})"
+        for d in found["drug"]
     ]
     count = resolved["decision_intervals"]
     when = f"every {decision['every']} for {decision['horizon']}" if "every" in decision else "at listed times"
@@ -138,6 +144,12 @@ def in_words(resolved: dict[str, Any]) -> str:
         f"{'; '.join(drugs)}. {wanted}{bound}.{beside}"
     )
     return re.sub(r"(\d)\.0\b", r"\1", said)
+
+
+def _form(drug: Mapping[str, Any]) -> str:
+    """How a drug is given, and what the patient has had of it."""
+    words = {"every": ", a tablet every {}", "duration": " over {}", "steady_state": ", after {} for long"}
+    return "".join(text.format(drug[key]) for key, text in words.items() if key in drug)
 
 
 def marked(resolved: Any, given: Any, around: Mapping[str, Any] = {}, preset: Container[str] = ()) -> Any:

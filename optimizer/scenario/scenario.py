@@ -160,7 +160,8 @@ class Scenario:
         drugs, sizes = self.plan.drugs, self.plan.sizes
         units = {drug.name: "1" if drug.direct else drug.total_unit for drug in drugs}
         routes, body = {drug.name: drug.route for drug in drugs}, (sizes.weight, sizes.surface)
-        return Target(tuple(routes), routes, self.plan.horizon, self.plan.edges, units, body)
+        forms = {drug.name: drug.form for drug in drugs}
+        return Target(tuple(routes), routes, self.plan.horizon, self.plan.edges, units, body, forms)
 
     def system(self) -> System:
         """Model and pharmacokinetics.
@@ -225,6 +226,8 @@ class Scenario:
         for regimen in self.plan.regimens:
             same = regimen.edges.shape == self.plan.edges.shape and (regimen.edges == self.plan.edges).all()
             grid = own if same else Grid(stored(regimen.edges))
+            if regimen.other is not None:
+                grid = Grid(stored(regimen.edges), stored(regimen.other))
             named = regimen.policy
             policy = Schedule(stored(regimen.doses)) if named is None else make(named, around(self.plan))
             found.append(Regimen(regimen.name, policy, grid))

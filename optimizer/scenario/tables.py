@@ -30,7 +30,16 @@ def _drug() -> Any:
             "file": key(Text, "a TOML file with these keys; a key given here replaces the file's", None),
             "name": key(Name, "name of the drug"),
             "role": literal(kind, default),
-            "route": key(Literal["bolus", "infusion"], "at once, or at a constant rate in an interval", None),
+            "route": key(
+                Literal["bolus", "infusion", "oral"],
+                "at once, at a constant rate in an interval, or as tablets whose daily dose is decided",
+                None,
+            ),
+            "every": key(quantity(_SPAN), "time between tablets, with route oral [day]", None),
+            "duration": key(
+                quantity(_SPAN), "length of each infusion, whose dose is an amount then [day]; else an interval", None
+            ),
+            "steady_state": key(Text, "doses that the patient has had for long, such as 150 mg every 1 day", None),
             "pk": key(union("pk"), "pharmacokinetics"),
             "dose": key(dose, "smallest and largest dose"),
             "doi": key(many(Text, 100), "sources of the numbers", None),
@@ -57,6 +66,7 @@ def _regimen() -> type[Spec]:
         {
             "drug": key(Name, "name of the drug"),
             "amount": key(Raw, "amount of a bolus, rate of an infusion"),
+            "route": key(Literal["bolus", "infusion", "oral"], "the drug's own when left out", None),
             "every": key(quantity(_SPAN), "time between doses [day]", None),
             "days": key(Days, "times of the doses [day]", None),
             "cycle": key(quantity(_SPAN), "length of a treatment cycle [day], with on", None),

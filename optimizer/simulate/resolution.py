@@ -32,7 +32,7 @@ class Rates(NamedTuple):
     Attributes:
         decline: of each drug, and zero [N + 1].
         transient: of each drug [N].
-        lags: of each drug [N, day].
+        jumps: last time at which nodes have further panel edges, of each drug [N, day].
         fastest: of the model.
         layer: rate and, without a unit, steepness [2].
         sharpness: of the model at each decline [N + 1].
@@ -41,7 +41,7 @@ class Rates(NamedTuple):
 
     decline: Array
     transient: Array
-    lags: Array
+    jumps: Array
     fastest: Array
     layer: Array
     sharpness: Array
@@ -53,11 +53,11 @@ def declared(model: AbstractModel, pharmacokinetics: tuple[AbstractPK, ...]) -> 
     """All rates that a model and its drugs declare, as one program: one by one each operation would be compiled."""
     zero = jnp.zeros(())
     decline = jnp.stack([*(zero + pk.elimination_rate() for pk in pharmacokinetics), zero])
-    lags = [zero if (lag := pk.delay()) is None else lag for pk in pharmacokinetics]
+    jumps = [zero + (times[-1] if (times := pk.jumps()) else 0.0) for pk in pharmacokinetics]
     return Rates(
         decline,
         jnp.array([pk.transient_rate() for pk in pharmacokinetics]),
-        jnp.array(lags),
+        jnp.stack(jumps) if jumps else jnp.zeros(0),
         zero + model.fastest_rate(),
         jnp.stack(jnp.broadcast_arrays(*model.layer())),
         jnp.stack([zero + model.sharpness(rate) for rate in decline]),
@@ -103,12 +103,14 @@ def choose_mesh(
 def _switched(
     model: AbstractModel, pharmacokinetics: Sequence[AbstractPK], rates: Rates, longest: float
 ) -> tuple[tuple[int, ...], float]:
-    """Panel edges at each lag and each switching level, and the sweep [1/day] that even panels have to resolve.
+    """Panel edges at each jump of a drug and switching level, and the sweep [1/day] that even panels have to resolve.
 
     Edges at levels pay where even panels, as fine as the steepest response asks, would be more.
     """
     levels = model.switching_levels()
-    lags = [int(lag > 0.0) for lag in rates.lags]
+    # A lag of nothing has no edge.
+    counts = [len(jax.eval_shape(lambda pk=pk: pk.jumps())) for pk in pharmacokinetics]
+    jumps = [number * int(last > 0.0) for number, last in zip(counts, rates.jumps, strict=True)]
     lasting = [i for i, rate in enumerate(rates.decline) if rate * longest <= _BRIEF]
     sweeps = [
         rates.decline[level.drug] * steepness if level.drug in lasting else 0.0
@@ -124,7 +126,7 @@ def _switched(
     left = [sweep for level, sweep, n in zip(levels, sweeps, edges, strict=True) if not (level.is_kink or n)]
     if any(n and not level.is_kink for level, n in zip(levels, edges, strict=True)):
         even = 0.0
-    return (*lags, *edges), max([even, *left])
+    return (*jumps, *edges), max([even, *left])
 
 
 def _crossings(kinetics: AbstractPK) -> int:

@@ -1,10 +1,14 @@
 """Steady states of kinetics: where a patient is who has had the same doses for long."""
 
+import math
+
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from optimizer.pharmacology.base import AbstractPK
+from optimizer.simulate.forms import AbstractForm
 
 
 def steady_state(kinetics: AbstractPK, amount: float, rate: float, every: float) -> Float[Array, "s"]:
@@ -19,7 +23,8 @@ def steady_state(kinetics: AbstractPK, amount: float, rate: float, every: float)
         every: time between two doses [day].
 
     Raises:
-        ValueError: an infusion longer than the interval, or kinetics that are not linear or never settle.
+        ValueError: an infusion longer than the interval, or kinetics that are not linear or never settle; for numbers
+            that are traced the state is not a number then.
 
     Example:
         >>> from optimizer.pharmacology.one_compartment import OneCompartment
@@ -37,11 +42,16 @@ def steady_state(kinetics: AbstractPK, amount: float, rate: float, every: float)
         state = kinetics.evolve(state, jnp.asarray(rate), jnp.asarray(length))
         return kinetics.evolve(state, jnp.zeros(()), jnp.asarray(every - length))
 
+    if isinstance(kinetics, AbstractForm):
+        return kinetics.of_inner(steady_state(kinetics.kinetics, amount, rate, every))
     empty = kinetics.initial()
     if not empty.size:
         return empty
     found = jnp.linalg.solve(jnp.eye(empty.size) - jax.jacobian(cycle)(empty), cycle(empty))
     again = cycle(found)
-    if not bool(jnp.all(jnp.isfinite(found)) & (jnp.max(jnp.abs(again - found)) <= 1e-8 * jnp.max(jnp.abs(found)))):
+    settles = jnp.all(jnp.isfinite(found)) & (jnp.max(jnp.abs(again - found)) <= 1e-8 * jnp.max(jnp.abs(found)))
+    if isinstance(settles, Tracer):
+        return jnp.where(settles, found, math.nan)
+    if not bool(settles):
         raise ValueError("kinetics with a steady state in closed form; got others")
     return found

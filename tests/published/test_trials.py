@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -67,3 +68,41 @@ def test_the_share_of_time_off_treatment_in_prostate_cancer():
     edges = np.flatnonzero(np.diff(np.concatenate([[0], given, [0]])))
     lengths = edges[1::2] - edges[::2]
     assert np.all(lengths[:-1] >= 9)
+
+
+def test_a_pause_until_the_first_psa_at_monthly_visits():
+    """ANZadapt: off below half, on again at the first level, decided at visits alone."""
+    scenario = Scenario.load(ROOT / "scenarios" / "trial_anzadapt.toml")
+    regimen = next(regimen for regimen in scenario.regimens() if regimen.name == "pause and restart")
+    trajectory, _ = scenario.problem().simulate(regimen.policy, regimen.grid)
+    given, edges = np.asarray(trajectory.doses)[:, 0], np.asarray(regimen.grid.edges)
+    np.testing.assert_allclose(np.diff(edges), 30.0)
+    burden = np.asarray(trajectory.burden).reshape(given.size, -1)[:, 0]
+    share, on = burden / burden[0], True
+    for k, dose in enumerate(given):
+        on = share[k] >= 0.5 if on else share[k] > 1.0
+        assert dose == float(on)
+    assert np.sum(np.diff(given) > 0.0) >= 1
+
+
+def test_carboplatin_is_dosed_by_its_exposure():
+    """AUC 5 is 5 mg/mL min; CA-125 is 263 U/mL at first, and sensitive cells alone halve it in 15.8 days."""
+    scenario = Scenario.load(ROOT / "scenarios" / "trial_ovarian_carboplatin.toml")
+    system, problem = scenario.system(), scenario.problem()
+    pk, six = system.pharmacokinetics[0], scenario.regimens()[0]
+    exposure = float(pk.exposure(pk.initial(), 366.7))
+    assert exposure * 24.0 * 60.0 / 1000.0 == pytest.approx(5.0, rel=1e-3)
+    assert problem.upper.max() == 366.7
+    np.testing.assert_array_equal(np.asarray(six.policy.doses)[:, 0], np.where(np.arange(52) < 6, 366.7, 0.0))
+    trajectory, _ = problem.simulate(six.policy, six.grid)
+    channel, sensitive = scenario.channels()[0], np.asarray(trajectory.cells)[:, 0]
+    shown = float(channel.value(channel.expected(system, trajectory, jnp.zeros(1)))[0])
+    assert shown == pytest.approx(263.0, rel=0.01)
+    falls = np.log(2.0) * 21.0 / np.log(sensitive[0] / np.interp(21.0, trajectory.times, sensitive))
+    assert falls == pytest.approx(15.8, abs=0.8)
+
+
+def test_the_ovarian_rule_progresses_as_the_table_says():
+    found = days_to_progression(ROOT / "scenarios" / "trial_ovarian_carboplatin.toml")
+    assert found["six cycles at AUC 5"] == pytest.approx(462.0)
+    assert found["up to twelve by CA-125"] == pytest.approx(357.0)
