@@ -27,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 # Arguments that are told by their place.
-_PLACED = {"file": "FILE", "family": "KIND", "word": "NAME", "question": "QUESTION"}
+_PLACED = {"file": "FILE", "scenario": "FILE", "family": "KIND", "word": "NAME", "question": "QUESTION"}
 _ALL = "file out device json no_plot allow_code"
 _SOME, _MAPPED = "file out json no_plot allow_code", "file out device precision json no_plot allow_code"
 _STRIKES = 'scenarios/two_strikes.toml --regimen "second strike on day 2"'
@@ -49,6 +49,7 @@ _COMMANDS: dict[str, dict[str, tuple[str, type, str, str, dict[str, str]]]] = {
         "simulate": ("schedule", settings.SimulateSettings, _SOME, f'{_CAF} --regimen "weekly 1 ug/mL"', _COURSE),
         "optimize": ("schedule", settings.OptimizeSettings, _ALL, _CAF, {}),
         "compare": ("schedule", settings.CompareSettings, _SOME, "scenarios/crc_caf_combination.toml", {}),
+        "page": ("page", settings.PageSettings, "", _CAF, {}),
         "export": ("export", settings.ExportSettings, "file", "runs/crc_caf_cetuximab --to mrgsolve", _RUN),
     },
     "Explore it": {
