@@ -314,7 +314,7 @@ def test_a_template_is_saved_and_opened(tab, served):
     page.get_by_label("Save as").fill("mine.toml")
     page.get_by_role("button", name="Save and open").click()
     until(page, lambda: (served.folder / "mine.toml").is_file())
-    assert "Good." in page.get_by_role("tabpanel").inner_text()
+    page.get_by_text("Good.").wait_for()
     tab.go("Explore")
     tab.drawn()
     assert (served.folder / "mine.toml").read_text().startswith("#")
