@@ -108,6 +108,15 @@ class NewSettings:
 
 
 @dataclass(frozen=True)
+class PageSettings:
+    """Open a page in the browser: sliders and curves, searches, the scenario's text, and the runs that are there."""
+
+    scenario: Path | None = option(None, "scenario file (TOML); without one the page begins with a template")
+    port: int = option(0, "of 127.0.0.1; 0: one that is free", min=0, max=65535)
+    no_browser: bool = option(False, "open no browser; the address is printed either way")
+
+
+@dataclass(frozen=True)
 class CheckSettings:
     """Print the resolved scenario: what the file means, every number with its unit."""
 

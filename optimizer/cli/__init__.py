@@ -27,7 +27,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 # Arguments that are told by their place.
-_PLACED = {"file": "FILE", "family": "KIND", "word": "NAME", "question": "QUESTION", "features": "FEATURES"}
+_PLACED = {
+    "file": "FILE",
+    "scenario": "FILE",
+    "features": "FEATURES",
+    "family": "KIND",
+    "word": "NAME",
+    "question": "QUESTION",
+}
 _ALL = "file out device json no_plot allow_code"
 _SHARED = f"{_ALL} part engine cluster"
 _SOME, _MAPPED = "file out json no_plot allow_code", f"{_SHARED} precision"
@@ -52,6 +59,7 @@ _COMMANDS: dict[str, dict[str, tuple[str, type, str, str, dict[str, str]]]] = {
         "simulate": ("schedule", settings.SimulateSettings, _SOME, f'{_CAF} --regimen "weekly 1 ug/mL"', _COURSE),
         "optimize": ("schedule", settings.OptimizeSettings, _ALL, _CAF, {}),
         "compare": ("schedule", settings.CompareSettings, _SOME, "scenarios/crc_caf_combination.toml", {}),
+        "page": ("page", settings.PageSettings, "", _CAF, {}),
         "export": ("export", settings.ExportSettings, "file", "runs/crc_caf_cetuximab --to mrgsolve", _RUN),
     },
     "Explore it": {

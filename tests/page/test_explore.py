@@ -1,0 +1,74 @@
+"""What a slider moves, and the program that follows it, without a browser."""
+
+import time
+
+import numpy as np
+import pytest
+
+from optimizer.page.explore import EVEN, RULE, STEPS, Explorer
+from optimizer.scenario import Scenario
+from tests.page.conftest import ROOT, SCENARIO
+
+
+@pytest.fixture(scope="module")
+def explorer(tmp_path_factory):
+    """Of the small scenario."""
+    file = tmp_path_factory.mktemp("explore") / "small.toml"
+    file.write_text(SCENARIO)
+    return Explorer(Scenario.load(file))
+
+
+def test_a_course_is_what_simulate_says(explorer):
+    course = explorer.course("weekly")
+    regimen = explorer.regimens["weekly"]
+    _, report = explorer.problem.simulate(regimen.policy, regimen.grid)
+    assert course.report.total == pytest.approx(report.total, rel=1e-6)
+    assert course.outcome.cumulative_dose == {"drug": pytest.approx(8.0)}
+
+
+def test_even_doses_follow_their_sliders(explorer):
+    values = {"dose.drug": 1.5, "every": 2.0, "first": 2.0, "last": 6.0}
+    doses = np.asarray(explorer.regimen(EVEN, values).policy.doses)[:, 0]
+    assert doses.tolist() == [0.0, 1.5, 0.0, 1.5, 0.0, 1.5, 0.0, 0.0]
+    assert explorer.course(EVEN, values).outcome.cumulative_dose["drug"] == pytest.approx(4.5)
+
+
+def test_a_parameter_moves_the_tumor_as_the_file_would(explorer, tmp_path):
+    key = "model.clone[0].growth_rate"
+    moved = explorer.course("none", {}, {key: 0.2})
+    file = tmp_path / "other.toml"
+    file.write_text(SCENARIO.replace("0.1 / day", "0.2 / day"))
+    other = Explorer(Scenario.load(file)).course("none")
+    assert moved.report.total == pytest.approx(other.report.total, rel=1e-7)
+    assert moved.report.total != pytest.approx(explorer.course("none").report.total, rel=1e-3)
+
+
+def test_sliders_stay_in_the_checked_ranges(explorer):
+    for knob, place in zip(explorer.parameters, explorer.places, strict=True):
+        assert knob.low <= place.value <= knob.high, place.key
+        assert place.info.minimum is None or knob.low >= place.info.minimum
+        assert not place.info.positive or knob.low > 0.0
+        assert knob.at(knob.step(place.value)) == pytest.approx(place.value, rel=0.01, abs=1e-9)
+        assert (knob.at(0), knob.at(STEPS)) == (pytest.approx(knob.low, rel=1e-3), pytest.approx(knob.high, rel=1e-3))
+
+
+def test_the_moved_scenario_is_a_scenario(explorer):
+    tables = explorer.tables({"model.clone[0].growth_rate": 0.2})
+    found = Scenario.from_tables(tables, "moved").plan.model.clones[0].numbers
+    assert found["growth_rate"] == pytest.approx(0.2)
+
+
+def test_twenty_courses_a_second(explorer):
+    explorer.course(EVEN)
+    began = time.perf_counter()
+    for i in range(20):
+        explorer.course(EVEN, {"dose.drug": 0.05 * i})
+    assert time.perf_counter() - began < 1.0
+
+
+def test_numbers_of_a_rule_have_the_ranges_of_the_search():
+    explorer = Explorer(Scenario.load(ROOT / "scenarios" / "competing_clones_rule.toml"))
+    knobs = {knob.key: knob for knob in explorer.knobs(RULE)}
+    assert (knobs["stop_below"].low, knobs["stop_below"].high) == (0.05, 1.15)
+    always = explorer.course(RULE, {"stop_below": 0.05, "restart_above": 0.3})
+    assert always.report.total != pytest.approx(explorer.course(RULE).report.total, rel=1e-3)
