@@ -57,6 +57,19 @@ FLAGS = (
 )
 
 
+# Journeys that run each time; the others are long, and run by `pytest -m slow`.
+SHORT = ("test_a_slider_moves_the_numbers_and_the_table", "test_bad_toml_is_told_with_its_line")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark what needs the browser for minutes as slow."""
+    for item in items:
+        own = Path(item.fspath).parent == Path(__file__).parent
+        if own and "browser" in item.fixturenames and item.originalname not in SHORT:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def browser():
     """Chromium, where there is one."""
