@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from optimizer.observations import MEASURED, MISSING, OVER, UNDER
+from optimizer.outcome import level_units
 from optimizer.page.explore import Course, Explorer
 from optimizer.report.document import UNITS
 from optimizer.report.plots.style import COLORS, SHRINKING, with_unit
@@ -18,7 +19,8 @@ from optimizer.search.screening import LIMIT_TOLERANCE
 _POINTS, _ROWS = 200, 13
 _DASHES: tuple[Any, ...] = ("solid", "dashed", "dotted", [8, 3, 2, 3])
 _HEIGHT, _GAP, _TOP = 190, 62, 90
-_LOWEST = 1e-12
+# Cells below this are not drawn: less than a hundredth of a cell says nothing.
+_LOWEST = 1e-2
 
 
 def panels(course: Course) -> list[str]:
@@ -88,7 +90,7 @@ def _lines(explorer: Explorer, course: Course, letter: str, faded: bool) -> Iter
     found, at, mark = course.trajectory, _points(course), f"{letter} " if letter else ""
     clones, drugs = explorer.problem.task.system.model.clone_names(), explorer.problem.task.system.drugs
     units, panel, times = explorer.scenario.dose_units, len(panels(course)) - 1, found.times
-    faint = 0.45 if faded else 1.0
+    levels, faint = level_units(explorer.problem.task.system, units), 0.45 if faded else 1.0
     burden = _line(f"{mark}burden", _pairs(times, found.burden, at, _LOWEST), 0, "#7d8791", "solid", faint) | {"z": 3}
     if not faded:
         burden["markArea"] = _falling(np.asarray(times)[at], np.asarray(found.burden)[at])
@@ -100,7 +102,8 @@ def _lines(explorer: Explorer, course: Course, letter: str, faded: bool) -> Iter
     doses = np.asarray(found.doses)
     for n, drug in enumerate(drugs):
         color = COLORS[(n + 1) % len(COLORS)]
-        yield _line(f"{mark}{drug}, level", _pairs(times, np.asarray(found.conc)[:, n], at), 1, color, "solid", faint)
+        level = f"{mark}{with_unit(f'{drug}, level', levels[drug])}"
+        yield _line(level, _pairs(times, np.asarray(found.conc)[:, n], at), 1, color, "solid", faint)
         steps = [
             [_short(edge), _short(dose)]
             for edge, dose in zip(course.edges, np.r_[doses[:, n], doses[-1:, n]], strict=True)
@@ -261,7 +264,9 @@ def course_table(explorer: Explorer, course: Course) -> str:
     days = np.linspace(0.0, times[-1], _ROWS)
     columns: dict[str, Any] = {"burden [cell]": found.burden}
     columns |= {f"{name} [cell]": np.asarray(found.cells)[:, m] for m, name in enumerate(system.model.clone_names())}
-    columns |= {f"level of {drug}": np.asarray(found.conc)[:, n] for n, drug in enumerate(system.drugs)}
+    levels = level_units(system, explorer.scenario.dose_units)
+    named = [with_unit(f"level of {drug}", levels[drug]) for drug in system.drugs]
+    columns |= {name: np.asarray(found.conc)[:, n] for n, name in enumerate(named)}
     columns |= {with_unit(name, UNITS.get(name)): values for name, values in found.observables.items()}
     drawn = [np.interp(days, times, np.asarray(values)) for values in columns.values()]
     rows = [[f"{day:.4g}", *(_number(values[i]) for values in drawn)] for i, day in enumerate(days)]
