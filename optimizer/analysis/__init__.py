@@ -8,5 +8,5 @@
 """
 
 from optimizer.analysis.levels import dose_for_mean as dose_for_mean
-from optimizer.analysis.map import regimen_map as regimen_map
+from optimizer.analysis.map_run import regimen_map as regimen_map
 from optimizer.analysis.window import windows as windows

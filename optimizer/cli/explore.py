@@ -12,7 +12,8 @@ import typer
 from optimizer.analysis.annotations import Annotation, annotate
 from optimizer.analysis.axes import numbers_of
 from optimizer.analysis.intervals import Response
-from optimizer.analysis.map import Map, compute, dataset, request
+from optimizer.analysis.map import Map, dataset, request
+from optimizer.analysis.map_run import compute
 from optimizer.analysis.pareto import Front, trace, two_terms
 from optimizer.analysis.verify import Line, verify
 from optimizer.analysis.window import SETTLED, Windows, windows

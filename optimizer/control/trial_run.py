@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,16 +15,13 @@ from optimizer.analysis.bounds import ideal_containment
 from optimizer.control.assays import trial_assays
 from optimizer.control.closed_loop import PatientOutcome
 from optimizer.control.comparators import CLAIRVOYANT, REPLAN
-from optimizer.control.receding_horizon import PlanDiagnostics
 from optimizer.control.trial import Asked, Trial, prepare
+from optimizer.control.trial_tables import PatientRecord, decision_columns, patient_columns
 from optimizer.ensemble.ensemble import Cores
 from optimizer.ensemble.patients import file_of
-from optimizer.ensemble.personalise import PatientStatus
 from optimizer.files.chunks import HERE, Workers, made, slices
 from optimizer.files.run import Columns, Run, columns_of, digest, joined, table_bytes
 from optimizer.files.run_directory import check_writable
-from optimizer.observations import MISSING
-from optimizer.outcome import cumulative_dose
 from optimizer.search.feasible import make_feasible, satisfies
 from optimizer.search.multistart import Progress
 from optimizer.settings import Changes
@@ -32,22 +29,6 @@ from optimizer.settings import Changes
 FORMAT = "adose-trial-2"
 # Excess of a limit that is not taken for one.
 _KEPT = 1e-6
-
-
-class PatientRecord(NamedTuple):
-    """All that is recorded of one patient.
-
-    Attributes:
-        outcomes: by policy.
-        plans: how each plan of `replan` came about, arrays with a leading axis [K]; None without it.
-        copied: whether the best policy's schedule is the best that was found.
-        bound: the longest possible time to progression, where theory knows it [day]; else NaN.
-    """
-
-    outcomes: dict[str, PatientOutcome]
-    plans: PlanDiagnostics | None
-    copied: bool
-    bound: float
 
 
 @dataclass(frozen=True)
@@ -226,97 +207,3 @@ def _rank(value: Any) -> float:
 def keeps(one: PatientOutcome) -> bool:
     """Whether a policy kept all limits in a patient who could be simulated."""
     return bool(one.evaluation.ok) and float(one.excess) <= _KEPT
-
-
-# --- the tables -------------------------------------------------------------------------------------------------------
-
-
-_WHOLE = ("planned", "temperatures", "converged", "iterations", "fallback")
-
-
-def patient_columns(trial: Trial, rows: Sequence[int], found: Sequence[PatientRecord | None]) -> Columns:
-    """A chunk as columns, one row for each patient and policy."""
-    names, horizon = trial.rows, float(trial.ensemble.task.grid.horizon)
-    pairs = [(i, record, name) for i, record in zip(rows, found, strict=True) for name in names]
-    outcomes = [None if record is None else record.outcomes[name] for _, record, name in pairs]
-    best = [None if record is None else record.outcomes.get(CLAIRVOYANT) for _, record, _ in pairs]
-
-    def column(read: Callable[[PatientOutcome], Any], of: Sequence[PatientOutcome | None] = outcomes) -> np.ndarray:
-        return np.array([np.nan if one is None else float(read(one)) for one in of])
-
-    def held(one: PatientOutcome) -> float:
-        return min(float(one.evaluation.progression), horizon)
-
-    out: Columns = {
-        "patient": np.array([i for i, _, _ in pairs]),
-        "name": [trial.ensemble.names[i] for i, _, _ in pairs],
-        "policy": [name for _, _, name in pairs],
-        "status": [_status(trial, i, one).value for (i, _, _), one in zip(pairs, outcomes, strict=True)],
-        "reason": [trial.ensemble.excluded.get(i, "") for i, _, _ in pairs],
-        "progression_day": column(lambda one: one.evaluation.progression),
-        "objective": column(lambda one: one.evaluation.objective),
-    }
-    for t, term in enumerate(trial.ensemble.task.objective.terms):
-        out[term.kind] = column(lambda one, t=t: one.evaluation.terms[t])
-    for j, drug in enumerate(trial.scenario.plan.drugs):
-        key = f"cumulative_dose.{drug.name} [{drug.total_unit}]"
-        out[key] = column(lambda one, j=j: _total(trial, one)[j])
-    out["final_burden"] = column(lambda one: one.burden[-1])
-    out["log10_change"] = column(lambda one: one.evaluation.change)
-    out["violation"] = column(lambda one: one.excess)
-    out["regret"] = out["objective"] - column(lambda one: one.evaluation.objective, best)
-    out["regret_day"] = column(held, best) - column(held)
-    out["copied"] = np.array([r is not None and r.copied and name == CLAIRVOYANT for _, r, name in pairs])
-    out["ideal_bound_day"] = np.array([np.nan if record is None else record.bound for _, record, _ in pairs])
-    return out
-
-
-def _total(trial: Trial, one: PatientOutcome) -> np.ndarray:
-    task = trial.ensemble.task
-    return cumulative_dose(np.asarray(one.doses), np.asarray(task.grid.edges), task.system.routes)
-
-
-def _status(trial: Trial, i: int, one: PatientOutcome | None) -> PatientStatus:
-    if one is None:
-        bad = i in trial.ensemble.patients.faults
-        return PatientStatus.BAD_PARAMETERS if bad else PatientStatus.SIMULATION_FAILED
-    if not (bool(one.evaluation.ok) and np.isfinite(one.evaluation.objective)):
-        return PatientStatus.SIMULATION_FAILED
-    return PatientStatus.PROGRESSED if np.isfinite(one.evaluation.progression) else PatientStatus.NOT_PROGRESSED
-
-
-def decision_columns(trial: Trial, rows: Sequence[int], found: Sequence[PatientRecord | None]) -> Columns:
-    """A chunk as columns, one row for each patient, policy and decision; nobody who cannot be simulated is in it."""
-    days = np.asarray(trial.ensemble.task.grid.edges)[:-1]
-    blocks = [
-        (i, name, record.outcomes[name], record.plans if name == REPLAN else None)
-        for i, record in zip(rows, found, strict=True)
-        if record is not None
-        for name in trial.rows
-    ]
-    count, each = len(days), [np.arange(len(days))] * len(blocks)
-    out: Columns = {
-        "patient": np.repeat(np.array([i for i, *_ in blocks], dtype=int), count),
-        "policy": [name for _, name, *_ in blocks for _ in range(count)],
-        "decision": np.concatenate([*each, np.zeros(0, int)]),
-        "day": np.tile(days, len(blocks)),
-    }
-    for j, drug in enumerate(trial.scenario.plan.drugs):
-        out[f"dose.{drug.name} [{drug.dose_unit}]"] = _stacked([one.doses[:, j] for _, _, one, _ in blocks])
-    out["burden"] = _stacked([one.burden[:-1] for _, _, one, _ in blocks])
-    for c, channel in enumerate(trial.channels):
-        shown = [np.asarray(channel.value(one.results.shown[:, c])) for _, _, one, _ in blocks]
-        seen = [one.results.seen[:, c] for _, _, one, _ in blocks]
-        masked = [np.where(s != MISSING, v, np.nan) for s, v in zip(seen, shown, strict=True)]
-        out[f"measured.{channel.label()} [{channel.quantity.unit}]"] = _stacked(masked)
-        out[f"seen.{channel.label()}"] = np.concatenate([*seen, np.zeros(0, int)]).astype(np.int64)
-    for name in PlanDiagnostics._fields if REPLAN in trial.policies else ():
-        kind = np.int64 if name in _WHOLE else float
-        blank = np.zeros(count) if name in _WHOLE else np.full(count, np.nan)
-        own = [blank if plans is None else getattr(plans, name) for *_, plans in blocks]
-        out[f"replan.{name}"] = np.concatenate([*own, np.zeros(0)]).astype(kind)
-    return out
-
-
-def _stacked(parts: Sequence[Any]) -> np.ndarray:
-    return np.concatenate([*map(np.asarray, parts), np.zeros(0)])

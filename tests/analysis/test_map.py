@@ -10,9 +10,10 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
-import optimizer.analysis.map as map_
+import optimizer.analysis.map_run as map_run
 from optimizer.analysis.annotations import annotate
-from optimizer.analysis.map import Quantity, compute, dataset, request
+from optimizer.analysis.map import Quantity, dataset, request
+from optimizer.analysis.map_run import compute
 from optimizer.cli import app
 from optimizer.objectives.base import Scene
 from optimizer.policies.schedule import Schedule
@@ -195,7 +196,7 @@ def test_the_command_writes_what_it_prints(tmp_path, monkeypatch):
 
 def test_parts_make_the_map_of_one_process(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(map_, "_CHUNK", 4)
+    monkeypatch.setattr(map_run, "_CHUNK", 4)
     (tmp_path / "small.toml").write_text(toml_of(SMALL))
     options = ["--x", "drug[cetuximab].mean_concentration=0.2:1.2 mg/L:3", "--y", "decision.every=4:9 day:3"]
     asked = ["map", "small.toml", *options, "--no-plot", "--out"]
