@@ -33,4 +33,4 @@ def crossings(
         levels = [switching.level for switching in chosen if switching.drug == j]
         if levels:
             found += jax.vmap(kinetics.crossings, (None, None, 0))(state, rate, jnp.stack(levels))
-    return jnp.concatenate([jnp.zeros(0), *(jnp.atleast_1d(jnp.asarray(time)) for time in found)])
+    return jnp.concatenate([jnp.atleast_1d(jnp.asarray(time)) for time in found]) if found else jnp.zeros(0)
