@@ -78,7 +78,7 @@ def targets() -> Iterator[Target]:
         yield Target(
             f"{slope}, colorectal: {words} / ours", _times("gradient", "colorectal", slope, name, 1), least, True
         )
-    for name, two, one in (("expert", 15, 7), ("casadi", 40, 18)):
+    for name, two, one in (("expert", 35, 20), ("casadi", 150, 80)):
         for cores, least in ((2, two), (1, one)):
             words = f"1000 patients, colorectal, {cores} core{'s' if cores > 1 else ''}: {TITLES[name]} / ours"
             yield Target(words, _times("cohort", "colorectal", "cohort", name, cores), least, True)
@@ -88,7 +88,7 @@ def targets() -> Iterator[Target]:
         share = _of("cohort", b.name, "ours", "share of patients with gap <= 0.1 %", 2)
         yield Target(f"patients with gap <= 0.1 %, {b.name}", share, 0.99, True)
     expert = _times("patient", "colorectal", "warm", "expert", 1)
-    yield Target("1 patient warm, colorectal, 1 core: CasADi expert / ours", expert, 3, True)
+    yield Target("1 patient warm, colorectal, 1 core: CasADi expert / ours", expert, 8, True)
     for cache, most in (("filled", 0.7), ("empty", 1.3)):
         job = _ratio(("start", "-", "ours", f"main job, {cache} cache"), ("start", "-", "casadi", "main job"))
         yield Target(f"main job, process start to files, {cache} cache: ours / CasADi script", job, most, False)
