@@ -217,13 +217,19 @@ def test_a_search_runs_and_leaves_its_files(tab, served):
     report.value.get_by_text("Research use only").first.wait_for()
 
 
-def test_a_search_is_cancelled_in_a_second(tab):
+def long_search(tab, out):
+    """A search that runs for long, begun; the page and its job."""
     page = tab.go("Search")
     page.get_by_label(re.compile("^restarts")).fill("4000")
-    page.get_by_label("Run directory").fill("runs/long")
+    page.get_by_label("Run directory").fill(out)
     page.get_by_role("button", name="Start").click()
-    job = page.get_by_role("region", name="optimize to runs/long")
+    job = page.get_by_role("region", name=f"optimize to {out}")
     job.get_by_text("running", exact=True).wait_for()
+    return page, job
+
+
+def test_a_search_is_cancelled_in_a_second(tab):
+    page, job = long_search(tab, "runs/long")
     page.wait_for_timeout(2000)
     began = time.monotonic()
     job.get_by_role("button", name="Cancel").click()
@@ -232,12 +238,7 @@ def test_a_search_is_cancelled_in_a_second(tab):
 
 
 def test_a_child_that_is_killed_is_told(tab):
-    page = tab.go("Search")
-    page.get_by_label(re.compile("^restarts")).fill("4000")
-    page.get_by_label("Run directory").fill("runs/killed")
-    page.get_by_role("button", name="Start").click()
-    job = page.get_by_role("region", name="optimize to runs/killed")
-    job.get_by_text("running", exact=True).wait_for()
+    page, job = long_search(tab, "runs/killed")
     until(page, lambda: child_of("runs/killed"))
     os.kill(child_of("runs/killed"), signal.SIGKILL)
     job.get_by_text("ended from outside (signal 9)").wait_for()
