@@ -20,7 +20,7 @@ def at_once() -> Iterator[None]:
         return
 
     def leave(*_: object) -> None:
-        os.write(2, f"{NOTHING_WRITTEN}\n".encode())
+        os.write(2, b"\r\x1b[2K" * os.isatty(2) + f"{NOTHING_WRITTEN}\n".encode())
         os._exit(INTERRUPTED)
 
     signal.signal(signal.SIGINT, leave)

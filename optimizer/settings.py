@@ -63,6 +63,8 @@ class Command:
     part: str | None = option(None, "I/N: make the I-th of N parts alone; the command without it puts all together")
     engine: Literal["threads", "dask"] = option("threads", "who makes chunks: threads here, or tasks of dask")
     cluster: str | None = option(None, "address of dask's scheduler; else workers on this machine")
+    quiet: bool = option(False, "say nothing of what is being done; results, warnings and faults alone")
+    verbose: bool = option(False, "a line with its time for each change, and what libraries say")
 
     def place(self, name: str) -> Path:
         """The directory to write: `runs/NAME` where none was asked for."""

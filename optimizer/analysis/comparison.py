@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import count, product
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,7 @@ def compare(
     regimens: Sequence[Regimen],
     result: Result | None = None,
     endpoint: AbstractEndpoint = BurdenFactor(),
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Entry, ...]:
     """Every regimen, the best constant dose, no treatment and the largest doses; the optimized schedule first.
 
@@ -102,6 +103,7 @@ def compare(
         regimens: those of the scenario.
         result: the optimized schedule, which also sets the cumulative doses that regimens are scaled to.
         endpoint: what counts as progression.
+        progress: is told how many regimens of how many are simulated.
 
     Returns:
         One entry each; a name that the scenario already uses is not repeated.
@@ -111,11 +113,18 @@ def compare(
         found, searched = (result.audit.trajectory, result.audit.report), (result.trajectory, result.report)
         entries.append(entry_of(problem, OPTIMIZED, problem.task.grid, endpoint, found, searched))
     goal = np.array(list(entries[0].outcome.cumulative_dose.values())) if entries else None
-    listed = list(regimens)
+    listed, done = list(regimens), count(1)
     listed += [r for r in _standard(problem) if r.name not in {known.name for known in listed}]
     scaled = [None if goal is None else _scaled(problem, regimen, goal) for regimen in listed]
+
+    def simulated(regimen: Regimen) -> Entry:
+        entry = _entry(problem, regimen, endpoint)
+        progress(next(done), len(listed))
+        return entry
+
+    progress(0, len(listed))
     with ThreadPoolExecutor(cores()) as pool:
-        found = [*pool.map(lambda regimen: _entry(problem, regimen, endpoint), listed)]
+        found = [*pool.map(simulated, listed)]
         more = pool.map(lambda regimen: None if regimen is None else _entry(problem, regimen, endpoint), scaled)
         entries += [replace(entry, scaled=other) for entry, other in zip(found, more, strict=True)]
     return tuple(entries)

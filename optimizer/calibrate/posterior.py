@@ -9,6 +9,7 @@ y ~ the problem's Gaussian likelihood
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -108,12 +109,13 @@ def sample(
     seed: int = 0,
     pooled: np.ndarray | None = None,
     sigma0: float | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Posterior:
     """NUTS around a fit, one chain after the other, from spread-out draws of its Laplace approximation.
 
     `pooled` [kinds, groups] holds places in theta: each row is one kind of parameter of all groups, which then share a
-    population. `sigma0` replaces the prior median of the noise. Raises `ValueError` for a robust loss, which has no
-    likelihood here.
+    population. `sigma0` replaces the prior median of the noise; `tell` hears which chain is drawn. Raises `ValueError`
+    for a robust loss, which has no likelihood here.
     """
     problem = fit.problem
     if problem.loss != "linear":
@@ -122,6 +124,7 @@ def sample(
     places = None if pooled is None else jnp.asarray(pooled)
     runs = []
     for chain, key in enumerate(jax.random.split(jax.random.key(seed), chains)):
+        tell(f"draws, chain {chain + 1} of {chains}")
         start = _start(fit, seed + chain, pooled)
         runs.append(_chain(problem, jnp.asarray(math.log(median)), places, key, start, draws, warmup))
     got = {name: np.stack([np.asarray(run[name]) for run, _ in runs]) for name in runs[0][0]}
@@ -206,7 +209,7 @@ def sample_fit(
     priors = {parameter.name: parameter.prior_in_words() for parameter in fit.parameters}
     shape = settings.chains, settings.draws
     if settings.bayes:
-        got = sample(fit, chains=shape[0], draws=shape[1], seed=settings.seed, pooled=pooled)
+        got = sample(fit, chains=shape[0], draws=shape[1], seed=settings.seed, pooled=pooled, tell=settings.progress)
         thetas, sigma = got.thetas, got.sigma
         priors["sigma"] = got.sigma_prior
         told: dict[str, Any] = {"source": got.source, "diagnostics": got.diagnostics, "divergences": got.divergences}

@@ -112,13 +112,13 @@ def _about(
 def _add(group: str, name: str, home: str, own_settings: type, shared: str, example: str, docs: dict[str, str]) -> None:
     """Add a command of `_COMMANDS`; the first sentence of its settings' docstring is its help."""
     own, common = _options(own_settings, {}), _options(Command, docs)
-    common = {name: common[name] for name in shared.split()}
+    common = {name: common[name] for name in f"{shared} quiet verbose".split()}
     first = [name for name in common if name in _PLACED]
     order = [*first, *own, *(name for name in common if name not in _PLACED)]
 
     def call(**given: Any) -> None:
         asked = {name: _value(common.get(name) or own[name], value) for name, value in given.items()}
-        with session(given.get("device"), given.get("precision", "float64")):
+        with session(given.get("device"), given.get("precision", "float64"), given["quiet"]):
             mine = own_settings(**{name: asked[name] for name in own})
             run = getattr(import_module(f"optimizer.cli.{home}"), f"run_{name.replace(' ', '_')}")
             raise typer.Exit(run(Command(**{name: asked[name] for name in common}), mine))

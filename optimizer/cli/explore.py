@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -15,7 +16,7 @@ from optimizer.analysis.intervals import Response
 from optimizer.analysis.map import Map, dataset, request
 from optimizer.analysis.map_run import compute
 from optimizer.analysis.pareto import Front, trace, two_terms
-from optimizer.analysis.verify import Line, verify
+from optimizer.analysis.verify import TABLE, Line, read_table, verify
 from optimizer.analysis.window import SETTLED, Windows, windows
 from optimizer.fields import FieldInfo
 from optimizer.files.event_tables import write_schedule
@@ -30,12 +31,14 @@ from optimizer.report.terminal import (
     say_kept,
     say_part,
     say_written,
+    stage,
     table,
     then_put,
     workers,
 )
 from optimizer.scenario import Scenario
 from optimizer.scenario.faults import one_of
+from optimizer.scenario.files import shipped
 from optimizer.search.multistart import Progress
 from optimizer.settings import Command, MapSettings, OptionError, ParetoSettings, VerifySettings, WindowSettings
 from optimizer.status import DISCLAIMER, Status
@@ -52,6 +55,7 @@ def run_window(run: Command, asked: WindowSettings) -> int:
     scenario = Scenario.load(run.file, run.allow_code)
     if run.out is not None:
         check_place(run.out, MARKER)
+    stage("levels")
     found = windows(scenario, **vars(asked))
     text = to_text(window_document(scenario, found.to_json()))
     with then_put(run.json, text, lambda: _print_windows(scenario.title, found)):
@@ -197,7 +201,15 @@ def _print_front(title: str, front: Front) -> None:
 
 def run_verify(run: Command, _: VerifySettings) -> int:
     """Recompute the published numbers and print a line each."""
-    lines = verify((lambda _: None) if run.json else (lambda line: typer.echo(_sentence(line))))
+    count, total = itertools.count(1), len(read_table(TABLE)[0]) + len(shipped())
+    tell = stage("numbers")
+
+    def told(line: Line) -> None:
+        if not run.json:
+            typer.echo(_sentence(line))
+        tell(next(count), total)
+
+    lines = verify(told)
     if run.json:
         typer.echo(to_text(verified_document([line.to_json() for line in lines])), nl=False)
     good = sum(line.passed for line in lines)

@@ -9,7 +9,7 @@ import typer
 from optimizer.files.event_tables import csv_of
 from optimizer.files.run_directory import check_place, write_whole
 from optimizer.report.document import to_text
-from optimizer.report.terminal import number, put, say, say_written, table
+from optimizer.report.terminal import number, put, say, say_written, stage, table
 from optimizer.risk.train import MARKER, apply, save, train
 from optimizer.settings import Command, RiskApplySettings, RiskTrainSettings
 from optimizer.status import DISCLAIMER
@@ -19,7 +19,7 @@ def run_risk_train(run: Command, asked: RiskTrainSettings) -> int:
     """Train, judge, write and print."""
     place = run.place(f"{run.file.stem}-risk")
     check_place(place, MARKER)
-    body = save(train(run.file, asked), place)
+    body = save(train(run.file, asked, stage("judge")), place)
     put(run.json, to_text(body), lambda: _print(body))
     say_written(place)
     return 0

@@ -23,7 +23,7 @@ from optimizer.problem import Problem, Report
 from optimizer.regimens import Regimen
 from optimizer.report import document, plots
 from optimizer.report.course import course_csv, write_course
-from optimizer.report.terminal import number, progress, say, table, then_put
+from optimizer.report.terminal import number, progress, say, stage, table, then_put
 from optimizer.scenario import Scenario
 from optimizer.search.audit import audit
 from optimizer.search.multistart import Progress
@@ -56,7 +56,8 @@ def run_optimize(run: Command, asked: OptimizeSettings) -> int:
             named = f"{rule.policy.kind} as written"
             written_rule = [Regimen(named, problem.limited(rule.policy), problem.task.grid)]
         tell(Progress("compare and write", 0, 1, result.audit.report.total))
-        entries = compare(problem, [*written_rule, *scenario.regimens()], result, scenario.endpoint())
+        regimens = [*written_rule, *scenario.regimens()]
+        entries = compare(problem, regimens, result, scenario.endpoint(), stage("regimens"))
     body = document.run_document(scenario, result, entries)
     writes = result.status.has_schedule
     with then_put(run.json, document.to_text(body), lambda: _print_result(scenario, result, entries, body)):
@@ -110,7 +111,9 @@ def run_simulate(run: Command, asked: SimulateSettings) -> int:
     if run.out is not None:
         check_place(run.out, document.MARKER)
     problem, regimen = chosen(scenario, asked)
+    stage("simulate")
     trajectory, report = problem.simulate(problem.delivered(regimen.policy), regimen.grid)
+    stage("audit")
     checked = audit(problem, np.asarray(trajectory.doses), report, 0.0, directions=0, grid=regimen.grid)
     found = checked.trajectory, checked.report
     entry = entry_of(problem, regimen.name, regimen.grid, scenario.endpoint(), found, (trajectory, report))
@@ -152,7 +155,8 @@ def run_compare(run: Command, _: CompareSettings) -> int:
     place = run.place(f"{scenario.name}-compare")
     check_place(place, document.MARKER)
     problem = scenario.problem()
-    entries = compare(problem, scenario.regimens(), None, scenario.endpoint())
+    stage("best constant dose")
+    entries = compare(problem, scenario.regimens(), None, scenario.endpoint(), stage("regimens"))
     text = document.to_text(document.compared_document(scenario, entries))
     with then_put(run.json, text, lambda: _regimen_table(entries, document.total_units(scenario))):
         if not run.no_plot:

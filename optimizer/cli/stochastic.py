@@ -8,7 +8,7 @@ from optimizer.cli.schedule import chosen
 from optimizer.ensemble.stochastic import prepared, stochastic
 from optimizer.files.run_directory import check_place, whole
 from optimizer.report.document import cohort_document, to_text
-from optimizer.report.terminal import number, say, table, then_put
+from optimizer.report.terminal import number, say, stage, table, then_put
 from optimizer.scenario import Scenario
 from optimizer.settings import Command, StochasticSettings
 from optimizer.status import DISCLAIMER, Status
@@ -23,6 +23,7 @@ def run_stochastic(run: Command, asked: StochasticSettings) -> int:
         check_place(run.out, MARKER)
     asked = scenario.fill(asked)
     problem, regimen = chosen(scenario, asked)
+    stage(f"{asked.runs} runs")
     found = stochastic(scenario, problem, regimen, asked.runs, asked.seed)
     body = found.to_json()
     text = to_text(cohort_document(scenario, body, asked.seed))

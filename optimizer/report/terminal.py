@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from optimizer.interrupt import INTERRUPTED, NOTHING_WRITTEN, at_once, remembered
+from optimizer.report.live import CURRENT, Live
 from optimizer.status import DISCLAIMER
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ _WIDE = 1000
 # Patients who are named one by one on stderr.
 MOST_FAULTS = 10
 # What is counted in each phase that counts.
-_COUNTED = {"search": "restarts", "patients": "patients", "map": "points", "front": "points", "train": "steps"}
+_COUNTED = {"search": "restarts", "plan": "restarts", "patients": "patients", "map": "points", "front": "points"}
+_COUNTED |= {"train": "steps", "visits": "visits", "regimens": "regimens", "numbers": "numbers", "judge": "folds"}
 
 
 def numerics(precision: str = "float64") -> None:
@@ -117,11 +119,19 @@ def then_put(json: bool, text: str, show: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def session(device: str | None = None, precision: str = "float64") -> Iterator[None]:
+def session(device: str | None = None, precision: str = "float64", quiet: bool = False) -> Iterator[None]:
     """Turn a user's mistake into sentences on stderr and an exit code; compute on "cpu", "gpu" or what there is."""
+    # Of a command that is called in Python nobody has spoken so far.
+    live = CURRENT.get() or Live(["--quiet"] * quiet, sys.stderr)
+    known = CURRENT.set(live)
+    if not live.is_verbose:
+        # XLA's own words on stderr, such as those on slow compilation.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with at_once():
         numerics(precision)
         _placed(device)
+        from jax import monitoring
+
         import optimizer.scenario  # noqa: F401
     from optimizer.constraints.base import ConstraintError
     from optimizer.files.faults import DataError
@@ -129,6 +139,7 @@ def session(device: str | None = None, precision: str = "float64") -> Iterator[N
     from optimizer.scenario import ScenarioError
     from optimizer.settings import OptionError
 
+    monitoring.register_event_listener(live.note_compiling)
     try:
         with _warnings_said():
             yield
@@ -148,6 +159,9 @@ def session(device: str | None = None, precision: str = "float64") -> Iterator[N
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         say(f"{error.filename or 'stdout'}: wanted a place that can be read and written; got: {error.strerror}")
         raise typer.Exit(USAGE) from None
+    finally:
+        monitoring.unregister_event_listener(live.note_compiling)
+        CURRENT.reset(known)
 
 
 @contextmanager
@@ -170,60 +184,47 @@ def _warnings_said() -> Iterator[None]:
 
 @contextmanager
 def progress() -> Iterator[Callable[[Progress], None]]:
-    """What `optimize` tells about itself: a bar on a terminal, a line a phase elsewhere; on stderr.
+    """What a command tells about itself, on stderr.
 
     Raises:
         KeyboardInterrupt: where one got lost before the end of the search.
     """
-    with remembered() as pressed, _bar() if sys.stderr.isatty() else nullcontext(_lines()) as show:
+    live = _live()
+    with remembered() as pressed:
 
         def tell(event: Progress) -> None:
             if event.phase in ("starts", "compile", *_COUNTED) and pressed():
                 raise KeyboardInterrupt
-            show(event)
+            _tell(live, *event)
 
         yield tell
 
 
-@contextmanager
-def _bar() -> Iterator[Callable[[Progress], None]]:
-    from rich import progress as rich
-    from rich.console import Console
+def stage(phase: str) -> Callable[[int, int], None]:
+    """Say what is done from now on.
 
-    columns = (
-        rich.TextColumn("{task.description}"),
-        rich.BarColumn(),
-        rich.TextColumn("{task.fields[count]}"),
-        rich.TimeElapsedColumn(),
-    )
-    with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("compile", total=None, count="")
+    Returns:
+        What is told how many of how many are done, from any thread.
+    """
+    live = _live()
 
-        def show(event: Progress) -> None:
-            # Only restarts, patients and points can be counted; the bar swings to and fro in the other phases.
-            total = event.total if event.phase in _COUNTED else None
-            bar.update(task, description=event.phase, completed=event.done, total=total, count=_count(event))
+    def tell(done: int, total: int) -> None:
+        _tell(live, phase, done, total, None)
 
-        yield show
+    tell(0, 0)
+    return tell
 
 
-def _lines() -> Callable[[Progress], None]:
-    seen: set[tuple[str, int]] = set()
-
-    def show(event: Progress) -> None:
-        # A line a phase, and one a quarter of the search.
-        mark = (event.phase, 4 * event.done // max(event.total, 1) if event.phase in _COUNTED else 0)
-        if mark not in seen:
-            seen.add(mark)
-            say(f"{event.phase}{': ' if _count(event) else ''}{_count(event)}")
-
-    return show
+def _tell(live: Live, phase: str, done: int, total: int, best: float | None) -> None:
+    is_counted = phase in _COUNTED and total > 0
+    parts = [f"{done} of {total} {_COUNTED[phase]}"] if is_counted else []
+    count = ", ".join(parts + ([] if best is None else [f"best objective {best:.6g}"]))
+    live.tell(phase, count, done / total if is_counted else None)
 
 
-def _count(event: Progress) -> str:
-    counted = _COUNTED.get(event.phase)
-    parts = [] if counted is None else [f"{event.done} of {event.total} {counted}"]
-    return ", ".join(parts + ([] if event.best is None else [f"best objective {event.best:.6g}"]))
+def _live() -> Live:
+    """What speaks for the command that is run; where none is, plain lines."""
+    return CURRENT.get() or Live([], sys.stderr)
 
 
 def console() -> Console:

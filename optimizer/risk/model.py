@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,15 +99,22 @@ def estimators(clinical: list[int], size: int, least: int, calibration: str, see
 
 
 def judged(
-    model: Any, x: Float[np.ndarray, "P F"], y: Int[np.ndarray, "P"], folds: int, repeats: int, seed: int
+    model: Any,
+    x: Float[np.ndarray, "P F"],
+    y: Int[np.ndarray, "P"],
+    folds: int,
+    repeats: int,
+    seed: int,
+    tell: Callable[[], None] = lambda: None,
 ) -> Judged:
-    """Nested cross-validation: choices and calibration are made inside of each training set."""
+    """Nested cross-validation: choices and calibration are made inside of each training set; a fold done is told."""
     found, models = np.full((repeats, len(y)), np.nan), []
     outer = RepeatedStratifiedKFold(n_splits=folds, n_repeats=repeats, random_state=seed)
     for i, (taught, tested) in enumerate(outer.split(x, y)):
         fitted = fit(clone(model), x[taught], y[taught])
         found[i // folds, tested] = fitted.predict_proba(x[tested])[:, 1]
         models.append((fitted, tested))
+        tell()
     return Judged(found, models)
 
 

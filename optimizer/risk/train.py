@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +66,7 @@ def load_sklearn() -> None:
         raise OptionError(f'adose risk: wanted {error.name}; got no such package: pip install "adose[risk]"') from None
 
 
-def train(path: Path, settings: Settings) -> Trained:
+def train(path: Path, settings: Settings, progress: Callable[[int, int], None] = lambda done, total: None) -> Trained:
     """Train the models on a table, judge them on patients that they did not see, and keep the best.
 
     The best has the least Brier score in nested, repeated cross-validation. Its conformal half width is the quantile of
@@ -73,6 +75,7 @@ def train(path: Path, settings: Settings) -> Trained:
     Args:
         path: the features.
         settings: label, clinical table, folds and seed.
+        progress: is told how many folds of how many are done.
 
     Raises:
         DataError: a table or a label from which nothing can be learned.
@@ -93,7 +96,8 @@ def train(path: Path, settings: Settings) -> Trained:
     apart = clinical if len(clinical) < len(features.groups) else []
     choices = models.estimators(apart, len(y), least, settings.calibration, settings.seed)
     how = settings.folds, settings.repeats, settings.seed
-    found = {name: models.judged(model, x, y, *how) for name, model in choices.items()}
+    done, total = count(1), len(choices) * settings.folds * settings.repeats
+    found = {n: models.judged(m, x, y, *how, lambda: progress(next(done), total)) for n, m in choices.items()}
     best = min(found, key=lambda name: models.brier(y, found[name].probability))
     scores = {name: _scores(y, one.probability, settings) for name, one in found.items()}
     probability = found[best].probability
