@@ -277,6 +277,7 @@ class ReplanSettings:
 
     given: Path | None = option(None, "event table: doses given, and the schedule being followed")
     observations: Path | None = option(None, "what was measured (CSV: day and quantities)")
+    patient: str | None = option(None, "whose risk of [cohort] it is; may be left out where its table has one row")
     today: float | None = option(None, "day from which to plan; else the last measurement's")
     time_unit: str | None = option(None, _TIME_UNIT)
     posterior: Path | None = option(None, _POSTERIOR)

@@ -59,6 +59,11 @@ def _print(found: Replanned, document: dict[str, Any]) -> None:
         ]
         for key, entry in numbers.items()
     ]
+    rows += [
+        [f"{key} above 0", "1", number(entry["before"]["present"]), number(entry["present"]), ""]
+        for key, entry in numbers.items()
+        if "present" in entry
+    ]
     table("What is believed", ["number", "unit", "before", "now", "90 % of it"], rows)
     rows = [[b["name"], number(b["limit"]), number(b["given"]), number(b["left"])] for b in document["budgets"]]
     if rows:

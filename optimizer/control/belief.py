@@ -16,7 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import logsumexp, ndtr
+from jax.scipy.special import logsumexp, ndtr, ndtri
 from jaxtyping import Array, Float, Int
 
 from optimizer.axes import Doses, Index, Scalar
@@ -44,15 +44,17 @@ class Belief(NamedTuple):
     """E particles.
 
     Attributes:
-        z: their numbers as the prior's standard normal ones, W = V + S of them [E, W].
+        z: their numbers as the prior's standard normal ones, W = V + H + S of them [E, W].
         log_weights: normalised [E].
         changes: by how much the logarithm of their cells was corrected at the start of each interval [E, K, M]; None
             where cells do as the model says.
+        risk: the patient's probability that a resistant clone was there from the start; None where nobody says.
     """
 
     z: Float[Array, "E W"]
     log_weights: Float[Array, "E"]
     changes: Float[Array, "E K M"] | None = None
+    risk: Scalar | None = None
 
 
 class Updated(NamedTuple):
@@ -103,17 +105,21 @@ class Inference:
         other.channels, other.update = channels, jax.jit(other._update)
         return other
 
-    def begin(self, seed: int) -> Belief:
-        """The prior's particles."""
-        return self.begun(jax.random.key(np.uint32(seed)))
+    def begin(self, seed: int, patient: int = 0) -> Belief:
+        """The prior's particles of a patient."""
+        return self.begun(jax.random.key(np.uint32(seed)), patient)
 
-    def begun(self, key: Array) -> Belief:
-        """The prior's particles of a key."""
+    def begun(self, key: Array, patient: Index | int = 0) -> Belief:
+        """The prior's particles of a key; of a patient by number, whose risk they are weighed by."""
         z, changes = draw(self.prior, key, self.particles), None
         if self.prior.noise is not None:
             model, grid = self.problem.task.system.model, self.problem.task.grid
             changes = jnp.zeros((self.particles, grid.count, len(model.clone_names())))
-        return Belief(z, jnp.full(self.particles, -np.log(self.particles)), changes)
+        if self.prior.risks is None:
+            return Belief(z, jnp.full(self.particles, -np.log(self.particles)), changes)
+        risk = jnp.asarray(self.prior.risks.probability)[patient]
+        log_weights = self.prior.log_risk(z, risk)
+        return Belief(z, log_weights - logsumexp(log_weights), changes, risk)
 
     def system(self, z: Float[Array, "W"], changes: Float[Array, "K M"] | None = None) -> System:
         """The patient that a particle stands for, with the cells corrected where they were."""
@@ -136,6 +142,10 @@ class Inference:
         Of a prior that is widened, where there is noise, the cells stray as the particles' do.
         """
         z = spread * draw(self.prior, jax.random.key(1), _SPARE * count)
+        if self.prior.risks is not None:
+            # They count alike: as many have the clone as of all patients.
+            share = float(np.clip(np.mean(self.prior.risks.probability), 1e-9, 1.0 - 1e-9))
+            z = z.at[:, len(self.prior.places)].add(spread * float(ndtri(share)))
         allowed = np.asarray(jax.vmap(lambda one: self.prior.allowed(self.prior.numbers(one)))(z))
         # Where nobody is within the ranges, the prior's middle is everybody.
         rows = np.resize(np.flatnonzero(allowed), count) if allowed.any() else np.zeros(count, int)
@@ -220,7 +230,8 @@ class Inference:
             return self.likelihoods(z, self.followed(z, doses, record, key).at, record)
 
         def before(z: Array) -> Scalar:
-            return -0.5 * jnp.sum(z**2) + jnp.sum(jnp.where(fresh, 0.0, likelihoods(z)))
+            own = 0.0 if belief.risk is None else self.prior.log_risk(z, belief.risk)
+            return own - 0.5 * jnp.sum(z**2) + jnp.sum(jnp.where(fresh, 0.0, likelihoods(z)))
 
         def added(z: Array) -> Scalar:
             found = jnp.sum(jnp.where(fresh, likelihoods(z), 0.0))

@@ -30,11 +30,13 @@ class Conduct(NamedTuple):
         factor: progression is more than this multiple of the first burden.
         stops: whether nothing is planned any more after progression.
         keys: of what a controller draws, of its first particles and of its updates; None for one that draws nothing.
+        patient: number of the patient, of whom a controller may know a risk.
     """
 
     factor: Scalar
     stops: bool = True
     keys: tuple[Array, Array] | None = None
+    patient: Index | int = 0
 
 
 class Controller(Protocol):

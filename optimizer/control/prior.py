@@ -8,13 +8,16 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from scipy.special import logit
 
+from optimizer.axes import Scalar
 from optimizer.control.state_noise import StateNoise
 from optimizer.ensemble.patients import load_patients, root_of
+from optimizer.ensemble.preexisting import Risks, read_risks
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.scenario.keys import Place, find
+from optimizer.scenario.plan import Vary
 
 # Patients of a table or draws of a posterior from which a spread is taken.
 _DRAWS = 1000
@@ -36,6 +39,8 @@ class Prior:
         mean: on those scales [V].
         root: of their covariance [V, V].
         noise: what is believed of the noise of cells and assays; a particle then has two numbers more, S = 2.
+        risks: probability that the clone of the last place is there from the start, of P patients; a particle then has
+            one number more, H = 1, above 0 where it is.
     """
 
     places: tuple[Place, ...]
@@ -43,22 +48,32 @@ class Prior:
     mean: Float[np.ndarray, "V"]
     root: Float[np.ndarray, "V V"]
     noise: StateNoise | None = None
+    risks: Risks | None = None
 
     @property
     def count(self) -> int:
-        """Numbers of a particle, V + S."""
-        return len(self.places) + (0 if self.noise is None else self.noise.count)
+        """Numbers of a particle, V + H + S."""
+        return len(self.places) + (self.risks is not None) + (0 if self.noise is None else self.noise.count)
 
     def noisy(self) -> Prior:
         """The same with cells that stray from the model, and assays whose noise is not known."""
         return replace(self, noise=StateNoise())
 
     def numbers(self, z: Float[Array, "W"]) -> Float[Array, "V"]:
-        """The numbers of a patient, in internal units, from a particle's V + S."""
+        """The numbers of a patient, in internal units, from a particle's V + H + S."""
         free = self.mean + jnp.asarray(self.root) @ z[: len(self.places)]
         # Branches that are not taken must be finite, or their slopes are not.
         logs = jnp.exp(jnp.where(self.scales == _LOG, free, 0.0))
-        return jnp.where(self.scales == _LOG, logs, jnp.where(self.scales == _LOGIT, jax.nn.sigmoid(free), free))
+        found = jnp.where(self.scales == _LOG, logs, jnp.where(self.scales == _LOGIT, jax.nn.sigmoid(free), free))
+        return found if self.risks is None else found.at[-1].multiply(self.is_present(z))
+
+    def is_present(self, z: Float[Array, "... W"]) -> Bool[Array, "..."]:
+        """Whether the clone is there from the start: in half of the particles, which `log_risk` weighs."""
+        return z[..., len(self.places)] > 0.0
+
+    def log_risk(self, z: Float[Array, "... W"], risk: Scalar) -> Float[Array, "..."]:
+        """Logarithm of what a particle counts, 2 risk with the clone and 2 (1 - risk) without."""
+        return jnp.log(2.0 * jnp.where(self.is_present(z), risk, 1.0 - risk))
 
     def allowed(self, numbers: Float[Array, "V"]) -> Array:
         """Whether all numbers are finite and within their ranges."""
@@ -76,8 +91,14 @@ def draw(prior: Prior, key: Array, count: int) -> Float[Array, "E V"]:
     return each(jnp.arange(count))
 
 
-def load_prior(scenario: Scenario, posterior: Path | None = None, seed: int = 0) -> Prior:
+def load_prior(scenario: Scenario, posterior: Path | None = None, seed: int = 0, count: int | None = None) -> Prior:
     """The spread that [cohort] describes; of a table or of draws, their means and covariances on those scales.
+
+    Args:
+        scenario: with [cohort], unless a posterior is given.
+        posterior: file of draws in place of what [cohort] says.
+        seed: of the draws that are taken.
+        count: how many patients have a risk, the first so many of its table; all of them when left out.
 
     Raises:
         ScenarioError: nothing says what is not known, or a file of it cannot be read.
@@ -86,12 +107,16 @@ def load_prior(scenario: Scenario, posterior: Path | None = None, seed: int = 0)
     if posterior is None and plan is None:
         wanted = "a [cohort] table, which says what is not known of a patient, or --posterior"
         raise ScenarioError([f"{scenario.file}: cohort: wanted {wanted}; got none"])
-    if posterior is None and plan is not None and plan.vary:
-        places = tuple(find(scenario.plan.model, scenario.plan.drugs, vary.key) for vary in plan.vary)
-        scales = np.array([_LOG if vary.distribution == "lognormal" else _PLAIN for vary in plan.vary])
+    if posterior is None and plan is not None and (plan.vary or plan.risk):
+        risk = () if plan.risk is None else (Vary(plan.risk.key, "lognormal", plan.risk.sd),)
+        varied = (*plan.vary, *risk)
+        places = tuple(find(scenario.plan.model, scenario.plan.drugs, vary.key) for vary in varied)
+        scales = np.array([_LOG if vary.distribution == "lognormal" else _PLAIN for vary in varied])
         middle = [np.log(p.value) if s == _LOG else p.value for p, s in zip(places, scales, strict=True)]
-        sd = np.array([vary.sd for vary in plan.vary])
-        return Prior(places, scales, np.array(middle), sd[:, None] * root_of(plan.correlation))
+        sd, own = np.array([vary.sd for vary in varied]), np.eye(len(varied))
+        own[: len(plan.vary), : len(plan.vary)] = root_of(plan.correlation)
+        risks = None if plan.risk is None else read_risks(scenario, plan.risk, count)
+        return Prior(places, scales, np.array(middle), sd[:, None] * own, risks=risks)
     of_table = posterior is None and plan is not None and plan.table is not None
     patients = load_patients(scenario, None if of_table else _DRAWS, seed, posterior)
     values = patients.values[patients.healthy]

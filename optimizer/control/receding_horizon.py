@@ -159,7 +159,7 @@ class RecedingHorizonController:
         """
         assert conduct.keys is not None
         (first, steps), kind = conduct.keys, task.scale.dtype
-        belief = self.inference.begun(first)
+        belief = self.inference.begun(first, conduct.patient)
         rule = None if self.fallback is None else self.fallback.shown(assays, task)
 
         def decision(carry: Any, k: Index) -> Any:

@@ -192,6 +192,10 @@ def read_asked(scenario: Scenario, settings: Settings, tell: Callable[[Progress]
     """Read what was given and measured, and set up the beliefs."""
     given, observations, channels = settings.given, settings.observations, scenario.channels()
     prior, seen = load_prior(scenario, settings.posterior, settings.seed).noisy(), none_measured(channels)
+    if prior.risks is not None:
+        prior = replace(prior, risks=prior.risks.only(settings.patient))
+    elif settings.patient is not None:
+        raise ScenarioError([f"--patient: wanted a risk in [cohort] of {scenario.file}; got none"])
     effort = Effort(
         risk=settings.risk,
         alpha=settings.alpha,

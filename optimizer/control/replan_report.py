@@ -98,7 +98,8 @@ def _belief(found: Replanned) -> dict[str, Any]:
     columns = [np.asarray(jax.vmap(prior.numbers)(belief.z)).T for belief in beliefs]
     numbers = {}
     for place, *pair in zip(prior.places, *columns, strict=True):
-        now, before = (_told(belief, column) for belief, column in zip(beliefs, pair, strict=True))
+        is_at_risk = prior.risks is not None and place is prior.places[-1]
+        now, before = (_told(belief, column, is_at_risk) for belief, column in zip(beliefs, pair, strict=True))
         numbers[place.key] = {"unit": place.unit, **now, "before": before}
     return {
         "particles": found.asked.settings.particles,
@@ -224,7 +225,9 @@ def _noise(replanned: Replanned) -> dict[str, Any]:
     }
 
 
-def _told(belief: Belief, values: np.ndarray) -> dict[str, Any]:
-    """Weighted median and interval of a number of all particles."""
-    low, middle, high = quantiles(values, np.exp(np.asarray(belief.log_weights)), (0.05, 0.5, 0.95))
-    return {"median": middle, "interval_90": [low, high]}
+def _told(belief: Belief, values: np.ndarray, is_at_risk: bool = False) -> dict[str, Any]:
+    """Weighted median and interval of a number of all particles, and of cells at risk the chance that there are any."""
+    weights = np.exp(np.asarray(belief.log_weights))
+    low, middle, high = quantiles(values, weights, (0.05, 0.5, 0.95))
+    present = {"present": float(weights[values > 0.0].sum())} if is_at_risk else {}
+    return {"median": middle, "interval_90": [low, high], **present}

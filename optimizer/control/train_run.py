@@ -161,8 +161,8 @@ def _split(scenario: Scenario, settings: Settings) -> Split:
         faults = {i: fault for i, fault in listed.faults.items() if i < kept.stop}
         patients = Patients(listed.places, listed.values[kept], listed.names[kept], faults)
     else:
-        split = count or PATIENTS
-        taught = load_patients(scenario, split, settings.seed)
+        taught = load_patients(scenario, count or (None if plan.risk else PATIENTS), settings.seed)
+        split = len(taught.names)
         others = load_patients(scenario, settings.held_out or split, (settings.seed + _HELD_OUT_SEED) % 2**32)
         patients = _joined(taught, others)
     ensemble = build_ensemble(scenario, patients)

@@ -125,7 +125,10 @@ def prepare(scenario: Scenario, settings: Settings, allow_code: bool = False) ->
     # A regimen of the file keeps its name.
     own = {regimen.name for regimen in scenario.regimens()}
     believing = {name for name in names if name == REPLAN or (name in (TUNED, CONSTANT) and name not in own)}
-    inference = Inference(scenario, load_prior(scenario).noisy(), channels, settings.particles) if believing else None
+    inference = None
+    if believing:
+        prior = load_prior(scenario, count=len(ensemble.names)).noisy()
+        inference = Inference(scenario, prior, channels, settings.particles)
     task, apart = ensemble.task, len({float(channel.assay.delay) for channel in channels})
     programs = Programs(
         task=task,
@@ -268,7 +271,7 @@ class Programs:
         inference = self.inference.measured_by(assays.channels)
         fallback = self.tuned[FALLBACK].controller if FALLBACK in self.tuned else None
         controller = RecedingHorizonController(inference, self.effort, self.rows, fallback, self.may_stop)
-        conduct = Conduct(jnp.asarray(self.factor), self.stops, belief_keys(assays.seed, index))
+        conduct = Conduct(jnp.asarray(self.factor), self.stops, belief_keys(assays.seed, index), index)
         return of_one(with_system(self.task, system), controller, assays(index), conduct)
 
     def _live(self, assays: TrialAssays, system: System, index: Array, doses: Doses) -> PatientOutcome:

@@ -18,9 +18,9 @@ from optimizer.control.comparators import CLAIRVOYANT, REPLAN
 from optimizer.control.trial import Asked, Trial, prepare
 from optimizer.control.trial_tables import PatientRecord, decision_columns, patient_columns
 from optimizer.ensemble.ensemble import Cores
-from optimizer.ensemble.patients import file_of
+from optimizer.ensemble.patients import source_digest
 from optimizer.files.chunks import HERE, Workers, made, slices
-from optimizer.files.run import Columns, Run, columns_of, digest, joined, table_bytes
+from optimizer.files.run import Columns, Run, columns_of, joined, table_bytes
 from optimizer.files.run_directory import check_writable
 from optimizer.search.feasible import make_feasible, satisfies
 from optimizer.search.multistart import Progress
@@ -58,8 +58,8 @@ def manifest(trial: Trial, versions: dict[str, str]) -> dict[str, Any]:
         "risk": trial.settings.risk.value,
         **{name: value for name, value in vars(trial.settings).items() if name not in apart},
         "changes": vars(trial.settings.changes),
-        "belief_sha256": digest(file_of(trial.scenario, None)),
-        "truth_sha256": digest(file_of(trial.truth, None)),
+        "belief_sha256": source_digest(trial.scenario),
+        "truth_sha256": source_digest(trial.truth),
         "platform": jax.default_backend(),
         "versions": versions,
     }

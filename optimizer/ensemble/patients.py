@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import warnings
@@ -12,9 +13,11 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from optimizer.ensemble.preexisting import drawn_cells, read_risks, risk_sources
 from optimizer.files.faults import DataError, Fault, TableWarning
 from optimizer.files.headers import split_bracket
 from optimizer.files.netcdf import read_netcdf
+from optimizer.files.run import digest
 from optimizer.files.sheets import read_sheet
 from optimizer.files.tables import Column, Schema, Table, interpret, plain
 from optimizer.scenario import Scenario, ScenarioError
@@ -39,12 +42,14 @@ class Patients:
         values: the numbers in internal units [P, V]; what is no number is NaN.
         names: of the patients.
         faults: why a patient cannot be simulated, by its index; the sentence names the patient.
+        risk: probability that the clone of the last place is there from the start [P]; None where nobody says.
     """
 
     places: tuple[Place, ...]
     values: Float[np.ndarray, "P V"]
     names: tuple[str, ...]
     faults: dict[int, str]
+    risk: Float[np.ndarray, "P"] | None = None
 
     @property
     def healthy(self) -> np.ndarray:
@@ -54,7 +59,8 @@ class Patients:
     def columns(self, rows: slice = slice(None)) -> dict[str, np.ndarray]:
         """The numbers of some patients, by key path with its unit."""
         pairs = zip(self.places, self.values[rows].T, strict=True)
-        return {f"{place.key} [{place.unit}]": np.ascontiguousarray(column) for place, column in pairs}
+        risk = {} if self.risk is None else {"risk": self.risk[rows]}
+        return {f"{place.key} [{place.unit}]": np.ascontiguousarray(column) for place, column in pairs} | risk
 
 
 def stepped(count: int) -> int:
@@ -72,7 +78,7 @@ def load_patients(scenario: Scenario, count: int | None, seed: int, posterior: P
 
     Args:
         scenario: with a [cohort] table, unless a posterior is given.
-        count: how many, P; a table's own number when left out, or `DRAWN`.
+        count: how many, P; the number of a table, or of a table of risks, when left out, or `DRAWN`.
         seed: of the numbers that are drawn; a patient's numbers depend on the seed and on its index alone.
         posterior: file of draws in place of what [cohort] says.
 
@@ -82,25 +88,31 @@ def load_patients(scenario: Scenario, count: int | None, seed: int, posterior: P
     """
     plan = CohortPlan(posterior=str(posterior)) if posterior is not None else scenario.plan.cohort
     if plan is None:
-        wanted = "a [cohort] table (vary, table or posterior), or --posterior"
+        wanted = "a [cohort] table (vary, table, posterior or risk), or --posterior"
         raise ScenarioError([f"{scenario.file}: cohort: wanted {wanted}; got none"])
     if count is not None and count < 1:
         raise ScenarioError([f"--patients: wanted at least 1; got {count}"])
     if count is not None and count > MOST:
         cost = f"about {count * _BYTES_EACH / 2**30:,.0f} GiB of memory and {count * _SECONDS_EACH / 86400.0:,.0f} days"
         raise ScenarioError([f"--patients: wanted at most {MOST:,}; got {count:,}, which would take {cost}"])
-    folder = Path() if posterior is not None else scenario.folder
+    folder, risks = Path() if posterior is not None else scenario.folder, None
     if plan.table is not None:
         places, values, names = _patients_of(scenario, folder / plan.table, count)
     elif plan.posterior is not None:
         places, values = _of_posterior(scenario, folder / plan.posterior, count or DRAWN, seed)
         names = _numbered(len(values))
     else:
+        risks = None if plan.risk is None else read_risks(scenario, plan.risk, count)
         places = tuple(find(scenario.plan.model, scenario.plan.drugs, vary.key) for vary in plan.vary)
-        values = _drawn(plan, places, count or DRAWN, seed)
-        names = _numbered(len(values))
+        values = _drawn(plan, places, len(risks.names) if risks else count or DRAWN, seed)
+        names = risks.names if risks else _numbered(len(values))
+        if plan.risk is not None and risks is not None:
+            clone = find(scenario.plan.model, scenario.plan.drugs, plan.risk.key)
+            places = (*places, clone)
+            values = np.column_stack([values, drawn_cells(plan.risk, clone.value, risks, seed)])
     apart = float(np.diff(scenario.plan.edges).min())
-    return Patients(places, values, names, _faults(places, values, names, apart))
+    faults = _faults(places, values, names, apart)
+    return Patients(places, values, names, faults, None if risks is None else risks.probability)
 
 
 def _numbered(count: int) -> tuple[str, ...]:
@@ -276,10 +288,10 @@ def _converted(values: np.ndarray, place: Place, unit: str, file: str) -> np.nda
     return values * one
 
 
-def file_of(scenario: Scenario, posterior: Path | None) -> Path | None:
-    """The file that the patients come from; None where they are drawn from the scenario's spreads."""
-    if posterior is not None:
-        return posterior
+def source_digest(scenario: Scenario, posterior: Path | None = None) -> str | None:
+    """SHA-256 of the files that the patients come from; None where they are drawn from the scenario's spreads alone."""
     plan = scenario.plan.cohort
+    if posterior is None and plan is not None and plan.risk is not None:
+        return hashlib.sha256(b"".join(risk_sources(scenario, plan.risk))).hexdigest()
     name = None if plan is None else plan.table or plan.posterior
-    return None if name is None else scenario.folder / name
+    return digest(posterior or (None if name is None else scenario.folder / name))

@@ -14,12 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimizer.ensemble.ensemble import Ensemble, build_ensemble
-from optimizer.ensemble.patients import file_of, load_patients
+from optimizer.ensemble.patients import load_patients, source_digest
 from optimizer.ensemble.personalise import Personalised, Solver
 from optimizer.ensemble.program import build_program
 from optimizer.ensemble.risk import refuse_alpha
 from optimizer.files.chunks import HERE, Workers, made, slices
-from optimizer.files.run import Columns, Run, columns_of, digest, joined, table_bytes, to_bytes
+from optimizer.files.run import Columns, Run, columns_of, joined, table_bytes, to_bytes
 from optimizer.files.run_directory import DirectoryError, check_writable
 from optimizer.programs import check_64_bits
 from optimizer.scenario import Scenario, ScenarioError
@@ -175,7 +175,7 @@ def manifest(scenario: Scenario, settings: Settings, patients: int, versions: di
         "patients": patients,
         "risk": settings.risk.value,
         **{name: value for name, value in vars(settings).items() if name not in apart},
-        "source_sha256": digest(file_of(scenario, settings.posterior)),
+        "source_sha256": source_digest(scenario, settings.posterior),
         "platform": jax.default_backend(),
         "versions": versions,
     }

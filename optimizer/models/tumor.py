@@ -173,7 +173,10 @@ class Tumor(AbstractModel):
     # --- equations --------------------------------------------------------------------------------------------
 
     def initial_state(self) -> TumorState:
-        start = jnp.maximum(self.initial_cells, 0.0) + self._offset()
+        cells = jnp.maximum(self.initial_cells, 0.0)
+        # A clone that is absent has a logarithm all the same, of the least number there is; no cells at all have none.
+        least = jnp.where(jnp.any(cells > 0.0), jnp.finfo(cells.dtype).tiny, 0.0)
+        start = jnp.maximum(cells + self._offset(), least)
         return TumorState(jnp.log(start), tuple(m.initial_state() for m in self.mechanisms))
 
     def _offset(self) -> Clones:

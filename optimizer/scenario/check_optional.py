@@ -17,7 +17,7 @@ from optimizer.scenario.check_parts import Context
 from optimizer.scenario.faults import one_of
 from optimizer.scenario.fields import level_unit, show
 from optimizer.scenario.keys import Place, find
-from optimizer.scenario.plan import CohortPlan, Model, Part, RulePlan, Vary
+from optimizer.scenario.plan import CohortPlan, Model, Part, RiskPlan, RulePlan, Vary
 from optimizer.units import QuantityError
 
 _SPREAD = FieldInfo("", "", minimum=0.0)
@@ -28,14 +28,15 @@ _WIDEST = 1e6
 def check_cohort(context: Context, spec: Any, model: Model) -> CohortPlan:
     """Exactly one way to make patients, its keys known and its correlations possible."""
     faults = context.faults
-    ways = [name for name in ("vary", "table", "posterior") if getattr(spec, name)]
-    if len(ways) != 1:
-        faults.add("cohort", f"wanted one of vary, table and posterior; got {' and '.join(ways) or 'none'}")
+    ways = [name for name in ("vary", "table", "posterior", "risk") if getattr(spec, name)]
+    if len(ways) != 1 and ways != ["vary", "risk"]:
+        wanted = "one of vary, table, posterior and risk, or vary and risk"
+        faults.add("cohort", f"wanted {wanted}; got {' and '.join(ways) or 'none'}")
     if spec.correlation and not spec.vary:
         faults.add("cohort.correlation", "wanted keys that vary beside it; got none")
-    written = spec.model_dump(exclude_none=True)
+    written, risk = spec.model_dump(exclude_none=True), spec.risk and _risk(context, spec.risk, model)
     if not spec.vary:
-        return CohortPlan(table=spec.table, posterior=spec.posterior, written=written)
+        return CohortPlan(table=spec.table, posterior=spec.posterior, risk=risk, written=written)
     found: list[Place] = []
     vary = []
     for i, entry in enumerate(spec.vary):
@@ -49,10 +50,35 @@ def check_cohort(context: Context, spec: Any, model: Model) -> CohortPlan:
             faults.add(f"{path}.key", f'wanted each number once; got "{entry.key}" twice')
         found.append(place)
         vary.append(_vary(context, path, entry, place))
+    if risk and find(model, context.drugs, risk.key).steps in [place.steps for place in found]:
+        faults.add("cohort.vary", f"wanted each number once; got {risk.key}, which risk draws")
     names = [entry.key for entry in spec.vary]
     listed = spec.correlation or []
     matrix = _correlation(context, names, listed) if len(found) == len(names) else np.eye(len(found))
-    return CohortPlan(tuple(vary), matrix, written=written | {"correlation": written.get("correlation", [])})
+    return CohortPlan(tuple(vary), matrix, risk=risk, written=written | {"correlation": written.get("correlation", [])})
+
+
+def _risk(context: Context, spec: Any, model: Model) -> RiskPlan | None:
+    """The clone that a probability is of: resistant, with cells, and not the only one."""
+    faults = context.faults
+    if spec.model is not None and spec.column is not None:
+        faults.add("cohort.risk", "wanted either a column of probabilities or a model that makes them; got both")
+    cells = {clone.name: clone.numbers.get("cells") or 0.0 for clone in model.clones}
+    known = [clone.name for clone in model.clones if clone.resistant and cells[clone.name] > 0.0]
+    name = known[0] if spec.clone is None and len(known) == 1 else spec.clone
+    if name is None:
+        wanted = "the name of a clone, of one that is resistant and has cells"
+        faults.add("cohort.risk.clone", f"wanted {wanted}; got none of {len(known)} such clones")
+    elif name not in known:
+        wanted = f"one that is resistant and has cells: {', '.join(known) or 'there is none'}"
+        faults.add("cohort.risk.clone", f"wanted {wanted}; got {show(name)}")
+    elif not sum(cells.values()) > cells[name]:
+        faults.add("cohort.risk.clone", f"wanted another clone with cells beside it; got {show(name)} alone")
+    else:
+        key = f"model.clone[{list(cells).index(name)}].cells"
+        column = {} if spec.column is None else {"column": spec.column}
+        return RiskPlan(key, math.sqrt(math.log1p(spec.cv**2)), spec.table, model=spec.model, **column)
+    return None
 
 
 def _vary(context: Context, path: str, entry: Any, place: Place) -> Vary:

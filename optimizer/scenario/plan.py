@@ -199,14 +199,34 @@ class Vary:
 
 
 @dataclass(frozen=True)
+class RiskPlan:
+    """Who has a resistant clone from the start: each patient with a probability; the others have no cell of it.
+
+    Attributes:
+        key: key path of the clone's cells; the scenario's number is their median where the clone is present.
+        sd: of the logarithm of the cells there.
+        table: file of one row a patient, as the scenario names it.
+        column: of its probabilities.
+        model: directory of a model that makes them from features; None where they stand in the table.
+    """
+
+    key: str
+    sd: float
+    table: str
+    column: str = "probability"
+    model: str | None = None
+
+
+@dataclass(frozen=True)
 class CohortPlan:
-    """Virtual patients: exactly one of numbers that vary, a table, and draws of a posterior.
+    """Virtual patients: exactly one of numbers that vary, a table, draws of a posterior, and a risk; or first and last.
 
     Attributes:
         vary: numbers that vary [V].
         correlation: correlations of their logarithms or values [V, V].
         table: file of one row a patient, as the scenario names it.
         posterior: file of draws, as the scenario names it.
+        risk: who has a resistant clone from the start.
         written: the table as it stands in the file.
     """
 
@@ -214,6 +234,7 @@ class CohortPlan:
     correlation: np.ndarray = dataclasses.field(default_factory=lambda: np.eye(0))
     table: str | None = None
     posterior: str | None = None
+    risk: RiskPlan | None = None
     written: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
