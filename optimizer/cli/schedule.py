@@ -72,7 +72,7 @@ def _print_result(scenario: Scenario, result: Result, entries: tuple[Entry, ...]
     report, units, bound, said = result.audit.report, scenario.dose_units, body["bound"], body["answer"]
     for line in [] if said is None else [said["sentence"], *said["warnings"], ""]:
         typer.echo(line)
-    _print_report(scenario.title, report)
+    _print_report(scenario.title, report, body["objective"].get("searched", {}))
     if result.tuned is not None:
         t = result.tuned
         ranges = [f"{number(low)} to {number(high)}" for low, high in zip(t.lower, t.upper, strict=True)]
@@ -93,8 +93,9 @@ def _print_result(scenario: Scenario, result: Result, entries: tuple[Entry, ...]
         typer.echo(f"Within {bound['within_percent']:.3g} % of a bound that no schedule passes: {value}.")
 
 
-def _print_report(title: str, report: Report) -> None:
+def _print_report(title: str, report: Report, searched: Mapping[str, float] = {}) -> None:
     rows = [[name, number(value), number(report.weights[name])] for name, value in report.terms.items()]
+    rows += [[f"{name}, as searched", number(value), ""] for name, value in searched.items()]
     table(title, ["objective", "value", "weight"], [*rows, ["total", number(report.total), ""]])
     checks = [
         [c.name, number(c.value), number(c.limit), f"{c.violation:.1e}"]

@@ -4,9 +4,11 @@ from dataclasses import fields
 from typing import ClassVar
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from optimizer.axes import Scalar
 from optimizer.constraints.base import AbstractStateLimit, Reading
+from optimizer.endpoints.base import AbstractEndpoint
 from optimizer.fields import parameter, setting
 from optimizer.objectives.base import AbstractTerm, Scene
 from optimizer.registry import discover
@@ -26,12 +28,14 @@ class Term(AbstractStateLimit):
     factor: Scalar = parameter(unit="1", doc="key factor of the term progression", default=1.2, positive=True)
     observable: str = setting(doc="key observable of the term mean_observable", default="")
     clone: int | None = setting(doc="key clone of the term final_share", default=None)
+    endpoint: AbstractEndpoint | None = None
+    visits: Float[Array, "V"] | None = None
 
     def named(self) -> AbstractTerm:
         """The term itself."""
         cls = discover("optimizer.objectives", AbstractTerm)[self.term]
         own = {field.name for field in fields(cls)}
-        return cls(**{name: getattr(self, name) for name in ("factor", "observable", "clone") if name in own})
+        return cls(**{field.name: getattr(self, field.name) for field in fields(self) if field.name in own})
 
     def read(self, scene: Scene) -> Reading:
         term = self.named()

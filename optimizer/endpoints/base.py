@@ -1,19 +1,24 @@
 """The protocol of an endpoint, and how visits, confirmation and nadir are read."""
 
 from abc import abstractmethod
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from equinox import AbstractClassVar, AbstractVar
-from jaxtyping import Bool, Float
+from jaxtyping import Array, Bool, Float
 
 from optimizer.observations.base import AbstractQuantity, Assay, Channel
 from optimizer.simulate import System, Trajectory
 
 # A criterion that is met but for rounding is met.
 _ROUNDING = 1e-12
+# Largest logarithm of a value that is told from more; how far from progression a visit is that does not count.
+_MOST, _NEVER = 600.0, -1e3
+# Of values at visits [V], plain or in a program.
+Values: TypeAlias = Float[np.ndarray, "V"] | Float[Array, "V"]
 
 
 class Verdict(NamedTuple):
@@ -53,12 +58,15 @@ class AbstractEndpoint(eqx.Module):
     channel: AbstractVar[Channel | None]
 
     @abstractmethod
-    def level(self, first: float, nadir: Float[np.ndarray, "V"]) -> Float[np.ndarray, "V"]:
-        """Value from which on it is progression at each visit, of the first value and the least one until then."""
+    def level(self, first: Any, nadir: Values) -> Values:
+        """Value from which on it is progression at each visit, of the first value and the least one until then.
 
-    def counts(self, days: Float[np.ndarray, "V"]) -> Bool[np.ndarray, "V"]:
+        Arithmetic alone, or functions of `nadir.__array_namespace__()`: values are NumPy's or JAX's.
+        """
+
+    def counts(self, days: Values) -> Bool[np.ndarray, "V"] | Bool[Array, "V"]:
         """Visits at which progression may be found."""
-        return np.ones(days.shape, dtype=bool)
+        return days > -np.inf
 
     @classmethod
     def standard(cls) -> AbstractQuantity | None:
@@ -92,27 +100,50 @@ class AbstractEndpoint(eqx.Module):
 
     def read(self, system: System, trajectory: Trajectory, edges: Float[np.ndarray, "edges"]) -> Verdict:
         """The verdict on a simulated patient whose doses are decided at `edges` [day]."""
-        days = self._visits(edges)
-        channel = self.channel
-        if channel is None:
-            quantity = self.standard()
-            if quantity is None:
-                raise ValueError(f"{self.kind}: wanted a channel that measures {' or '.join(self.reads)}; got none")
-            channel = Channel(quantity, Assay())
-        shown = np.maximum(
-            np.asarray(channel.expected(system, trajectory, jnp.asarray(days))), np.asarray(channel.limit())
-        )
-        values = np.asarray(channel.value(shown))
+        days = self.visits(edges)
+        channel = self._channel()
+        values = np.asarray(channel.value(_shown(channel, system, trajectory, jnp.asarray(days))))
         # What grew out of the range of numbers is large.
         return self.assess(days, np.where(np.isfinite(values), values, np.inf))
 
-    def _visits(self, edges: Float[np.ndarray, "edges"]) -> Float[np.ndarray, "V"]:
+    def margins(self, system: System, trajectory: Trajectory, days: Float[Array, "V"]) -> Float[Array, "V"]:
+        """How far each visit is beyond progression: the first one at zero or more gives the date.
+
+        The least logarithm of value over level from this visit to the one that confirms it; far below zero where none
+        does, and at visits that do not count. Differentiable.
+        """
+        channel = self._channel()
+        values = channel.value(jnp.clip(_shown(channel, system, trajectory, days), -_MOST, _MOST))
+        level = jnp.asarray(self.level(values[0], jax.lax.cummin(values))) * (1.0 - _ROUNDING)
+        beyond = jnp.log(values) - jnp.log(level)
+        beyond = jnp.where(self.counts(days), beyond, _NEVER)
+        last = jnp.searchsorted(days, days + self.confirm - 1e-9)
+        place = jnp.arange(days.size)
+        within = (place >= place[:, None]) & (place <= last[:, None])
+        lasting = jnp.min(jnp.where(within, beyond, jnp.inf), axis=1)
+        return jnp.where(last < days.size, lasting, _NEVER)
+
+    def _channel(self) -> Channel:
+        """What is read, by a standard assay where the scenario has none."""
+        if self.channel is not None:
+            return self.channel
+        quantity = self.standard()
+        if quantity is None:
+            raise ValueError(f"{self.kind}: wanted a channel that measures {' or '.join(self.reads)}; got none")
+        return Channel(quantity, Assay())
+
+    def visits(self, edges: Float[np.ndarray, "edges"]) -> Float[np.ndarray, "V"]:
         """Days of the visits, to the horizon."""
         assay, end = None if self.channel is None else self.channel.assay, float(edges[-1])
         if not self.every and assay is not None and assay.days:
             return np.array([day for day in assay.days if day <= end])
         every = self.every or (0.0 if assay is None else assay.every)
         return every * np.arange(int(end / every + 1e-9) + 1) if every else np.asarray(edges, dtype=float)
+
+
+def _shown(channel: Channel, system: System, trajectory: Trajectory, days: Float[Array, "V"]) -> Float[Array, "V"]:
+    """What an assay shows without its error, its detection limit where there is less."""
+    return jnp.maximum(channel.expected(system, trajectory, days), channel.limit())
 
 
 def _run(days: np.ndarray, met: np.ndarray, confirm: float) -> tuple[int, bool]:

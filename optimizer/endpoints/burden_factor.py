@@ -1,11 +1,11 @@
 """More cells than a multiple of those at the start."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
-from optimizer.endpoints.base import AbstractEndpoint, Verdict
+from optimizer.endpoints.base import AbstractEndpoint, Values, Verdict
 from optimizer.fields import setting
 from optimizer.observations.base import AbstractQuantity, Channel
 from optimizer.observations.burden import Burden
@@ -27,8 +27,8 @@ class BurdenFactor(AbstractEndpoint):
     every: float = setting(unit="day", doc="time between visits; 0: read at any time", default=0.0, minimum=0.0)
     channel: Channel | None = None
 
-    def level(self, first: float, nadir: Float[np.ndarray, "V"]) -> Float[np.ndarray, "V"]:
-        return np.full(nadir.shape, self.factor * first)
+    def level(self, first: Any, nadir: Values) -> Values:
+        return nadir.__array_namespace__().full_like(nadir, self.factor * first)
 
     @classmethod
     def standard(cls) -> AbstractQuantity:

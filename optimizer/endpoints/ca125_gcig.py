@@ -1,11 +1,8 @@
 """Progression by cancer antigen 125."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
-from jaxtyping import Float
-
-from optimizer.endpoints.base import AbstractEndpoint
+from optimizer.endpoints.base import AbstractEndpoint, Values
 from optimizer.fields import setting
 from optimizer.observations.base import Channel
 
@@ -30,5 +27,5 @@ class Ca125Gcig(AbstractEndpoint):
     every: float = setting(unit="day", doc="time between values; 0: the observation's", default=0.0, minimum=0.0)
     channel: Channel | None = None
 
-    def level(self, first: float, nadir: Float[np.ndarray, "V"]) -> Float[np.ndarray, "V"]:
-        return self.rise * np.maximum(self.upper_limit, nadir)
+    def level(self, first: Any, nadir: Values) -> Values:
+        return self.rise * nadir.__array_namespace__().maximum(nadir, self.upper_limit)

@@ -1,11 +1,11 @@
 """Progression by prostate-specific antigen."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Array, Bool
 
-from optimizer.endpoints.base import AbstractEndpoint
+from optimizer.endpoints.base import AbstractEndpoint, Values
 from optimizer.fields import setting
 from optimizer.observations.base import Channel
 
@@ -31,8 +31,8 @@ class PsaPcwg3(AbstractEndpoint):
     every: float = setting(unit="day", doc="time between values; 0: the observation's", default=0.0, minimum=0.0)
     channel: Channel | None = None
 
-    def level(self, first: float, nadir: Float[np.ndarray, "V"]) -> Float[np.ndarray, "V"]:
-        return np.maximum((1.0 + self.rise) * nadir, nadir + self.least)
+    def level(self, first: Any, nadir: Values) -> Values:
+        return nadir.__array_namespace__().maximum((1.0 + self.rise) * nadir, nadir + self.least)
 
-    def counts(self, days: Float[np.ndarray, "V"]) -> Bool[np.ndarray, "V"]:
+    def counts(self, days: Values) -> Bool[np.ndarray, "V"] | Bool[Array, "V"]:
         return days >= self.ignored

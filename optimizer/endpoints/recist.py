@@ -1,11 +1,8 @@
 """Progression and response of target lesions by RECIST 1.1."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
-from jaxtyping import Float
-
-from optimizer.endpoints.base import AbstractEndpoint
+from optimizer.endpoints.base import AbstractEndpoint, Values
 from optimizer.fields import setting
 from optimizer.observations.base import AbstractQuantity, Channel
 from optimizer.observations.diameter import Diameter
@@ -30,8 +27,8 @@ class Recist(AbstractEndpoint):
     every: float = setting(unit="day", doc="time between scans; 0: the observation's", default=0.0, minimum=0.0)
     channel: Channel | None = None
 
-    def level(self, first: float, nadir: Float[np.ndarray, "V"]) -> Float[np.ndarray, "V"]:
-        return np.maximum((1.0 + self.rise) * nadir, nadir + self.least)
+    def level(self, first: Any, nadir: Values) -> Values:
+        return nadir.__array_namespace__().maximum((1.0 + self.rise) * nadir, nadir + self.least)
 
     @classmethod
     def standard(cls) -> AbstractQuantity:

@@ -1,11 +1,8 @@
 """A volume that is a multiple of the first one, as mice are followed."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
-from jaxtyping import Float
-
-from optimizer.endpoints.base import AbstractEndpoint
+from optimizer.endpoints.base import AbstractEndpoint, Values
 from optimizer.fields import setting
 from optimizer.observations.base import AbstractQuantity, Channel
 from optimizer.observations.volume import Volume
@@ -24,8 +21,8 @@ class VolumeFactor(AbstractEndpoint):
     every: float = setting(unit="day", doc="time between visits; 0: the observation's", default=0.0, minimum=0.0)
     channel: Channel | None = None
 
-    def level(self, first: float, nadir: Float[np.ndarray, "V"]) -> Float[np.ndarray, "V"]:
-        return np.full(nadir.shape, self.factor * first)
+    def level(self, first: Any, nadir: Values) -> Values:
+        return nadir.__array_namespace__().full_like(nadir, self.factor * first)
 
     @classmethod
     def standard(cls) -> AbstractQuantity:

@@ -81,6 +81,8 @@ class AbstractTerm(eqx.Module):
     is_linear: ClassVar[bool] = False
     # Observables of the model that the term reads.
     needs: ClassVar[tuple[str, ...]] = ()
+    # Whether the term is read at the visits of the scenario's [endpoint], so that it goes in steps.
+    at_visits: ClassVar[bool] = False
     # Whether the term reads births and deaths of single cells (`AbstractModel.branching`), for which nodes are finer.
     is_branching: ClassVar[bool] = False
 

@@ -19,11 +19,13 @@ from optimizer.analysis.comparison import OPTIMIZED, Entry
 from optimizer.endpoints.burden_factor import BurdenFactor
 from optimizer.files.event_tables import write_schedule
 from optimizer.files.run_directory import finite, to_text, whole
+from optimizer.objectives.endpoint import Endpoint as EndpointTerm
 from optimizer.outcome import Outcome, level_units, remark
 from optimizer.problem import Check, Problem, Report
 from optimizer.report import plots
 from optimizer.scenario import Scenario
 from optimizer.search.audit import Audit
+from optimizer.search.iterate import LEAST_TEMPERATURE
 from optimizer.search.result import Result, SearchRecord
 from optimizer.search.verdict import difference
 from optimizer.simulate import Grid, Trajectory
@@ -49,6 +51,8 @@ def run_document(scenario: Scenario, result: Result, entries: Sequence[Entry]) -
     own = next(entry for entry in entries if entry.name == OPTIMIZED)
     body = document(scenario, result.audit.report, entries, own.outcome)
     task = result.problem.task
+    searched, differs = _as_searched(result)
+    body["objective"] |= searched
     limit = bound_of(result.problem, scenario.progression_factor)
     if limit is not None and limit.quantity != "objective" and not isinstance(scenario.endpoint(), BurdenFactor):
         limit = None  # of cells, not of what the endpoint reads
@@ -57,7 +61,7 @@ def run_document(scenario: Scenario, result: Result, entries: Sequence[Entry]) -
     )
     found = None if limit is None else limit.to_json(reached)
     bound = {"bound": found}
-    reason = result.reason
+    reason = "; ".join([result.reason, *differs])
     if result.status is Status.NOT_CONVERGED and found is not None and found["within_percent"] is not None:
         reason += f"; within {found['within_percent']:.3g} % of a bound that no schedule passes, {found['name']}"
     said = answer(entries, total_units(scenario), [regimen.name for regimen in scenario.plan.regimens])
@@ -68,6 +72,19 @@ def run_document(scenario: Scenario, result: Result, entries: Sequence[Entry]) -
     rule = {} if result.tuned is None else {"policy": result.tuned.to_json()}
     audit, search = {"audit": _audit(result.audit)}, {"search": _search(result.search)}
     return {**_head(scenario), **head, **body, **bound, **rule, **structure, **audit, **search, **_tail(result.seed)}
+
+
+def _as_searched(result: Result) -> tuple[dict[str, Any], list[str]]:
+    """Terms read at visits as the search rounds their steps, and where that is more than a visit from what they are."""
+    task, values, differs = result.problem.task, {}, []
+    scene = task.scene(result.trajectory)
+    for term in task.objective.terms:
+        if isinstance(term, EndpointTerm):
+            values[term.kind] = float(term.smooth(scene, LEAST_TEMPERATURE))
+            days = [-float(value * scene.grid.horizon) for value in (result.report.terms[term.kind], values[term.kind])]
+            if abs(days[0] - days[1]) > np.max(np.diff(term.visits, append=scene.grid.horizon)):
+                differs.append(f"at visits it comes to day {days[0]:.4g}, as searched to day {days[1]:.4g}")
+    return ({"searched": values} if values else {}), differs
 
 
 def simulated_document(scenario: Scenario, entry: Entry, checked: Audit) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from jaxtyping import Array
 
 from optimizer.constraints.base import AbstractStateLimit, ConstraintError
 from optimizer.constraints.term import Term
+from optimizer.endpoints.base import AbstractEndpoint
 from optimizer.mesh import Mesh
 from optimizer.models.base import AbstractModel, Branching
 from optimizer.models.equations import Equations
@@ -22,6 +23,7 @@ from optimizer.models.stromal import StromalClone, stromal
 from optimizer.models.transitions import clones_with_inflow
 from optimizer.models.tumor import Tumor
 from optimizer.objectives.base import AbstractTerm
+from optimizer.observations.base import Channel
 from optimizer.pharmacology.base import AbstractPK
 from optimizer.pharmacology.interactions import Bliss
 from optimizer.pharmacology.oral import Oral
@@ -72,7 +74,24 @@ def around(plan: Plan) -> dict[str, Any]:
         "roles": tuple(make(drug.role, base) for drug in plan.drugs),
         "dose_min": stored([drug.minimum for drug in plan.drugs]),
         "dose_max": stored([drug.maximum for drug in plan.drugs]),
+        **_visited(plan),
     }
+
+
+def _visited(plan: Plan) -> dict[str, Any]:
+    """The endpoint and its visits, for terms that read it; nothing where the scenario has none."""
+    found = build_endpoint(plan)
+    return {} if found is None else {"endpoint": found, "visits": stored(found.visits(plan.edges))}
+
+
+def build_endpoint(plan: Plan) -> AbstractEndpoint | None:
+    """What counts as progression, with the first observation that it reads; None where the scenario does not say."""
+    part = plan.endpoint
+    if part is None:
+        return None
+    reads: tuple[str, ...] = part.cls.reads  # type: ignore[attr-defined]
+    pairs = [pair for pair in plan.observations if pair[0].kind in reads]
+    return make(part, {"channel": Channel(*(make(own, {}) for own in pairs[0])) if pairs else None})
 
 
 def _mutation(clones: Sequence[Clone]) -> list[list[float]] | None:

@@ -49,7 +49,7 @@ def check(
     context.faults.stop()
     edges, every = check_decision(context, spec.decision)
     model = check_model(context, spec.model, code)
-    endpoint = check_endpoint(context, spec)
+    endpoint = context.endpoint = check_endpoint(context, spec)
     factor = _factor(spec, endpoint)
     objective = _objective(context, spec, model, factor)
     limits = enumerate(spec.constraint or [])
@@ -165,6 +165,11 @@ def _fits_model(context: Context, path: str, part: Part, model: Model) -> None:
         context.faults.add(f"{path}.clone", one_of(names, clone))
     if part.kind == "resistance" and model.alone is None and not any(clone.resistant for clone in model.clones):
         context.faults.add(path, "wanted a clone with resistant = true, whose cells it counts; got none")
+    at_any_time = context.endpoint is None or (
+        context.endpoint.cls is BurdenFactor and not context.endpoint.values.get("every")
+    )
+    if getattr(part.cls, "at_visits", False) and at_any_time:
+        context.faults.add(path, "wanted [endpoint] read at visits beside it; got none: use the term progression")
     if getattr(part.cls, "is_branching", False) and (said := uncountable(model)):
         context.faults.add(path, said)
     _has_observables(context, path, part, model)

@@ -165,7 +165,7 @@ def check_endpoint(context: Context, spec: Any) -> Part | None:
     if cls is not BurdenFactor:
         context.notes.append(
             f"Progression in tables of one patient is by {part.kind}; cohort, trial, train, replan and the term "
-            "progression count cells by [progression] factor."
+            "progression count cells by [progression] factor; the term endpoint reads it."
         )
         return part
     given, own = spec.progression.factor, part.values.get("factor")

@@ -32,6 +32,7 @@ class Context:
     sizes: Sizes
     drugs: tuple[Drug, ...] = ()
     notes: list[str] = dataclasses.field(default_factory=list)
+    endpoint: Part | None = None
 
     @property
     def drug_names(self) -> list[str]:

@@ -20,7 +20,7 @@ from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem
 from optimizer.programs import stored
 from optimizer.regimens import Regimen, Rule
-from optimizer.scenario.build import around, as_regimens, build_system, make, number_of
+from optimizer.scenario.build import around, as_regimens, build_endpoint, build_system, make, number_of
 from optimizer.scenario.check import check
 from optimizer.scenario.faults import ScenarioError, with_lines
 from optimizer.scenario.files import include_drugs, own_models, read_toml
@@ -247,12 +247,7 @@ class Scenario:
 
     def endpoint(self) -> AbstractEndpoint:
         """What counts as progression in tables of one patient, with the first observation that it reads."""
-        part = self.plan.endpoint
-        if part is None:
-            return BurdenFactor(self.plan.progression_factor)
-        reads: tuple[str, ...] = part.cls.reads  # type: ignore[attr-defined]
-        read = [channel for channel in self.channels() if channel.quantity.kind in reads]
-        return make(part, {"channel": read[0] if read else None})
+        return build_endpoint(self.plan) or BurdenFactor(self.plan.progression_factor)
 
     def resolved(self) -> dict[str, Any]:
         """What the file means: every number after defaults and conversion, with its unit; ready for JSON.

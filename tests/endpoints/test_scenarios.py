@@ -2,6 +2,7 @@
 
 import math
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -9,8 +10,11 @@ from optimizer.analysis.comparison import compare
 from optimizer.endpoints.burden_factor import BurdenFactor
 from optimizer.endpoints.psa_pcwg3 import PsaPcwg3
 from optimizer.endpoints.recist import Recist
-from optimizer.report.document import compared_document
+from optimizer.policies.schedule import Schedule
+from optimizer.report.document import compared_document, run_document
 from optimizer.scenario import Scenario, ScenarioError
+from optimizer.search.optimize import optimize
+from optimizer.status import Status
 from tests.small import small
 
 PSA = {"kind": "psa", "production": "1e-8 ug/L/cell/day", "decay": "0.5 / day", "every": "28 day"}
@@ -128,3 +132,63 @@ def test_grades_of_neutropenia_are_in_the_table_and_a_limit():
         assert checks["toxicity_grade"].violation == pytest.approx(checks["nadir"].violation, abs=1e-9)
         assert (checks["toxicity_grade"].value > 2.0) == (checks["nadir"].violation > 0.0)
     assert compare(small(), [])[0].outcome.neutropenia_grade is None
+
+
+# Two clones in competition under a drug that kills one of them: PSA is held for longer where the other is kept at bay.
+TWO_CLONES = {
+    "model": {
+        "kind": "tumor",
+        "growth": {"law": "logistic", "capacity": 3e9},
+        "clone": [
+            {
+                "name": "sensitive",
+                "cells": 1e9,
+                "growth_rate": "0.04 / day",
+                "effect": [{"drug": "water", "law": "linear", "strength": "0.06 L/mg/day"}],
+            },
+            {"name": "resistant", "cells": 1e7, "resistant": True, "growth_rate": "0.03 / day"},
+        ],
+    },
+    "decision": {"every": "28 day", "horizon": "336 day"},
+    "endpoint": {"kind": "psa_pcwg3"},
+    "observation": [PSA],
+    "objective": {"endpoint": 1.0, "drug_use": 0.05},
+    "search": {"restarts": 2},
+}
+
+
+def test_a_schedule_is_searched_for_the_day_at_visits():
+    scenario = growing(**TWO_CLONES)
+    problem = scenario.problem()
+    result = optimize(problem, restarts=2)
+    entries = compare(problem, [], result, scenario.endpoint())
+    assert result.status is Status.SOLVED, result.reason
+    days = {entry.name: entry.outcome.time_to_progression_day or 336.0 for entry in entries}
+    own = days.pop("optimized")
+    assert own >= max(days.values()) + 28.0
+    found = run_document(scenario, result, entries)["objective"]
+    assert found["terms"]["endpoint"] == pytest.approx(-own / 336.0, abs=1e-12)
+    assert abs(found["searched"]["endpoint"] - found["terms"]["endpoint"]) < 28.0 / 336.0
+
+
+def test_a_limit_on_the_day_is_kept():
+    """The least drug that holds PSA until a day: no visit before shows progression, and smaller doses would not do."""
+    more = {"objective": {"drug_use": 1.0}, "constraint": [{"kind": "term", "term": "endpoint", "limit": -0.5}]}
+    scenario = growing(**{**TWO_CLONES, **more})
+    result = optimize(scenario.problem(), restarts=2)
+    assert result.status is Status.SOLVED, result.reason
+    found = scenario.endpoint().read(result.problem.task.system, result.trajectory, np.asarray(scenario.plan.edges))
+    assert found.day is not None
+    assert found.day >= 168.0
+    less = result.problem.task.doses(jnp.asarray(0.97 * (result.doses / np.asarray(result.problem.task.scale)).ravel()))
+    trajectory, _ = result.problem.simulate(Schedule(less))
+    sooner = scenario.endpoint().read(result.problem.task.system, trajectory, np.asarray(scenario.plan.edges)).day
+    assert sooner is not None
+    assert sooner < 168.0
+
+
+def test_a_term_at_visits_wants_visits():
+    for more in ({}, {"endpoint": {"kind": "burden_factor"}}):
+        with pytest.raises(ScenarioError) as caught:
+            growing(objective={"endpoint": 1.0}, **more)
+        assert "objective.endpoint: wanted [endpoint] read at visits beside it" in str(caught.value)

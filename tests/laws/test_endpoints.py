@@ -1,10 +1,19 @@
 """Every endpoint of the registry on values that wander."""
 
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from optimizer.endpoints.base import AbstractEndpoint
+from optimizer.objectives.endpoint import Endpoint
+from optimizer.observations.base import AbstractQuantity, Assay, Channel
 from optimizer.registry import discover
+from optimizer.search.iterate import LEAST_TEMPERATURE
+from tests.laws.test_terms import scene
 
 ENDPOINTS = list(discover("optimizer.endpoints", AbstractEndpoint).values())
 
@@ -31,3 +40,49 @@ def test_dates_are_visits_that_later_ones_do_not_move(cls):
             until = endpoint.assess(days[:count], values[:count])
             assert until.day in (None, found.day)
     assert seen > 20
+
+
+COURSES, EVERY = 200, 28.0
+DAYS = np.linspace(0.0, 20 * EVERY, 81)
+
+
+def channel(cls):
+    """What an endpoint reads, such that 1e8 cells show 26 or so."""
+    quantity = discover("optimizer.observations", AbstractQuantity)[cls.reads[0]]
+    secreted = {"production": 1.3e-7, "decay": 0.5}
+    names = {field.name for field in dataclasses.fields(quantity)}
+    more = {name: value for name, value in secreted.items() if name in names}
+    return Channel(quantity(**more, detection_limit=0.0), Assay())
+
+
+@pytest.mark.parametrize("cls", ENDPOINTS, ids=lambda cls: cls.kind)
+def test_what_is_searched_is_the_day_at_visits(cls):
+    """Random courses of 20 visits: as reported the very day, as searched within a visit of it, with finite slopes."""
+    endpoint, rng = cls(every=EVERY, channel=channel(cls)), np.random.default_rng(5)
+    visits = endpoint.visits(DAYS)
+    term, base = Endpoint(endpoint, jnp.asarray(visits)), scene()
+    saved = base.trajectory.times.size
+    cut = jax.tree.map(lambda a: a[: DAYS.size] if a.shape[:1] == (saved,) else a, base.trajectory)
+    grid = dataclasses.replace(base.grid, edges=jnp.array([0.0, DAYS[-1]]))
+
+    def course(burden):
+        return base._replace(trajectory=dataclasses.replace(cut, times=jnp.asarray(DAYS), burden=burden), grid=grid)
+
+    def both(burden):
+        value, slope = jax.value_and_grad(lambda b: term.smooth(course(b), LEAST_TEMPERATURE))(burden)
+        return term.evaluate(course(burden)), value, slope
+
+    judged, days = eqx.filter_jit(both), []
+    for _ in range(COURSES):
+        fall, rise, turn = rng.uniform(0.002, 0.015), rng.uniform(0.005, 0.02), rng.uniform(0.0, 500.0)
+        logs = -fall * np.minimum(DAYS, turn) + rise * np.maximum(DAYS - turn, 0.0)
+        logs += np.cumsum(rng.normal(0.0, 0.05, DAYS.size))
+        burden = jnp.asarray(1e8 * np.exp(logs - logs[0]))
+        hard, smooth, slope = judged(burden)
+        read = endpoint.read(base.system, course(burden).trajectory, DAYS)
+        days.append(DAYS[-1] if read.day is None else read.day)
+        assert -hard * DAYS[-1] == pytest.approx(days[-1], abs=1e-9)
+        assert abs(smooth - hard) * DAYS[-1] <= EVERY
+        assert np.all(np.isfinite(slope))
+    assert len(set(days)) > 8
+    assert np.mean(np.array(days) < DAYS[-1]) > 0.2

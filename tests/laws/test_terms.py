@@ -11,6 +11,7 @@ import pytest
 
 from optimizer.constraints.base import AbstractDoseLimit, AbstractStateLimit, DoseFrame
 from optimizer.constraints.term import Term
+from optimizer.endpoints.burden_factor import BurdenFactor
 from optimizer.fields import describe
 from optimizer.mechanisms.base import AbstractMechanism
 from optimizer.mesh import Mesh
@@ -27,6 +28,8 @@ DOSE_LIMITS = list(discover("optimizer.constraints", AbstractDoseLimit).values()
 GRID = Grid(jnp.array([0.0, 7.0, 14.0, 17.0, 28.0]))
 # Settings of limits on doses that their defaults leave open.
 SETTINGS = {"dose_levels": {"quantum": 0.5}, "dose_bounds": {"maximum": 2.0}}
+# What terms at visits read: cells of 1.2 times the first, every four days.
+VISITED = {"endpoint": BurdenFactor(every=4.0), "visits": jnp.arange(0.0, 28.1, 4.0)}
 BY_NAME = {"drug": "first", "limit": 1.5, "start": 7.0, "stop": 14.0, "window": 14.0}
 
 
@@ -45,7 +48,7 @@ def scene():
 
 def built(cls):
     """A term or state limit; drugs are asked for by number, a quantity that the model reports by its name."""
-    return make(cls, np.random.default_rng(1), {"drug": 0, "observable": "effectors", "term": "burden"})
+    return make(cls, np.random.default_rng(1), {"drug": 0, "observable": "effectors", "term": "burden", **VISITED})
 
 
 def test_all_observables_are_there():
@@ -111,10 +114,11 @@ def test_every_term_is_a_limit(cls):
     term = built(cls)
     value = float(term.evaluate(scene()))
     for limit, is_broken in ((value - 0.1, True), (value + 0.1, False)):
-        made = Term(term=cls.kind, limit=limit, factor=getattr(term, "factor", 1.2), observable="effectors")
+        factor = getattr(term, "factor", 1.2)
+        made = Term(term=cls.kind, limit=limit, factor=factor, observable="effectors", **VISITED)
         reading = made.read(scene())
         assert float(reading.value) == pytest.approx(value, rel=1e-14)
-        if not cls.is_branching:  # a limit on a chance is one on the logarithm of a hazard
+        if cls.excess is AbstractTerm.excess:  # a limit on a chance, or at visits, is one on another scale
             assert float(jnp.max(reading.excess)) == pytest.approx((value - limit) / max(abs(limit), 1e-3), rel=1e-9)
         assert (float(jnp.max(reading.excess)) > 0.0) == is_broken
         assert made.label().startswith(cls.kind)
