@@ -1,7 +1,5 @@
 """The points of a map as numbers: their systems on common nodes, their doses, and one program that judges them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

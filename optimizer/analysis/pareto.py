@@ -1,7 +1,5 @@
 """Trade-offs: the best of one term for each value that another one may have, and where regimens lie beside them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """What trees mean in numbers, with JAX for the model and with NumPy for whoever looks at it beforehand."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Mapping
 from functools import reduce

@@ -4,8 +4,6 @@ A chunk is some files that depend on the run's manifest and the chunk's number a
 often, makes the same bytes. Schedulers, retries and workers are those of dask or of whoever starts the parts.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Which column of a file plays which role of a schema, and in which unit; what is left out, by name."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Rows of a table to doses: the habits of NONMEM, the same in every kind of table that has doses."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

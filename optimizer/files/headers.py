@@ -3,8 +3,6 @@
 Units are read against a list, never evaluated; a unit is taken for one only where the column can have it.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Doses as they are given and as they are decided: tablets and a rate, infusions and an amount."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby

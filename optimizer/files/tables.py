@@ -17,10 +17,7 @@ from typing import Any
 import numpy as np
 
 from optimizer.files.cells import EXACT, Marks, bare, marks_of, numbers
-from optimizer.files.columns import Column as Column
-from optimizer.files.columns import Found, assigned, left_out, with_units
-from optimizer.files.columns import Schema as Schema
-from optimizer.files.columns import plain as plain
+from optimizer.files.columns import Column, Found, Schema, assigned, left_out, plain, with_units
 from optimizer.files.faults import DataError, Fault, show
 from optimizer.files.headers import measure
 from optimizer.files.sheets import Sheet, read_sheet

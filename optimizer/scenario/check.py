@@ -1,7 +1,5 @@
 """From the tables of a file to a Plan: structure first, then what the tables say about each other. Builds no arrays."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, replace
 from typing import Any
