@@ -5,11 +5,9 @@ thousands and decimal commas (`cells`), comments, separators and encodings (`she
 know are left out and named in one line, but never one that looks like treatment where doses decide.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -93,10 +91,6 @@ class Table:
     def place(self, row: int | np.integer) -> str:
         """FILE:LINE of a row."""
         return f"{self.path}:{self.lines[row]}"
-
-    def noted(self, *notes: str) -> Table:
-        """The table with more to say."""
-        return replace(self, notes=(*self.notes, *notes))
 
 
 def scaled(values: np.ndarray, scale: float) -> np.ndarray:
