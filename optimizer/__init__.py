@@ -17,38 +17,29 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from optimizer import analysis as analysis
-    from optimizer import calibrate as calibrate
-    from optimizer import control as control
-    from optimizer import ensemble as ensemble
+    from optimizer import analysis as analysis, calibrate as calibrate, control as control, ensemble as ensemble
     from optimizer.analysis.comparison import compare as compare
-    from optimizer.constraints.base import AbstractDoseLimit as AbstractDoseLimit
-    from optimizer.constraints.base import AbstractStateLimit as AbstractStateLimit
+    from optimizer.constraints.base import (
+        AbstractDoseLimit as AbstractDoseLimit,
+        AbstractStateLimit as AbstractStateLimit,
+    )
     from optimizer.endpoints.base import AbstractEndpoint as AbstractEndpoint
-    from optimizer.fields import parameter as parameter
-    from optimizer.fields import setting as setting
+    from optimizer.fields import parameter as parameter, setting as setting
     from optimizer.mechanisms.base import AbstractMechanism as AbstractMechanism
     from optimizer.models.base import AbstractModel as AbstractModel
-    from optimizer.objectives.base import AbstractTerm as AbstractTerm
-    from optimizer.objectives.base import Objective as Objective
+    from optimizer.objectives.base import AbstractTerm as AbstractTerm, Objective as Objective
     from optimizer.pharmacology.base import AbstractPK as AbstractPK
     from optimizer.policies.base import AbstractPolicy as AbstractPolicy
     from optimizer.policies.schedule import Schedule as Schedule
-    from optimizer.problem import Problem as Problem
-    from optimizer.problem import Report as Report
-    from optimizer.regimens import Regimen as Regimen
-    from optimizer.regimens import Rule as Rule
+    from optimizer.problem import Problem as Problem, Report as Report
+    from optimizer.regimens import Regimen as Regimen, Rule as Rule
     from optimizer.report import plots as plot
     from optimizer.report.document import write_run as write_run
-    from optimizer.scenario import Scenario as Scenario
-    from optimizer.scenario import ScenarioError as ScenarioError
+    from optimizer.scenario import Scenario as Scenario, ScenarioError as ScenarioError
     from optimizer.search.optimize import optimize as optimize
     from optimizer.search.result import Result as Result
     from optimizer.search.tune import tune as tune
-    from optimizer.simulate import Grid as Grid
-    from optimizer.simulate import System as System
-    from optimizer.simulate import Trajectory as Trajectory
-    from optimizer.simulate import rollout as rollout
+    from optimizer.simulate import Grid as Grid, System as System, Trajectory as Trajectory, rollout as rollout
     from optimizer.status import Status as Status
 
 # Before JAX is imported, which reads both: only what ends the process is told by XLA itself.

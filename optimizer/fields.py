@@ -38,18 +38,8 @@ def _as_array(value: Any) -> Any:
     return value if isinstance(value, jnp.ndarray) else jnp.asarray(value, dtype=float)
 
 
-def parameter(
-    *,
-    unit: str,
-    doc: str,
-    source: str = "",
-    default: Any = dataclasses.MISSING,
-    minimum: float | None = None,
-    positive: bool = False,
-    maximum: float | None = None,
-    ndim: int = 0,
-) -> Any:
-    """A dataclass field that holds a float array and says its unit, meaning and source.
+def parameter(*, unit: str, doc: str, default: Any = dataclasses.MISSING, **more: Any) -> Any:
+    """A dataclass field that holds a float array and says its unit, meaning, and `more` of `FieldInfo`.
 
     Example:
         >>> import equinox as eqx
@@ -58,9 +48,8 @@ def parameter(
         >>> describe(Decay)["rate"].unit
         '1/day'
     """
-    info = FieldInfo(unit, doc, source, minimum, positive, maximum, ndim)
     extra = {} if default is dataclasses.MISSING else {"default": default}
-    return eqx.field(converter=_as_array, metadata={_KEY: info}, **extra)
+    return eqx.field(converter=_as_array, metadata={_KEY: FieldInfo(unit, doc, **more)}, **extra)
 
 
 def describe(cls: type) -> dict[str, FieldInfo]:
@@ -73,21 +62,11 @@ def default_of(cls: type, name: str) -> Any:
     return next(f.default for f in dataclasses.fields(cls) if f.name == name)
 
 
-def setting(
-    *,
-    doc: str,
-    unit: str = "",
-    default: Any = dataclasses.MISSING,
-    minimum: float | None = None,
-    positive: bool = False,
-    maximum: float | None = None,
-    ndim: int = 0,
-) -> Any:
-    """A static field (a name, or a number that is compiled in) that says its unit and meaning.
+def setting(*, doc: str, unit: str = "", default: Any = dataclasses.MISSING, **more: Any) -> Any:
+    """A static field (a name, or a number that is compiled in) that says its unit, meaning, and `more` of `FieldInfo`.
 
     Units besides the internal ones: "" is text, "dose" the dose of the drug that the field `drug` names, "dose total"
     the sum of such doses (times day for an infusion).
     """
-    info = FieldInfo(unit, doc, "", minimum, positive, maximum, ndim)
     extra = {} if default is dataclasses.MISSING else {"default": default}
-    return eqx.field(static=True, metadata={_KEY: info}, **extra)
+    return eqx.field(static=True, metadata={_KEY: FieldInfo(unit, doc, **more)}, **extra)

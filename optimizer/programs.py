@@ -7,8 +7,6 @@ with anything among its arguments that is not from those sources, such as a user
 run. Both kinds of file are believed only while their digest fits (`files.store`).
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import hashlib

@@ -3,8 +3,6 @@ of the run's manifest. The docstring of a class is the help of its command. A se
 out is None until `Scenario.fill` takes it from the file.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum

@@ -1,7 +1,5 @@
 """Pytrees as JSON and back, by names that can be imported: what a program is found by, and the shape of its results."""
 
-from __future__ import annotations
-
 import dataclasses
 import enum
 import functools

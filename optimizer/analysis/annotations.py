@@ -1,7 +1,5 @@
 """Where schedules lie on the axes of a map: regimens of the scenario, and an event table."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The numbers that a map is drawn over: keys of the scenario and of the schedule, and ranges on the command line."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

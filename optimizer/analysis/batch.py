@@ -1,7 +1,5 @@
 """The points of a map as numbers: their systems on common nodes, their doses, and one program that judges them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -138,15 +136,13 @@ def build_systems(scenario: Scenario, numbers: Sequence[Number], values: np.ndar
             meshes.append(choose_mesh(system.model, system.pharmacokinetics, longest, _REFINEMENT))
         mesh = _mesh.common(meshes)
         build = jax.jit(jax.vmap(lambda row: build_system(substituted(plan, places, list(row)), mesh)))
-        return jax.tree.map(np.asarray, build(jnp.asarray(own)) if places else _repeated(system, mesh, len(values)))
+        if places:
+            return jax.tree.map(np.asarray, build(jnp.asarray(own)))
+        meshed = eqx.tree_at(lambda s: s.mesh, system, mesh)
+        return jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (len(values), *np.shape(leaf))), meshed)
     except (ValueError, TypeError) as error:
         got = ", ".join(place.key for place in places)
         raise OptionError(f"{got}: wanted numbers that fit the model; got a fault: {error}") from None
-
-
-def _repeated(system: System, mesh: _mesh.Mesh, count: int) -> System:
-    meshed = eqx.tree_at(lambda s: s.mesh, system, mesh)
-    return jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (count, *np.shape(leaf))), meshed)
 
 
 def doses_of(

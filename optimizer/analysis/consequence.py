@@ -1,7 +1,5 @@
 """What a parameter set of the stromal tumor leads to: its best weekly schedule, and what a fixed one does."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

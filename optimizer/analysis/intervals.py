@@ -1,7 +1,5 @@
 """Signs of the net growth over concentrations: brackets on a logarithmic grid, roots by SciPy's Brent."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

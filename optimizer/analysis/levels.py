@@ -1,7 +1,5 @@
 """How long a schedule keeps a drug's concentration in each interval, and where the troughs lie."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A map from its numbers to its quantities, chunk by chunk: all points as a few batches."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Trade-offs: the best of one term for each value that another one may have, and where regimens lie beside them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -199,12 +197,8 @@ def _judged(
     span = np.maximum(np.ptp([point.terms for point in points], axis=0), 1e-12)
 
     def marked(point: Point) -> Point:
-        return replace(point, dominated=_dominated(point.terms, allowed, _SAME * span))
+        # Dominated by one that is better in one term by more than rounding, and no worse in the other.
+        gain, same = np.array(point.terms) - np.array(allowed), _SAME * span
+        return replace(point, dominated=bool(np.any(np.all(gain > -same, axis=1) & np.any(gain > same, axis=1))))
 
     return Front(kinds, tuple(map(marked, points)), tuple(map(marked, regimens)), problem)
-
-
-def _dominated(terms: tuple[float, float], others: Sequence[tuple[float, float]], same: np.ndarray) -> bool:
-    """Whether any of the others is better in one term by more than rounding, and no worse in the other."""
-    gain = np.array(terms) - np.array(others)
-    return bool(np.any(np.all(gain > -same, axis=1) & np.any(gain > same, axis=1)))

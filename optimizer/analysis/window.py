@@ -1,7 +1,5 @@
 """Windows: the held concentrations at which each clone shrinks, how they move, and what a schedule makes of them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -8,14 +8,10 @@
 | fit a model of your own to time series | `TimeSeriesModel`, `calibrate(..., model=...)` |
 """
 
-from optimizer.calibrate.audit import audit_rates as audit_rates
-from optimizer.calibrate.audit import audit_secretion as audit_secretion
+from optimizer.calibrate.audit import audit_rates as audit_rates, audit_secretion as audit_secretion
 from optimizer.calibrate.fit import Settings as Settings
 from optimizer.calibrate.report import FitReport as FitReport
 from optimizer.calibrate.run import calibrate as calibrate
-from optimizer.calibrate.tables import KINDS as KINDS
-from optimizer.calibrate.tables import Table as Table
-from optimizer.calibrate.tables import read_table as read_table
+from optimizer.calibrate.tables import KINDS as KINDS, Table as Table, read_table as read_table
 from optimizer.calibrate.timeseries import TimeSeriesModel as TimeSeriesModel
-from optimizer.files.faults import DataError as DataError
-from optimizer.files.faults import Fault as Fault
+from optimizer.files.faults import DataError as DataError, Fault as Fault

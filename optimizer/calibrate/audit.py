@@ -6,8 +6,6 @@ For published theta and the direct optimum theta*, sums of squares Q in the data
     critical         D_crit(G) = D50(G) (-Rmax / Rmin)^(1/k) for published, two-stage and direct, side by side
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any

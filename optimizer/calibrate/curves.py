@@ -15,8 +15,6 @@ from hundreds of starts comes by: powers are written as logistic functions of lo
 Source: Kraut et al. 2025, doi 10.1038/s41540-025-00495-0.
 """
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -13,8 +13,6 @@ What the simulator itself would show after an assay of length T is another curve
 kill rate leaves, upper exp(-Emax T (1 - 1 / (1 + (D / EC50)^hill))).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Levenberg-Marquardt from many starts in one vmapped batch, and what the batch says about the optimum."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 

@@ -5,8 +5,6 @@ published set or assumed, and said in its first lines; a fit that would need to 
 no scenario.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

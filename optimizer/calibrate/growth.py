@@ -22,8 +22,6 @@ fitted where there is one; a law test holds them against the simulator.
 Where a record says only whether the patient was treated, E is the level itself, 0 or 1, held until the next record.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple

@@ -5,8 +5,6 @@ E: w_i = argmin |e_i(w)|^2 / sigma^2 + |(w - mu) / tau|^2,  V_i = (J^T J / sigma
 M: mu = mean w_i, tau^2 = mean((w_i - mu)^2 + diag V_i), sigma^2 = mean over rows of (e^2 + diag J V J^T)
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Tables of half-maximal concentrations turned into clones: EC50s with their error and the fold of resistance."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from optimizer.calibrate import fragment

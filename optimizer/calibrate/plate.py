@@ -7,8 +7,6 @@ same plate, or are its sample wells of dose 0 where it has no others. Viabilitie
 counts beside those of the control (and at time zero), are taken as they are.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The report of plates: a curve a condition, shifts between conditions, GR metrics, the scenario, flagged wells."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -6,8 +6,6 @@ log sigma ~ Normal(log sigma0, 1.5)          sigma0 = 0.1 of the data's size (ab
 y ~ the problem's Gaussian likelihood
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -21,8 +19,7 @@ from jaxtyping import Array, Float
 
 from optimizer.calibrate.fit import Fit, Settings
 from optimizer.calibrate.problem import FitProblem
-from optimizer.calibrate.uncertainty import Uncertainty
-from optimizer.calibrate.uncertainty import draws as laplace
+from optimizer.calibrate.uncertainty import Uncertainty, draws as laplace
 
 SIGMA_SD = 1.5
 TARGET_ACCEPT = 0.9

@@ -1,7 +1,5 @@
 """A least-squares problem: a curve, a design, what was observed, and how a deviation is counted."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, Literal
 

@@ -8,8 +8,6 @@
 Source of the model: doi 10.1038/s41540-025-00495-0. A table without growth factor gets one Hill curve.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """The report of a rates table: parameters, critical concentrations, nested models, draws, curves, the scenario."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

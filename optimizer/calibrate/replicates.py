@@ -8,12 +8,9 @@ of Gaussian wells has Student's distribution, so that the share of good wells th
 (`FALSE_ALARMS`; measured at 0.05 to 0.3 %, whether the noise is constant or in proportion).
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.optimize import nnls
-from scipy.stats import bartlett
-from scipy.stats import t as student
+from scipy.stats import bartlett, t as student
 
 FALSE_ALARMS = 5e-4
 UNEQUAL = 1e-3

@@ -4,8 +4,6 @@ Each kind of table makes a `Part` of every fit (a condition, a patient, or the w
 them all.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple

@@ -10,8 +10,6 @@ combination whose optimum is the published s = 65.7, Dhat = 0.0049 and mean maxi
 chooses another.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any, cast
 

@@ -1,7 +1,5 @@
 """Measurements in: tables read by the schema of their kind, plates in the shapes that readers and others export."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +10,7 @@ from optimizer.files.cells import ABOVE, BELOW, EXACT, MISSING
 from optimizer.files.dose_rows import DOSE_COLUMNS
 from optimizer.files.faults import DataError, refuse, show
 from optimizer.files.sheets import read_sheet
-from optimizer.files.tables import Column, Schema, interpret, looks_like_hours, plain
-from optimizer.files.tables import Table as Table
+from optimizer.files.tables import Column, Schema, Table as Table, interpret, looks_like_hours, plain
 
 _OF_BURDEN = "volume, psa, ctdna, diameter, variant_fraction or burden with its unit, or one named dv"
 

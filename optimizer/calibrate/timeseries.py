@@ -5,8 +5,6 @@ amounts) of boluses, or (times, levels) where the table says only when a patient
 simulator's own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache

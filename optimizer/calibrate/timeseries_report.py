@@ -1,7 +1,5 @@
 """The report of time series: parameters of each patient, or of the population they come from."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -8,8 +8,6 @@ With n rows, p free parameters, objective Q and its optimum Q*, s^2 = Q* / (n - 
     AIC, AICc, BIC  from the Gaussian likelihood with its best sigma; sigma counts as a parameter
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import equinox as eqx

@@ -12,8 +12,7 @@ import typer
 from optimizer.control.comparators import AT50, CONTINUOUS
 from optimizer.control.sweep import options_of, run_sweep
 from optimizer.control.trial import prepare
-from optimizer.control.trial_run import TrialResult
-from optimizer.control.trial_run import run_trial as try_policies
+from optimizer.control.trial_run import TrialResult, run_trial as try_policies
 from optimizer.control.trial_summary import summary
 from optimizer.files.run import table_bytes
 from optimizer.files.run_directory import check_writable, write_whole

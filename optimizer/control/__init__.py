@@ -11,20 +11,16 @@
 | see its decisions as a table | `decide(learned.network, every)` |
 """
 
-from optimizer.control.belief import Belief as Belief
-from optimizer.control.belief import Inference as Inference
-from optimizer.control.closed_loop import Conduct as Conduct
-from optimizer.control.closed_loop import Feedback as Feedback
-from optimizer.control.closed_loop import closed_loop as closed_loop
+from optimizer.control.belief import Belief as Belief, Inference as Inference
+from optimizer.control.closed_loop import Conduct as Conduct, Feedback as Feedback, closed_loop as closed_loop
 from optimizer.control.decisions import decide as decide
 from optimizer.control.plan_search import Effort as Effort
-from optimizer.control.prior import Prior as Prior
-from optimizer.control.prior import load_prior as load_prior
-from optimizer.control.receding_horizon import Measurement as Measurement
-from optimizer.control.receding_horizon import Plan as Plan
-from optimizer.control.receding_horizon import RecedingHorizonController as RecedingHorizonController
-from optimizer.control.train_report import body as body
-from optimizer.control.train_report import document_of as document_of
-from optimizer.control.train_run import Learned as Learned
-from optimizer.control.train_run import learn as learn
+from optimizer.control.prior import Prior as Prior, load_prior as load_prior
+from optimizer.control.receding_horizon import (
+    Measurement as Measurement,
+    Plan as Plan,
+    RecedingHorizonController as RecedingHorizonController,
+)
+from optimizer.control.train_report import body as body, document_of as document_of
+from optimizer.control.train_run import Learned as Learned, learn as learn
 from optimizer.settings import TrainSettings as TrainSettings

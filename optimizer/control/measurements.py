@@ -24,8 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from optimizer.files.cells import BELOW as LESS
-from optimizer.files.cells import EXACT
+from optimizer.files.cells import BELOW as LESS, EXACT
 from optimizer.files.faults import DataError, Fault, TableWarning
 from optimizer.files.tables import Column, Schema, Table, looks_like_hours, plain, read
 from optimizer.observations import BELOW, MEASURED, MISSING, OVER, UNDER, Channel, Record

@@ -35,8 +35,7 @@ from optimizer.programs import check_64_bits
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.search.phase_one import center
 from optimizer.search.starts import starts
-from optimizer.settings import Changes
-from optimizer.settings import TrialSettings as Settings
+from optimizer.settings import Changes, TrialSettings as Settings
 from optimizer.simulate import System
 
 # Decisions that a plan of a trial has one by one; what is further ahead is planned in blocks that double in length.

@@ -9,15 +9,10 @@
 | read what came of it | `summary(cohort)`, `survival(days, horizon)` |
 """
 
-from optimizer.ensemble.ensemble import Ensemble as Ensemble
-from optimizer.ensemble.ensemble import build_ensemble as build_ensemble
+from optimizer.ensemble.ensemble import Ensemble as Ensemble, build_ensemble as build_ensemble
 from optimizer.ensemble.evaluate import evaluate as evaluate
-from optimizer.ensemble.patients import Patients as Patients
-from optimizer.ensemble.patients import load_patients as load_patients
-from optimizer.ensemble.risk import Risk as Risk
-from optimizer.ensemble.risk import risk_of as risk_of
-from optimizer.ensemble.run import Cohort as Cohort
-from optimizer.ensemble.run import Settings as Settings
-from optimizer.ensemble.run import run_chunks as run_chunks
+from optimizer.ensemble.patients import Patients as Patients, load_patients as load_patients
+from optimizer.ensemble.risk import Risk as Risk, risk_of as risk_of
+from optimizer.ensemble.run import Cohort as Cohort, Settings as Settings, run_chunks as run_chunks
 from optimizer.ensemble.summary import summary as summary
 from optimizer.ensemble.survival import survival as survival

@@ -1,7 +1,5 @@
 """Virtual population: one task that all members share, and the system, weight and name of each of them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """What a way of dosing comes to in a patient, and in many of them; without a search."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

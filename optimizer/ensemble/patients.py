@@ -1,7 +1,5 @@
 """Who the patients are: numbers drawn, read from a table, or taken from draws of a posterior."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 import re

@@ -1,7 +1,5 @@
 """The best schedule of each patient, and what it comes to beside the schedules that all of them share."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum

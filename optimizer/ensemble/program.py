@@ -1,7 +1,5 @@
 """Nonlinear program of one schedule for an ensemble: the objective is its mean, CVaR or worst case."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import equinox as eqx

@@ -1,7 +1,5 @@
 """One number for the objectives of many patients: mean, conditional value at risk, worst case."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

@@ -1,7 +1,5 @@
 """A cohort from the scenario to its tables: the typical patient, the one schedule for all, then chunk by chunk."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from optimizer.axes import Index
 from optimizer.ensemble.evaluate import Numbers
@@ -81,16 +81,14 @@ def through_slots(
         waiting = at.next + jnp.cumsum(empty) - 1
         job = jnp.where(empty, jnp.where(waiting < live, waiting, jobs), at.job)
         fresh = jax.vmap(begin)(jnp.minimum(job, jobs - 1))
-        states = jax.tree.map(lambda new, old: _chosen(empty, new, old), fresh, at.states)
+        states = jax.tree.map(
+            lambda new, old: jnp.where(empty.reshape(-1, *[1] * (new.ndim - 1)), new, old), fresh, at.states
+        )
         return Slots(job, states, jnp.max(jnp.where(job < jobs, job + 1, at.next)), at.ends)
 
     start = Slots(first, states, jnp.asarray(slots), ends), jnp.zeros((), int)
     done, turns = jax.lax.while_loop(lambda carry: jnp.any(carry[0].job < jobs), turn, start)
     return jax.tree.map(lambda a: a[:jobs], done.ends), turns
-
-
-def _chosen(which: Bool[Array, "L"], new: Array, old: Array) -> Array:
-    return jnp.where(which.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
 
 class Solved(NamedTuple):

@@ -1,7 +1,5 @@
 """One way of dosing by chance: runs of single cells beside the deterministic course and its generating functions."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 

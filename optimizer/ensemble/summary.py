@@ -1,7 +1,5 @@
 """What a cohort comes to: the value of personalising, the spread of each term, survival curves."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any
 

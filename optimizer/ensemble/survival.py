@@ -1,7 +1,5 @@
 """Survival analysis of an ensemble: Kaplan-Meier estimate, tests of two policies, how numbers of patients are told."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple

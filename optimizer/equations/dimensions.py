@@ -1,7 +1,5 @@
 """Units of equations, as far as they are stated: a bare number says nothing, and fits everywhere."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from optimizer.equations.expression import COMPARISONS, EquationError, Tree, written

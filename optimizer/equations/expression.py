@@ -12,8 +12,6 @@
 A tree is a number, a name, or a tuple of an operation and its trees.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Rates that are multiples of their state: which states stay positive."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from optimizer.equations.expression import Tree

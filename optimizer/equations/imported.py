@@ -1,7 +1,5 @@
 """What every reader of model files makes: names, numbers and equations in words of the kind "equations"."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field

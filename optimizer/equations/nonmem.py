@@ -4,8 +4,6 @@ A small reader of our own (NONMEM 7 users guides, parts IV and VIII): a library 
 with it, opens what a stream names, and does not say in which line it meets what it cannot do. Only the stream is read.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection, Mapping
 from itertools import product

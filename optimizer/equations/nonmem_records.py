@@ -1,7 +1,5 @@
 """Records of a NONMEM control stream, with the lines that they stand in; numbers of $THETA and $OMEGA."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import NamedTuple

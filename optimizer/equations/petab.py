@@ -5,8 +5,6 @@ network and brings SymPy. Only files beside the problem are read. What of an exp
 name; how parameters are to be fitted, and to which data, is left to whoever fits, and said in `notes`.
 """
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Collection, Mapping
 from importlib.util import find_spec

@@ -4,8 +4,6 @@ A species is what its name stands for in the file's equations: a concentration, 
 What would be computed otherwise than the file says is refused by name; what is left out is said in `notes`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Mapping
 from pathlib import Path

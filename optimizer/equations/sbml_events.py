@@ -1,7 +1,5 @@
 """Events of SBML that are doses: `time >= number: X = X + number`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

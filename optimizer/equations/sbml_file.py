@@ -1,7 +1,5 @@
 """SBML files that may come from anywhere: what is handed to libsbml is small, shallow, plain XML without entities."""
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any

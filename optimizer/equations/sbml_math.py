@@ -1,7 +1,5 @@
 """MathML of SBML as trees of our own grammar: functions inlined, what cannot be said in it refused by name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import reduce
 from itertools import pairwise

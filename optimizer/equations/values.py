@@ -1,7 +1,5 @@
 """What trees mean in numbers, with JAX for the model and with NumPy for whoever looks at it beforehand."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Mapping
 from functools import reduce
@@ -62,7 +60,8 @@ class Values(dict[str, Any]):
             return self._piecewise(parts)
         values = [self.of(part) for part in parts]
         if sign == "hill":
-            return self._hill(*values)
+            raised = self._raised(self.xp.divide(values[0], values[1]), values[2])
+            return raised / (1.0 + raised)
         if sign in ("+", "*"):
             return reduce(operator.add if sign == "+" else operator.mul, values)
         if sign == "neg":
@@ -82,10 +81,6 @@ class Values(dict[str, Any]):
     def _raised(self, x: Any, k: Any) -> Any:
         raised = effects.power(x, k) if self.xp is jnp else self.xp.power(self.xp.maximum(x, 0.0), k)
         return self.xp.where(x < _BELOW, float("nan"), raised)
-
-    def _hill(self, x: Any, half: Any, k: Any) -> Any:
-        raised = self._raised(self.xp.divide(x, half), k)
-        return raised / (1.0 + raised)
 
     def _piecewise(self, parts: list[Tree]) -> Any:
         value = self.of(parts[-1])

@@ -9,8 +9,6 @@
 | `0,5` | 0.5 where no cell of the file has a decimal point |
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass

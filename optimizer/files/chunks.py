@@ -4,8 +4,6 @@ A chunk is some files that depend on the run's manifest and the chunk's number a
 often, makes the same bytes. Schedulers, retries and workers are those of dask or of whoever starts the parts.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -26,27 +24,19 @@ _MOST_KILLED, _RETRIES = 100, 3
 
 
 class Job(Protocol):
-    """What is made in chunks."""
+    """What is made in chunks.
 
-    @property
-    def run(self) -> Run | None:
-        """The directory; None keeps nothing."""
-        ...
+    Attributes:
+        run: the directory; None keeps nothing.
+        rows: which patients or points each chunk has.
+        files: names of the files of each chunk.
+        at_once: how many chunks may be made side by side.
+    """
 
-    @property
-    def rows(self) -> Sequence[range]:
-        """Which patients or points each chunk has."""
-        ...
-
-    @property
-    def files(self) -> Sequence[Sequence[str]]:
-        """Names of the files of each chunk."""
-        ...
-
-    @property
-    def at_once(self) -> int:
-        """How many chunks may be made side by side."""
-        ...
+    run: Any
+    rows: Any
+    files: Any
+    at_once: int
 
     def make(self, number: int) -> Sequence[bytes]:
         """The bytes of the files of a chunk."""

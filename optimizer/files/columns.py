@@ -1,7 +1,5 @@
 """Which column of a file plays which role of a schema, and in which unit; what is left out, by name."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Sequence
@@ -9,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from optimizer.files.faults import DataError, Fault, refuse, show
-from optimizer.files.headers import Unit, is_like_unit, measure, read_unit, split_bracket, split_header
+from optimizer.files.headers import LIKE_UNIT, Unit, measure, read_unit, split_bracket, split_header
 from optimizer.files.sheets import Sheet
 
 _TREATMENT = ("treatment", "treated", "therapy", "trt", "tx", "medication", "medicated", "arm", "on", "drug", "dose")
@@ -174,7 +172,7 @@ def left_out(sheet: Sheet, schema: Schema, found: Sequence[Found]) -> list[str]:
     """The columns that are not read, by name in one line; refuses one that looks like treatment where doses decide."""
     taken = {one.index for one in found}
     extra = [i for i, name in enumerate(sheet.header) if name and i not in taken and (i or name != "C")]
-    treated = [sheet.header[i] for i in extra if _is_treatment(plain(_stem(sheet.header[i])))]
+    treated = [sheet.header[i] for i in extra if _is_treatment(sheet.header[i])]
     if treated and schema.treatment:
         got = f"{show(treated[0])}, which looks like treatment and has no meaning in {schema.what}"
         raise refuse(sheet.path, sheet.header_line, treated[0], schema.treatment, got)
@@ -188,15 +186,11 @@ def left_out(sheet: Sheet, schema: Schema, found: Sequence[Found]) -> list[str]:
     return [f"columns that are not read: {named}{looks}"] if extra else []
 
 
-def _is_treatment(name: str) -> bool:
-    """Whether a name is made of words for treatment: `arm`, `drug2`, `treatment_group`."""
-    words = [word.rstrip("0123456789") for word in name.split("_")]
+def _is_treatment(header: str) -> bool:
+    """Whether a header is made of words for treatment, before a unit of any dose: `arm`, `drug2`, `treatment_group`."""
+    name = next((n for n, unit in (split_header(header, k) for k in ("amount", "concentration")) if unit), header)
+    words = [word.rstrip("0123456789") for word in plain(name).split("_")]
     return any(word in _TREATMENT for word in words) and all(word in (*_TREATMENT, *_BESIDE) for word in words)
-
-
-def _stem(header: str) -> str:
-    """A header's name without a unit of any kind of dose."""
-    return next((n for n, unit in (split_header(header, k) for k in ("amount", "concentration")) if unit), header)
 
 
 def _refuse_unit(sheet: Sheet, header: str, columns: Sequence[Column]) -> None:
@@ -205,6 +199,6 @@ def _refuse_unit(sheet: Sheet, header: str, columns: Sequence[Column]) -> None:
     for column in columns:
         stem = next((n for n in column.names if plain(name) == n or plain(name).startswith(f"{n}_")), None)
         said = bracket if bracket is not None else name[len(stem or "") + 1 :]
-        if stem is not None and is_like_unit(said):
+        if stem is not None and LIKE_UNIT.fullmatch(said):
             wanted = f"one of the units of {column.role} in the header, such as {_EXAMPLES.get(column.kind, '1')}"
             raise refuse(sheet.path, sheet.header_line, header, wanted, show(said))

@@ -1,7 +1,5 @@
 """Rows of a table to doses: the habits of NONMEM, the same in every kind of table that has doses."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -51,7 +49,8 @@ def dose_events(
     """
     faults, found = [], []
     is_dose = dose_rows(table, ids)
-    times, spans = table.internal("time"), {role: _days(table, role) for role in ("duration", "interval")}
+    times, roles = table.internal("time"), ("duration", "interval")
+    spans = {role: scaled(table.get(role, 0.0), table.scales.get(role, 1.0)) for role in roles}
     rates = _rates(table)
     for i in np.flatnonzero(is_dose).tolist():
         try:
@@ -131,11 +130,6 @@ def _event(
         rate = amount / duration
     every = float(spans["interval"][i])
     return DoseEvent(time, name, amount, rate, every, int(more), number, bool(steady))
-
-
-def _days(table: Table, role: str) -> np.ndarray:
-    """A column of spans in days, 0 where there is none [rows]."""
-    return scaled(table.get(role, 0.0), table.scales.get(role, 1.0))
 
 
 def _rates(table: Table) -> np.ndarray:

@@ -22,8 +22,6 @@ Rows may come in any order and are sorted on reading. Two doses at one time add 
 a unit count in that of TIME. A reset (EVID 3, 4) stands before a patient's first dose or is refused.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import os

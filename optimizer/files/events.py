@@ -1,7 +1,5 @@
 """Doses as events, and the same on a decision grid; the fields are those of a dosing table (`event_tables`)."""
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The doses of a run for other tools: an event table of NONMEM, R code of mrgsolve and rxode2, and a calendar."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta

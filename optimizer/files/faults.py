@@ -1,7 +1,5 @@
 """What is wrong with a table, said so that its owner can mend it: one sentence a fault."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -3,8 +3,6 @@
 Units are read against a list, never evaluated; a unit is taken for one only where the column can have it.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -48,7 +46,8 @@ _BEYOND = {
     "mm3": (1e-3, "mL"), "cm3": (1.0, "mL"), "copies": (1.0, "cell"),
 }  # fmt: skip
 _BRACKETED = re.compile(r"(.*?)\s*(?:\[([^\[\]]*)\]|\(([^()]*)\))")
-_LIKE_UNIT = re.compile(r".*(/|_?per_|%).*|[munpfk]?[glm]|[munpf]M|h|hr|hours?|min|days?|weeks?|months?|years?", re.I)
+# What stands behind a name and is meant as a unit, known or not.
+LIKE_UNIT = re.compile(r".*(/|_?per_|%).*|[munpfk]?[glm]|[munpf]M|h|hr|hours?|min|days?|weeks?|months?|years?", re.I)
 
 
 @dataclass(frozen=True)
@@ -146,8 +145,3 @@ def split_header(header: str, kind: str) -> tuple[str, Unit | None]:
         if found is not None and "_".join(parts[:i]):
             return "_".join(parts[:i]).lower(), found
     return name.lower(), None
-
-
-def is_like_unit(text: str) -> bool:
-    """Whether what stands behind a name is meant as a unit, known or not."""
-    return bool(_LIKE_UNIT.fullmatch(text))

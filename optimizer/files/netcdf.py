@@ -1,7 +1,5 @@
 """NetCDF files that a scenario names, read without doors to other files."""
 
-from __future__ import annotations
-
 import io
 import json
 import math

@@ -1,10 +1,9 @@
 """Doses as they are given and as they are decided: tablets and a rate, infusions and an amount."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -57,13 +56,10 @@ def as_decided(events: Iterable[DoseEvent], forms: Mapping[str, Form]) -> list[D
             out.append(replace(event, rate=0.0) if same else event)
         else:
             out.append(event)
-    for (drug, amount), alike in groupby(sorted(tablets, key=_alike), key=lambda e: (e.drug, e.amount)):
+    tablets.sort(key=attrgetter("drug", "amount", "time"))
+    for (drug, amount), alike in groupby(tablets, key=attrgetter("drug", "amount")):
         out += _rates(list(alike), forms[drug].every or 0.0, amount)
     return sorted(out, key=order_of)
-
-
-def _alike(event: DoseEvent) -> tuple[str, float, float]:
-    return event.drug, event.amount, event.time
 
 
 def _rates(tablets: Sequence[DoseEvent], every: float, amount: float) -> list[DoseEvent]:

@@ -6,8 +6,6 @@ by empty files `digests/NAME.SHA256`, which the next run that has the directory 
 Tables are columns, as Parquet.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

@@ -1,7 +1,5 @@
 """Bytes to cells: CSV as spreadsheets, laboratories and NONMEM users write it, and Parquet."""
 
-from __future__ import annotations
-
 import csv
 import io
 import re

@@ -4,8 +4,6 @@ What is kept here is run: the folder belongs to the user alone, nothing in it is
 short, damaged, renamed or written for another processor is deleted when it is met.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import os

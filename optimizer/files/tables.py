@@ -5,11 +5,9 @@ thousands and decimal commas (`cells`), comments, separators and encodings (`she
 know are left out and named in one line, but never one that looks like treatment where doses decide.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,10 +15,7 @@ from typing import Any
 import numpy as np
 
 from optimizer.files.cells import EXACT, Marks, bare, marks_of, numbers
-from optimizer.files.columns import Column as Column
-from optimizer.files.columns import Found, assigned, left_out, with_units
-from optimizer.files.columns import Schema as Schema
-from optimizer.files.columns import plain as plain
+from optimizer.files.columns import Column, Found, Schema, assigned, left_out, plain, with_units
 from optimizer.files.faults import DataError, Fault, show
 from optimizer.files.headers import measure
 from optimizer.files.sheets import Sheet, read_sheet
@@ -96,10 +91,6 @@ class Table:
     def place(self, row: int | np.integer) -> str:
         """FILE:LINE of a row."""
         return f"{self.path}:{self.lines[row]}"
-
-    def noted(self, *notes: str) -> Table:
-        """The table with more to say."""
-        return replace(self, notes=(*self.notes, *notes))
 
 
 def scaled(values: np.ndarray, scale: float) -> np.ndarray:

@@ -1,7 +1,5 @@
 """Tables of a scenario as TOML text."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any

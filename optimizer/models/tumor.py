@@ -281,11 +281,6 @@ class Tumor(AbstractModel):
             inflow = inflow.at[transition.target].add(rate * cells[transition.source])
         return inflow
 
-    def _coupled_fields(self, states: tuple[Any, ...], conc: Conc, cells: Clones) -> tuple[Any, ...]:
-        """Derivative of the mechanisms that are coupled to the populations; None for the others."""
-        pairs = zip(self.mechanisms, states, strict=True)
-        return tuple(m.field(state, conc, cells) if m.is_coupled else None for m, state in pairs)
-
     def vector_field(self, t: Scalar, y: TumorState, conc: Conc) -> TumorState:
         drive, cells = self.drive(y.mechanisms, conc), self.cells(y)
         net, moving = self._per_capita(cells, y.mechanisms, drive)
@@ -342,7 +337,8 @@ class Tumor(AbstractModel):
             net, moving = self._per_capita(cells, state[1], drive)
             if any(self.has_inflow):
                 net = jnp.where(has_inflow, net * cells + self._inflow(cells, moving, drive), net)
-            return net, self._coupled_fields(state[1], drive.conc, cells)
+            pairs = zip(self.mechanisms, state[1], strict=True)
+            return net, tuple(m.field(own, drive.conc, cells) if m.is_coupled else None for m, own in pairs)
 
         def growth(state: Any, drive: Drive) -> Any:
             net, _ = self._per_capita(cells_of(state[0]), state[1], drive)

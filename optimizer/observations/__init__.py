@@ -7,13 +7,13 @@
 | draw what would be measured | `draw_errors(channels, key, days)`, `measure(...)` |
 """
 
-from optimizer.observations.base import AbstractQuantity as AbstractQuantity
-from optimizer.observations.base import Assay as Assay
-from optimizer.observations.base import Channel as Channel
-from optimizer.observations.record import BELOW as BELOW
-from optimizer.observations.record import MEASURED as MEASURED
-from optimizer.observations.record import MISSING as MISSING
-from optimizer.observations.record import OVER as OVER
-from optimizer.observations.record import UNDER as UNDER
-from optimizer.observations.record import Record as Record
-from optimizer.observations.record import log_likelihood as log_likelihood
+from optimizer.observations.base import AbstractQuantity as AbstractQuantity, Assay as Assay, Channel as Channel
+from optimizer.observations.record import (
+    BELOW as BELOW,
+    MEASURED as MEASURED,
+    MISSING as MISSING,
+    OVER as OVER,
+    UNDER as UNDER,
+    Record as Record,
+    log_likelihood as log_likelihood,
+)

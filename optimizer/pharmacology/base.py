@@ -55,9 +55,9 @@ class AbstractPK(eqx.Module):
     def initial(self) -> Float[Array, "s"]:
         """State of a patient who has had no drug."""
 
-    @abstractmethod
     def bolus(self, state: Float[Array, "s"], amount: Scalar) -> Float[Array, "s"]:
-        """State just after a dose `amount` [dose_unit] given at once."""
+        """State just after a dose `amount` [dose_unit] given at once, into the first compartment unless said."""
+        return state.at[0].add(amount)
 
     @abstractmethod
     def evolve(self, state: Float[Array, "s"], rate: Scalar, tau: Scalar) -> Float[Array, "s"]:

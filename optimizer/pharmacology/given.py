@@ -34,9 +34,6 @@ class Given(AbstractPK):
         # The amount, and the integral of the concentration.
         return jnp.zeros(2)
 
-    def bolus(self, state: Float[Array, "s"], amount: Scalar) -> Float[Array, "s"]:
-        return state.at[0].add(amount)
-
     def evolve(self, state: Float[Array, "s"], rate: Scalar, tau: Scalar) -> Float[Array, "s"]:
         amount, area = state
         return jnp.stack([amount + rate * tau, area + tau * (amount + 0.5 * rate * tau) / self.volume])

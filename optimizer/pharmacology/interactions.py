@@ -139,16 +139,13 @@ class Loewe(AbstractInteraction):
         parts = acting(row, conc, shift)
         actions = [effect(c, s) for effect, c, s in parts]
         inhibition: Any = sum((a.inhibition for a in actions), 0.0)
-        killers = [part for part, a in zip(parts, actions, strict=True) if not _spares(part[0])]
+        # An effect whose class gives no concentration for a kill rate never kills.
+        spares = AbstractEffect.potency_at
+        killers = [part for part, a in zip(parts, actions, strict=True) if type(part[0]).potency_at is not spares]
         if len(killers) < 2:
             kill: Any = sum((a.kill for a in actions), 0.0)
             return Action(inhibition, kill)
         return Action(inhibition, _loewe_kill(killers))
-
-
-def _spares(effect: AbstractEffect) -> bool:
-    """Whether the effect never kills: its class gives no concentration for a kill rate."""
-    return type(effect).potency_at is AbstractEffect.potency_at
 
 
 def _loewe_kill(parts: list[tuple[AbstractEffect, Scalar, Scalar]]) -> Scalar:

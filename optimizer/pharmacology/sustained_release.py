@@ -50,9 +50,6 @@ class SustainedRelease(AbstractPK):
     def initial(self) -> Float[Array, "s"]:
         return jnp.zeros(2, self.volume.dtype)
 
-    def bolus(self, state: Float[Array, "s"], amount: Scalar) -> Float[Array, "s"]:
-        return state.at[0].add(amount)
-
     def _rates(self) -> tuple[Scalar, Scalar]:
         """Rates at which the carrier and the free drug are lost [1/day]."""
         return self.release + self.carrier_loss, self.clearance / self.volume

@@ -49,9 +49,6 @@ class TwoCompartment(AbstractPK):
     def initial(self) -> Float[Array, "s"]:
         return jnp.zeros(2, self.volume.dtype)
 
-    def bolus(self, state: Float[Array, "s"], amount: Scalar) -> Float[Array, "s"]:
-        return state.at[0].add(amount)
-
     def _rates(self) -> tuple[Scalar, Scalar, Scalar]:
         """k10, k12, k21 [1/day]."""
         return self.clearance / self.volume, self.exchange / self.volume, self.exchange / self.peripheral_volume

@@ -20,10 +20,8 @@ from jaxtyping import Float, Int
 
 from optimizer.files.faults import DataError
 from optimizer.files.run_directory import finite, read_regular, to_text, whole
-from optimizer.risk.table import CLINICAL as CLINICAL_GROUP
-from optimizer.risk.table import Features, classes, read_features
-from optimizer.settings import OptionError
-from optimizer.settings import RiskTrainSettings as Settings
+from optimizer.risk.table import CLINICAL as CLINICAL_GROUP, Features, classes, read_features
+from optimizer.settings import OptionError, RiskTrainSettings as Settings
 
 FORMAT, MARKER, MODEL = "adose-risk-1", "risk.json", "model.skops"
 # What a file may build besides what skops trusts by itself.

@@ -1,5 +1,4 @@
 """Scenario files: text with units becomes checked numbers, and these the objects of the numeric core."""
 
 from optimizer.scenario.faults import ScenarioError as ScenarioError
-from optimizer.scenario.scenario import Regimen as Regimen
-from optimizer.scenario.scenario import Scenario as Scenario
+from optimizer.scenario.scenario import Regimen as Regimen, Scenario as Scenario

@@ -1,7 +1,5 @@
 """From a Plan to the objects of the numeric core: numbers become arrays, once."""
 
-from __future__ import annotations
-
 import dataclasses
 import typing
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """From the tables of a file to a Plan: structure first, then what the tables say about each other. Builds no arrays."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, replace
 from typing import Any
@@ -50,7 +48,9 @@ def check(
     edges, every = check_decision(context, spec.decision)
     model = check_model(context, spec.model, code)
     endpoint = context.endpoint = check_endpoint(context, spec)
-    factor = _factor(spec, endpoint)
+    own = endpoint.values.get("factor") if endpoint is not None and endpoint.cls is BurdenFactor else None
+    # The multiple of the first burden that counts as progression.
+    factor = own or spec.progression.factor or default_of(Progression, "factor")
     objective = _objective(context, spec, model, factor)
     limits = enumerate(spec.constraint or [])
     found = (_limit(context, f"constraint[{i}]", limit, model, factor, spec.regimen or []) for i, limit in limits)
@@ -83,12 +83,6 @@ def check(
         endpoint=endpoint,
         may_stop=spec.progression.may_stop,
     )
-
-
-def _factor(spec: Any, endpoint: Part | None) -> float:
-    """The multiple of the first burden that counts as progression."""
-    own = endpoint.values.get("factor") if endpoint is not None and endpoint.cls is BurdenFactor else None
-    return own or spec.progression.factor or default_of(Progression, "factor")
 
 
 def _structure(context: Context, data: Mapping[str, Any], code: Mapping[str, type]) -> Any:

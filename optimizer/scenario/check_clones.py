@@ -1,7 +1,5 @@
 """Clones of a tumor: their effects, where they come from, how cells move between them, how drugs combine on them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """A model that is written down: names, equations, units, and numbers at the start."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

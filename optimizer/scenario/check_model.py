@@ -1,7 +1,5 @@
 """The [model] table: clones, effects, mechanisms, and the stromal recipe with its presets."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

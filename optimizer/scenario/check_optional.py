@@ -1,7 +1,5 @@
 """The tables that a scenario may leave out: its virtual patients, what is measured of them, and a rule to search."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace

@@ -1,7 +1,5 @@
 """Drugs, and every part whose units a drug decides."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Decision intervals and the regimens to compare with."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -16,8 +14,7 @@ from optimizer.policies.network import weight_count
 from optimizer.policies.sequence import NEVER, Sequential
 from optimizer.scenario.check_parts import Context, unique
 from optimizer.scenario.faults import Faults, one_of
-from optimizer.scenario.fields import MAX_LIST as MOST_INTERVALS
-from optimizer.scenario.fields import read_quantity
+from optimizer.scenario.fields import MAX_LIST as MOST_INTERVALS, read_quantity
 from optimizer.scenario.networks import HIDDEN
 from optimizer.scenario.plan import Drug, Part, RegimenPlan, written
 

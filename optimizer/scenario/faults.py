@@ -1,7 +1,5 @@
 """What is wrong with a scenario, in sentences a user can act on: pydantic's findings are translated, never shown."""
 
-from __future__ import annotations
-
 import difflib
 import re
 import typing

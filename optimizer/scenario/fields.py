@@ -4,8 +4,6 @@ A quantity that stands on its own ("0.006 / hour") becomes a number of the inter
 on a drug (a dose, a concentration, a potency) stays as written until the drug is known: `Raw`, read by `read_quantity`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import types
 import typing

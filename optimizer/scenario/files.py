@@ -1,7 +1,5 @@
 """Reading scenario files: TOML or a `resolved.json` of at most 1 MiB, the drug files it includes, one's own models."""
 
-from __future__ import annotations
-
 import importlib.util
 import inspect
 import json

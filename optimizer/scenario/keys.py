@@ -1,7 +1,5 @@
 """Key paths of a checked scenario: which number of the plan `model.ec50_max` or `drug[0].pk.elimination` means."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence

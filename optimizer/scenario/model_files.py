@@ -1,7 +1,5 @@
 """Model files of others: `kind = "sbml"`, "nonmem" or "petab" becomes `kind = "equations"` before it is checked."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The scenario's [model] table: `stromal`, `tumor`, and every model that the registry finds."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import cache
 from typing import Any, Literal

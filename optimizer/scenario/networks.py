@@ -1,7 +1,5 @@
 """Files of trained networks: one JSON document, written by `adose train` and named by a policy of a scenario."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence

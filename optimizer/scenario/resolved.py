@@ -1,7 +1,5 @@
 """What a file means: the plan written as a scenario with every default and unit spelled out."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Container, Mapping
 from typing import Any

@@ -3,8 +3,6 @@
 Every kind that a registry finds becomes a branch, so a new file in the numeric core is a new word of the scenario.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache, reduce
 from operator import or_

@@ -1,7 +1,5 @@
 """The tables of a scenario file, put together: drugs, decision, objective, limits, regimens, search."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Annotated, Any, Literal
 

@@ -3,8 +3,6 @@
 As a catalog, and as JSON Schema for editors: `adose schema` prints it, scenarios/scenario.schema.json keeps it.
 """
 
-from __future__ import annotations
-
 import typing
 from functools import cache
 from typing import Any, Literal, NamedTuple

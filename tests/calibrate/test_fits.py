@@ -13,8 +13,7 @@ from scipy.stats import norm
 
 from optimizer.calibrate import fit as fitting
 from optimizer.calibrate.curves import curves, remaining, stromal_rate
-from optimizer.calibrate.dose_response import box as curve_box
-from optimizer.calibrate.dose_response import curve_data, fit_curve
+from optimizer.calibrate.dose_response import box as curve_box, curve_data, fit_curve
 from optimizer.calibrate.fit import Settings, multistart
 from optimizer.calibrate.problem import collapse, make_problem
 from optimizer.calibrate.space import Parameter, Space

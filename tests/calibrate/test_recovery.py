@@ -7,8 +7,7 @@ import pytest
 from scipy.stats import kstest
 
 from optimizer.calibrate.curves import STROMAL, stromal_rate
-from optimizer.calibrate.dose_response import box as curve_box
-from optimizer.calibrate.dose_response import curve_data, fit_curve
+from optimizer.calibrate.dose_response import box as curve_box, curve_data, fit_curve
 from optimizer.calibrate.fit import Settings, multistart
 from optimizer.calibrate.growth import closed_form
 from optimizer.calibrate.problem import make_problem

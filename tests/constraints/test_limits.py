@@ -5,8 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 from optimizer.constraints.base import AbstractDoseLimit, Check, ConstraintError, DoseFrame
 from optimizer.constraints.checks import dose_checks

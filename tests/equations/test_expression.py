@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from optimizer.equations.dimensions import dimension
 from optimizer.equations.expression import EquationError, is_name, names, parse, written

@@ -13,11 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from optimizer.files import events as events_room
-from optimizer.files import sheets
+from optimizer.files import events as events_room, sheets
 from optimizer.files.event_tables import Target, read_events, read_schedule, write_events
 from optimizer.files.events import (
     MAX_DOSES,

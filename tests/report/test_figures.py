@@ -12,8 +12,7 @@ from optimizer.policies.schedule import Schedule
 from optimizer.regimens import Regimen
 from optimizer.report.plots import comparison, overview
 from optimizer.report.plots.regimens import swimmer
-from optimizer.report.plots.schedule import concentrations, window
-from optimizer.report.plots.schedule import doses as bars
+from optimizer.report.plots.schedule import concentrations, doses as bars, window
 from optimizer.report.plots.style import capped, color, dose_bars, line, log_axis, with_unit
 from optimizer.scenario import Scenario
 from optimizer.simulate import Grid

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optimizer.search import audit as auditing
-from optimizer.search import basins, kkt, optimize, verdict
+from optimizer.search import audit as auditing, basins, kkt, optimize, verdict
 from optimizer.search.audit import audit
 from optimizer.search.multistart import Run
 from optimizer.status import Status

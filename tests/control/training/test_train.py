@@ -13,8 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from optimizer.cli import app
-from optimizer.control import body, decide, document_of, learn
-from optimizer.control import train_run as run_room
+from optimizer.control import body, decide, document_of, learn, train_run as run_room
 from optimizer.control.assays import BurdenAssays
 from optimizer.control.closed_loop import Conduct, Feedback, closed_loop
 from optimizer.control.comparators import at50
