@@ -1,9 +1,9 @@
 """The intervals of a rollout as functions of the few numbers that each depends on."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +14,7 @@ from optimizer.axes import Scalar, Times
 from optimizer.objectives.base import Objective, Scene
 from optimizer.problem import Task
 from optimizer.search.landscape import Lagrangian
+from optimizer.search.pushes import second_derivatives
 from optimizer.simulate import System, Trajectory, flow, read_out
 
 
@@ -25,16 +26,15 @@ class Jacobians(NamedTuple):
         cost: of its part of the merit by the start [K, m].
         nodes: of what the other terms and the limits read by the start just after the dose, arrays [K, Q, ..., m].
         interval_start: of the start by the state at the start and by the interval's shares [K, m, d + N].
-        back: the way back through every interval, from weights of what it gives to those of its start.
-        back_by_start: derivatives of the numbers in `back` by the start just after the dose, a last axis [m] more.
+        hessian_blocks: second derivatives of every interval by its start [K, m, m], weighted with the adjoints of all
+            that it gives: of the states at the ends [K, d], and of what is read at the nodes.
     """
 
     end: Float[Array, "K d m"]
     cost: Float[Array, "K m"]
     nodes: list[Array]
     interval_start: Float[Array, "K m dN"]
-    back: Any
-    back_by_start: Any
+    hessian_blocks: Callable[[Array, list[Array]], Array]
 
 
 class Path(NamedTuple):
@@ -179,43 +179,16 @@ class Stages:
         return path, read_out(self.task.system, *nodes, rows * self.task.scale)  # pyright: ignore[reportCallIssue]
 
     def jacobians(self, path: Path) -> tuple[tuple[Array, list[Array]], list[Array], Jacobians]:
-        """Costs and nodes of all intervals, excesses of limits on single times, and first derivatives of intervals."""
+        """Costs and nodes of all intervals, excesses of limits on single times, and derivatives of intervals."""
         multipliers = self.lagrangian.of(self.local).multipliers
         path = path._replace(multipliers=[m.reshape(self.lengths.size, -1) for m in multipliers])
-
-        def one(at: Path) -> Any:
-            def there_and_back(s: Array) -> Any:
-                given, back, excesses = jax.vjp(lambda s: self.stage(s, at), s, has_aux=True)
-                numbers, rest = eqx.partition(back, eqx.is_inexact_array)
-                return (given, numbers), (rest, excesses)
-
-            def push(v: Array) -> Any:
-                return jax.jvp(there_and_back, (at.interval_start,), (v,), has_aux=True)
-
-            return jax.vmap(push, out_axes=(None, -1, None))(
-                jnp.eye(at.interval_start.size, dtype=at.interval_start.dtype)
-            )
 
         def entering(at: Path) -> Any:
             return jax.jacfwd(lambda z, u: self.enter(z, at.unforced, u)[0], (0, 1))(at.start, at.rows)
 
-        ((_, costs, nodes), numbers), (first, second), (rest, excesses) = jax.vmap(one)(path)
+        (_, costs, nodes), excesses, first, hessian_blocks = second_derivatives(self.stage, path.interval_start, path)
         interval_start = jnp.concatenate(jax.vmap(entering)(path), axis=-1)
-        found = Jacobians(*first, interval_start, eqx.combine(numbers, rest), second)  # pyright: ignore[reportCallIssue]
-        return (costs, nodes), excesses, found
-
-    def hessian_blocks(self, jacobians: Jacobians, ends: Array, cotangents: list[Array]) -> Float[Array, "K m m"]:
-        """Second derivatives of every interval by its start, weighted with the adjoints of all that it gives."""
-
-        def one(back: Any, by_start: Any, end: Array, cotangent: list[Array]) -> Array:
-            numbers, rest = eqx.partition(back, eqx.is_inexact_array)
-
-            def slope(numbers: Any) -> Array:
-                return eqx.combine(numbers, rest)((end, jnp.ones_like(end[0]), cotangent))[0]
-
-            return jax.vmap(lambda v: jax.jvp(slope, (numbers,), (v,))[1], -1, -1)(by_start)
-
-        return jax.vmap(one)(jacobians.back, jacobians.back_by_start, ends, cotangents)
+        return (costs, nodes), excesses, Jacobians(*first, interval_start, hessian_blocks)  # pyright: ignore[reportCallIssue]
 
     def start_hessians(self, path: Path, weights: Array) -> Float[Array, "K dN dN"]:
         """Second derivatives of the entries; zero for kinetics in which a dose only adds."""

@@ -89,6 +89,6 @@ def _blocks(
 ) -> Blocks:
     """Second derivatives of every interval by its start and its shares, weighted with the adjoints of what it gives."""
     entered = jacobians.interval_start
-    inside = stages.hessian_blocks(jacobians, ends, by_node)
+    inside = jacobians.hessian_blocks(ends, by_node)
     hessians = jnp.einsum("kmi,kmn,knj->kij", entered, inside, entered) + stages.start_hessians(path, by_start)
     return Blocks(hessians, jnp.einsum("kdm,kmi->kdi", jacobians.end, entered), task.matrix)

@@ -19,6 +19,7 @@ from optimizer.search.iterate import start
 from optimizer.search.landscape import Landscape
 from optimizer.search.merit import evaluate
 from optimizer.search.phase_one import center
+from optimizer.search.pushes import second_derivatives
 from optimizer.search.solutions import Solutions
 from optimizer.search.starts import on_decisions, shapes, starts
 from optimizer.simulate import Grid
@@ -272,3 +273,25 @@ def test_where_a_search_cools_its_path_is_that_of_the_temperature_to_come():
     wanted = evaluate(own, after.x, after.temperature)[2]
     assert np.allclose(after.path.start, wanted.start, rtol=1e-12)
     assert not np.allclose(before.path.start, wanted.start, rtol=1e-3)
+
+
+@pytest.mark.parametrize("count", [3, 9])
+def test_second_derivatives_of_intervals_are_those_of_a_dense_hessian_whichever_way_they_are_pushed(count: int):
+    starts, at = jnp.linspace(0.2, 1.4, 2 * count).reshape(2, count), jnp.asarray([0.5, 2.0])
+    ends, cotangents = jnp.asarray([[0.3, -1.0], [2.0, 0.1]]), [jnp.linspace(-1.0, 1.0, 6).reshape(2, 3)]
+
+    def stage(s, a):
+        z = jnp.stack([jnp.sum(jnp.sin(a * s)), jnp.prod(s)])
+        return (z, jnp.exp(a * s[0] * s[-1]), [jnp.outer(s[:3], s) @ s**2]), a
+
+    def weighted(s, a, end, cotangent):
+        (z, cost, (read,)), _ = stage(s, a)
+        return z @ end + cost + read @ cotangent
+
+    found, others, first, blocks = second_derivatives(stage, starts, at)
+    assert np.array_equal(others, at)
+    assert all(jax.tree.leaves(jax.tree.map(np.allclose, found, jax.vmap(stage)(starts, at)[0])))
+    slope = jnp.einsum("kd,kdm->km", ends, first[0]) + first[1] + jnp.einsum("kq,kqm->km", cotangents[0], first[2][0])
+    assert np.asarray(slope) == pytest.approx(np.asarray(jax.vmap(jax.grad(weighted))(starts, at, ends, *cotangents)))
+    wanted = jax.vmap(jax.hessian(weighted))(starts, at, ends, *cotangents)
+    assert np.asarray(blocks(ends, cotangents)) == pytest.approx(np.asarray(wanted), rel=1e-12, abs=1e-12)
