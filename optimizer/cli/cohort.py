@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import typer
+
 from optimizer.files.event_tables import write_schedule
 from optimizer.files.run_directory import write_whole
 from optimizer.report import plots
@@ -16,7 +18,7 @@ from optimizer.status import Status
 
 def run_cohort(run: Command, asked: CohortSettings) -> int:
     """Find the schedules of all patients, write and print."""
-    from optimizer.ensemble.run import SCHEDULES, run_chunks
+    from optimizer.ensemble.run import run_chunks
     from optimizer.ensemble.summary import summary
     from optimizer.files.run import table_bytes
 
@@ -34,7 +36,7 @@ def run_cohort(run: Command, asked: CohortSettings) -> int:
     with then_put(run.json, to_text(body), lambda: _print_cohort(body, scenario.title)):
         write_whole(place / "patients.parquet", table_bytes(cohort.table))
         edges = cohort.ensemble.task.grid.edges
-        for name, doses in zip(SCHEDULES[1:], cohort.shared.doses, strict=True):
+        for name, doses in zip(cohort.shared.names, cohort.shared.doses, strict=True):
             write_schedule(place / f"{name}.csv", scenario.target(), edges, doses)
         if not run.no_plot:
             plots.save_all(plots.cohort_figures(cohort), place)
@@ -59,3 +61,5 @@ def _print_cohort(body: dict[str, Any], title: str) -> None:
     ]
     quantiles = [f"{float(q):.0%}" for q in next(iter(body["value_of_personalising"].values()))["quantiles"]]
     table("Value of personalising", ["objective lowered", "mean", *quantiles], values)
+    if body.get("value_of_risk"):
+        typer.echo(body["value_of_risk"]["sentence"])

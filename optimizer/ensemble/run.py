@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ from optimizer.settings import CohortSettings as Settings
 
 # What a patient is given: the best for him or her, the best for all, the best for the typical patient.
 SCHEDULES = ("personalised", "population", "typical")
+# Of patients with a risk, also the best for those who do not have the resistant clone, and for those who do.
+BY_RISK = ("absent", "present")
 FORMAT = "adose-cohort-1"
 _SHARED = "shared.json"
 _SAME = 0.02
@@ -42,18 +44,23 @@ class Shared:
     """The schedules that all patients have in common, and where each one's restarts begin.
 
     Attributes:
-        doses: of the population and of the typical patient [2, K, N].
+        doses: of the population, of the typical patient, and of `BY_RISK` where there are both [S - 1, K, N].
         points: strictly inside the limits [R, n].
-        converged: whether each of the two reached the tolerance.
+        converged: whether each of them reached the tolerance.
         residual: KKT residual of each, relative to the gradient at its start.
         iterations: of each.
     """
 
     doses: np.ndarray
     points: np.ndarray
-    converged: tuple[bool, bool]
-    residual: tuple[float, float]
-    iterations: tuple[int, int]
+    converged: tuple[bool, ...]
+    residual: tuple[float, ...]
+    iterations: tuple[int, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the schedules are the best for."""
+        return (*SCHEDULES[1:], *BY_RISK)[: len(self.doses)]
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,11 @@ class Cohort:
     ensemble: Ensemble
     shared: Shared
     table: Columns
+
+    @property
+    def schedules(self) -> tuple[str, ...]:
+        """What a patient is given, each in turn."""
+        return (SCHEDULES[0], *self.shared.names)
 
 
 class CohortJob:
@@ -197,11 +209,22 @@ def _shared(
         doses, points = np.array(kept["doses"], dtype=float), np.array(kept["points"], dtype=float)
         converged, residual, iterations = (tuple(kept[name]) for name in ("converged", "residual", "iterations"))
         shape = ensemble.problem.lower.shape
-        if doses.shape != (2, *shape) or points.shape[1:] != (ensemble.task.lower.size,):
+        if doses.shape != (2 + len(by_clone(ensemble)), *shape) or points.shape[1:] != (ensemble.task.lower.size,):
             raise ValueError
     except (ValueError, KeyError, TypeError):
         raise DirectoryError(f"{run.out / _SHARED}: wanted the shared schedules of this run; got others") from None
     return Shared(doses, points, converged, residual, iterations)
+
+
+def by_clone(ensemble: Ensemble) -> list[Ensemble]:
+    """Of patients with a risk, those who do not have the clone and those who do; nothing where either is nobody."""
+    patients, everybody = ensemble.patients, range(len(ensemble.names))
+    if patients.risk is None:
+        return []
+    has_it = patients.values[:, -1] > 0.0
+    groups = [ensemble.excluded | {i: "" for i in everybody if has_it[i] == away} for away in (True, False)]
+    found = [replace(ensemble, excluded=group) for group in groups]
+    return found if all(group.included.any() for group in found) else []
 
 
 def _find_shared(
@@ -212,18 +235,22 @@ def _find_shared(
     optima = _optima(task, first, tolerance, lambda event: tell(Progress("typical patient", 0, 1, event.best)))
     middle = center(task)
     inside = off_the_limits(np.array([state.x for state in optima[: settings.restarts]]), middle)
+    typical = np.asarray(optima[0].x)
     tell(Progress("population", 0, 1, None))
-    program = build_program(ensemble, settings.risk, settings.alpha, np.asarray(optima[0].x))
+    program = build_program(ensemble, settings.risk, settings.alpha, typical)
     together = _optima(program, jnp.asarray(inside), tolerance, lambda event: None)
-    best = [together[0], optima[0]]
+    groups = [build_program(group, settings.risk, settings.alpha, typical) for group in by_clone(ensemble)]
+    by_risk = [_optima(group, jnp.asarray(inside), tolerance, lambda event: None)[0] for group in groups]
+    best = [together[0], optima[0], *by_risk]
     doses = [make_feasible(ensemble.problem, np.asarray(task.doses(jnp.asarray(state.x))), middle) for state in best]
-    points = [*off_the_limits(np.asarray(together[0].x)[None], middle), *inside, *np.asarray(first)]
+    known = np.array([np.asarray(state.x) for state in (together[0], *by_risk)])
+    points = [*off_the_limits(known, middle), *inside, *np.asarray(first)]
     return Shared(
         doses=np.array(doses),
         points=np.array(points[: settings.restarts]),
-        converged=(bool(best[0].done), bool(best[1].done)),
-        residual=(float(best[0].residual), float(best[1].residual)),
-        iterations=(int(best[0].iterations), int(best[1].iterations)),
+        converged=tuple(bool(state.done) for state in best),
+        residual=tuple(float(state.residual) for state in best),
+        iterations=tuple(int(state.iterations) for state in best),
     )
 
 
@@ -257,7 +284,7 @@ def _columns(scenario: Scenario, ensemble: Ensemble, found: Personalised, first:
     solved, evaluated = found.solved, found.evaluated
     out |= {"converged": solved.converged, "iterations": solved.iterations, "residual": solved.residual}
     terms = [term.kind for term in ensemble.task.objective.terms]
-    for s, name in enumerate(SCHEDULES):
+    for s, name in enumerate((*SCHEDULES, *BY_RISK)[: evaluated.objective.shape[1]]):
         own = {"objective": evaluated.objective[:, s]}
         own |= {term: evaluated.terms[:, s, t] for t, term in enumerate(terms)}
         own |= {"progression_day": evaluated.progression[:, s], "log10_change": evaluated.change[:, s]}

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,8 @@ def read_features(path: Path, label: str | None = None, clinical: Path | None = 
         if labels is None and label in more.header:
             labels = [_texts(more, label)[i] for i in order]
     if label is not None and labels is None:
-        listed = ", ".join(name for name in sheet.header if not name.startswith(_DROPPED))[:120]
+        known = ", ".join(name for name in sheet.header if not name.startswith(_DROPPED))
+        listed = shorten(known, 120, placeholder=" ...")
         raise refuse(path, sheet.header_line, "", f"the label {show(label)}", f"the columns {listed}")
     if not columns:
         raise refuse(path, sheet.header_line, "", "at least one column of numbers", "none")

@@ -7,7 +7,8 @@ import pytest
 
 from optimizer.ensemble.ensemble import build_ensemble
 from optimizer.ensemble.patients import load_patients
-from optimizer.ensemble.run import Settings, run_chunks
+from optimizer.ensemble.run import Settings, by_clone, run_chunks
+from optimizer.ensemble.summary import _envelope, _equal, summary
 from optimizer.files.chunks import Workers
 from optimizer.files.faults import DataError
 from optimizer.files.run import table_bytes
@@ -203,3 +204,57 @@ def test_a_model_makes_the_probabilities_from_features(tmp_path):
         load_patients(at_risk(tmp_path, table="risk.csv", model="model"), None, seed=0)
     with pytest.raises(DataError, match=r"nowhere: wanted a model that adose risk train wrote"):
         load_patients(at_risk(tmp_path, table="features.csv", model="nowhere"), None, seed=0)
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    """Thirteen patients, all of them typical but for the clone, and what their cohort comes to."""
+    folder = tmp_path_factory.mktemp("judged")
+    cohort = run_chunks(
+        at_risk(folder, np.linspace(0.0, 1.0, 13).tolist(), cv=0.0), Settings(restarts=1), folder / "run"
+    )
+    return cohort, summary(cohort)
+
+
+def test_the_value_of_a_risk_is_that_of_a_choice_by_its_probability(judged):
+    cohort, body = judged
+    value, table = body["value_of_risk"], cohort.table
+    has_it = table[f"{CLONE} [cell]"] > 0.0
+    assert cohort.schedules == ("personalised", "population", "typical", "absent", "present")
+    assert value["with_the_clone"] == has_it.sum()
+    # All without the clone are one patient, and so are all with it.
+    for name, group in (("absent", ~has_it), ("present", has_it)):
+        assert table[f"{name}.objective"][group] == pytest.approx(table["personalised.objective"][group], abs=1e-5)
+    names = ("absent", "population", "present")
+    mean = {name: [np.mean(table[f"{name}.objective"][group]) for group in (~has_it, has_it)] for name in names}
+    expected = np.array([(1.0 - p) * mean[name][0] + p * mean[name][1] for name in names for p in table["risk"]])
+    expected = expected.reshape(3, 13)
+    assert value["of_the_probability"] == pytest.approx(expected.mean(axis=1).min() - expected.min(axis=0).mean())
+    assert 0.0 < value["of_the_probability"] < value["of_the_clone"]
+    p = value["threshold"]
+    assert (1.0 - p) * mean["absent"][0] + p * mean["absent"][1] == pytest.approx(
+        (1.0 - p) * mean["present"][0] + p * mean["present"][1]
+    )
+    assert [entry["schedule"] for entry in value["schedules_by_probability"]] == list(names)
+    starts = [entry["from"] for entry in value["schedules_by_probability"]]
+    assert starts[0] == 0.0 < starts[1] < p < starts[2] < 1.0
+    for s, name in enumerate(names):
+        assert value["patients_by_schedule"][name] == np.sum(expected.argmin(axis=0) == s)
+
+
+def test_the_sentence_says_the_numbers(judged):
+    value = judged[1]["value_of_risk"]
+    assert f"present from {value['schedules_by_probability'][2]['from']:.2g} on" in value["sentence"]
+    assert f"(of absent and present alone: from {value['threshold']:.2g} on)" in value["sentence"]
+    assert f"by {value['of_the_probability']:.3g}, knowing who has the clone by" in value["sentence"]
+
+
+def test_where_nobody_or_everybody_has_the_clone_there_is_no_such_value(tmp_path):
+    scenario = at_risk(tmp_path, [1.0, 1.0])
+    assert by_clone(build_ensemble(scenario, load_patients(scenario, None, seed=0))) == []
+
+
+def test_a_schedule_that_is_better_for_both_leaves_no_threshold():
+    best, other = np.array([1.0, 2.0]), np.array([1.5, 3.0])
+    assert _equal(best, other) is None
+    assert _envelope(np.array([other, best, other])) == [(0.0, 1)]

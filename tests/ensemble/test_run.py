@@ -25,12 +25,15 @@ from optimizer.ensemble.summary import counted, summary
 from optimizer.files.chunks import Workers
 from optimizer.files.run import table_bytes
 from optimizer.files.run_directory import DirectoryError
+from optimizer.files.toml import toml_text
 from optimizer.report.terminal import numerics
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.search import multistart
 from optimizer.search.phase_one import center
 
-from .conftest import ROWS, SICK, four_doses, of_table
+from .conftest import HEADER, ROWS, SICK, four_doses, of_table
+
+ROOT = Path(__file__).parents[2]
 
 VERSIONS = {"jax": "1"}
 
@@ -151,6 +154,37 @@ def test_workers_of_a_cluster_make_the_same_bytes(few, run_few, tmp_path):
         run_chunks(few, Settings(chunk=3), tmp_path / "run", VERSIONS, workers=workers)
     for path in run_few[1].rglob("*"):
         assert path.is_dir() or (tmp_path / "run" / path.relative_to(run_few[1])).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_cluster_of_our_own_makes_the_same_bytes(tmp_path):
+    """The command without an address: it starts workers on this machine, and ends them."""
+    pytest.importorskip("distributed")
+    (tmp_path / "patients.csv").write_text(HEADER + "\n".join(ROWS) + "\n")
+    (tmp_path / "few.toml").write_text(toml_text(four_doses(cohort={"table": "patients.csv"})))
+    for engine in ("threads", "dask"):
+        asked = [
+            sys.executable,
+            "-m",
+            "optimizer",
+            "cohort",
+            "few.toml",
+            "--chunk",
+            "3",
+            "--no-plot",
+            "--engine",
+            engine,
+        ]
+        env = os.environ | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [*asked, "--out", engine], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    files = {path.relative_to(tmp_path / "threads") for path in (tmp_path / "threads").rglob("*") if path.is_file()}
+    assert len([path for path in files if path.parent.name == "chunks"]) == 3
+    for path in files:
+        one, other = ((tmp_path / engine / path).read_bytes() for engine in ("threads", "dask"))
+        assert one == other or path.name == "report.json", path
 
 
 def test_a_kill_in_the_middle_loses_nothing(few, run_few, tmp_path):

@@ -203,6 +203,13 @@ def test_workers_that_are_killed_leave_the_same_bytes(tmp_path, kills, chunks):
     assert everything(tmp_path / "run") == everything(tmp_path / "alone")
 
 
+def test_workers_of_this_machine_make_the_same_bytes(tmp_path, alone):
+    pytest.importorskip("distributed")
+    found = worked(tmp_path / "run", Workers(dask=True))
+    assert not found[0].made, "all chunks are the workers'"
+    assert everything(tmp_path / "run") == alone
+
+
 def test_a_cluster_that_is_not_there_is_a_sentence(tmp_path):
     pytest.importorskip("distributed")
     with pytest.raises(OptionError, match='--cluster: wanted the address of a scheduler; got "nonsense://x:1"'):

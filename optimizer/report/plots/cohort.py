@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from optimizer.ensemble.run import SCHEDULES, Cohort
+from optimizer.ensemble.run import Cohort
 from optimizer.ensemble.summary import counted
 from optimizer.ensemble.survival import survival
 from optimizer.report.plots import style
@@ -33,7 +33,7 @@ def waterfall(ax: Axes, cohort: Cohort, name: str = "personalised") -> Axes:
 def spreads(ax: Axes, cohort: Cohort) -> Axes:
     """How the objective is spread over the patients under each schedule."""
     used = counted(cohort)
-    for i, name in enumerate(SCHEDULES):
+    for i, name in enumerate(cohort.schedules):
         own = np.sort(cohort.table[f"{name}.objective"][used])
         share = np.arange(1, len(own) + 1) / max(len(own), 1)
         ax.step(own, share, where="post", color=style.color(i), ls=style.line(i), lw=1.4, label=name)
@@ -73,10 +73,10 @@ def cohort_figures(cohort: Cohort) -> dict[str, Figure]:
     """The figures of a run by the name of their file."""
     survived, fell, whole = style.new_figure(7.0, 4.5), style.new_figure(9.0, 4.5), style.new_figure(9.0, 7.0)
     used, horizon = counted(cohort), float(cohort.ensemble.task.grid.horizon)
-    curves = {name: survival(cohort.table[f"{name}.progression_day"][used], horizon) for name in SCHEDULES}
+    curves = {name: survival(cohort.table[f"{name}.progression_day"][used], horizon) for name in cohort.schedules}
     style.kaplan_meier(survived.subplots(), curves, horizon)
     pair = fell.subplots(1, 2, sharey=True)
-    for ax, name in zip(pair, SCHEDULES[:2], strict=True):
+    for ax, name in zip(pair, cohort.schedules[:2], strict=True):
         waterfall(ax, cohort, name)
     rows = whole.subplots(2, 1)
     spreads(rows[0], cohort)
