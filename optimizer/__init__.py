@@ -69,13 +69,8 @@ _HOMES = {
     "optimizer.status": ("Status",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-_ROOMS = {
-    "analysis": "optimizer.analysis",
-    "calibrate": "optimizer.calibrate",
-    "control": "optimizer.control",
-    "ensemble": "optimizer.ensemble",
-    "plot": "optimizer.report.plots",
-}
+_ROOMS = {name: f"optimizer.{name}" for name in ("analysis", "calibrate", "control", "ensemble")}
+_ROOMS["plot"] = "optimizer.report.plots"
 __all__ = [*sorted(_HOME), "analysis", "calibrate", "control", "ensemble", "plot"]
 
 

@@ -128,20 +128,11 @@ class SchemaSettings:
     out: Path | None = option(None, "file to write; else stdout")
 
 
-class Form(StrEnum):
-    """Forms that a schedule is exported in."""
-
-    NONMEM = "nonmem"
-    MRGSOLVE = "mrgsolve"
-    RXODE2 = "rxode2"
-    CALENDAR = "calendar"
-
-
 @dataclass(frozen=True)
 class ExportSettings:
     """Write the doses of a run for another tool: NONMEM, mrgsolve, rxode2, or a calendar."""
 
-    to: Form = option(
+    to: Literal["nonmem", "mrgsolve", "rxode2", "calendar"] = option(
         ..., "nonmem (CSV), mrgsolve or rxode2 (R code), calendar (iCalendar, or CSV where --out says so)"
     )
     start: str | None = option(None, "date of day 0 for the calendar, as in 2027-01-04")

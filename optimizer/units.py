@@ -313,11 +313,15 @@ def _wanted(unit: str) -> str:
     return f'wanted a quantity in "{unit}" such as "{_EXAMPLES.get(unit) or format_quantity(1.0, unit)}"'
 
 
+def quoted(text: str) -> str:
+    """A text in an error message, short and printable."""
+    short = text if len(text) <= 40 else f"{text[:37]}..."
+    return f'"{short if short.isprintable() else short.encode("unicode_escape").decode("ascii")}"'
+
+
 def _shown(value: object) -> str:
-    """The value in an error message, short and printable."""
     if isinstance(value, str):
-        text = value if len(value) <= 40 else value[:37] + "..."
-        return f'"{text if text.isprintable() else text.encode("unicode_escape").decode("ascii")}"'
+        return quoted(value)
     if isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**40):
         return repr(value)
     return "an integer of more than 40 digits" if isinstance(value, int) else f"a {type(value).__name__}"

@@ -90,8 +90,7 @@ def _content(table: Table) -> np.ndarray:
         table.fault(i, "drug", "a dose in a sample well", "an empty cell")
         for i in np.flatnonzero((content == "sample") & np.isnan(table["drug"]))
     ]
-    if faults:
-        raise DataError(faults)
+    DataError.stop(faults)
     return content
 
 
@@ -147,8 +146,7 @@ def _check_wells(table: Table, plates: np.ndarray) -> None:
             first = f"{well} again (first on line {table.lines[seen[key]]})"
             faults.append(table.fault(i, "well", f"each well of plate {plate} once", first))
         seen.setdefault(key, i)
-    if faults:
-        raise DataError(faults)
+    DataError.stop(faults)
 
 
 def _conditions(table: Table) -> np.ndarray:

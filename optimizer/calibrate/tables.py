@@ -123,8 +123,7 @@ def _held(table: Table) -> np.ndarray:
     given = np.flatnonzero(table.get("amount", 0.0) > 0.0)
     if given.size:
         faults.append(table.fault(given[0], "amount", "doses, or whether treatment is on; not both", "an amount"))
-    if faults:
-        raise DataError(faults)
+    DataError.stop(faults)
     return np.array([words[word] for word in text])
 
 

@@ -106,8 +106,7 @@ def _refuse_unsupported(table: Table, found: Sequence[tuple[int, DoseEvent]]) ->
             faults.append(table.fault(row, "amount", "an amount above 0 in a dose row", f"{event.amount:g}"))
         if event.additional > MOST_EVENTS:
             faults.append(table.fault(row, "additional", f"at most {MOST_EVENTS} doses a patient", event.additional))
-    if faults:
-        raise DataError(faults)
+    DataError.stop(faults)
 
 
 def builtin(series: tuple[Series, ...], unit: str, settings: Settings) -> TimeSeriesModel:

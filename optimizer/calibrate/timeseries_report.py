@@ -83,8 +83,7 @@ def _check(table: Table, series: tuple[Series, ...], settings: Settings) -> None
             table.fault(i, "burden", "a value above 0 (residuals are logarithmic; --deviation chooses others)", "0")
             for i in np.flatnonzero(table["burden"] == 0)
         ]
-        if faults:
-            raise DataError(faults)
+        DataError.stop(faults)
     if settings.hierarchical and len(series) < 3:
         raise DataError(f"hierarchical: wanted at least 3 patients; got {len(series)}")
     if settings.hierarchical and settings.bayes:

@@ -13,7 +13,7 @@ from optimizer.files.faults import DataError
 from optimizer.files.run_directory import write_whole
 from optimizer.report.document import MARKER
 from optimizer.report.terminal import say
-from optimizer.settings import Command, ExportSettings, Form, OptionError
+from optimizer.settings import Command, ExportSettings, OptionError
 from optimizer.status import DISCLAIMER
 
 
@@ -27,8 +27,8 @@ def run_export(run: Command, asked: ExportSettings) -> int:
             f"{run.file}: wanted a run directory that adose optimize or simulate wrote; got one without {MARKER}"
         ) from None
     events = read_events(run.file / "schedule.csv", list(units))
-    if asked.to is not Form.CALENDAR:
-        text = getattr(export, asked.to.value)(events, units)
+    if asked.to != "calendar":
+        text = getattr(export, asked.to)(events, units)
     else:
         try:
             start = date.fromisoformat(asked.start or "")

@@ -88,8 +88,7 @@ def read_measurements(
         if channel.label() in table:
             values[:, i], seen[:, i], wrong = _measured(table, rows, channel)
             faults += wrong
-    if faults:
-        raise DataError(faults)
+    DataError.stop(faults)
     return Measurements(table.internal("day")[rows], values, seen)
 
 
@@ -119,8 +118,7 @@ def _check_days(table: Table, rows: np.ndarray) -> None:
             faults.append(table.fault(row, "day", f"a later day than {before:g}", f"{days[row]:g}"))
     if "id" in table and len(names := sorted(set(table["id"].tolist()))) > 1:
         faults.append(table.fault(0, "id", "one patient", ", ".join(names)[:80]))
-    if faults:
-        raise DataError(faults)
+    DataError.stop(faults)
     if "day" in table.assumed and looks_like_hours(days):
         said = "times are read as days and look like hours; --time-unit h or the header time [h] says so"
         warnings.warn(f"{table.path}: {said}", TableWarning, stacklevel=3)

@@ -194,8 +194,7 @@ def _of_table(scenario: Scenario, path: Path, is_posterior: bool = False) -> tup
         faults.append(Fault(str(path), sheet.header_line, "", wanted, f"the columns {', '.join(got)}"[:200]))
     if not faults and not len(sheet.lines):
         faults.append(Fault(str(path), sheet.header_line, "", "a header and a row for each patient", "no row"))
-    if faults:
-        raise DataError(faults)
+    DataError.stop(faults)
     table = interpret(sheet, Schema("a table of patients", tuple(columns)))
     for note in table.notes:
         warnings.warn(note, TableWarning, stacklevel=3)

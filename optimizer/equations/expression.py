@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
+from optimizer.units import quoted
+
 Tree = float | str | tuple[Any, ...]
 
 MAX_LENGTH, MAX_DEPTH, MAX_NODES = 20_000, 60, 20_000
@@ -78,7 +80,7 @@ def number(tree: Tree, text: str = "") -> Tree:
         EquationError: it is a condition.
     """
     if is_condition(tree):
-        raise EquationError(f"wanted a number; got a condition{f' in {_shown(text)}' if text else ''}")
+        raise EquationError(f"wanted a number; got a condition{f' in {quoted(text)}' if text else ''}")
     return tree
 
 
@@ -120,7 +122,7 @@ class _Parser:
                 hint = ", write ^ for a power" if found else ""
                 place += len(self.text[place:]) - len(self.text[place:].lstrip())
                 raise EquationError(
-                    f"wanted names, numbers, + - * / ^ and functions; got {_shown(self.text[place:])} "
+                    f"wanted names, numbers, + - * / ^ and functions; got {quoted(self.text[place:])} "
                     f"at character {place + 1}{hint}"
                 )
             kind = str(found.lastgroup)
@@ -137,7 +139,7 @@ class _Parser:
     def _refused(self, wanted: str) -> EquationError:
         kind, text, place = self.tokens[self.at]
         got = "the end" if kind == "end" else f'"{text[:40]}" at character {place + 1}'
-        return EquationError(f"wanted {wanted}; got {got} in {_shown(self.text)}")
+        return EquationError(f"wanted {wanted}; got {got} in {quoted(self.text)}")
 
     def _take(self, *signs: str) -> str:
         kind, text, _ = self.tokens[self.at]
@@ -240,12 +242,6 @@ def _depth_of_left(tree: Tree) -> int:
     while isinstance(tree, tuple) and tree[0] in ("/", "*"):
         tree, depth = tree[1], depth + 1
     return depth
-
-
-def _shown(text: str) -> str:
-    """A text in a message, short and printable."""
-    short = text if len(text) <= 40 else f"{text[:37]}..."
-    return f'"{short if short.isprintable() else short.encode("unicode_escape").decode("ascii")}"'
 
 
 def names(tree: Tree) -> set[str]:

@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.equations.expression import TIME, EquationError, Tree, replaced
+from optimizer.equations.expression import TIME, EquationError, Tree, names, replaced
 from optimizer.equations.imported import Imported, days_in, lower, refusal, scaled
-from optimizer.equations.sbml_events import dose_of
 from optimizer.equations.sbml_file import each, read_document, unit_faults
 from optimizer.equations.sbml_math import Reader
 from optimizer.equations.values import Values
@@ -220,7 +219,7 @@ class _Model:
             if targets and targets <= self.control:
                 self.found.notes.append(f"the event {name}, which writes {', '.join(sorted(targets))}, was left out")
                 continue
-            dose = dose_of(event, self.reader, fixed)
+            dose = _dose_of(event, self.reader, fixed)
             if dose is None or dose[0] not in self.slopes:
                 wanted = "events that write the control, or that add a number to a state at a time"
                 raise self.refuse(wanted, f'the event "{name[:60]}" of {", ".join(sorted(targets))[:60]}')
@@ -244,3 +243,38 @@ class _Model:
         kept = {name: tree for name, tree in self.slopes.items() if name not in self.control}
         lower(self.found, self.file, self.numbers, self.assigned, kept, self.control)
         return self.found
+
+
+# --- events that are doses: `time >= number: X = X + number` ----------------------------------------------------------
+
+
+def _dose_of(event: Any, reader: Reader, fixed: Mapping[str, float]) -> tuple[str, float, float] | None:
+    """What an event adds to, when in the file's own time, and how much; None where it is another kind of event.
+
+    Args:
+        event: as libsbml has it.
+        reader: of the model's equations.
+        fixed: numbers that never change, by name.
+
+    Raises:
+        EquationError: an equation that the grammar does not have.
+    """
+    trigger, assignments = event.getTrigger(), each(event, "EventAssignment")
+    if event.isSetDelay() or event.isSetPriority() or len(assignments) != 1 or trigger is None:
+        return None
+    name = assignments[0].getVariable()
+    match reader.tree(trigger.getMath()), reader.tree(assignments[0].getMath()):
+        case ("piecewise", 1.0, (">=" | ">" | "==", when, limit), 0.0), ("+", left, right):
+            time, amount = _constant(limit, fixed), _constant(right if left == name else left, fixed)
+        case _:
+            return None
+    if when != reader.time or name not in (left, right) or time is None or amount is None:
+        return None
+    # At the very start only level 3 may say that the trigger was false before.
+    fires_at_once = event.getLevel() > 2 and not trigger.getInitialValue()
+    return (name, max(time, 0.0), amount) if time > 0.0 or fires_at_once else None
+
+
+def _constant(tree: Tree, fixed: Mapping[str, float]) -> float | None:
+    """The number of a tree of constants."""
+    return float(Values(fixed, {}, np).of(tree)) if names(tree) <= fixed.keys() else None

@@ -62,8 +62,7 @@ def dose_events(
             faults.append(table.fault(i, error.role, error.wanted, error.got))
         except DataError as error:
             faults.append(Fault(str(table.path), int(table.lines[i]), *_parts(str(error))))
-    if faults:
-        raise DataError(faults)
+    DataError.stop(faults)
     unroll([event for _, event in found], [table.place(i) for i, _ in found])
     return found
 
@@ -103,8 +102,7 @@ def dose_rows(table: Table, ids: np.ndarray) -> np.ndarray:
             if before.any():
                 wanted = "a reset (EVID 3, 4) before the first dose, as a tumor does not begin anew in the midst of it"
                 faults.append(table.fault(i, "evid", wanted, f"{kind:g} after line {table.lines[np.argmax(before)]}"))
-    if faults:
-        raise DataError(faults)
+    DataError.stop(faults)
     return np.isin(evid, (1, 4))
 
 

@@ -49,6 +49,12 @@ class DataError(ValueError):
                 text += f"\n... and {len(faults) - SHOWN} more faults"
         super().__init__(text)
 
+    @classmethod
+    def stop(cls, faults: Sequence[Fault]) -> None:
+        """Raise what was found, if anything."""
+        if faults:
+            raise cls(faults)
+
 
 def refuse(path: str | Path, line: int, column: str, wanted: str, got: str) -> DataError:
     """The error of a single fault, ready to be raised.

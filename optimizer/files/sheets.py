@@ -151,8 +151,7 @@ def _body(
             faults.append(Fault(str(path), lines[i], "", f"{width} cells, as in the header", got))
         elif extra:
             rows[i] = rows[i][:width]
-    if faults:
-        raise DataError(faults)
+    DataError.stop(faults)
     out = [str(lines[i]) for i, is_out in enumerate(marked) if is_out]
     notes = (f"left out as comments, by the C that they begin with: line {', '.join(out[:8])}",) if out else ()
     return [rows[i] for i in kept], [lines[i] for i in kept], notes

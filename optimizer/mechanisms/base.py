@@ -4,7 +4,6 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from equinox import AbstractClassVar
@@ -12,10 +11,10 @@ from jaxtyping import Array, Float
 
 from optimizer import mesh as _mesh
 from optimizer.axes import Clones, Conc, Nodes, Scalar
-from optimizer.pharmacology.base import SwitchingLevel
+from optimizer.pharmacology.base import AbstractPaced
 
 
-class AbstractMechanism(eqx.Module):
+class AbstractMechanism(AbstractPaced):
     """States of its own, driven by the drugs (and by the populations when `is_coupled`), that act on the clones.
 
     A mechanism acts in two ways: `shift` multiplies the half-maximal concentration of each drug on each clone, and
@@ -71,18 +70,6 @@ class AbstractMechanism(eqx.Module):
     def fastest_rate(self) -> Scalar:
         """Largest rate constant that fixed steps must resolve [1/day]."""
         return jnp.zeros(())
-
-    def layer(self) -> tuple[Scalar | float, Scalar | float]:
-        """Boundary layer after a dose: its rate [1/day] (0: there is none) and how steep the response in it is [1]."""
-        return 0.0, 1.0
-
-    def sharpness(self, decline: Scalar) -> Scalar | float:
-        """Rate [1/day] at which a response sweeps through its transition while a drug declines at `decline` [1/day]."""
-        return 0.0
-
-    def switching_levels(self) -> tuple[SwitchingLevel, ...]:
-        """Concentrations between which a response changes quickly, or at which it has a kink."""
-        return ()
 
     def advance(self, state: Any, tau: Nodes, conc: Float[Array, "Q N"]) -> Any:
         """States at the nodes of one interval [Q, ...]; only for mechanisms that are not coupled."""

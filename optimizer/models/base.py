@@ -4,7 +4,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from equinox import AbstractClassVar
@@ -12,7 +11,7 @@ from jaxtyping import Array, Float
 
 from optimizer import mesh as _mesh
 from optimizer.axes import Clones, Conc, Nodes, Scalar
-from optimizer.pharmacology.base import SwitchingLevel
+from optimizer.pharmacology.base import AbstractPaced
 
 
 class Quadrature(NamedTuple):
@@ -49,7 +48,7 @@ class Branching(NamedTuple):
     switching: Float[Array, "... M M"]
 
 
-class AbstractModel(eqx.Module):
+class AbstractModel(AbstractPaced):
     """A system of ordinary differential equations driven by drug concentrations.
 
     A model of one's own is a subclass with a `State` (a NamedTuple of arrays), the equations in `vector_field`, and
@@ -105,18 +104,6 @@ class AbstractModel(eqx.Module):
             courses: gives, for no doses and for the largest, times [T, day] and concentrations [T, N, mg/L].
         """
         return self
-
-    def layer(self) -> tuple[Scalar | float, Scalar | float]:
-        """Boundary layer after a dose: its rate [1/day] (0: there is none) and how steep the response in it is [1]."""
-        return 0.0, 1.0
-
-    def sharpness(self, decline: Scalar) -> Scalar | float:
-        """Rate [1/day] at which a response sweeps through its transition while a drug declines at `decline` [1/day]."""
-        return 0.0
-
-    def switching_levels(self) -> tuple[SwitchingLevel, ...]:
-        """Concentrations between which a response changes quickly, or at which it has a kink."""
-        return ()
 
     def held_growth(self, conc: Conc) -> Clones | None:
         """Net growth rate of each clone [M, 1/day] while the concentrations [N, mg/L] are held.

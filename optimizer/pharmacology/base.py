@@ -33,6 +33,22 @@ class SwitchingLevel(NamedTuple):
     is_kink: bool = False
 
 
+class AbstractPaced(eqx.Module):
+    """Equations that say how quickly they answer to a dose; by default there is nothing that fixed steps would miss."""
+
+    def layer(self) -> tuple[Scalar | float, Scalar | float]:
+        """Boundary layer after a dose: its rate [1/day] (0: there is none) and how steep the response in it is [1]."""
+        return 0.0, 1.0
+
+    def sharpness(self, decline: Scalar) -> Scalar | float:
+        """Rate [1/day] at which a response sweeps through its transition while a drug declines at `decline` [1/day]."""
+        return 0.0
+
+    def switching_levels(self) -> tuple[SwitchingLevel, ...]:
+        """Concentrations between which a response changes quickly, or at which it has a kink."""
+        return ()
+
+
 class AbstractPK(eqx.Module):
     """Doses in, concentration out, in closed form.
 

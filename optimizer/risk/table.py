@@ -110,8 +110,7 @@ def classes(features: Features, path: Path, label: str) -> tuple[np.ndarray, tup
     """
     pairs = zip(features.labels, features.lines, strict=True)
     faults = [Fault(str(path), line, label, "a label", "none") for text, line in pairs if text.lower() in _MISSING]
-    if faults:
-        raise DataError(faults)
+    DataError.stop(faults)
     kinds = sorted(set(features.labels))
     if len(kinds) != 2:
         listed = ", ".join(show(kind) for kind in kinds[:5])

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from optimizer.fields import FieldInfo, default_of, describe
-from optimizer.units import QuantityError, dose_to_internal, parse_quantity
+from optimizer.units import QuantityError, dose_to_internal, parse_quantity, quoted
 
 DOSE, TOTAL = "dose", "dose total"
 MAX_NAME, MAX_TEXT, MAX_LIST = 100, 2000, 20_000
@@ -37,8 +37,7 @@ class Sizes(typing.NamedTuple):
 def show(value: Any) -> str:
     """A value in an error message: short, on one line."""
     if isinstance(value, str):
-        text = value if len(value) <= 40 else f"{value[:37]}..."
-        return f'"{text if text.isprintable() else text.encode("unicode_escape").decode("ascii")}"'
+        return quoted(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):

@@ -33,6 +33,11 @@ from optimizer.simulate import Grid, System
 S = TypeVar("S")
 
 
+def _of_plan(name: str, doc: str) -> Any:
+    """What the plan holds under the same name."""
+    return property(lambda self: getattr(self.plan, name), doc=doc)
+
+
 class Scenario:
     """A scenario file, checked; nothing is built before it is asked for.
 
@@ -109,40 +114,19 @@ class Scenario:
         """Title in reports; the name where the file gives none."""
         return self.plan.title or self.name
 
-    @property
-    def doi(self) -> tuple[str, ...]:
-        """Sources."""
-        return self.plan.doi
-
-    @property
-    def seed(self) -> int:
-        """Seed of the starting points."""
-        return self.plan.seed
-
-    @property
-    def restarts(self) -> int:
-        """Number of starting points."""
-        return self.plan.restarts
-
-    @property
-    def tolerance(self) -> float:
-        """Projected-gradient residual at which the search stops."""
-        return self.plan.tolerance
-
-    @property
-    def progression_factor(self) -> float:
-        """Progression is more than this multiple of the cells at the start."""
-        return self.plan.progression_factor
+    doi: tuple[str, ...] = _of_plan("doi", "Sources.")
+    seed: int = _of_plan("seed", "Seed of the starting points.")
+    restarts: int = _of_plan("restarts", "Number of starting points.")
+    tolerance: float = _of_plan("tolerance", "Projected-gradient residual at which the search stops.")
+    progression_factor: float = _of_plan(
+        "progression_factor", "Beyond this multiple of the first cells it is progression."
+    )
+    notes: tuple[str, ...] = _of_plan("notes", "What a reader should know though nothing is wrong.")
 
     @property
     def progression_level(self) -> float | None:
         """Multiple of the first cells at which they have progressed; None where another endpoint says it."""
         return getattr(self.endpoint(), "factor", None)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a reader should know though nothing is wrong."""
-        return self.plan.notes
 
     @property
     def dose_units(self) -> dict[str, str]:
