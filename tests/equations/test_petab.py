@@ -44,7 +44,7 @@ def test_other_experiments_and_other_numbers():
         "obs_size is measured with log-normal noise 0.1",
         "obs_log is measured with normal noise 0.5",
         'the observable obs_place was left out: wanted an equation over the model and parameters; got "offset"',
-        "growth, kill, scale have their nominal values; bounds and priors were left out",
+        "growth, kill, scale have their nominal values; bounds and priors were left out (adose calibrate fits them)",
         "2 measurements were left out",
     ]
 
