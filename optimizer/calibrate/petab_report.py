@@ -167,8 +167,10 @@ def _parameter(one: Estimated) -> Parameter:
 
 
 def _end(one: Estimated, share: float) -> float:
-    """A quantile of the prior that is of no weight, of a uniform one its bound."""
-    return float(prior_of(one).ppf(round(share) if one.prior.endswith("uniform") else share))
+    """A quantile of the prior that is of no weight, of a uniform one its end."""
+    if one.prior.endswith("uniform"):
+        return one.numbers[round(share)]
+    return float(prior_of(one).ppf(share))
 
 
 def _fragment(fit: Fit, draws: dict[str, np.ndarray]) -> Fragment:

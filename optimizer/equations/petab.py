@@ -66,12 +66,14 @@ def read_petab(
             case _:
                 wanted = "conditions behind the start that write a control or add to a state"
                 raise problem.refuse(wanted, f'"{written(tree)}" for "{name}" at time {time:g}')
+    problem.check_used(found)
     problem.observe(found, found.constants | numbers)
     for name in changes:
         if name in control:
             found.notes.append(f"the level of {name} from the start on was left out")
         else:
             problem.check_target(found, name)
+    found.constants |= nominal
     return found
 
 
@@ -86,8 +88,9 @@ class Problem:
             raise DataError(f"{self.name}: wanted the package pyyaml (pip install 'adose[models]'); got none")
         import yaml
 
+        text = self.text(path)
         try:
-            said = yaml.safe_load(self.text(path))
+            said = yaml.safe_load(text)
         except (yaml.YAMLError, RecursionError, ValueError) as error:
             raise self.refuse("YAML", " ".join(str(error).split())[:80]) from None
         self.said: dict[str, Any] = said if isinstance(said, dict) else {}
@@ -147,6 +150,9 @@ class Problem:
                     f"a column {needed} in {path.name}", ", ".join(reader.fieldnames or ())[:80] or "none"
                 )
             found += [{str(key): str(value).strip() for key, value in row.items()} for row in reader]
+        ids = [row[needed] for row in found] if kind in ("parameter", "observable") else []
+        if twice := [name for name in ids if ids.count(name) > 1]:
+            raise self.refuse(f"each {kind} once", f'"{twice[0][:40]}" twice')
         return found
 
     def number(self, row: Row, column: str) -> float:
@@ -202,6 +208,16 @@ class Problem:
                 raise self.refuse("conditions that the problem has", f'"{name[:40]}"')
             set_at[time] = set_at.get(time, {}) | conditions.get(name, {})
         return min(set_at, default=0.0), list(set_at.items())
+
+    def check_used(self, found: Imported) -> None:
+        """Refuse a parameter that neither the model nor a table has."""
+        columns = ("observableFormula", "noiseFormula", "targetValue", "observableParameters", "noiseParameters")
+        rows = [row for kind in ("observable", "condition", "measurement") for row in self.rows(kind)]
+        parts = {part.strip() for row in rows for column in columns for part in row.get(column, "").split(";")} - {""}
+        used = set().union(*(names(self.tree(part, "a table")) for part in parts))
+        listed = [row["parameterId"] for row in self.rows("parameter")]
+        if unused := [name for name in listed if name not in found.called and name not in used]:
+            raise self.refuse("parameters that the model or a table has", f'"{unused[0][:40]}"')
 
     def check_target(self, found: Imported, name: str) -> None:
         """Refuse a condition that would do nothing."""

@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from optimizer.equations.expression import TIME, Tree, names, replaced
-from optimizer.equations.imported import Imported
+from optimizer.equations.expression import TIME, EquationError, Tree, names, replaced
+from optimizer.equations.imported import Imported, limited
 from optimizer.equations.petab import Problem, Row
 from optimizer.equations.sbml import read_sbml
 from optimizer.equations.sensitivity import Courses, Experiment
+from optimizer.files.faults import DataError
 
 NOISES = ("normal", "log-normal", "laplace", "log-laplace")
 # Numbers of a prior.
@@ -95,6 +96,7 @@ def read_measurements(path: Path, time_unit: str = "") -> Measurements:
     }
     problem.text(problem.file("model"))
     found = read_sbml(problem.file("model"), (), time_unit, nominal, free)
+    problem.check_used(found)
     day: Tree = TIME if found.days == 1.0 else ("/", TIME, found.days)
 
     def own(tree: Tree) -> Tree:
@@ -181,7 +183,10 @@ def _measured(problem: Problem, row: Row, own: Callable[[Tree], Tree], known: se
 
     formula = whole(problem.tree(said.get("observableFormula", ""), f"observable {shown}"))
     noise = problem.tree(said.get("noiseFormula", ""), f"noise of {shown}")
-    noise = replaced(whole(noise), lambda word: formula if word == name else word)
+    try:
+        noise = limited(replaced(whole(noise), lambda word: formula if word == name else word))
+    except EquationError as error:
+        raise DataError(f"{problem.name}: noise of {shown}: {error}") from None
     if unknown := (names(formula) | names(noise)) - known:
         raise problem.refuse(f"an equation of {shown} over the model and parameters", f'"{min(unknown)[:40]}"')
     value = problem.number(row, "measurement")

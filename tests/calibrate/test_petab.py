@@ -153,6 +153,8 @@ def test_a_density_is_that_within_the_bounds():
     [
         ("0\t1\t0.5\ttrue", "0\t1\t0.5\tyes", 'true or false as estimate of growth; got "yes"'),
         ("0\t1\t0.5\ttrue", "1\t0\t0.5\ttrue", "a lower bound of growth below the upper; got 1 and 0"),
+        ("start\t\t\t5", "growth\t\t\t5", 'each parameter once; got "growth" twice'),
+        ("kill\t0.001", "kil\t0.001", 'parameters that the model or a table has; got "kil"'),
         ("normal\t0.1;0.5", "beta\t0.1;0.5", "a prior of growth, one of uniform, log-uniform, normal"),
         ("normal\t0.1;0.5", "normal\t0.1", '2 numbers of the prior normal of growth; got "0.1"'),
         ("normal\t0.1;0.5", "normal\tnan;1", '2 numbers of the prior normal of growth; got "nan;1"'),
