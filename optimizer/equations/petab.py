@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from optimizer.equations.expression import TIME, EquationError, Tree, names, parse, replaced, written
-from optimizer.equations.imported import Imported, refusal
+from optimizer.equations.imported import Imported, inlined, limited, refusal
 from optimizer.equations.sbml import read_sbml
 from optimizer.equations.values import Values
 from optimizer.files.faults import DataError
@@ -73,6 +73,7 @@ def read_petab(
             found.notes.append(f"the level of {name} from the start on was left out")
         else:
             problem.check_target(found, name)
+    problem.begin(found, changes, nominal)
     found.constants |= nominal
     return found
 
@@ -208,6 +209,22 @@ class Problem:
                 raise self.refuse("conditions that the problem has", f'"{name[:40]}"')
             set_at[time] = set_at.get(time, {}) | conditions.get(name, {})
         return min(set_at, default=0.0), list(set_at.items())
+
+    def begin(self, found: Imported, changes: Mapping[str, Tree], nominal: Mapping[str, float]) -> None:
+        """States that begin where a free parameter says, as equations of it: draws of a fit move them too."""
+        free = {row["parameterId"] for row in self.rows("parameter") if row.get("estimate", "").lower() == "true"}
+        own = {found.called.get(name, name): tree for name, tree in changes.items()}
+        starting = {name: tree for name, tree in found.starting.items() if name not in own}
+        for state in found.states.keys() & {*own, *starting}:
+            try:
+                # What a condition sets is over parameters of the problem, among them perhaps one of the same name.
+                tree = limited(replaced(inlined(state, starting), lambda name: own.get(name, name)))
+            except EquationError as error:
+                raise DataError(f"{self.name}: start of {state[:40]}: {error}") from None
+            kept = all(found.parameters.get(name, nominal.get(name)) == nominal.get(name) for name in names(tree))
+            if names(tree) & free and names(tree) <= nominal.keys() and kept:
+                found.states[state] = written(tree)
+                found.parameters |= {name: nominal[name] for name in names(tree)}
 
     def check_used(self, found: Imported) -> None:
         """Refuse a parameter that neither the model nor a table has."""

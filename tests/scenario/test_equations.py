@@ -333,7 +333,7 @@ def test_import_of_a_petab_problem(tmp_path):
     assert code == 0, said
     written = tomllib.loads(out.read_text())
     assert (written["model"]["parameters"]["kill"], written["model"]["parameters"]["scale"]) == (0.4, 3.0)
-    assert written["model"]["states"] == {"tumor": 12.0, "drug": 0.0}
+    assert written["model"]["states"] == {"tumor": "4.0 * scale", "drug": 0.0}
     assert written["regimen"][0]["dose"][1] == {"drug": "cisplatin", "amount": "1.5 mg", "days": [5.0]}
     assert "# Left out or assumed: 2 measurements were left out.\n" in out.read_text()
     model = {"kind": "petab", "file": "problem.yaml", "experiment": "low", "time_unit": "day", "burden": "obs_size"}
