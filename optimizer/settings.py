@@ -199,7 +199,9 @@ class FitSettings:
 class CalibrateSettings(FitSettings):
     """Fit parameters with their uncertainty to a table of measurements."""
 
-    kind: Literal["rates", "secretion", "plate", "ic50", "timeseries"] = option(..., "what the table holds")
+    kind: Literal["rates", "secretion", "plate", "ic50", "timeseries", "petab"] = option(
+        ..., "what the table holds; petab is the YAML file of a problem, version 2"
+    )
     out: Path = option(..., "directory for the fit")
 
 

@@ -16,23 +16,26 @@ from optimizer.calibrate.audit import FITTED, Consequence, audit_rates, audit_se
 from optimizer.calibrate.fit import Settings
 from optimizer.calibrate.fragment import fragment_text
 from optimizer.calibrate.ic50 import ic50_report
+from optimizer.calibrate.petab_report import petab_report
 from optimizer.calibrate.plate_report import plate_report
 from optimizer.calibrate.rates_report import rates_report
 from optimizer.calibrate.report import DISCLAIMER, FORMAT, FitReport, with_warnings
 from optimizer.calibrate.secretion import secretion_report
 from optimizer.calibrate.tables import Table, read_table
 from optimizer.calibrate.timeseries_report import timeseries_report
+from optimizer.equations.petab_fit import read_measurements
 from optimizer.files.event_tables import csv_of
 from optimizer.files.faults import DataError
 from optimizer.files.run_directory import DirectoryError, check_place, to_text, whole
 from optimizer.programs import check_64_bits
 
-REPORTS: dict[str, Callable[[Table, Settings], FitReport]] = {
+REPORTS: dict[str, Callable[[Any, Settings], FitReport]] = {
     "rates": rates_report,
     "secretion": secretion_report,
     "plate": plate_report,
     "ic50": ic50_report,
     "timeseries": timeseries_report,
+    "petab": petab_report,
 }
 
 
@@ -87,7 +90,7 @@ def fit_table(
     _check(chosen, kind)
     check_writable(Path(out))
     chosen.progress("read")
-    table = read_table(file, kind, chosen.time_unit)
+    table = _read(Path(file), kind, chosen)
     report = REPORTS[kind](table, chosen)
     if chosen.against is not None:
         report = _audited(report, table, chosen, schedule_consequence)
@@ -101,6 +104,13 @@ def fit_table(
     own = {"table": table_file, "seed": chosen.seed, "settings": asked, "versions": versions}
     chosen.progress("write")
     return replace(report, provenance=own)
+
+
+def _read(file: Path, kind: str, settings: Settings) -> Any:
+    """The table of a kind, or a problem of several."""
+    if kind == "petab":
+        return read_measurements(file, settings.time_unit or "")
+    return read_table(file, kind, settings.time_unit)
 
 
 def _check(settings: Settings, kind: str) -> None:
@@ -126,7 +136,7 @@ def _check(settings: Settings, kind: str) -> None:
         raise DataError(f"bayes: wanted loss linear; got {settings.loss}")
     if settings.method == "two-stage" and kind != "rates":
         raise DataError(f"method: wanted direct for a table of kind {kind}; got two-stage")
-    if settings.hierarchical and (kind in ("rates", "ic50") or (kind == "secretion" and not settings.bayes)):
+    if settings.hierarchical and (kind in ("rates", "ic50", "petab") or (kind == "secretion" and not settings.bayes)):
         raise DataError(f"hierarchical: wanted kind plate or timeseries, or secretion with bayes; got {kind}")
     if settings.against is not None and kind not in ("rates", "secretion"):
         raise DataError(f"against: wanted kind rates or secretion, which {settings.against} was fitted to; got {kind}")

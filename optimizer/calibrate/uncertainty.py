@@ -141,7 +141,7 @@ def uncertainty(fit: Fit, level: float = 0.9) -> Uncertainty:
     many = len(fit.problem.observed) > MOST_PROFILED
     profiles = () if dof <= 0 else (_quadratic if many else _profiles)(fit, w, deviation, variance, reach)
     flags = (*fit.flags, f"intervals are from the covariance: more than {MOST_PROFILED} rows") if many else fit.flags
-    warnings = (*flags, *_warnings(fit, w, correlation, profiles, dof))
+    warnings = (*flags, *sentences(fit, w, correlation, profiles, dof))
     return Uncertainty(level, float(np.sqrt(variance)), covariance, correlation, profiles, criteria(fit), warnings)
 
 
@@ -155,11 +155,17 @@ def draws(fit: Fit, count: int, seed: int) -> np.ndarray:
     jac = np.asarray(jacobian(fit.problem, jnp.asarray(w)))
     variance = max(fit.objective, 1e-300) / max(degrees_of_freedom(fit), 1)
     precision = jac.T @ jac / variance + np.diag(1.0 / np.asarray(space.prior_sd) ** 2)
+    return around(fit, precision, count, seed)
+
+
+def around(fit: Fit, precision: Float[np.ndarray, "p p"], count: int, seed: int) -> np.ndarray:
+    """Draws of theta [count, P] of a normal distribution in w around a fit, moved inside the bounds."""
+    space = fit.problem.space
     values, vectors = np.linalg.eigh(precision)
     normal = np.random.default_rng(seed).standard_normal((count, len(values)))
     moved = normal / np.sqrt(np.clip(values, 1e-300, None)) @ vectors.T
     moved[:, ~fit.free] = 0.0
-    return space.natural(np.clip(w + moved, np.asarray(space.low), np.asarray(space.high)))
+    return space.natural(np.clip(space.scaled(fit.theta) + moved, np.asarray(space.low), np.asarray(space.high)))
 
 
 def _inverse(jac: np.ndarray) -> np.ndarray:
@@ -205,7 +211,7 @@ def _profiles(fit: Fit, w: np.ndarray, deviation: np.ndarray, variance: float, r
         [_least(*pair) for pair in zip(grids, np.minimum(costs, second).reshape(grids.shape), strict=True)]
     )
     return tuple(
-        _profile(fit, int(i), w[i], grids[row], (lowest[row] - fit.objective) / variance, reach)
+        profile_of(fit, int(i), w[i], grids[row], (lowest[row] - fit.objective) / variance, reach)
         for row, i in enumerate(free)
     )
 
@@ -229,7 +235,7 @@ def _quadratic(fit: Fit, w: np.ndarray, deviation: np.ndarray, variance: float, 
     )
 
 
-def _profile(fit: Fit, i: int, w: float, grid: np.ndarray, rise: np.ndarray, reach: float) -> Profile:
+def profile_of(fit: Fit, i: int, w: float, grid: np.ndarray, rise: np.ndarray, reach: float) -> Profile:
     """One profile out of the batch: sorted, signed, with its crossings; `rise` is (Q - Q*) / s^2."""
     order = np.argsort(grid, kind="stable")
     place = int(np.searchsorted(grid[order], w))
@@ -267,7 +273,7 @@ def _crossing(x: np.ndarray, tau: np.ndarray, reach: float) -> float | None:
     return float(PchipInterpolator(tau[keep], x[keep])(reach))
 
 
-def _warnings(fit: Fit, w: np.ndarray, correlation: np.ndarray, profiles: tuple[Profile, ...], dof: int) -> list[str]:
+def sentences(fit: Fit, w: np.ndarray, correlation: np.ndarray, profiles: tuple[Profile, ...], dof: int) -> list[str]:
     """What the data cannot tell, one plain sentence each."""
     out: list[str] = []
     if dof <= 0:

@@ -26,6 +26,9 @@ class Imported:
         dosed: the state that doses enter where nothing else is said; empty where the file does not say.
         cohort: how patients differ, as the table `[cohort]` has it.
         constants: all numbers of the file that stay as they are, by the names that the file gives them.
+        starting: equations of numbers at the start that follow from others.
+        called: names here by the names that the file gives.
+        sizes: names of what must keep its number.
         notes: what was left out or assumed, one sentence each.
         days: length of a unit of the file's time [day].
     """
@@ -41,6 +44,9 @@ class Imported:
     dosed: str = ""
     cohort: dict[str, Any] = field(default_factory=dict)
     constants: dict[str, float] = field(default_factory=dict)
+    starting: dict[str, Tree] = field(default_factory=dict)
+    called: Mapping[str, str] = field(default_factory=dict)
+    sizes: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     days: float = 1.0
 
@@ -69,6 +75,7 @@ def lower(
     assigned: Mapping[str, Tree],
     slopes: Mapping[str, Tree],
     control: Collection[str] = (),
+    may_rest: bool = False,
 ) -> None:
     """Write trees as equations, under names that the grammar has.
 
@@ -79,18 +86,19 @@ def lower(
         assigned: trees of outputs.
         slopes: trees of time derivatives, per unit of the file's time.
         control: names of drugs.
+        may_rest: nothing need change.
 
     Raises:
         DataError: a number that is missing, a name that nobody defines, or nothing that changes.
     """
-    if not slopes:
+    if not slopes and not may_rest:
         raise refusal(file, "a model with something that changes", "none")
     words = {*numbers, *assigned, *slopes, *control, TIME}
     used = set().union(*(names(tree) for tree in (*slopes.values(), *assigned.values())))
     for name, tree in (*slopes.items(), *assigned.items()):
         if bad := names(tree) - words:
             raise refusal(file, "equations of names in the file", f'"{min(bad)[:40]}" for {name}')
-    renamed = _renamed(found, file, words - {TIME})
+    found.called = renamed = _renamed(found, file, words - {TIME})
 
     def say(tree: Tree) -> str:
         return written(replaced(tree, lambda name: renamed.get(name, name)))
@@ -102,6 +110,7 @@ def lower(
     changing = {*slopes, *assigned, *control}
     found.constants = {name: value for name, value in numbers.items() if name not in changing}
     found.parameters = {renamed[name]: value for name, value in found.constants.items() if name in used}
+    found.starting = {renamed[n]: replaced(tree, lambda m: renamed.get(m, m)) for n, tree in found.starting.items()}
     found.doses = [(renamed[name], day, amount) for name, day, amount in found.doses]
     for name, value in (found.parameters | found.states).items():
         if not math.isfinite(float(value)):

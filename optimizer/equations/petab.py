@@ -2,10 +2,11 @@
 
 A small reader of our own of the tables (https://petab.readthedocs.io, version 2): the library follows addresses on the
 network and brings SymPy. Only files beside the problem are read. What of an experiment we cannot compute is refused by
-name; how parameters are to be fitted, and to which data, is left to whoever fits, and said in `notes`.
+name; how parameters are to be fitted, and to which data, is for `petab_fit`, and said in `notes`.
 """
 
 import csv
+import hashlib
 from collections.abc import Collection, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from optimizer.equations.expression import TIME, EquationError, Tree, names, parse, replaced, written
-from optimizer.equations.imported import Imported, refusal
+from optimizer.equations.imported import Imported, inlined, limited, refusal
 from optimizer.equations.sbml import read_sbml
 from optimizer.equations.values import Values
 from optimizer.files.faults import DataError
@@ -43,15 +44,18 @@ def read_petab(
     Raises:
         DataError: not such a problem, or one with something that is not supported; one sentence with its name.
     """
-    problem = _Problem(path)
-    nominal = {row["parameterId"]: problem.number(row, "nominalValue") for row in problem.rows("parameter")}
-    nominal |= values or {}
+    problem = Problem(path)
+    nominal = problem.nominal() | dict(values or {})
     model = problem.file("model")
-    changes, later = problem.periods(experiment)
+    begin, periods = problem.periods(experiment or problem.only_experiment())
+    if begin != 0.0:
+        got = "a steady state before it" if begin == -np.inf else f"one at {begin:g}"
+        raise problem.refuse("an experiment that starts at time 0", got)
+    changes = next((trees for time, trees in periods if time == 0.0), {})
     numbers = nominal | {name: problem.value(tree, nominal, name) for name, tree in changes.items()}
     numbers = {name: value for name, value in numbers.items() if name not in control}
     found = read_sbml(model, control, time_unit, numbers)
-    for time, name, tree in later:
+    for time, name, tree in ((time, *item) for time, trees in periods if time for item in trees.items()):
         if name in control:
             found.notes.append(f"the level of {name} from time {time:g} on was left out")
             continue
@@ -62,26 +66,32 @@ def read_petab(
             case _:
                 wanted = "conditions behind the start that write a control or add to a state"
                 raise problem.refuse(wanted, f'"{written(tree)}" for "{name}" at time {time:g}')
+    problem.check_used(found)
     problem.observe(found, found.constants | numbers)
     for name in changes:
         if name in control:
             found.notes.append(f"the level of {name} from the start on was left out")
-        elif name not in {*found.constants, *found.parameters, *found.states}:
-            raise problem.refuse("conditions that set parameters and states of the model", f'one that sets "{name}"')
+        else:
+            problem.check_target(found, name)
+    problem.begin(found, changes, nominal)
+    found.constants |= nominal
     return found
 
 
-class _Problem:
+class Problem:
     """The tables of a problem."""
 
     def __init__(self, path: Path):
         self.path, self.name = path, path.name
+        self.digests: dict[str, str] = {}
+        self.read: dict[str, list[Row]] = {}
         if find_spec("yaml") is None:
             raise DataError(f"{self.name}: wanted the package pyyaml (pip install 'adose[models]'); got none")
         import yaml
 
+        text = self.text(path)
         try:
-            said = yaml.safe_load(self.text(path))
+            said = yaml.safe_load(text)
         except (yaml.YAMLError, RecursionError, ValueError) as error:
             raise self.refuse("YAML", " ".join(str(error).split())[:80]) from None
         self.said: dict[str, Any] = said if isinstance(said, dict) else {}
@@ -97,8 +107,10 @@ class _Problem:
         return refusal(self.name, wanted, got)
 
     def text(self, path: Path) -> str:
+        data = read_regular(path, MAX_BYTES, "a file of PEtab")
+        self.digests[path.name] = hashlib.sha256(data).hexdigest()
         try:
-            return read_regular(path, MAX_BYTES, "a file of PEtab").decode("utf-8-sig")
+            return data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise self.refuse(f"UTF-8 text in {path.name}", f"the byte {error.object[error.start]:#04x}") from None
 
@@ -122,6 +134,11 @@ class _Problem:
 
     def rows(self, kind: str) -> list[Row]:
         """Rows of the tables of a kind."""
+        if kind not in self.read:
+            self.read[kind] = self._rows(kind)
+        return self.read[kind]
+
+    def _rows(self, kind: str) -> list[Row]:
         listed = self.said.get(f"{kind}_files") or []
         if not isinstance(listed, list):
             raise self.refuse(f"a list {kind}_files", type(listed).__name__)
@@ -134,6 +151,9 @@ class _Problem:
                     f"a column {needed} in {path.name}", ", ".join(reader.fieldnames or ())[:80] or "none"
                 )
             found += [{str(key): str(value).strip() for key, value in row.items()} for row in reader]
+        ids = [row[needed] for row in found] if kind in ("parameter", "observable") else []
+        if twice := [name for name in ids if ids.count(name) > 1]:
+            raise self.refuse(f"each {kind} once", f'"{twice[0][:40]}" twice')
         return found
 
     def number(self, row: Row, column: str) -> float:
@@ -159,36 +179,67 @@ class _Problem:
             raise self.refuse(f"a finite value of {where}", str(found))
         return found
 
-    def periods(self, experiment: str) -> tuple[dict[str, Tree], list[tuple[float, str, Tree]]]:
-        """What an experiment sets at the start, and what later: time, name, equation."""
+    def nominal(self) -> dict[str, float]:
+        """Values of the parameter table by name."""
+        return {row["parameterId"]: self.number(row, "nominalValue") for row in self.rows("parameter")}
+
+    def only_experiment(self) -> str:
+        """The experiment where there is one; empty where there is none."""
+        listed = list(dict.fromkeys(row["experimentId"] for row in self.rows("experiment")))
+        if len(listed) > 1:
+            raise self.refuse(f"experiment, one of {', '.join(listed)[:120]}", "none")
+        return listed[0] if listed else ""
+
+    def periods(self, experiment: str) -> tuple[float, list[tuple[float, dict[str, Tree]]]]:
+        """When an experiment begins, and at which times it sets what to which equation; 0 and none without a name."""
         rows = self.rows("experiment")
-        listed = list(dict.fromkeys(row["experimentId"] for row in rows))
-        if experiment not in listed and (experiment or len(listed) > 1):
-            wanted = f"experiment, one of {', '.join(listed)[:120] or 'none'}"
-            raise self.refuse(wanted, f'"{experiment[:40]}"' if experiment else "none")
-        conditions: dict[str, list[tuple[str, Tree]]] = {}
+        own = [
+            (self.number(row, "time"), row.get("conditionId", "")) for row in rows if row["experimentId"] == experiment
+        ]
+        if experiment and not own:
+            listed = ", ".join(dict.fromkeys(row["experimentId"] for row in rows))[:120] or "none"
+            raise self.refuse(f"experiment, one of {listed}", f'"{experiment[:40]}"')
+        conditions: dict[str, dict[str, Tree]] = {}
         for row in self.rows("condition"):
             tree = self.tree(row.get("targetValue", ""), f"condition {row['conditionId'][:40]}")
-            conditions.setdefault(row["conditionId"], []).append((row.get("targetId", ""), tree))
-        at_start: dict[str, Tree] = {}
-        later: list[tuple[float, str, Tree]] = []
-        own = [
-            (self.number(row, "time"), row.get("conditionId", ""))
-            for row in rows
-            if row["experimentId"] in (experiment or listed)
-        ]
-        if own and min(own)[0] != 0.0:
-            got = "a steady state before it" if min(own)[0] == -np.inf else f"one at {min(own)[0]:g}"
-            raise self.refuse("an experiment that starts at time 0", got)
+            conditions.setdefault(row["conditionId"], {})[row.get("targetId", "")] = tree
+        set_at: dict[float, dict[str, Tree]] = {}
         for time, name in sorted(own):
             if name and name not in conditions:
                 raise self.refuse("conditions that the problem has", f'"{name[:40]}"')
-            for target, tree in conditions.get(name, ()):
-                if time == 0.0:
-                    at_start[target] = tree
-                else:
-                    later.append((time, target, tree))
-        return at_start, later
+            set_at[time] = set_at.get(time, {}) | conditions.get(name, {})
+        return min(set_at, default=0.0), list(set_at.items())
+
+    def begin(self, found: Imported, changes: Mapping[str, Tree], nominal: Mapping[str, float]) -> None:
+        """States that begin where a free parameter says, as equations of it: draws of a fit move them too."""
+        free = {row["parameterId"] for row in self.rows("parameter") if row.get("estimate", "").lower() == "true"}
+        own = {found.called.get(name, name): tree for name, tree in changes.items()}
+        starting = {name: tree for name, tree in found.starting.items() if name not in own}
+        for state in found.states.keys() & {*own, *starting}:
+            try:
+                # What a condition sets is over parameters of the problem, among them perhaps one of the same name.
+                tree = limited(replaced(inlined(state, starting), lambda name: own.get(name, name)))
+            except EquationError as error:
+                raise DataError(f"{self.name}: start of {state[:40]}: {error}") from None
+            kept = all(found.parameters.get(name, nominal.get(name)) == nominal.get(name) for name in names(tree))
+            if names(tree) & free and names(tree) <= nominal.keys() and kept:
+                found.states[state] = written(tree)
+                found.parameters |= {name: nominal[name] for name in names(tree)}
+
+    def check_used(self, found: Imported) -> None:
+        """Refuse a parameter that neither the model nor a table has."""
+        columns = ("observableFormula", "noiseFormula", "targetValue", "observableParameters", "noiseParameters")
+        rows = [row for kind in ("observable", "condition", "measurement") for row in self.rows(kind)]
+        parts = {part.strip() for row in rows for column in columns for part in row.get(column, "").split(";")} - {""}
+        used = set().union(*(names(self.tree(part, "a table")) for part in parts))
+        listed = [row["parameterId"] for row in self.rows("parameter")]
+        if unused := [name for name in listed if name not in found.called and name not in used]:
+            raise self.refuse("parameters that the model or a table has", f'"{unused[0][:40]}"')
+
+    def check_target(self, found: Imported, name: str) -> None:
+        """Refuse a condition that would do nothing."""
+        if name not in {*found.constants, *found.parameters, *found.states} or name in found.sizes:
+            raise self.refuse("conditions that set parameters and states of the model", f'one that sets "{name}"')
 
     def observe(self, found: Imported, numbers: Mapping[str, float]) -> None:
         """Observables as outputs, and in words what a fit needs."""
@@ -210,6 +261,7 @@ class _Problem:
             note(f"{name} is measured with {noise}")
         fitted = [row["parameterId"] for row in self.rows("parameter") if row.get("estimate", "").lower() == "true"]
         if fitted:
-            note(f"{', '.join(fitted)[:200]} have their nominal values; bounds and priors were left out")
+            kept = f"{', '.join(fitted)[:200]} have their nominal values"
+            note(f"{kept}; bounds and priors were left out (adose calibrate fits them)")
         if count := len(self.rows("measurement")):
             note(f"{count} measurements were left out")

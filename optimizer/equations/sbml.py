@@ -23,7 +23,11 @@ _MOST_SCALE = 24
 
 
 def read_sbml(
-    path: Path, control: Collection[str] = (), time_unit: str = "", values: Mapping[str, float] | None = None
+    path: Path,
+    control: Collection[str] = (),
+    time_unit: str = "",
+    values: Mapping[str, float] | None = None,
+    free: Collection[str] = (),
 ) -> Imported:
     """The model of an SBML file (levels 1 to 3), by python-libsbml.
 
@@ -32,13 +36,14 @@ def read_sbml(
         control: quantities of the file that are drugs: what the file says of them is left out.
         time_unit: of the file's time, such as "hour"; needed where the file does not say.
         values: numbers in place of those that parameters and species have at the start.
+        free: which of them will have others: a dose event may not hang on one.
 
     Raises:
         DataError: not such a file, or a construct that is not supported; one sentence with its name.
     """
     document = read_document(path)
     try:
-        found = _Model(document.getModel(), path.name, set(control), time_unit, values or {}).imported()
+        found = _Model(document.getModel(), path.name, set(control), time_unit, values or {}, free).imported()
     except EquationError as error:
         raise DataError(f"{path.name}: {error}") from None
     except RecursionError:
@@ -51,8 +56,16 @@ def read_sbml(
 class _Model:
     """One model while it is read: trees by the name of what they belong to."""
 
-    def __init__(self, model: Any, name: str, control: set[str], time_unit: str, values: Mapping[str, float]):
-        self.model, self.file, self.control, self.values = model, name, control, values
+    def __init__(
+        self,
+        model: Any,
+        name: str,
+        control: set[str],
+        time_unit: str,
+        values: Mapping[str, float],
+        free: Collection[str],
+    ):
+        self.model, self.file, self.control, self.values, self.free = model, name, control, values, free
         self.days = self.time(time_unit)
         # The model's own time, from days.
         self.reader = Reader(
@@ -105,6 +118,7 @@ class _Model:
         """Numbers of compartments, species and parameters, NaN where only a rule or an assignment gives one."""
         for compartment in each(self.model, "Compartment"):
             self.numbers[compartment.getId()] = compartment.getSize() if compartment.isSetSize() else 1.0
+        self.found.sizes = tuple(self.numbers)
         for parameter in each(self.model, "Parameter"):
             self.numbers[parameter.getId()] = parameter.getValue() if parameter.isSetValue() else math.nan
         for species in each(self.model, "Species"):
@@ -112,7 +126,7 @@ class _Model:
         if TIME in self.numbers:
             raise self.refuse(f"quantities that are not called {TIME}", "one")
         for name in self.values.keys() & self.numbers.keys():
-            if self.model.getCompartment(name) is not None:
+            if name in self.found.sizes:
                 raise self.refuse("numbers in place of those of parameters and species", f'one of "{name[:40]}"')
             self.numbers[name] = self.values[name]
 
@@ -141,7 +155,7 @@ class _Model:
                 self.found.notes.append(f"the rule of the control {name} was left out")
                 continue
             tree = self.read(rule.getMath(), f"rule of {name}")
-            if self.model.getCompartment(name) is not None:
+            if name in self.found.sizes:
                 raise self.refuse("compartments of a constant size", f'"{name}", which a rule changes')
             (self.assigned if rule.isAssignment() else self.slopes)[name] = tree
 
@@ -198,10 +212,11 @@ class _Model:
             if a.getSymbol() not in self.control and a.getSymbol() not in self.values
         }
         for name in starts:
-            if name not in self.numbers or self.model.getCompartment(name) is not None:
+            if name not in self.numbers or name in self.found.sizes:
                 raise self.refuse("initial assignments of species and parameters", f'one of "{name[:40]}"')
         known = {n: np.float64(v) for n, v in self.numbers.items() if n not in starts and n not in self.assigned}
         known |= {name: np.float64(known.get(name, math.nan)) for name in self.control}
+        self.found.starting = starts
         values = Values({TIME: np.float64(0.0), **known}, self.assigned | starts, np)
         with np.errstate(all="ignore"):
             for name in starts:
@@ -212,7 +227,8 @@ class _Model:
 
     def events(self) -> None:
         """Events that write the control are left out, doses at given times kept, others refused."""
-        fixed = {n: v for n, v in self.numbers.items() if n not in self.slopes and n not in self.assigned}
+        varied = {*self.slopes, *self.assigned, *self.free, *(self.found.starting if self.free else ())}
+        fixed = {n: v for n, v in self.numbers.items() if n not in varied}
         for event in each(self.model, "Event"):
             name = event.getId() or event.getName() or "without a name"
             targets = {a.getVariable() for a in each(event, "EventAssignment")}
@@ -241,7 +257,7 @@ class _Model:
         self.initial()
         self.events()
         kept = {name: tree for name, tree in self.slopes.items() if name not in self.control}
-        lower(self.found, self.file, self.numbers, self.assigned, kept, self.control)
+        lower(self.found, self.file, self.numbers, self.assigned, kept, self.control, bool(self.free))
         return self.found
 
 

@@ -86,14 +86,14 @@ def equations(found: Imported, asked: Mapping[str, Any], name: str) -> dict[str,
     if "resistant" in asked:
         outputs["resistant"] = asked["resistant"]
     changed = asked.get("parameters") or {}
-    unknown = [word for word in changed if word not in found.parameters]
+    unknown = [word for word in changed if word not in found.parameters and word not in found.constants]
     if unknown:
         listed = ", ".join(list(found.parameters)[:12])
         wanted = f"numbers of the file ({listed})"
         raise ScenarioError([f"{name}: model.parameters: wanted {wanted}; got {show(unknown[0])}"])
     out: dict[str, Any] = {
         "kind": "equations",
-        "parameters": {**found.parameters, **changed},
+        "parameters": found.parameters | {name: x for name, x in changed.items() if name in found.parameters},
         "states": dict(found.states),
         "rates": dict(found.rates),
         "outputs": outputs,

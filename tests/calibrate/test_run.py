@@ -105,7 +105,7 @@ def test_what_is_not_a_calibration_is_left_alone(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "rate"}, "kind: wanted one of rates, secretion, plate, ic50, timeseries; got 'rate'"),
+        ({"kind": "rate"}, "kind: wanted one of rates, secretion, plate, ic50, timeseries, petab; got 'rate'"),
         ({"method": "three"}, "method: wanted direct or two-stage; got 'three'"),
         ({"kind": "ic50", "file": IC50, "method": "two-stage"}, "method: wanted direct for a table of kind ic50"),
         ({"against": "nobody1999"}, "against: wanted one of kraut2025_caf; got 'nobody1999'"),

@@ -38,6 +38,17 @@ def same(found, wanted):
     return np.allclose(found, wanted, rtol=1e-8, atol=1e-8 * np.abs(wanted).max())
 
 
+def test_integers_are_floating_point_numbers(tmp_path):
+    """NM-TRAN writes every constant of abbreviated code as double precision (1 is 1.D0 in its FSUBS): 1/2 is a half."""
+    text = (HERE / "oral.ctl").read_text()
+    path = tmp_path / "half.ctl"
+    path.write_text(text.replace("**0.75", "**(3/4)"))
+    assert path.read_text() != text
+    found, half = (read_nonmem(file, time_unit="hour", values={"WT": 84.0}) for file in (HERE / "oral.ctl", path))
+    given = {"A1": "100*d"}
+    assert same(course(half, given), course(found, given))
+
+
 def test_one_compartment_by_mouth():
     found = read_nonmem(HERE / "oral.ctl", time_unit="hour", values={"WT": 84.0})
     cl, v, ka = 24.0 * 5.2 * (84.0 / 70.0) ** 0.75, 35.0, 24.0 * 1.1

@@ -44,9 +44,24 @@ def test_other_experiments_and_other_numbers():
         "obs_size is measured with log-normal noise 0.1",
         "obs_log is measured with normal noise 0.5",
         'the observable obs_place was left out: wanted an equation over the model and parameters; got "offset"',
-        "growth, kill, scale have their nominal values; bounds and priors were left out",
+        "growth, kill, scale have their nominal values; bounds and priors were left out (adose calibrate fits them)",
         "2 measurements were left out",
     ]
+
+
+def test_starts_follow_free_parameters(tmp_path):
+    _, found = observed("low", [1.0])
+    assert found.states == {"tumor": "4.0 * scale", "drug": 0.0}
+    assert found.parameters["scale"] == 2.0
+    # A condition that sets a parameter by its own name in the table: the tumor begins at 3 scale.
+    shutil.copytree(HERE, tmp_path, dirs_exist_ok=True)
+    table = (tmp_path / "parameters.tsv").read_text().replace("start\t\t\t5\tfalse", "start\t1\t9\t5\ttrue")
+    (tmp_path / "parameters.tsv").write_text(table)
+    (tmp_path / "conditions.tsv").write_text(
+        "conditionId\ttargetId\ttargetValue\nlarge\tstart\t3*start\nslow\telimination\t0.25\ngiven\tdrug\tdrug+1\n"
+    )
+    found = read_petab(tmp_path / "problem.yaml", time_unit="day", experiment="low")
+    assert (found.states["tumor"], found.parameters["start"]) == ("3.0 * start", 5.0)
 
 
 def test_time_of_observables_is_that_of_the_model():

@@ -154,6 +154,28 @@ def test_what_is_said_of_the_published_models():
     assert without < float(treated[-1]) < 1.02 * without
 
 
+def test_claret_has_its_closed_form():
+    """The paper's equation solved by hand: y = y0 exp(KL t - KD E (1 - exp(-lambda t)) / lambda), t in weeks."""
+    task = scenario("claret2009").problem().task
+    sizes = rollout(task.system, Schedule(jnp.full((12, 1), 2.5)), task.grid)
+    weeks = np.asarray(sizes.times) / 7.0
+    wanted = 200.0 * np.exp(0.021 * weeks - 0.025 * 2.5 * (1.0 - np.exp(-0.053 * weeks)) / 0.053)
+    np.testing.assert_allclose(np.asarray(sizes.burden), wanted, rtol=1e-7)
+    # The smallest size comes when growth has caught up: log(KD E / KL) / lambda weeks.
+    nadir = weeks[int(np.argmin(sizes.burden))]
+    assert nadir == pytest.approx(np.log(0.025 * 2.5 / 0.021) / 0.053, abs=1.5)
+
+
+def test_simeoni_grows_exponentially_then_linearly():
+    """Unperturbed growth: lambda0 as long as it is small, lambda1 a day when it is large."""
+    system = scenario("simeoni2004").system()
+    small, large = (
+        system.model.vector_field(0.0, jnp.array([np.log(w), 0.0, 0.0, 0.0]), jnp.zeros(1))[0] for w in (1.0, 1e6)
+    )
+    assert float(small) == pytest.approx(0.273, rel=1e-9)
+    assert float(large) * 1e6 == pytest.approx(814.0, rel=1e-9)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_gradients_are_those_of_differences(name):
     task, doses = scenario(name).problem().task, jnp.asarray(MODELS[name][2])[:, None]

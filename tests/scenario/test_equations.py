@@ -328,11 +328,12 @@ def test_import_of_a_petab_problem(tmp_path):
     asked = ["import", problem, "--to", out, "--burden", "tumor", "--time-unit", "day", "--dose", "drug=cisplatin"]
     code, said = run(*asked)
     assert (code, said) == (3, "problem.yaml: wanted experiment, one of low, high, plain; got none\n")
-    code, said = run(*asked, "--experiment", "low", "--parameter", "kill=0.4")
+    # The scale is of the observable, and of where the tumor starts.
+    code, said = run(*asked, "--experiment", "low", "--parameter", "kill=0.4", "--parameter", "scale=3")
     assert code == 0, said
     written = tomllib.loads(out.read_text())
-    assert written["model"]["parameters"]["kill"] == 0.4
-    assert written["model"]["states"] == {"tumor": 8.0, "drug": 0.0}
+    assert (written["model"]["parameters"]["kill"], written["model"]["parameters"]["scale"]) == (0.4, 3.0)
+    assert written["model"]["states"] == {"tumor": "4.0 * scale", "drug": 0.0}
     assert written["regimen"][0]["dose"][1] == {"drug": "cisplatin", "amount": "1.5 mg", "days": [5.0]}
     assert "# Left out or assumed: 2 measurements were left out.\n" in out.read_text()
     model = {"kind": "petab", "file": "problem.yaml", "experiment": "low", "time_unit": "day", "burden": "obs_size"}
