@@ -41,8 +41,8 @@ class Rule(NamedTuple):
 
     def written(self) -> np.ndarray:
         """The open numbers as they were written [P]."""
-        return np.array([float(getattr(self.policy, name)) for name in self.names])
+        return np.array([float(self.policy.number(name)) for name in self.names])
 
     def with_numbers(self, values: Float[Array, "P"]) -> AbstractPolicy:
         """The policy with other numbers [P]."""
-        return eqx.tree_at(lambda p: tuple(getattr(p, name) for name in self.names), self.policy, tuple(values))
+        return eqx.tree_at(lambda p: tuple(p.number(name) for name in self.names), self.policy, tuple(values))

@@ -98,6 +98,8 @@ class StochasticSettings(SimulateSettings):
 class CompareSettings:
     """Compare the scenario's regimens, the best constant dose, no treatment and the largest doses."""
 
+    tornado: str | None = option(None, "name of a regimen: what it comes to with each number 10 % less and more")
+
 
 @dataclass(frozen=True)
 class NewSettings:

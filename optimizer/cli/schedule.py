@@ -18,6 +18,7 @@ from optimizer.files.event_tables import read_schedule
 from optimizer.files.events import DoseEvent
 from optimizer.files.faults import DataError
 from optimizer.files.run_directory import check_place, whole
+from optimizer.page.explore import Explorer
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Report
 from optimizer.regimens import Regimen
@@ -25,6 +26,7 @@ from optimizer.report import document, plots
 from optimizer.report.course import course_csv, write_course
 from optimizer.report.terminal import number, progress, say, stage, table, then_put
 from optimizer.scenario import Scenario
+from optimizer.scenario.faults import one_of
 from optimizer.search.audit import audit
 from optimizer.search.multistart import Progress
 from optimizer.search.optimize import optimize
@@ -35,6 +37,8 @@ from optimizer.settings import Command, CompareSettings, OptimizeSettings, Optio
 from optimizer.simulate import Grid, System
 from optimizer.simulate.steady import steady_state
 from optimizer.status import DISCLAIMER, Status
+
+_TENTH = 0.1
 
 
 def run_optimize(run: Command, asked: OptimizeSettings) -> int:
@@ -150,9 +154,12 @@ def chosen(scenario: Scenario, asked: SimulateSettings) -> tuple[Problem, Regime
     return problem, known[asked.regimen]
 
 
-def run_compare(run: Command, _: CompareSettings) -> int:
+def run_compare(run: Command, asked: CompareSettings) -> int:
     """Compare regimens, print them, and write figures."""
     scenario = Scenario.load(run.file, run.allow_code)
+    named = [regimen.name for regimen in scenario.regimens()]
+    if asked.tornado not in (None, *named):
+        raise OptionError(f"--tornado: {one_of(named, asked.tornado)}")
     place = run.place(f"{scenario.name}-compare")
     check_place(place, document.MARKER)
     problem = scenario.problem()
@@ -165,8 +172,17 @@ def run_compare(run: Command, _: CompareSettings) -> int:
                 (work / document.MARKER).write_text(text, encoding="utf-8")
                 (work / "trajectory.csv").write_bytes(course_csv(scenario, problem, entries))
                 plots.save_all(plots.comparison(problem, entries, scenario), work)
+                if asked.tornado is not None:
+                    plots.save(_tornado(scenario, entries, asked.tornado), work / "tornado.png")
     say(DISCLAIMER + ("" if run.no_plot else f" Written to {place}."))
     return 0 if all(entry.report.finite for entry in entries) else Status.SIMULATION_FAILED.exit_code
+
+
+def _tornado(scenario: Scenario, entries: Sequence[Entry], name: str) -> Any:
+    """The figure of a regimen with each number of the scenario less and more by a tenth."""
+    own = next(entry for entry in entries if entry.name == name)
+    moved = Explorer(scenario).sensitivities(name, _TENTH)
+    return plots.tornado_figure(own.outcome, moved, float(own.grid.horizon), f"{scenario.title}: {name}")
 
 
 def _regimen_table(entries: Sequence[Entry], units: Mapping[str, str]) -> None:

@@ -22,8 +22,9 @@ from optimizer.control.measurements import Measurements
 from optimizer.ensemble.ensemble import Members
 from optimizer.ensemble.risk import Risk, feasible_rank, risk_of
 from optimizer.observations import MISSING
-from optimizer.policies.base import AbstractMeasuring, Observation
+from optimizer.policies.base import AbstractMeasuring, AbstractPolicy, Observation
 from optimizer.policies.continuous import Continuous
+from optimizer.policies.sequence import Sequential
 from optimizer.problem import Problem
 from optimizer.regimens import Rule
 
@@ -49,13 +50,18 @@ def open_rule(written: Rule | None, problem: Problem, factor: float, delay: int)
         delay: visits by which measurements are late.
     """
     if written is not None:
-        policy = written.policy
-        if isinstance(policy, AbstractMeasuring):
-            # Each patient has noise of his or her own.
-            policy = dataclasses.replace(policy, noise=jnp.zeros(()), delay=delay)
-        return written._replace(policy=policy)
+        return written._replace(policy=_late(written.policy, delay))
     lower, upper = np.array([0.05, 0.1, 0.2]), np.array([factor, factor, 1.0])
     return Rule(at50(problem, delay), ("stop_below", "restart_above", "share"), lower, upper)
+
+
+def _late(policy: AbstractPolicy, delay: int) -> AbstractPolicy:
+    """A rule whose measurements are late, without noise: each patient has noise of his or her own."""
+    if isinstance(policy, Sequential):
+        return dataclasses.replace(policy, phases=tuple(_late(phase, delay) for phase in policy.phases))
+    if isinstance(policy, AbstractMeasuring):
+        return dataclasses.replace(policy, noise=jnp.zeros(()), delay=delay)
+    return policy
 
 
 class Tuned(NamedTuple):
@@ -107,7 +113,7 @@ def constant_on_belief(inference: Inference, risk: Risk, alpha: float) -> Tuned:
 
 def with_numbers(controller: Feedback, names: tuple[str, ...], values: Float[Array, "n"]) -> Feedback:
     """The rule with other numbers."""
-    return eqx.tree_at(lambda c: tuple(getattr(c.policy.rule, name) for name in names), controller, tuple(values))
+    return eqx.tree_at(lambda c: tuple(c.policy.rule.number(name) for name in names), controller, tuple(values))
 
 
 @eqx.filter_jit

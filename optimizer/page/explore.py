@@ -194,6 +194,15 @@ class Explorer:
         came = outcome(trajectory, chosen.grid, drugs, routes, verdict, self.problem.task.grid)
         return Course(way, trajectory, edges, report, came)
 
+    def sensitivities(self, way: str, share: float) -> dict[str, tuple[Outcome, Outcome]]:
+        """What a way of dosing comes to where one of the scenario's numbers is less, and where more, by a share."""
+        moved = [knob for knob in self.parameters if knob.value != 0.0]
+        ends = {knob.key: (knob.value * (1.0 - share), knob.value * (1.0 + share)) for knob in moved}
+        return {
+            key: (self.course(way, {}, {key: low}).outcome, self.course(way, {}, {key: high}).outcome)
+            for key, (low, high) in ends.items()
+        }
+
     def _simulated(self, numbers: Any, mesh: Mesh, policy: AbstractPolicy, grid: Grid) -> tuple[Trajectory, Task]:
         plan = substituted(self.scenario.plan, self.places, list(numbers))
         system, objective = build_system(plan, mesh), Scenario(plan, self.scenario.name).objective()

@@ -40,6 +40,10 @@ class AbstractPolicy(eqx.Module):
         """Whether it decides by measured burdens, so that it waits for the next one."""
         return False
 
+    def number(self, name: str) -> Any:
+        """One of its numbers by name, whatever stands in its place."""
+        return getattr(self, name)
+
     @abstractmethod
     def init(self) -> Any:
         """Memory before the first decision, a pytree of arrays."""

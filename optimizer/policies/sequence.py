@@ -17,8 +17,8 @@ _NEAR = 1e-9
 NEVER = {"after": float("inf"), "below": 0.0, "above": float("inf")}
 
 
-def _as_array(ends: Any) -> Array:
-    return jnp.asarray(ends, dtype=float)
+def _as_arrays(ends: Any) -> tuple[Array, ...]:
+    return tuple(jnp.asarray(end, dtype=float) for end in ends)
 
 
 class Progress(NamedTuple):
@@ -48,22 +48,29 @@ class Sequential(AbstractPolicy):
     At a visit at which a phase ends the next one gives the dose. Ends stay as hard as they are where rules are smooth.
 
     Attributes:
-        phases: the rules [P].
-        after: a phase ends so many days after its start [P], infinite where it does not.
-        below: it ends below this multiple of the burden at its start [P], 0 where it does not.
-        above: it ends above this multiple of the least burden since its start [P], infinite where it does not.
+        phases: the rules, P of them.
+        after: each ends so many days after its start, infinite where it does not.
+        below: it ends below this multiple of the burden at its start, 0 where it does not.
+        above: it ends above this multiple of the least burden since its start, infinite where it does not.
     """
 
     kind: ClassVar[str] = "sequence"
     phases: tuple[AbstractPolicy, ...]
-    after: Float[Array, "P"] = eqx.field(converter=_as_array)
-    below: Float[Array, "P"] = eqx.field(converter=_as_array)
-    above: Float[Array, "P"] = eqx.field(converter=_as_array)
+    after: tuple[Scalar, ...] = eqx.field(converter=_as_arrays)
+    below: tuple[Scalar, ...] = eqx.field(converter=_as_arrays)
+    above: tuple[Scalar, ...] = eqx.field(converter=_as_arrays)
 
     @property
     def watches(self) -> bool:
         burdens = np.any(np.asarray(self.below) > 0.0) or np.any(np.isfinite(np.asarray(self.above)))
         return bool(burdens) or any(phase.watches for phase in self.phases)
+
+    def number(self, name: str) -> Any:
+        """A number of a phase, or what ends it: `phases[0].share`, `phases[0].ends_after`."""
+        place, _, own = name.partition("].")
+        i = int(place.removeprefix("phases["))
+        end = own.removeprefix("ends_")
+        return self.phases[i].number(own) if end == own else getattr(self, end)[i]
 
     def init(self) -> Any:
         zero = jnp.zeros(())
@@ -85,9 +92,9 @@ class Sequential(AbstractPolicy):
     def _begun(self, memory: Progress, observation: Observation) -> Progress:
         """The phase of this visit: the one before, or the next if that has ended."""
         first, i = observation.index == 0, memory.phase
-        over = observation.time - memory.time >= self.after[i] - _NEAR
-        over |= observation.burden < self.below[i] * memory.first
-        over |= observation.burden > self.above[i] * memory.nadir
+        over = observation.time - memory.time >= jnp.stack(self.after)[i] - _NEAR
+        over |= observation.burden < jnp.stack(self.below)[i] * memory.first
+        over |= observation.burden > jnp.stack(self.above)[i] * memory.nadir
         over &= ~first
         begins = first | over
         return Progress(

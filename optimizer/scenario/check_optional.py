@@ -11,7 +11,9 @@ import numpy as np
 from optimizer.endpoints.burden_factor import BurdenFactor
 from optimizer.fields import FieldInfo, default_of, describe
 from optimizer.observations.base import Assay
+from optimizer.policies.sequence import NEVER, Sequential
 from optimizer.scenario.check_parts import Context
+from optimizer.scenario.check_regimens import sequence
 from optimizer.scenario.faults import one_of
 from optimizer.scenario.fields import level_unit, show
 from optimizer.scenario.keys import Place, find
@@ -193,37 +195,55 @@ def check_rule(context: Context, spec: Any, ranges: Mapping[str, Sequence[Any]] 
     if spec.kind == "network":
         faults.add("policy.kind", 'wanted a rule with numbers to search; got "network", which adose train trains')
         return None
-    if spec.every is not None:
-        faults.add("policy.every", "wanted no such key, as the rule decides at [decision]; got one")
-        return None
-    part = context.chosen("policy", "policy", spec)
+    part = _rule(context, spec)
     if part is None:
         return None
-    # What is compiled in is no number to search.
-    closed = {*_MEASURED, *(field.name for field in fields(part.cls) if field.metadata.get("static"))}
-    known = {name: info for name, info in describe(part.cls).items() if info.ndim == 0 and name not in closed}
+    known = _open(part)
     found, units = {}, {}
     for name, pair in ranges.items():
         path = f"search.policy.{name}"
         if name not in known:
             faults.add(path, one_of(list(known), name))
             continue
-        unit = level_unit(known[name].unit, False)
+        info, value = known[name]
+        unit = level_unit(info.unit, False)
         if len(pair) != 2:
             faults.add(path, f"wanted the smallest and the largest value; got {len(pair)} values")
             continue
-        low, high = (context.number(f"{path}[{i}]", value, known[name], unit) for i, value in enumerate(pair))
+        low, high = (context.number(f"{path}[{i}]", end, info, unit) for i, end in enumerate(pair))
         if not low < high:
             faults.add(path, f"wanted the smaller value first; got {show(list(pair))}")
-        else:
-            _within(context, part, name, (low, high))
+        elif isinstance(value, int | float) and not low <= value <= high:
+            faults.add(f"policy.{name}", f"wanted a value within its range, {low:g} to {high:g}; got {value:g}")
         found[name], units[name] = (low, high), unit
     return RulePlan(part, found, units)
 
 
-def _within(context: Context, part: Part, name: str, limits: tuple[float, float]) -> None:
-    """A fault where the number as written lies outside its range."""
-    value = part.values.get(name, default_of(part.cls, name))
-    if isinstance(value, int | float) and not limits[0] <= value <= limits[1]:
-        wanted = f"a value within its range, {limits[0]:g} to {limits[1]:g}"
-        context.faults.add(f"policy.{name}", f"wanted {wanted}; got {value:g}")
+def _rule(context: Context, spec: Any) -> Part | None:
+    """The rule, or its phases, which decide with the schedule."""
+    phases = getattr(spec, "phases", None)
+    rules = (
+        [("policy", spec)]
+        if phases is None
+        else [(f"policy.phases[{i}].policy", p.policy) for i, p in enumerate(phases)]
+    )
+    for path in [path for path, rule in rules if rule.every is not None]:
+        context.faults.add(f"{path}.every", "wanted no such key, as the rule decides at [decision]; got one")
+        return None
+    return context.chosen("policy", "policy", spec) if phases is None else sequence(context, "policy", phases)
+
+
+def _open(part: Part) -> dict[str, tuple[FieldInfo, Any]]:
+    """Numbers of a rule that may be searched, with their values as written."""
+    if part.cls is not Sequential:
+        # What is compiled in is no number to search.
+        closed = {*_MEASURED, *(field.name for field in fields(part.cls) if field.metadata.get("static"))}
+        known = {name: info for name, info in describe(part.cls).items() if info.ndim == 0 and name not in closed}
+        return {name: (info, part.values.get(name, default_of(part.cls, name))) for name, info in known.items()}
+    found = {}
+    for i, phase in enumerate(part.values["phases"]):
+        ends = {f"ends_{end}": (part.units[end], part.values[end][i]) for end in NEVER}
+        ends = {end: own for end, own in ends.items() if own[1] not in NEVER.values()}
+        found |= {f"phases[{i}].{name}": own for name, own in _open(phase).items()}
+        found |= {f"phases[{i}].{e}": (FieldInfo(unit, "", positive=True), own) for e, (unit, own) in ends.items()}
+    return found

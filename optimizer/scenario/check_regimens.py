@@ -106,8 +106,10 @@ def _regimen(context: Context, path: str, spec: Any, edges: np.ndarray) -> Regim
         got = "both" if len(given) == 2 else "all" if given else "neither"
         context.faults.add(path, f"wanted either doses (dose = [] for none) or a policy; got {got}")
         return None
-    if spec.phases is not None:
-        return _sequence(context, path, spec, edges)
+    phases = getattr(spec.policy, "phases", None) if spec.phases is None else spec.phases
+    if phases is not None:
+        part = sequence(context, path if spec.policy is None else f"{path}.policy", phases)
+        return None if part is None else _ruled(context, path, spec.name, part, phases[0].policy.every, edges)
     if spec.policy is not None:
         part = _policy(context, f"{path}.policy", spec.policy)
         return None if part is None else _ruled(context, path, spec.name, part, spec.policy.every, edges)
@@ -164,29 +166,27 @@ def _ruled(context: Context, path: str, name: str, part: Part, every: float | No
     return RegimenPlan(name, regular_edges(every, float(edges[-1])), policy=part, every=every)
 
 
-def _sequence(context: Context, path: str, spec: Any, edges: np.ndarray) -> RegimenPlan | None:
-    """Rules one after the other, which decide as often as the first says."""
-    if not spec.phases:
+def sequence(context: Context, path: str, phases: Sequence[Any]) -> Part | None:
+    """Rules one after the other, which decide as often as the first says; None where they are refused."""
+    if not phases:
         context.faults.add(f"{path}.phases", "wanted at least one phase; got none")
         return None
-    for i, phase in enumerate(spec.phases):
+    for i, phase in enumerate(phases):
         ends = [getattr(phase, f"ends_{end}") for end in NEVER]
-        ended, last = any(end is not None for end in ends), i == len(spec.phases) - 1
+        ended, last = any(end is not None for end in ends), i == len(phases) - 1
         if ended == last:
             wanted = "no end of the last phase" if last else f"one of {', '.join(f'ends_{end}' for end in NEVER)}"
             context.faults.add(f"{path}.phases[{i}]", f"wanted {wanted}; got {'one' if last else 'none'}")
         if i > 0 and phase.policy.every is not None:
             wanted = "no such key, as all phases decide as often as the first"
             context.faults.add(f"{path}.phases[{i}].policy.every", f"wanted {wanted}; got one")
-    parts = [_policy(context, f"{path}.phases[{i}].policy", phase.policy) for i, phase in enumerate(spec.phases)]
+    parts = [_policy(context, f"{path}.phases[{i}].policy", phase.policy) for i, phase in enumerate(phases)]
     if None in parts:
         return None
-    values: dict[str, Any] = {"phases": tuple(parts)}
-    for end, never in NEVER.items():
-        given = [getattr(phase, f"ends_{end}") for phase in spec.phases]
-        values[end] = tuple(never if value is None else value for value in given)
-    part = Part(Sequential.kind, Sequential, values, {"after": "day", "below": "1", "above": "1"})
-    return _ruled(context, path, spec.name, part, spec.phases[0].policy.every, edges)
+    ends = {end: [getattr(phase, f"ends_{end}") for phase in phases] for end in NEVER}
+    ends = {end: tuple(NEVER[end] if own is None else own for own in given) for end, given in ends.items()}
+    units = {"after": "day", "below": "1", "above": "1"}
+    return Part(Sequential.kind, Sequential, {"phases": tuple(parts), **ends}, units)
 
 
 def _times(context: Context, path: str, spec: Any, horizon: float) -> list[float]:

@@ -7,7 +7,7 @@ from typing import Any
 from optimizer.models.stromal import PRESETS
 from optimizer.policies.sequence import NEVER, Sequential
 from optimizer.scenario.files import FORMAT
-from optimizer.scenario.plan import Clone, Drug, Plan, RegimenPlan, written
+from optimizer.scenario.plan import Clone, Drug, Part, Plan, RegimenPlan, written
 
 
 def resolve(plan: Plan, name: str) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def _scenario(plan: Plan) -> dict[str, Any]:
     measured = [quantity.table() | assay.table() for quantity, assay in plan.observations]
     observation = {"observation": measured} if measured else {}
     endpoint = {} if plan.endpoint is None else {"endpoint": plan.endpoint.table()}
-    rule = {} if plan.rule is None else {"policy": plan.rule.policy.table()}
+    rule = {} if plan.rule is None else {"policy": _rule(plan.rule.policy)}
     search: dict[str, Any] = {"restarts": plan.restarts, "seed": plan.seed, "tolerance": plan.tolerance}
     if plan.rule is not None:
         units = plan.rule.units
@@ -107,12 +107,21 @@ def _regimen(regimen: RegimenPlan) -> dict[str, Any]:
     part, every = regimen.policy, {} if regimen.every is None else {"every": written(regimen.every, "day")}
     if part.cls is not Sequential:
         return {"name": regimen.name, "policy": part.table() | every}
+    return {"name": regimen.name, "phases": _phases(part, every)}
+
+
+def _rule(part: Part) -> dict[str, Any]:
+    """The table of a rule, of its phases where it has some."""
+    return part.table() if part.cls is not Sequential else {"kind": part.kind, "phases": _phases(part, {})}
+
+
+def _phases(part: Part, every: dict[str, Any]) -> list[dict[str, Any]]:
     phases: list[dict[str, Any]] = []
     for i, phase in enumerate(part.values["phases"]):
         ends = {end: part.values[end][i] for end, never in NEVER.items() if part.values[end][i] != never}
         said = {f"ends_{end}": written(value, part.units[end]) for end, value in ends.items()}
         phases.append({"policy": phase.table() | (every if i == 0 else {}), **said})
-    return {"name": regimen.name, "phases": phases}
+    return phases
 
 
 def in_words(resolved: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 from optimizer.fields import FieldInfo
 from optimizer.scenario.fields import MAX_LIST, Days, Name, Raw, Text, fields_of, key, many, quantity, whole
 from optimizer.scenario.model_schema import model_branches
-from optimizer.scenario.schema import FAMILIES, Spec, choice, classes, first_line, literal, table, union
+from optimizer.scenario.schema import FAMILIES, Spec, branches, choice, classes, first_line, literal, table, union
 
 _SHARE = FieldInfo("1", "weight of the term", minimum=0.0)
 _TIME = FieldInfo("day", "", minimum=0.0)
@@ -57,6 +57,27 @@ def _objective() -> type[Spec]:
     return table("objective", "Weights of the terms whose sum is made small.", fields)
 
 
+def _policies() -> Any:
+    """Rules, and rules one after the other."""
+    doc = "Rules one after the other, each until what ends it."
+    own = {"kind": literal("sequence"), "phases": key(many(_phase(), 20), "the rules with their ends")}
+    return choice("policy", branches("policy") | {"sequence": table("policy_sequence", doc, own)})
+
+
+def _phase() -> type[Spec]:
+    ratio = FieldInfo("1", "", positive=True)
+    return table(
+        "phase",
+        "A rule and what ends it, at a visit; the last phase has no end.",
+        {
+            "policy": key(union("policy"), "the rule; its days and visits count from the start of the phase"),
+            "ends_after": key(quantity(_SPAN), "length of the phase [day]", None),
+            "ends_below": key(quantity(ratio), "multiple of the burden at its start below which it ends [1]", None),
+            "ends_above": key(quantity(ratio), "multiple of its least burden above which it ends [1]", None),
+        },
+    )
+
+
 def _regimen() -> type[Spec]:
     dose = table(
         "regimen_dose",
@@ -74,25 +95,14 @@ def _regimen() -> type[Spec]:
             "duration": key(quantity(_SPAN), "length of an infusion [day]; until the next one when left out", None),
         },
     )
-    ratio = FieldInfo("1", "", positive=True)
-    phase = table(
-        "phase",
-        "A rule and what ends it, at a visit; the last phase has no end.",
-        {
-            "policy": key(union("policy"), "the rule; its days and visits count from the start of the phase"),
-            "ends_after": key(quantity(_SPAN), "length of the phase [day]", None),
-            "ends_below": key(quantity(ratio), "multiple of the burden at its start below which it ends [1]", None),
-            "ends_above": key(quantity(ratio), "multiple of its least burden above which it ends [1]", None),
-        },
-    )
     return table(
         "regimen",
         "A way of dosing to compare with: listed doses (none at all for dose = []), a policy, or policies in phases.",
         {
             "name": key(Name, "name in tables and figures"),
             "dose": key(many(dose, 1000), "doses", None),
-            "policy": key(union("policy"), "a rule that doses by what it observes", None),
-            "phases": key(many(phase, 20), "rules one after the other", None),
+            "policy": key(_policies(), "a rule that doses by what it observes", None),
+            "phases": key(many(_phase(), 20), "rules one after the other, as policy of kind sequence has them", None),
         },
     )
 
@@ -170,7 +180,7 @@ def _tables() -> dict[str, Any]:
         "tolerance": key(quantity(bounded), "projected-gradient residual at which the search stops", 1e-6),
         "policy": key(
             Annotated[dict[str, many(Raw, 2)], Field(min_length=1)],
-            "numbers of [policy] that are searched, each with its smallest and largest value",
+            "numbers of [policy] that are searched, such as share or phases[0].share, with smallest and largest value",
             None,
         ),
     }
@@ -189,7 +199,7 @@ def _tables() -> dict[str, Any]:
         "observation": key(many(union("observation"), 20), "what is measured of a patient, and how well", None),
         "endpoint": key(union("endpoint"), "what counts as progression, and at which visits", None),
         "regimen": key(many(_regimen(), 100), "regimens to compare with", None),
-        "policy": key(union("policy"), "a rule whose numbers are searched, in place of a free schedule", None),
+        "policy": key(_policies(), "a rule whose numbers are searched, in place of a free schedule", None),
         "search": _optional("search", "How to search.", search),
         "patient": _optional("patient", "Size of the patient, for doses per body weight or surface.", patient),
         "cohort": key(_cohort(), "virtual patients, for adose cohort", None),

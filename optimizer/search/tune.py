@@ -87,7 +87,7 @@ class _Place(tuple):
     __slots__ = ()
 
     def __call__(self, limited: Any) -> tuple[Any, ...]:
-        return tuple(getattr(limited.rule, name) for name in self)
+        return tuple(limited.rule.number(name) for name in self)
 
 
 @program

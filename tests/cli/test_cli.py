@@ -188,7 +188,9 @@ def test_stochastic_wants_cells_to_count(folder):
 
 
 def test_compare_writes_its_figures(folder):
-    result = adose("compare", "small.toml", "--json")
+    refused = adose("compare", "small.toml", "--tornado", "weekly")
+    assert '--tornado: wanted one of "weekly 1 ug/mL"' in refused.stderr
+    result = adose("compare", "small.toml", "--json", "--tornado", "weekly 1 ug/mL")
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
     assert document["status"] == "compared"
@@ -197,7 +199,7 @@ def test_compare_writes_its_figures(folder):
     wanted |= {"cumulative_dose", "time_on_treatment_day", "switches"}
     assert all(wanted <= set(regimen) for regimen in document["regimens"])
     names = sorted(path.name for path in (folder / "runs/small-compare").iterdir())
-    assert names == ["comparison.png", "report.json", "swimmer.png", "trajectory.csv"]
+    assert names == ["comparison.png", "report.json", "swimmer.png", "tornado.png", "trajectory.csv"]
     plain = adose("compare", "small.toml", "--no-plot", "--out", "nowhere")
     for text in ("best constant dose", "treated", "switches", "total cetuximab", "[mg/L]"):
         assert text in plain.stdout

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optimizer.endpoints.burden_factor import BurdenFactor
 from optimizer.fields import describe
 from optimizer.mechanisms.base import AbstractMechanism
 from optimizer.mesh import Mesh
@@ -74,6 +75,9 @@ SPECIAL: dict[str, dict[str, tuple[float, float]]] = {
     "term": {"limit": (4.0, 6.0)},
     "oral": {"lag": (0.05, 0.3), "absorption": (0.5, 5.0)},
 }
+
+# What terms at visits read: cells of 1.2 times the first, every four days.
+VISITED = {"endpoint": BurdenFactor(every=4.0), "visits": jnp.arange(0.0, 16.1, 4.0)}
 
 
 class Unbuildable(LookupError):

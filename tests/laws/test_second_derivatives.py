@@ -17,7 +17,7 @@ from optimizer.search.elimination import Chain
 from optimizer.search.landscape import Lagrangian
 from optimizer.search.merit import dense, derivatives, evaluate
 from optimizer.simulate import Grid
-from tests.laws.factory import make, registry, system
+from tests.laws.factory import VISITED, make, registry, system
 
 GRID = Grid(jnp.array([0.0, 7.0, 14.0, 17.0]))
 ROOMS = registry()
@@ -44,7 +44,7 @@ def parts(case):
         return [cls for cls in fitting if cls.needs or kinds.index(cls) % COUNT == case]
 
     observable = sorted(names)[0] if names else ""
-    around = {"drug": 0, "observable": observable, "term": "burden"}
+    around = {"drug": 0, "observable": observable, "term": "burden", **VISITED}
     return built, [make(c, rng, around) for c in mine(TERMS)], [make(c, rng, around) for c in mine(LIMITS)]
 
 
@@ -111,7 +111,7 @@ def same_derivatives(own, rng):
 def test_terms_and_limits_on_single_times_leave_blocks_of_intervals(monkeypatch):
     """All of them at once: what they hand from one interval to the next is in the blocks, too."""
     built = system(entries(0), np.random.default_rng(0), Mesh(4, 2, 20.0))
-    rng, around = np.random.default_rng(1), {"drug": 0, "observable": "", "term": "burden"}
+    rng, around = np.random.default_rng(1), {"drug": 0, "observable": "", "term": "burden", **VISITED}
     terms = [c for c in TERMS if (c.is_sum or c.carried or c.is_linear) and not c.needs and c.kind != "mean_observable"]
     limits = [c for c in LIMITS if c.is_local and not c.needs]
     assert {c.kind for c in terms} >= {"burden", "progression", "drug_use"}

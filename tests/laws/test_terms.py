@@ -11,7 +11,6 @@ import pytest
 
 from optimizer.constraints.base import AbstractDoseLimit, AbstractStateLimit, DoseFrame
 from optimizer.constraints.term import Term
-from optimizer.endpoints.burden_factor import BurdenFactor
 from optimizer.fields import describe
 from optimizer.mechanisms.base import AbstractMechanism
 from optimizer.mesh import Mesh
@@ -20,7 +19,7 @@ from optimizer.pharmacology.roles import Inhibitor
 from optimizer.policies.schedule import Schedule
 from optimizer.registry import discover
 from optimizer.simulate import Grid, rollout
-from tests.laws.factory import Unbuildable, make, system
+from tests.laws.factory import VISITED, Unbuildable, make, system
 
 TERMS = list(discover("optimizer.objectives", AbstractTerm).values())
 LIMITS = list(discover("optimizer.constraints", AbstractStateLimit).values())
@@ -28,8 +27,6 @@ DOSE_LIMITS = list(discover("optimizer.constraints", AbstractDoseLimit).values()
 GRID = Grid(jnp.array([0.0, 7.0, 14.0, 17.0, 28.0]))
 # Settings of limits on doses that their defaults leave open.
 SETTINGS = {"dose_levels": {"quantum": 0.5}, "dose_bounds": {"maximum": 2.0}}
-# What terms at visits read: cells of 1.2 times the first, every four days.
-VISITED = {"endpoint": BurdenFactor(every=4.0), "visits": jnp.arange(0.0, 28.1, 4.0)}
 BY_NAME = {"drug": "first", "limit": 1.5, "start": 7.0, "stop": 14.0, "window": 14.0}
 
 

@@ -9,7 +9,7 @@ import pytest
 import optimizer as opt
 from optimizer.policies.limited import Limited
 from optimizer.policies.threshold import Threshold
-from optimizer.scenario import Scenario
+from optimizer.scenario import Scenario, ScenarioError
 from optimizer.search.feasible import satisfies
 from optimizer.status import Status
 
@@ -130,3 +130,70 @@ def test_the_shipped_rule_does_not_balance_on_an_edge():
     for move in 5e-4 * np.concatenate([np.eye(3), -np.eye(3)]) * width:
         numbers = jnp.asarray(np.clip(found.tuned.values + move, rule.lower, rule.upper))
         assert problem.simulate(problem.limited(rule.with_numbers(numbers)))[1].total <= found.report.total + 0.01
+
+
+# Days of the first phase, its share, and the rule after it.
+IN_PHASES = {
+    "policy": {
+        "kind": "sequence",
+        "phases": [
+            {"policy": {"kind": "continuous", "share": 0.5}, "ends_after": "56 day"},
+            {"policy": {"kind": "threshold", "stop_below": 0.5, "restart_above": 1.0}},
+        ],
+    },
+    "search": {
+        "restarts": 2,
+        "policy": {
+            "phases[0].ends_after": ["14 day", "140 day"],
+            "phases[0].share": [0.0, 1.0],
+            "phases[1].restart_above": [0.5, 1.6],
+        },
+    },
+    "objective": {"resistance": 1.0, "burden": 0.5, "drug_use": 0.2},
+}
+
+
+def test_numbers_of_phases_are_at_least_as_good_as_a_grid_of_them():
+    scenario = Scenario.from_tables(tables(**IN_PHASES), "phases")
+    problem, rule = scenario.problem(), scenario.rule()
+    found = opt.tune(problem, rule, seed=0, restarts=2)
+    assert found.status is Status.SOLVED, found.reason
+    assert found.tuned.names == tuple(IN_PHASES["search"]["policy"])
+    axes = [np.linspace(low, high, 7) for low, high in zip(rule.lower, rule.upper, strict=True)]
+    sets = itertools.product(*axes)
+    totals = [problem.simulate(problem.limited(rule.with_numbers(jnp.asarray(own))))[1].total for own in sets]
+    assert found.report.total <= min(totals) + 1e-3
+    written = problem.simulate(problem.limited(rule.policy))[1].total
+    assert found.report.total < written - 0.01
+    # By hand: the first visits have the share that was found, for as long as was found.
+    days, share, _ = found.tuned.values
+    visits = np.arange(found.doses.shape[0]) * 14.0 < days - 1e-9
+    assert found.doses[visits, 0] == pytest.approx(share, abs=1e-9)
+    assert rule.written() == pytest.approx([56.0, 0.5, 1.0])
+
+
+def test_phases_to_search_are_written_out_as_they_were_read():
+    resolved = Scenario.from_tables(tables(**IN_PHASES), "phases").resolved()["scenario"]
+    assert resolved["search"]["policy"]["phases[0].ends_after"] == ["14.0 day", "140.0 day"]
+    assert Scenario.from_tables(resolved, "again").resolved()["scenario"] == resolved
+    # A regimen of the kind sequence is one in phases.
+    [one, other] = (
+        Scenario.from_tables(tables(regimen=[{"name": "r", **how}]), "r").resolved()["scenario"]
+        for how in ({"policy": IN_PHASES["policy"]}, {"phases": IN_PHASES["policy"]["phases"]})
+    )
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("ranges", "said"),
+    [
+        ({"phases[2].share": [0.0, 1.0]}, 'search.policy.phases[2].share: wanted one of "phases[0].share"'),
+        ({"phases[1].ends_after": ["1 day", "9 day"]}, 'got "phases[1].ends_after"'),
+        ({"phases[0].ends_after": ["60 day", "90 day"]}, "policy.phases[0].ends_after: wanted a value within its"),
+        ({"phases[0].ends_after": [1.0, 90.0]}, "search.policy.phases[0].ends_after[0]: wanted a quantity"),
+    ],
+)
+def test_ranges_of_phases_that_are_not_there(ranges, said):
+    with pytest.raises(ScenarioError) as refused:
+        Scenario.from_tables(tables(policy=IN_PHASES["policy"], search={"policy": ranges}), "phases")
+    assert said in str(refused.value)

@@ -8,12 +8,16 @@ import pytest
 from matplotlib.figure import Figure
 
 from optimizer.analysis.comparison import compare
+from optimizer.ensemble.survival import compared
 from optimizer.policies.schedule import Schedule
 from optimizer.regimens import Regimen
 from optimizer.report.plots import comparison, overview
-from optimizer.report.plots.regimens import swimmer
+from optimizer.report.plots.control import spider, waterfall
+from optimizer.report.plots.explore import tornado_figure
+from optimizer.report.plots.regimens import clone_areas, counts, swimmer
+from optimizer.report.plots.replan import measured
 from optimizer.report.plots.schedule import concentrations, doses as bars, window
-from optimizer.report.plots.style import capped, color, dose_bars, line, log_axis, with_unit
+from optimizer.report.plots.style import capped, color, dose_bars, kaplan_meier, line, log_axis, with_unit
 from optimizer.scenario import Scenario
 from optimizer.simulate import Grid
 from tests.small import tables
@@ -136,3 +140,87 @@ def test_a_series_that_runs_off_leaves_room():
     capped(ax, [np.array([1e2, top]) for top in (1e3, 2e3, 1e21)])
     log_axis(ax)
     assert ax.get_ylim()[1] == pytest.approx(2e6)
+
+
+def test_survival_has_numbers_at_risk_and_a_ratio():
+    """Six patients an arm: at risk on a day is who has not progressed before it."""
+    axis, nobody = Figure().subplots(), np.inf
+    arms = {
+        "adaptive": np.array([30.0, 60.0, 80.0, nobody, nobody, nobody]),
+        "continuous": np.array([10.0, 20.0, 30.0, 40.0, 50.0, nobody]),
+    }
+    kaplan_meier(axis, arms, 100.0, bands=True)
+    said = [text.get_text() for text in axis.texts]
+    days = [day for day in axis.get_xticks() if 0.0 <= day <= 100.0]
+    assert days == [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]
+    assert said[:7] == ["adaptive (at risk)", "6", "6", "5", "5", "4", "3"]
+    assert said[7:14] == ["continuous", "6", "5", "3", "1", "1", "1"]
+    ratio = compared(arms["continuous"], arms["adaptive"], 100.0)
+    assert said[14].startswith(f"continuous against adaptive: hazard ratio {ratio['hazard_ratio']['ratio']:.2g} (")
+    assert said[14].endswith(f"log-rank p {ratio['log_rank']['p']:.2g}")
+    assert len(axis.collections) == 2
+    many = kaplan_meier(Figure().subplots(), {str(i): arms["adaptive"] for i in range(6)}, 100.0, bands=True)
+    assert len(many.collections) == 4
+
+
+def tried():
+    """Two patients under one rule: one falls to 40 % and progresses on day 56, one rises to twice its first."""
+    burdens = np.array([1e9, 4e8, 2e9, 3e9, 1e8, 1.5e8, 1.8e8, 2e8])
+    log = {"patient": np.repeat([0, 1], 4), "policy": ["rule"] * 8, "day": np.tile(28.0 * np.arange(4), 2)}
+    table = {"patient": np.array([0, 1]), "policy": ["rule"] * 2, "progression_day": np.array([56.0, np.inf])}
+    horizon = SimpleNamespace(grid=SimpleNamespace(horizon=112.0))
+    trial = SimpleNamespace(ensemble=SimpleNamespace(task=horizon))
+    return SimpleNamespace(decisions=log | {"burden": burdens}, table=table, trial=trial)
+
+
+def test_spider_and_waterfall_are_percent_of_the_first_cells():
+    who = np.array([0, 1])
+    lines = spider(Figure().subplots(), tried(), "rule", who).lines
+    assert lines[0].get_ydata() == pytest.approx([0.0, -60.0, 100.0])
+    assert lines[0].get_xdata().tolist() == [0.0, 28.0, 56.0]
+    assert lines[1].get_ydata() == pytest.approx([0.0, 50.0, 80.0, 100.0])
+    axis = waterfall(Figure().subplots(), tried(), "rule", who)
+    assert axis.patches[0].get_data().values == pytest.approx([50.0, -60.0])
+    assert axis.get_ylabel() == "best change [%]"
+
+
+def test_clones_are_stacked_over_the_first_cells(entries):
+    axis = clone_areas(Figure().subplots(), entries[0], ["tumor"])
+    top = axis.collections[0].get_paths()[0].vertices[:, 1].max()
+    assert top == pytest.approx(float(np.max(entries[0].trajectory.burden)) / float(entries[0].trajectory.burden[0]))
+    assert names(axis) == ["tumor"]
+
+
+def test_grades_are_bands_under_the_neutrophils():
+    scenario = Scenario.load("scenarios/docetaxel_neutropenia.toml")
+    found = compare(scenario.problem(), scenario.regimens())
+    axis = counts(Figure().subplots(), found)
+    bands = [(patch.get_y(), patch.get_y() + patch.get_height()) for patch in axis.patches]
+    assert bands == [(1.5, 2.0), (1.0, 1.5), (0.5, 1.0), (0.0, 0.5)]
+    assert [text.get_text() for text in axis.texts] == ["grade 1", "grade 2", "grade 3", "grade 4"]
+    least = [line.get_ydata().min() for line in axis.lines]
+    assert least == pytest.approx([float(np.min(entry.trajectory.observables["neutrophils"])) / 1e9 for entry in found])
+    assert "nadir" in comparison(scenario.problem(), found, scenario)
+
+
+def test_a_tornado_has_the_strongest_number_on_top():
+    came = lambda cells, day: SimpleNamespace(final_burden=cells, time_to_progression_day=day)  # noqa: E731
+    moved = {"model.a": (came(1e8, 50.0), came(1e9, 40.0)), "model.b": (came(1e6, None), came(1e10, 20.0))}
+    cells, days = tornado_figure(came(3e8, 45.0), moved, 100.0, "one").axes
+    assert [label.get_text() for label in cells.get_yticklabels()] == ["model.a", "model.b"]
+    own = np.log10(3e8)
+    assert [bar.get_width() for bar in cells.patches] == pytest.approx([8.0 - own, 6.0 - own, 9.0 - own, 10.0 - own])
+    assert [bar.get_width() for bar in days.patches] == pytest.approx([5.0, 55.0, -5.0, -25.0])
+    assert days.get_xlabel() == "progression [day], 100 where there is none"
+
+
+def test_measured_values_are_ringed_where_the_forecast_missed_them():
+    visits = [SimpleNamespace(row=0, expected=np.array([0.5])), SimpleNamespace(row=2, expected=np.array([0.001]))]
+    seen = SimpleNamespace(
+        days=np.array([0.0, 28.0, 56.0]), values=np.array([[10.0], [2.0], [30.0]]), seen=np.array([[1], [2], [1]])
+    )
+    axis = measured(Figure().subplots(), SimpleNamespace(asked=SimpleNamespace(seen=seen), visits=visits), 0)
+    drawn = {line.get_label(): (line.get_xdata().tolist(), line.get_ydata().tolist()) for line in axis.lines}
+    assert drawn["measured"] == ([0.0, 56.0], [10.0, 30.0])
+    assert drawn["below the limit"] == ([28.0], [2.0])
+    assert drawn["forecast missed (p < 0.01)"] == ([56.0], [30.0])

@@ -7,9 +7,10 @@ from typing import Any
 _NAMES = {
     "calibration": ("save_figures",),
     "cohort": ("cohort_figures",),
-    "control": ("replan_figure", "sweep_figure", "training_figure", "trial_figures"),
-    "explore": ("map_figure", "pareto_figure", "window_figure"),
+    "control": ("sweep_figure", "training_figure", "trial_figures"),
+    "explore": ("map_figure", "pareto_figure", "tornado_figure", "window_figure"),
     "regimens": ("comparison",),
+    "replan": ("replan_figure",),
     "schedule": ("overview", "patient"),
     "style": ("footnote", "save", "save_all", "svg"),
 }

@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 
 from optimizer.ensemble.run import Cohort
 from optimizer.ensemble.summary import counted
-from optimizer.ensemble.survival import survival
 from optimizer.report.plots import style
 
 
@@ -73,8 +72,8 @@ def cohort_figures(cohort: Cohort) -> dict[str, Figure]:
     """The figures of a run by the name of their file."""
     survived, fell, whole = style.new_figure(7.0, 4.5), style.new_figure(9.0, 4.5), style.new_figure(9.0, 7.0)
     used, horizon = counted(cohort), float(cohort.ensemble.task.grid.horizon)
-    curves = {name: survival(cohort.table[f"{name}.progression_day"][used], horizon) for name in cohort.schedules}
-    style.kaplan_meier(survived.subplots(), curves, horizon)
+    days = {name: cohort.table[f"{name}.progression_day"][used] for name in cohort.schedules}
+    style.kaplan_meier(survived.subplots(), days, horizon)
     pair = fell.subplots(1, 2, sharey=True)
     for ax, name in zip(pair, cohort.schedules[:2], strict=True):
         waterfall(ax, cohort, name)

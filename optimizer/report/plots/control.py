@@ -1,29 +1,35 @@
-"""The figures of a trial (survival with bands, patients as swimmers, regret and doses), a training, and a replan."""
+"""The figures of a trial (survival with bands, patients as swimmers, changes, regret and doses) and of a training."""
 
 from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from optimizer.control.comparators import CLAIRVOYANT
 from optimizer.control.decisions import LAST, TIMES, decide
-from optimizer.control.replan import Replanned
-from optimizer.control.train_report import curve, visit
+from optimizer.control.train_report import visit
 from optimizer.control.train_run import Learned
 from optimizer.control.trial_run import TrialResult
 from optimizer.control.trial_summary import counted, horizon_of, of_policy
-from optimizer.ensemble.survival import survival
-from optimizer.observations import MEASURED
-from optimizer.report.plots.style import GREY, color, dose_bars, footnote, kaplan_meier, line, new_figure, with_unit
+from optimizer.report.plots.style import (
+    GREY,
+    change_axis,
+    color,
+    footnote,
+    kaplan_meier,
+    line,
+    new_figure,
+)
 
 # Patients of a swimmer plot; of more, the first ones are drawn.
 _MOST_SWIMMERS = 30
 _INTENSITY = LinearSegmentedColormap.from_list("intensity", ("#dce9f2", color(0)))
 
 
-def swimmers(ax: Axes, result: TrialResult, name: str, patients: np.ndarray) -> Axes:
+def swimmers(ax: Axes, result: TrialResult, name: str, patients: np.ndarray) -> QuadMesh:
     """A bar for each patient up to progression, dark where more drug was given; a diamond marks the progression."""
     edges, horizon = np.asarray(result.trial.ensemble.task.grid.edges), horizon_of(result)
     rows = np.array(result.table["policy"]) == name
@@ -32,10 +38,43 @@ def swimmers(ax: Axes, result: TrialResult, name: str, patients: np.ndarray) -> 
     ends = np.array([min(days[int(patient)], horizon) for patient in patients])
     shown = np.where(edges[None, :-1] < ends[:, None], given, np.nan)
     places = np.arange(len(patients) + 1) - 0.5
-    ax.pcolormesh(edges, places, shown, cmap=_INTENSITY, vmin=0.0, vmax=1.0)
+    shade = ax.pcolormesh(edges, places, shown, cmap=_INTENSITY, vmin=0.0, vmax=1.0)
     gone = ends < horizon
     ax.plot(ends[gone], np.flatnonzero(gone), "d", color=color(1), ms=4, label="progression")
-    ax.set(title=name, xlabel="time [day]", xlim=(0.0, 1.02 * horizon), ylim=(len(patients) - 0.4, -0.6), yticks=[])
+    ax.set(xlim=(0.0, 1.02 * horizon), ylim=(len(patients) - 0.4, -0.6), yticks=[], ylabel="patients")
+    ax.set_title(name, loc="left", fontsize=8)
+    return shade
+
+
+def changes(result: TrialResult, name: str, patients: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Days of the decisions of each patient before progression, and the change of all cells since the first [%]."""
+    log, found = result.decisions, []
+    rows, ends = np.array(log["policy"]) == name, np.array(result.table["policy"]) == name
+    for patient in patients:
+        own = rows & (np.asarray(log["patient"]) == patient)
+        [end] = result.table["progression_day"][ends & (np.asarray(result.table["patient"]) == patient)]
+        days, burden = np.asarray(log["day"])[own], np.asarray(log["burden"])[own]
+        kept = days <= end
+        found.append((days[kept], 100.0 * (burden[kept] / burden[0] - 1.0)))
+    return found
+
+
+def spider(ax: Axes, result: TrialResult, name: str, patients: np.ndarray) -> Axes:
+    """Change of all cells of each patient over time, up to progression."""
+    for days, change in changes(result, name, patients):
+        ax.plot(days, change, color=color(0), lw=0.7, alpha=0.6)
+    ax.set(xlabel="time [day]", xlim=(0.0, 1.02 * horizon_of(result)), title=name)
+    change_axis(ax, "change of all cells [%]")
+    return ax
+
+
+def waterfall(ax: Axes, result: TrialResult, name: str, patients: np.ndarray) -> Axes:
+    """Best change of all cells of each patient after the first decision, the worst first."""
+    best = np.sort([change[1:].min(initial=np.inf) for _, change in changes(result, name, patients)])[::-1]
+    best = best[np.isfinite(best)]
+    ax.stairs(best, np.arange(best.size + 1.0), fill=True, color=color(0))
+    ax.set(xlabel="patients, sorted", xlim=(0.0, max(best.size, 1)), title=name)
+    change_axis(ax, "best change [%]")
     return ax
 
 
@@ -67,13 +106,19 @@ def trial_figures(result: TrialResult) -> dict[str, Figure]:
     if not patients.size:
         return {}
     drawn = patients[:_MOST_SWIMMERS]
-    survived, swam = new_figure(7.0, 4.5), new_figure(3.2 * len(names), 1.5 + 0.16 * len(drawn))
+    survived, swam = new_figure(7.0, 5.5), new_figure(8.0, 0.8 + len(names) * (0.5 + 0.08 * len(drawn)))
     horizon = horizon_of(result)
-    curves = {name: survival(of_policy(result, name, "progression_day"), horizon) for name in result.trial.rows}
-    kaplan_meier(survived.subplots(), curves, horizon, bands=True)
-    for ax, name in zip(swam.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        swimmers(ax, result, name, drawn)
-    swam.axes[0].set_ylabel("patients")
+    days = {name: of_policy(result, name, "progression_day") for name in names}
+    kaplan_meier(survived.subplots(), days, horizon, bands=True)
+    for ax, name in zip(swam.subplots(len(names), 1, squeeze=False, sharex=True)[:, 0], names, strict=True):
+        shade = swimmers(ax, result, name, drawn)
+    swam.axes[-1].set_xlabel("time [day]")
+    swam.axes[0].legend(fontsize=7, loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    swam.colorbar(shade, ax=swam.axes, aspect=40).set_label("dose / largest dose, mean of the drugs", fontsize=8)
+    changed = new_figure(9.0, 0.6 + 2.2 * len(names))
+    for pair, name in zip(changed.subplots(len(names), 2, squeeze=False), names, strict=True):
+        spider(pair[0], result, name, drawn)
+        waterfall(pair[1], result, name, patients)
     totals = [key for key in result.table if key.startswith("cumulative_dose.")]
     columns = [(key, key.replace("cumulative_dose.", "cumulative dose, ")) for key in totals]
     if CLAIRVOYANT in result.trial.rows:
@@ -81,7 +126,7 @@ def trial_figures(result: TrialResult) -> dict[str, Figure]:
     spread = new_figure(4.5 * len(columns), 4.0)
     for ax, (key, label) in zip(spread.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
         ordered(ax, result, key, label)
-    found = {"kaplan_meier": survived, "swimmers": swam, "regret_and_dose": spread}
+    found = {"kaplan_meier": survived, "swimmers": swam, "spider_and_waterfall": changed, "regret_and_dose": spread}
     for figure in found.values():
         footnote(figure, f"{result.trial.scenario.title}: {len(patients)} virtual patients.")
     return found
@@ -123,7 +168,8 @@ def training_figure(learned: Learned) -> Figure:
     axes = figure.subplots(2, columns, squeeze=False)
     losses(axes[0, 0], learned)
     horizon = float(learned.split.ensemble.task.grid.horizon)
-    kaplan_meier(axes[0, 1], {name: curve(learned, name) for name in learned.outcomes}, horizon)
+    days = {name: np.asarray(found.evaluation.progression) for name, found in learned.outcomes.items()}
+    kaplan_meier(axes[0, 1], days, horizon)
     for ax in axes[0, 2:]:
         ax.set_axis_off()
     for j, ax in enumerate(axes[1]):
@@ -175,76 +221,3 @@ def by_time(ax: Axes, learned: Learned) -> Axes:
     ax.set(xlabel="measured burden / first, steady", ylabel="share of the largest dose", ylim=(-0.03, 1.03))
     ax.legend(fontsize=7, frameon=False)
     return ax
-
-
-# --- the figure of a replan -------------------------------------------------------------------------------------------
-
-
-def expected_burden(ax: Axes, found: Replanned) -> Axes:
-    """Quantiles of the burden under the plan, its median on the other course, and what was measured of it."""
-    plan, course = found.predictions
-    start = float(found.asked.inference.problem.task.grid.edges[found.asked.index])
-    for low, high, shade in ((0, 4, 0.15), (1, 3, 0.3)):
-        label = "plan: 90 % and 50 % of what is believed" if low else None
-        ax.fill_between(
-            plan.days, plan.burden[:, low], plan.burden[:, high], color=color(0), alpha=shade, lw=0, label=label
-        )
-    ax.plot(plan.days, plan.burden[:, 2], color=color(0), label="plan: median")
-    later = course.days >= start
-    ax.plot(course.days[later], course.burden[later, 2], color=color(1), ls=line(1), label=f"{found.course[0]}: median")
-    for i, channel in enumerate(found.asked.inference.channels):
-        if channel.quantity.kind == "burden":
-            seen = found.asked.seen.seen[:, i] == MEASURED
-            ax.plot(
-                found.asked.seen.days[seen],
-                found.asked.seen.values[seen, i],
-                "o",
-                color="black",
-                ms=3,
-                label="measured",
-            )
-    ax.axvline(start, color=GREY, lw=0.8, ls=(0, (1, 2)))
-    ax.set(yscale="log", ylabel="cancer cells", xlim=(plan.days[0], plan.days[-1]))
-    ax.legend(fontsize=7, frameon=False)
-    return ax
-
-
-def chance(ax: Axes, found: Replanned) -> Axes:
-    """Probability of progression by each day."""
-    names = ("plan", found.course[0])
-    for i, (name, ahead) in enumerate(zip(names, found.predictions, strict=True)):
-        ax.plot(ahead.days, ahead.probability(), color=color(i), ls=line(i), label=name)
-    ax.set(ylabel="progressed by then", ylim=(-0.02, 1.03))
-    ax.legend(fontsize=7, frameon=False)
-    return ax
-
-
-def doses(ax: Axes, found: Replanned) -> Axes:
-    """Doses that were given, those that are planned, and the other course."""
-    task = found.asked.inference.problem.task
-    edges, drugs = np.asarray(task.grid.edges), task.system.drugs
-    before = np.arange(len(found.doses))[:, None] < found.asked.index
-    for j, drug in enumerate(drugs):
-        unit = found.asked.scenario.dose_units[drug]
-        place = (j, len(drugs))
-        past, planned = np.where(before, found.doses, 0.0)[:, j], np.where(before, 0.0, found.doses)[:, j]
-        dose_bars(ax, edges, past, place, 0.0, color=GREY, label=with_unit(f"{drug}, given", unit))
-        dose_bars(ax, edges, planned, place, 0.0, color=color(j), label=with_unit(f"{drug}, planned", unit))
-        ax.stairs(np.where(before, np.nan, found.course[1])[:, j], edges, color="black", lw=0.8, baseline=None)
-    ax.plot([], [], color="black", lw=0.8, label=found.course[0])
-    ax.set(xlabel="time [day]", ylabel="dose")
-    ax.legend(fontsize=7, framealpha=0.85, edgecolor="none")
-    return ax
-
-
-def replan_figure(found: Replanned) -> Figure:
-    """What was measured and is expected, the chance of progression, and the doses, on one time axis."""
-    figure = new_figure(8.0, 8.0)
-    rows = figure.subplots(3, 1, sharex=True, height_ratios=(3, 1.5, 2))
-    expected_burden(rows[0], found)
-    chance(rows[1], found)
-    doses(rows[2], found)
-    count = len(found.asked.seen.days)
-    day = float(found.asked.inference.problem.task.grid.edges[found.asked.index])
-    footnote(figure, f"{found.asked.scenario.title}: {count} visits, planned on day {day:g}.")
-    return figure

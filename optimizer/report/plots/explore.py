@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,6 +14,7 @@ from optimizer.analysis.intervals import Interval, Response
 from optimizer.analysis.map import Map
 from optimizer.analysis.pareto import Front
 from optimizer.analysis.window import Varied, Windows
+from optimizer.outcome import Outcome
 from optimizer.report.plots.style import COLORS, GREY, SHRINKING, color, footnote, line, log_axis, new_figure, with_unit
 
 _GROWING = "#D55E00"
@@ -182,6 +183,47 @@ def heat(ax: Axes, found: Map, annotations: Sequence[Annotation], show: str) -> 
     if best or annotations:
         ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3, frameon=False)
     return ax
+
+
+# --- sensitivities ----------------------------------------------------------------------------------------------------
+
+
+def tornado_figure(
+    own: Outcome, moved: Mapping[str, tuple[Outcome, Outcome]], horizon: float, title: str = ""
+) -> Figure:
+    """What final cells and the day of progression become where each number is less or more, the strongest above.
+
+    Args:
+        own: outcome of the scenario as it stands.
+        moved: the outcomes with each number less and more, by its key.
+        horizon: day that stands for no progression.
+        title: above the figure.
+    """
+    figure = new_figure(10.0, 1.6 + 0.22 * min(len(moved), _MOST_NAMED))
+    for ax, (read, label) in zip(figure.subplots(1, 2), _told(horizon), strict=True):
+        bars = {key: [read(end) for end in ends] for key, ends in moved.items()}
+        middle = read(own)
+        ranked = sorted(bars, key=lambda key: max(abs(end - middle) for end in bars[key]))[-_MOST_NAMED:]
+        for side, (shade, word) in enumerate(((color(0), "10 % less"), (color(1), "10 % more"))):
+            ways = [bars[key][side] - middle for key in ranked]
+            ax.barh(range(len(ranked)), ways, left=middle, height=0.7, color=shade, alpha=0.8, label=word)
+        ax.axvline(middle, color=GREY, lw=0.8)
+        ax.set_yticks(range(len(ranked)), ranked, fontsize=7)
+        ax.set_xlabel(label)
+        ax.legend(fontsize=7, frameon=False, loc="lower right")
+    figure.suptitle(title, fontsize=10)
+    footnote(figure)
+    return figure
+
+
+def _told(horizon: float) -> tuple[tuple[Callable[[Outcome], float], str], ...]:
+    def day(came: Outcome) -> float:
+        return horizon if came.time_to_progression_day is None else came.time_to_progression_day
+
+    def cells(came: Outcome) -> float:
+        return math.log10(max(came.final_burden, 1e-300))
+
+    return (cells, "log10 of the cells at the end"), (day, f"progression [day], {horizon:g} where there is none")
 
 
 # --- trade-offs -------------------------------------------------------------------------------------------------------

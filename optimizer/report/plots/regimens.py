@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from optimizer.analysis.comparison import Entry
+from optimizer.constraints.toxicity_grade import GRADES
 from optimizer.problem import Problem
 from optimizer.report.plots.style import GREY, capped, color, dose_bars, footnote, line, log_axis, new_figure, with_unit
 from optimizer.scenario import Scenario
+
+_GRADED = "#D55E00"
+# Multiple of the first cells above which areas are cut off.
+_MOST_CELLS = 5.0
 
 
 def burdens(ax: Axes, entries: Sequence[Entry], factor: float | None) -> Axes:
@@ -94,8 +100,36 @@ def swimmer(ax: Axes, entries: Sequence[Entry]) -> Axes:
     return ax
 
 
+def clone_areas(ax: Axes, entry: Entry, names: Sequence[str]) -> Axes:
+    """Cells of each clone stacked on each other, over the first of all."""
+    found = entry.trajectory
+    shares = np.asarray(found.cells).T / float(found.burden[0])
+    ax.stackplot(
+        np.asarray(found.times), shares, labels=names, colors=[color(i) for i in range(len(names))], alpha=0.75
+    )
+    ax.axhline(1.0, color=GREY, lw=0.8, ls=(0, (1, 2)))
+    ax.set_title(entry.name, loc="left", fontsize=8)
+    ax.set(xlim=(0.0, float(entry.grid.horizon)), ylim=(0.0, min(1.05 * float(shares.sum(axis=0).max()), _MOST_CELLS)))
+    return ax
+
+
+def counts(ax: Axes, entries: Sequence[Entry]) -> Axes:
+    """Neutrophils under each regimen over the grades of neutropenia."""
+    ends = (*(grade / 1e9 for grade in GRADES), 0.0)
+    for worst, (high, low) in enumerate(pairwise(ends), 1):
+        ax.axhspan(low, high, color=_GRADED, alpha=0.1 * worst, lw=0.0)
+        ax.text(1.01, 0.5 * (low + high), f"grade {worst}", transform=ax.get_yaxis_transform(), va="center", fontsize=7)
+    for i, entry in enumerate(entries):
+        shown = np.asarray(entry.trajectory.observables["neutrophils"]) / 1e9
+        ax.plot(entry.trajectory.times, shown, label=entry.name, **_style(i, len(entries)))
+    ax.set(xlabel="time [day]", ylabel="neutrophils [1e9 cells/L]", ylim=(0.0, None))
+    ax.set_xlim(0.0, max(float(entry.grid.horizon) for entry in entries))
+    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.12, 0.5), frameon=False, handlelength=3.2)
+    return ax
+
+
 def comparison(problem: Problem, entries: Sequence[Entry], scenario: Scenario) -> dict[str, Figure]:
-    """All figures of a comparison by name; the phase plane only where there are resistant cells."""
+    """All figures of a comparison by name, those alone for which there is something to draw."""
     figures = {"comparison": new_figure(9.0, 6.5), "swimmer": new_figure(8.0, 1.6 + 0.35 * len(entries))}
     top, bottom = figures["comparison"].subplots(2, 1, sharex=True, height_ratios=[2.0, 0.3 + 0.2 * len(entries)])
     burdens(top, entries, scenario.progression_level)
@@ -105,6 +139,17 @@ def comparison(problem: Problem, entries: Sequence[Entry], scenario: Scenario) -
     if any(float(entry.trajectory.resistant.max()) > 0.0 for entry in entries):
         figures["phase_plane"] = new_figure(7.0, 4.5)
         phase_plane(figures["phase_plane"].subplots(), entries)
+    if len(names := problem.task.system.model.clone_names()) > 1:
+        figures["clone_areas"] = new_figure(8.0, 0.8 + 1.3 * len(entries))
+        axes = figures["clone_areas"].subplots(len(entries), 1, squeeze=False, sharex=True)[:, 0]
+        for ax, entry in zip(axes, entries, strict=True):
+            clone_areas(ax, entry, names)
+        axes[0].legend(fontsize=7, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, frameon=False)
+        axes[-1].set_xlabel("time [day]")
+        figures["clone_areas"].supylabel("cells / first of all cells", fontsize=10)
+    if entries[0].outcome.neutropenia_grade is not None:
+        figures["nadir"] = new_figure(9.0, 4.5)
+        counts(figures["nadir"].subplots(), entries)
     for figure in figures.values():
         figure.suptitle(scenario.title, fontsize=10)
         footnote(figure)

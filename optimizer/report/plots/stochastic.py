@@ -24,7 +24,7 @@ def stochastic_figure(found: Stochastic, title: str = "") -> Figure:
     log_axis(top)
     top.set(ylabel="cancer cells [cell]", xlim=(0.0, 1.01 * days[-1]))
     top.legend(fontsize=7, frameon=False)
-    kaplan_meier(bottom, {"progression": found.survival}, float(days[-1]), bands=True)
+    kaplan_meier(bottom, {"progression": found.runs.progression}, float(days[-1]), bands=True)
     alive = [float(np.mean(found.runs.extinction > day)) for day in days]
     bottom.plot(days, alive, color=color(1), ls="--", label="runs with cells alive")
     bottom.set(ylabel="share of runs")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -13,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from optimizer.ensemble.survival import Survival
+from optimizer.ensemble.survival import compared, survival
 from optimizer.status import DISCLAIMER
 
 # Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), the dark ones first.
@@ -21,6 +22,8 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 LINES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (3, 1)))
 GREY = "#8c8c8c"
 _MOST_BARS = 100
+# Arms of a survival plot that are filled.
+_MOST_BANDS = 4
 SHRINKING = "#009E73"
 
 
@@ -72,20 +75,60 @@ def dose_bars(ax: Axes, edges: np.ndarray, heights: np.ndarray, place: tuple[int
     ax.stairs(levels, np.column_stack([left, right]).ravel(), baseline=base, fill=True, **style)
 
 
-def kaplan_meier(ax: Axes, curves: Mapping[str, Survival], horizon: float, bands: bool = False) -> Axes:
-    """Share of patients without progression over time; a tick marks patients who have none at the end."""
-    for i, (name, found) in enumerate(curves.items()):
+def kaplan_meier(ax: Axes, progressed: Mapping[str, np.ndarray], horizon: float, bands: bool = False) -> Axes:
+    """Share of patients without progression over time; a tick marks patients who have none at the end.
+
+    Below stand the patients at risk, and each arm's hazard ratio and log-rank p against the first one's.
+
+    Args:
+        ax: what is drawn on.
+        progressed: days of progression of each arm, infinite where there is none.
+        horizon: end of the observation [day].
+        bands: whether the first arms have their 95 % band.
+    """
+    for i, (name, own) in enumerate(progressed.items()):
+        found = survival(own, horizon)
         median = "median not reached" if found.median is None else f"median {found.median:.4g} day"
         days = np.r_[found.days, horizon]
         share, low, high = (np.r_[x, x[-1]] for x in (found.share, found.low, found.high))
         ax.step(days, share, where="post", color=color(i), ls=line(i), label=f"{name} ({median})")
-        if bands:
+        if bands and i < _MOST_BANDS:
             ax.fill_between(days, low, high, step="post", color=color(i), alpha=0.12, lw=0.0)
         if share[-1] > 0.0:
             ax.plot(horizon, share[-1], "|", color=color(i), ms=9)
     ax.set(xlabel="time [day]", ylabel="without progression", xlim=(0.0, 1.01 * horizon), ylim=(0.0, 1.03))
     ax.legend(fontsize=7, frameon=False)
+    at_risk(ax, progressed, horizon)
     return ax
+
+
+def at_risk(ax: Axes, progressed: Mapping[str, np.ndarray], horizon: float) -> None:
+    """Numbers at risk under the ticks of time, then a line for each arm but the first, against that one."""
+    days = [day for day in ax.get_xticks() if 0.0 <= day <= horizon]
+    names = list(progressed)
+
+    def put(day: float, line: int, text: str, **more: Any) -> None:
+        place: Any = {"xycoords": ax.get_xaxis_transform(), "textcoords": "offset points", "annotation_clip": False}
+        ax.annotate(text, (day, 0.0), (0.0, -38.0 - 10.0 * line), fontsize=7, va="top", **place, **more)
+
+    for i, (name, own) in enumerate(progressed.items()):
+        put(-0.04 * horizon, i, name if i else f"{name} (at risk)", ha="right", color=color(i))
+        for day in days:
+            put(day, i, str(int(np.sum(own >= day))), ha="center")
+    for i, name in enumerate(names[1:], len(names)):
+        told = compared(progressed[name], progressed[names[0]], horizon)
+        ratio, test = told["hazard_ratio"], told["log_rank"]
+        said = "none" if ratio is None else "{:.2g} ({:.2g} to {:.2g})".format(ratio["ratio"], *ratio["interval_95"])
+        p = "none" if test is None else f"{test['p']:.2g}"
+        put(0.0, i, f"{name} against {names[0]}: hazard ratio {said}, log-rank p {p}")
+
+
+def change_axis(ax: Axes, label: str) -> None:
+    """Percent changes: those beyond four times the first value are cut off."""
+    low, high = ax.get_ylim()
+    ax.set_ylim(max(low, -105.0), min(max(high, 30.0), 300.0))
+    ax.axhline(0.0, color=GREY, lw=0.8)
+    ax.set_ylabel(label)
 
 
 def new_figure(width: float, height: float) -> Figure:
