@@ -77,6 +77,7 @@ def test_optimize_writes_a_run_and_prints_one_document(folder):
     assert result.stdout == (folder / "here/run/report.json").read_text()
     assert sorted(p.name for p in (folder / "here/run").iterdir()) == [
         "overview.png",
+        "overview.svg",
         "report.html",
         "report.json",
         "resolved.json",
@@ -197,7 +198,9 @@ def test_compare_writes_its_figures(folder):
     wanted |= {"cumulative_dose", "time_on_treatment_day", "switches"}
     assert all(wanted <= set(regimen) for regimen in document["regimens"])
     names = sorted(path.name for path in (folder / "runs/small-compare").iterdir())
-    assert names == ["comparison.png", "report.json", "swimmer.png", "trajectory.csv"]
+    figures = ["comparison.png", "comparison.svg", "report.html", "report.json", "swimmer.png", "swimmer.svg"]
+    assert names == [*figures, "trajectory.csv"]
+    assert "Of 4 regimens 3 keep the limits" in (folder / "runs/small-compare/report.html").read_text()
     plain = adose("compare", "small.toml", "--no-plot", "--out", "nowhere")
     for text in ("best constant dose", "treated", "switches", "total cetuximab", "[mg/L]"):
         assert text in plain.stdout
