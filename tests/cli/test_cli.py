@@ -271,6 +271,24 @@ def test_check_says_in_words_what_is_asked_and_where_numbers_come_from(folder):
     assert "(default)" not in adose("check", "small.toml", "--json").stdout
 
 
+def test_several_files_in_one_call_are_all_checked_first(folder):
+    (folder / "other.toml").write_text(SMALL.replace("Six weeks", "Others").replace('"42 day"', '"43 day"'))
+    both = adose("check", "small.toml", "other.toml")
+    assert both.exit_code == 0, both.stderr
+    assert both.stdout.index("Six weeks") < both.stdout.index("Others")
+    assert both.stdout.count("note: the last decision interval has 1 day of 7") == 1
+    (folder / "wrong.toml").write_text(SMALL.replace('"7 day"', '"7 ug"'))
+    refused = adose("compare", "small.toml", "wrong.toml")
+    assert refused.exit_code == 3
+    assert "wrong.toml:13" in refused.stderr
+    assert adose("check", "small.toml", "other.toml", "--json").exit_code == 2
+    assert adose("compare", "small.toml", "./small.toml").exit_code == 2
+    done = adose("compare", "small.toml", "other.toml", "--out", "both")
+    assert done.exit_code == 0, done.stderr
+    assert (folder / "both/small/report.html").is_file()
+    assert (folder / "both/other/report.html").is_file()
+
+
 def test_every_word_has_keys_that_say_what_they_mean():
     for family, found in words.catalog().items():
         for name in found:
