@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from optimizer import settings
+from optimizer.interrupt import INTERRUPTED
 from optimizer.report.terminal import session
 from optimizer.settings import Command
 from optimizer.status import DISCLAIMER
@@ -35,6 +37,8 @@ _PLACED = {
     "word": "NAME",
     "question": "QUESTION",
 }
+# Commands that take several files: what a later one needs and an earlier one built is there.
+_SEVERAL = frozenset({"check", "optimize", "compare"})
 _ALL = "file out device json no_plot allow_code"
 _SHARED = f"{_ALL} part engine cluster"
 _SOME, _MAPPED = "file out json no_plot allow_code", f"{_SHARED} precision"
@@ -113,6 +117,10 @@ def _add(group: str, name: str, home: str, own_settings: type, shared: str, exam
     """Add a command of `_COMMANDS`; the first sentence of its settings' docstring is its help."""
     own, common = _options(own_settings, {}), _options(Command, docs)
     common = {name: common[name] for name in f"{shared} quiet verbose".split()}
+    if name in _SEVERAL:
+        common["file"] = common["file"].replace(
+            annotation=Annotated[list[Path], *common["file"].annotation.__metadata__]
+        )
     first = [name for name in common if name in _PLACED]
     order = [*first, *own, *(name for name in common if name not in _PLACED)]
 
@@ -121,7 +129,14 @@ def _add(group: str, name: str, home: str, own_settings: type, shared: str, exam
         with session(given.get("device"), given.get("precision", "float64"), given["quiet"]):
             mine = own_settings(**{name: asked[name] for name in own})
             run = getattr(import_module(f"optimizer.cli.{home}"), f"run_{name.replace(' ', '_')}")
-            raise typer.Exit(run(Command(**{name: asked[name] for name in common}), mine))
+            command = {name: asked[name] for name in common}
+            worst = 0
+            for one in _each(command):
+                end = run(Command(**one), mine)
+                worst = worst or end
+                if end == INTERRUPTED:
+                    break
+            raise typer.Exit(worst)
 
     call.__signature__ = inspect.Signature([common.get(name) or own[name] for name in order])  # type: ignore[attr-defined]
     help_ = " ".join((own_settings.__doc__ or "").split("\n\n")[0].split())
@@ -130,6 +145,26 @@ def _add(group: str, name: str, home: str, own_settings: type, shared: str, exam
     *above, own_name = name.split()
     home_app = _above(above[0], group) if above else app
     home_app.command(own_name, help=help_, epilog=shown, rich_help_panel=group)(call)
+
+
+def _each(command: dict[str, Any]) -> list[dict[str, Any]]:
+    """What each of several files is asked, after all of them were looked at."""
+    files = command.get("file")
+    if not isinstance(files, tuple):
+        return [command]
+    if len(files) == 1:
+        return [command | {"file": files[0]}]
+    if command["json"]:
+        raise settings.OptionError(f"--json: wanted one file, for one document; got {len(files)} files")
+    names = [path.stem for path in files]
+    if len(set(names)) < len(names):
+        raise settings.OptionError(f"FILE: wanted files of different names; got {', '.join(map(str, files))}")
+    from optimizer.scenario import Scenario
+
+    for path in files:
+        Scenario.load(path, command["allow_code"])
+    out = command.get("out")
+    return [command | {"file": path} | ({"out": out / path.stem} if out else {}) for path in files]
 
 
 def _above(name: str, group: str) -> typer.Typer:

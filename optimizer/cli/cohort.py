@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import typer
-
 from optimizer.files.event_tables import write_schedule
 from optimizer.files.run_directory import write_whole
 from optimizer.report import plots
+from optimizer.report.account import Account, Table, write_account
 from optimizer.report.document import MARKER, cohort_document, to_text, versions
-from optimizer.report.terminal import number, progress, say_kept, say_part, say_written, table, then_put, workers
+from optimizer.report.terminal import number, progress, say_kept, say_part, say_written, show, then_put, workers
 from optimizer.scenario import Scenario
 from optimizer.settings import CohortSettings, Command
 from optimizer.status import Status
@@ -33,33 +32,37 @@ def run_cohort(run: Command, asked: CohortSettings) -> int:
     if cohort is None:
         return say_part(run, place)
     body = cohort_document(scenario, summary(cohort), cohort.settings.seed)
-    with then_put(run.json, to_text(body), lambda: _print_cohort(body, scenario.title)):
+    account = _account(body, scenario.title)
+    with then_put(run.json, to_text(body), lambda: show(account)):
         write_whole(place / "patients.parquet", table_bytes(cohort.table))
         edges = cohort.ensemble.task.grid.edges
         for name, doses in zip(cohort.shared.names, cohort.shared.doses, strict=True):
             write_schedule(place / f"{name}.csv", scenario.target(), edges, doses)
-        if not run.no_plot:
-            plots.save_all(plots.cohort_figures(cohort), place)
+        write_account(place, account, body, {} if run.no_plot else plots.cohort_figures(cohort))
         write_whole(place / MARKER, to_text(body).encode())
     say_written(place, body["faults"])
     return 0 if body["status"] == "solved" else Status(body["status"]).exit_code
 
 
-def _print_cohort(body: dict[str, Any], title: str) -> None:
+def _account(body: dict[str, Any], title: str) -> Account:
     states = [[name, str(count)] for name, count in body["by_status"].items()]
-    table(f"{title}: {body['patients']} patients", ["status", "patients"], states)
+    first = Table(f"{title}: {body['patients']} patients", ["status", "patients"], states)
     header = ["schedule", "mean", "sd", f"cvar {body['alpha']:g}", "worst", "progression,\nmedian [day]", "without"]
     rows = []
     for name, found in body["schedules"].items():
         risk, objective = found["risk"], found["objective"]
         numbers = [objective["mean"], objective["sd"], risk["cvar"], risk["worst"], found["median_progression_day"]]
         rows.append([name, *map(number, numbers), number(found["without_progression"])])
-    table("Objective", header, rows)
     values = [
         [f"over the {name} schedule", number(found["mean"]), *map(number, found["quantiles"].values())]
         for name, found in body["value_of_personalising"].items()
     ]
     quantiles = [f"{float(q):.0%}" for q in next(iter(body["value_of_personalising"].values()))["quantiles"]]
-    table("Value of personalising", ["objective lowered", "mean", *quantiles], values)
+    tables = [first, Table("Objective", header, rows)]
+    tables.append(Table("Value of personalising", ["objective lowered", "mean", *quantiles], values))
+    means = ", ".join(f"{name} {number(found['objective']['mean'])}" for name, found in body["schedules"].items())
+    question = "What is the best schedule of each virtual patient, and what the best single schedule for all?"
+    answer = [f"Mean objective of {body['patients']} patients: {means}."]
     if body.get("value_of_risk"):
-        typer.echo(body["value_of_risk"]["sentence"])
+        answer.append(body["value_of_risk"]["sentence"])
+    return Account(title, question, answer, tables)

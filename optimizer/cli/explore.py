@@ -23,6 +23,7 @@ from optimizer.files.event_tables import write_schedule
 from optimizer.files.run import MARKER as RUN_MARKER
 from optimizer.files.run_directory import check_place, whole, write_whole
 from optimizer.report import plots
+from optimizer.report.account import Account, Table, write_account
 from optimizer.report.document import to_text, verified_document, versions, window_document
 from optimizer.report.terminal import (
     number,
@@ -31,8 +32,8 @@ from optimizer.report.terminal import (
     say_kept,
     say_part,
     say_written,
+    show,
     stage,
-    table,
     then_put,
     workers,
 )
@@ -57,17 +58,18 @@ def run_window(run: Command, asked: WindowSettings) -> int:
         check_place(run.out, MARKER)
     stage("levels")
     found = windows(scenario, **vars(asked))
-    text = to_text(window_document(scenario, found.to_json()))
-    with then_put(run.json, text, lambda: _print_windows(scenario.title, found)):
+    document = window_document(scenario, found.to_json())
+    text, account = to_text(document), _windows_account(scenario.title, found)
+    with then_put(run.json, text, lambda: show(account)):
         if run.out is not None:
             with whole(run.out, MARKER) as work:
                 (work / MARKER).write_text(text, encoding="utf-8")
-                plots.save(plots.window_figure(found, scenario.title), work / "window.png")
+                write_account(work, account, document, {"window": plots.window_figure(found, scenario.title)})
     say(f"{f'Written to {run.out}. ' if run.out is not None else ''}{DISCLAIMER}")
     return 0
 
 
-def _print_windows(title: str, found: Windows) -> None:
+def _windows_account(title: str, found: Windows) -> Account:
     timed, level = bool(found.shares()), f"\n[{found.unit}]"
     others = ", ".join(f"{name} {value}" for name, value in found.held.items())
     beside = f", beside {others}" if others else ""
@@ -78,12 +80,11 @@ def _print_windows(title: str, found: Windows) -> None:
             share = [f"{found.shares()[m][i]:.4f}"] if timed else []
             rows.append([response.clone, number(interval.start), end, interval.word, *share])
     header = ["clone", f"from{level}", f"to{level}", "response", *["share of\nthe time"] * timed]
-    table(f"{title}: held levels of {found.drug}{beside}", header, rows)
-    if found.critical:
-        critical = [
-            [c.clone, number(c.growth_factor), "none" if c.conc is None else number(c.conc)] for c in found.critical
-        ]
-        table("Critical levels", ["clone", "growth factor\n[pg/mL]", f"shrinks above{level}"], critical)
+    tables = [Table(f"{title}: held levels of {found.drug}{beside}", header, rows)]
+    critical = [
+        [c.clone, number(c.growth_factor), "none" if c.conc is None else number(c.conc)] for c in found.critical
+    ]
+    tables.append(Table("Critical levels", ["clone", "growth factor\n[pg/mL]", f"shrinks above{level}"], critical))
     for varied in found.varied:
         moved = [
             [number(value), response.clone, _spans(response)]
@@ -91,10 +92,11 @@ def _print_windows(title: str, found: Windows) -> None:
             for response in clones
         ]
         unit = "" if varied.unit in ("", "1") else f" [{varied.unit}]"
-        table(f"Varied: {varied.key}{unit}", ["value", "clone", f"shrinks at [{found.unit}]"], moved)
-    for warning in found.warnings():
-        typer.echo(f"warning: {warning}")
-    typer.echo(f"Settled: {SETTLED}.")
+        tables.append(Table(f"Varied: {varied.key}{unit}", ["value", "clone", f"shrinks at [{found.unit}]"], moved))
+    answer = "; ".join(f"{response.clone} shrinks at {_spans(response)}" for response in found.clones)
+    question = f"At which held levels of {found.drug} does each clone shrink, and at which does it grow?"
+    notes = [*(f"warning: {warning}" for warning in found.warnings()), f"Settled: {SETTLED}."]
+    return Account(title, question, [f"Of {found.drug} in {found.unit}: {answer}."], tables, notes)
 
 
 def _spans(response: Response) -> str:
@@ -110,7 +112,7 @@ def _spans(response: Response) -> str:
 def run_map(run: Command, asked: MapSettings) -> int:
     """Evaluate the map, write and print."""
     scenario, shared = Scenario.load(run.file, run.allow_code), workers(run)
-    place, show = run.place(f"{scenario.name}-map"), asked.show
+    place, shown = run.place(f"{scenario.name}-map"), asked.show
     # With chunks of parts or of a cluster the directory is gone on with, else it is replaced whole.
     in_chunks = shared.is_shared or shared.dask or (place / RUN_MARKER).is_file()
     if not in_chunks:
@@ -118,8 +120,8 @@ def run_map(run: Command, asked: MapSettings) -> int:
     (last,) = numbers_of("--last", [asked.last], FieldInfo("day", "", positive=True), "day")
     wanted = request(scenario, asked.x, asked.y, asked.at, asked.regimen, last)
     known = wanted.quantities(scenario)
-    if show not in known:
-        raise OptionError(f"--show: {one_of(known, show)}")
+    if shown not in known:
+        raise OptionError(f"--show: {one_of(known, shown)}")
     out = place if in_chunks else None
     try:
         with progress() as tell:
@@ -137,13 +139,14 @@ def run_map(run: Command, asked: MapSettings) -> int:
         return say_part(run, place)
     placed = annotate(scenario, found, wanted.numbers, asked.schedule, asked.time_unit)
     body = found.to_json() | {"marks": [asdict(annotation) for annotation in placed]}
-    text = to_text(window_document(scenario, body))
-    shown = then_put(run.json, text, lambda: _print_map(scenario.title, found, placed, show))
-    with shown, nullcontext(place) if in_chunks else whole(place, MAP_MARKER) as work:
+    document = window_document(scenario, body)
+    text, account = to_text(document), _map_account(scenario.title, found, placed, shown)
+    put = then_put(run.json, text, lambda: show(account))
+    with put, nullcontext(place) if in_chunks else whole(place, MAP_MARKER) as work:
         # By way of memory: the HDF5 library crashes when it runs into a full disk itself.
         write_whole(work / "map.nc", bytes(dataset(found).to_netcdf(engine="h5netcdf")))
-        if not run.no_plot:
-            plots.save(plots.map_figure(found, placed, show, scenario.title), work / "map.png")
+        figures = {} if run.no_plot else {"map": plots.map_figure(found, placed, shown, scenario.title)}
+        write_account(work, account, document, figures)
         write_whole(work / MAP_MARKER, text.encode())
     if found.failed:
         say(f"{found.failed} points: {Status.SIMULATION_FAILED.sentence}")
@@ -151,15 +154,23 @@ def run_map(run: Command, asked: MapSettings) -> int:
     return Status.SIMULATION_FAILED.exit_code if found.failed else 0
 
 
-def _print_map(title: str, found: Map, placed: Sequence[Annotation], show: str) -> None:
+def _map_account(title: str, found: Map, placed: Sequence[Annotation], show: str) -> Account:
     quantity, best = found.quantities[show], found.best(show)
     rows = [[number(b["x"]), *("none" if v is None else number(v) for v in (b["y"], b["value"]))] for b in best]
     step = -(-len(rows) // _MOST_ROWS)
     header = [f"{axis.number.key}\n[{axis.number.unit}]" for axis in (found.x, found.y)]
-    table(f"{title}: best {found.y.number.key} for each {found.x.number.key}", [*header, show], rows[::step])
-    typer.echo(f"{show}: {quantity.meaning}.")
-    for annotation in placed:
-        typer.echo(f"{annotation.name}: {number(annotation.x)}, {number(annotation.y)}")
+    x, y = found.x.number, found.y.number
+    title_of = f"{title}: best {y.key} for each {x.key}"
+    marks = [f"{mark.name}: {number(mark.x)}, {number(mark.y)}" for mark in placed]
+    known = [(b["value"], b["x"], b["y"]) for b in best if b["value"] is not None]
+    answer = f"No {y.key} is better than the others by {show}."
+    if known:
+        least, *ends = min(known) if quantity.small_is_good else max(known)
+        placed_at = [f"{n.key} = {number(at)} {n.unit}".removesuffix(" 1") for at, n in zip(ends, (x, y), strict=True)]
+        answer = f"Best of the map by {show}: {number(least)}, at {' and '.join(placed_at)}."
+    question = f"What do repeated doses come to over {x.key} and {y.key}, and which {y.key} is best?"
+    notes = [f"{show}: {quantity.meaning}.", *marks]
+    return Account(title, question, [answer], [Table(title_of, [*header, show], rows[::step])], notes)
 
 
 def run_pareto(run: Command, asked: ParetoSettings) -> int:
@@ -171,15 +182,16 @@ def run_pareto(run: Command, asked: ParetoSettings) -> int:
     terms = two_terms(scenario, how.pop("terms"))
     with progress() as tell:
         front = trace(scenario, terms, **how, progress=lambda d, n: tell(Progress("front", d, n, None)))
-    text = to_text(window_document(scenario, front.to_json()))
-    shown = then_put(run.json, text, lambda: _print_front(scenario.title, front))
-    with shown, whole(place, PARETO_MARKER) as work:
+    document = window_document(scenario, front.to_json())
+    text, account = to_text(document), _front_account(scenario.title, front)
+    with then_put(run.json, text, lambda: show(account)), whole(place, PARETO_MARKER) as work:
         target, edges = scenario.target(), front.problem.task.grid.edges
         for i, point in enumerate(front.points, 1):
             if point.result is not None:
                 write_schedule(work / f"schedule_{i}.csv", target, edges, point.result.doses)
-        if not run.no_plot:
-            plots.save(plots.pareto_figure(front, scenario.title), work / "pareto.png")
+        write_account(
+            work, account, document, {} if run.no_plot else {"pareto": plots.pareto_figure(front, scenario.title)}
+        )
         (work / PARETO_MARKER).write_text(text, encoding="utf-8")
     reasons = {p.result.reason for p in front.points if p.result is not None and not p.result.status.ok}
     said = "" if front.status.ok else "\n".join([front.status.sentence, *sorted(reasons), ""])
@@ -187,7 +199,7 @@ def run_pareto(run: Command, asked: ParetoSettings) -> int:
     return front.status.exit_code
 
 
-def _print_front(title: str, front: Front) -> None:
+def _front_account(title: str, front: Front) -> Account:
     rows = [
         [str(i), *map(number, p.terms), "end" if p.limit is None else number(p.limit), "", p.result.status.value]
         for i, p in enumerate(front.points, 1)
@@ -196,7 +208,18 @@ def _print_front(title: str, front: Front) -> None:
     for p in front.regimens:
         notes = ["dominated"] * p.dominated + [f"breaks {name}" for name in p.broken]
         rows.append([p.name, *map(number, p.terms), "", ", ".join(notes), ""])
-    table(f"{title}: trade-off", ["schedule", *front.kinds, f"limit of\n{front.kinds[1]}", "note", "status"], rows)
+    one, other = front.kinds
+    spans = [
+        f"{kind} from {number(min(values))} to {number(max(values))}"
+        for kind, values in zip(front.kinds, zip(*(p.terms for p in front.points), strict=True), strict=True)
+    ]
+    worse = sum(p.dominated for p in front.regimens)
+    answer = (
+        f"{len(front.points)} schedules trade {' against '.join(spans)}; of {len(front.regimens)} regimens {worse} "
+    )
+    header = ["schedule", *front.kinds, f"limit of\n{other}", "note", "status"]
+    question = f"How much {one} does less {other} cost, and do the regimens lie on the front?"
+    return Account(title, question, [f"{answer}are worse in both."], [Table(f"{title}: trade-off", header, rows)])
 
 
 def run_verify(run: Command, _: VerifySettings) -> int:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from optimizer.control.replan import Replanned, replan
 from optimizer.control.replan_report import account
 from optimizer.files.event_tables import write_schedule
 from optimizer.files.run_directory import check_place, whole
 from optimizer.report import plots
+from optimizer.report.account import Account, Table, write_account
 from optimizer.report.document import to_text, window_document
-from optimizer.report.terminal import number, progress, say, table, then_put
+from optimizer.report.terminal import number, progress, say, show, then_put
 from optimizer.scenario import Scenario
 from optimizer.settings import Command, ReplanSettings
 from optimizer.status import DISCLAIMER
@@ -29,25 +28,24 @@ def run_replan(run: Command, asked: ReplanSettings) -> int:
     with progress() as tell:
         found = replan(scenario, asked, tell)
     document = window_document(scenario, {**account(found), "seed": found.asked.settings.seed})
-    text = to_text(document)
+    text, told = to_text(document), _account(found, document)
     writes = found.status.has_schedule
-    with then_put(run.json, text, lambda: _print(found, document)):
+    with then_put(run.json, text, lambda: show(told)):
         if writes:
-            _write(found, place, text, not run.no_plot)
+            _write(found, place, document, told, not run.no_plot)
     say(f"{found.status.sentence}{f' Written to {place}.' if writes else ''}\n{found.reason}\n{DISCLAIMER}")
     return found.status.exit_code
 
 
-def _write(found: Replanned, place: Path, text: str, plot: bool) -> None:
+def _write(found: Replanned, place: Path, document: dict[str, Any], account: Account, plot: bool) -> None:
     task = found.asked.inference.problem.task
     with whole(place, MARKER) as work:
         write_schedule(work / "schedule.csv", found.asked.scenario.target(), task.grid.edges, found.doses)
-        if plot:
-            plots.save(plots.replan_figure(found), work / "replan.png")
-        (work / MARKER).write_text(text, encoding="utf-8")
+        write_account(work, account, document, {"replan": plots.replan_figure(found)} if plot else {})
+        (work / MARKER).write_text(to_text(document), encoding="utf-8")
 
 
-def _print(found: Replanned, document: dict[str, Any]) -> None:
+def _account(found: Replanned, document: dict[str, Any]) -> Account:
     units, numbers = found.asked.scenario.dose_units, document["belief"]["numbers"]
     rows = [
         [
@@ -64,31 +62,34 @@ def _print(found: Replanned, document: dict[str, Any]) -> None:
         for key, entry in numbers.items()
         if "present" in entry
     ]
-    table("What is believed", ["number", "unit", "before", "now", "90 % of it"], rows)
+    tables = [Table("What is believed", ["number", "unit", "before", "now", "90 % of it"], rows)]
     rows = [[b["name"], number(b["limit"]), number(b["given"]), number(b["left"])] for b in document["budgets"]]
-    if rows:
-        table("Limits on sums of doses", ["name", "limit", "given", "left"], rows)
+    tables.append(Table("Limits on sums of doses", ["name", "limit", "given", "left"], rows))
     rows = []
     for v in document["visits"]:
         change = "" if v["plan_changed_by"] is None else f"{100 * v['plan_changed_by']:.1f} %"
         said = _measured(v["measured"]), _measured(v["expected_p"])
         rows.append([f"{v['day']:g}", *said, number(v["effective_particles"]), change])
-    if rows:
-        table("Visits", ["day", "measured", "expected\n(p)", "effective\nparticles", "plan\nchanged by"], rows)
+    header = ["day", "measured", "expected\n(p)", "effective\nparticles", "plan\nchanged by"]
+    tables.append(Table("Visits", header, rows))
     by = "probability_of_progression"
     ahead = [
         [name, *map(number, (p["objective"]["risk"], p["median_progression_day"])), f"{100 * p[by][-1]:.0f} %"]
         for name, p in (("plan", document["prediction"]["plan"]), (found.course[0], document["prediction"]["course"]))
     ]
-    table("What to expect", ["doses", "objective", "progression,\nmedian [day]", "progressed\nby the end"], ahead)
+    header = ["doses", "objective", "progression,\nmedian [day]", "progressed\nby the end"]
+    tables.append(Table("What to expect", header, ahead))
     units = {drug: "" if unit == "1" else f" {unit}" for drug, unit in units.items()}
     doses = [f"{drug} {number(dose)}{units[drug]}" for drug, dose in document["next"]["doses"].items()]
-    typer.echo(f"Next, on day {document['next']['day']:g}: {', '.join(doses)}.")
-    most = document["changed_most"]
+    most, notes = document["changed_most"], [document["fit"]["sentence"]]
     if most is not None:
         what = f"{most['measurement']} on day {most['day']:g} (p {most['expected_p']:.2g})"
-        typer.echo(f"Changed the plan most: {what}, by {100 * most['plan_changed_by']:.1f} % of the largest doses.")
-    typer.echo(document["fit"]["sentence"])
+        notes.insert(
+            0, f"Changed the plan most: {what}, by {100 * most['plan_changed_by']:.1f} % of the largest doses."
+        )
+    answer = f"Next, on day {document['next']['day']:g}: {', '.join(doses)}."
+    question = "What is believed of this patient after what was measured, and which doses are best from now on?"
+    return Account(found.asked.scenario.title, question, [answer], tables, notes)
 
 
 def _measured(values: dict[str, Any]) -> str:

@@ -8,8 +8,9 @@ import typer
 
 from optimizer.files.event_tables import csv_of
 from optimizer.files.run_directory import check_place, write_whole
+from optimizer.report.account import Account, Table, write_account
 from optimizer.report.document import to_text
-from optimizer.report.terminal import number, put, say, say_written, stage, table
+from optimizer.report.terminal import number, put, say, say_written, show, stage
 from optimizer.risk.train import MARKER, apply, save, train
 from optimizer.settings import Command, RiskApplySettings, RiskTrainSettings
 from optimizer.status import DISCLAIMER
@@ -20,12 +21,14 @@ def run_risk_train(run: Command, asked: RiskTrainSettings) -> int:
     place = run.place(f"{run.file.stem}-risk")
     check_place(place, MARKER)
     body = save(train(run.file, asked, stage("judge")), place)
-    put(run.json, to_text(body), lambda: _print(body))
+    account = _account(body)
+    write_account(place, account, body)
+    put(run.json, to_text(body), lambda: show(account))
     say_written(place)
     return 0
 
 
-def _print(body: dict[str, Any]) -> None:
+def _account(body: dict[str, Any]) -> Account:
     rows = []
     for name, found in body["models"].items():
         span = [f"{number(found[k])} ({number(found[f'{k}_interval'][0])} to {number(found[f'{k}_interval'][1])})"
@@ -33,10 +36,12 @@ def _print(body: dict[str, Any]) -> None:
         chosen = "chosen" if name == body["chosen"] else ""
         rows.append([name, *span, number(found["calibration_slope"]), chosen])
     title = f"{body['label']} = {body['classes']['1']}: {body['of_class_1']} of {body['patients']} patients"
-    table(f"{title}, {len(body['features'])} features", ["model", "AUC", "Brier", "calibration\nslope", ""], rows)
+    header = ["model", "AUC", "Brier", "calibration\nslope", ""]
     lost = [[group, number(value)] for group, value in list(body["importance"].items())[:10]]
-    table("Importance", ["group", "AUC lost when shuffled"], lost)
-    typer.echo(body["sentence"])
+    tables = [Table(f"{title}, {len(body['features'])} features", header, rows)]
+    tables.append(Table("Importance", ["group", "AUC lost when shuffled"], lost))
+    question = "How well do these features foretell the label, beside a clinical model, in patients not seen?"
+    return Account(title, question, [body["sentence"]], tables)
 
 
 def run_risk_apply(run: Command, asked: RiskApplySettings) -> int:

@@ -57,6 +57,8 @@ def run_check(run: Command, _: CheckSettings) -> int:
 
     def show() -> None:
         typer.echo(f"{in_words(resolved)}\n")
+        for note in resolved["notes"]:
+            typer.echo(f"note: {note}\n")
         tables = marked(resolved["scenario"], scenario.tables)
         typer.echo("\n".join(_tree(resolved | {"scenario": tables})))
 

@@ -23,8 +23,9 @@ from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Report
 from optimizer.regimens import Regimen
 from optimizer.report import document, plots
+from optimizer.report.account import Account, Table, write_account
 from optimizer.report.course import course_csv, write_course
-from optimizer.report.terminal import number, progress, say, stage, table, then_put
+from optimizer.report.terminal import number, progress, say, show, stage, then_put
 from optimizer.scenario import Scenario
 from optimizer.scenario.faults import one_of
 from optimizer.search.audit import audit
@@ -74,15 +75,13 @@ def run_optimize(run: Command, asked: OptimizeSettings) -> int:
 
 def _print_result(scenario: Scenario, result: Result, entries: tuple[Entry, ...], body: dict[str, Any]) -> None:
     report, units, bound, said = result.audit.report, scenario.dose_units, body["bound"], body["answer"]
-    for line in [] if said is None else [said["sentence"], *said["warnings"], ""]:
-        typer.echo(line)
-    _print_report(scenario.title, report, body["objective"].get("searched", {}))
+    tables = _report_tables(scenario.title, report, body["objective"].get("searched", {}))
     if result.tuned is not None:
         t = result.tuned
         ranges = [f"{number(low)} to {number(high)}" for low, high in zip(t.lower, t.upper, strict=True)]
         columns = zip(t.names, t.values, t.written, ranges, strict=True)
         rows = [[name, number(float(best)), number(float(before)), ends] for name, best, before, ends in columns]
-        table(f"The rule: {t.kind}", ["number", "best", "as written", "range"], rows)
+        tables.append(Table(f"The rule: {t.kind}", ["number", "best", "as written", "range"], rows))
     if result.status.has_schedule:
         edges, drugs = np.asarray(result.problem.task.grid.edges), result.problem.task.system.drugs
         levels = result.problem.levels
@@ -90,24 +89,26 @@ def _print_result(scenario: Scenario, result: Result, entries: tuple[Entry, ...]
             [f"{edge:g}", *[f"{dose:.{6 if drug in levels else 3}g}" for drug, dose in zip(drugs, doses, strict=True)]]
             for edge, doses in zip(edges[:-1], np.asarray(result.trajectory.doses), strict=True)
         ]
-        table("Schedule", ["day", *[f"{drug} [{units[drug]}]" for drug in drugs]], rows)
-    _regimen_table(entries, document.total_units(scenario))
+        tables.append(Table("Schedule", ["day", *[f"{drug} [{units[drug]}]" for drug in drugs]], rows))
+    regimens, notes = _regimens(entries, document.total_units(scenario))
     if bound is not None and bound["within_percent"] is not None:
         value = f"{bound['name']}, {number(bound['value'])} (doi {bound['doi']})"
-        typer.echo(f"Within {bound['within_percent']:.3g} % of a bound that no schedule passes: {value}.")
+        notes.append(f"Within {bound['within_percent']:.3g} % of a bound that no schedule passes: {value}.")
+    answer = [] if said is None else [said["sentence"], *said["warnings"]]
+    show(Account(scenario.title, "", answer, [*tables, regimens], notes))
 
 
-def _print_report(title: str, report: Report, searched: Mapping[str, float] = {}) -> None:
+def _report_tables(title: str, report: Report, searched: Mapping[str, float] = {}) -> list[Table]:
     rows = [[name, number(value), number(report.weights[name])] for name, value in report.terms.items()]
     rows += [[f"{name}, as searched", number(value), ""] for name, value in searched.items()]
-    table(title, ["objective", "value", "weight"], [*rows, ["total", number(report.total), ""]])
+    terms = Table(title, ["objective", "value", "weight"], [*rows, ["total", number(report.total), ""]])
     checks = [
         [c.name, number(c.value), number(c.limit), f"{c.violation:.1e}"]
         if c.is_checked
         else [c.name, "not checked", number(c.limit), ""]
         for c in report.constraints
     ]
-    table("Constraints", ["name", "value", "limit", "violation"], checks)
+    return [terms, Table("Constraints", ["name", "value", "limit", "violation"], checks)]
 
 
 def run_simulate(run: Command, asked: SimulateSettings) -> int:
@@ -123,15 +124,13 @@ def run_simulate(run: Command, asked: SimulateSettings) -> int:
     found = checked.trajectory, checked.report
     entry = entry_of(problem, regimen.name, regimen.grid, scenario.endpoint(), found, (trajectory, report))
     wrong = document.simulated_status(report, checked)
-    text = document.to_text(document.simulated_document(scenario, entry, checked))
-
-    def show() -> None:
-        _print_report(scenario.title, checked.report)
-        _regimen_table([entry], document.total_units(scenario))
-
-    with then_put(run.json, text, show):
+    body = document.simulated_document(scenario, entry, checked)
+    regimens, notes = _regimens([entry], document.total_units(scenario))
+    tables = [*_report_tables(scenario.title, checked.report), regimens]
+    account = Account(scenario.title, f"What does {entry.name} come to in this model?", [_said(entry)], tables, notes)
+    with then_put(run.json, document.to_text(body), lambda: show(account)):
         if run.out is not None:
-            write_course(scenario, problem, entry, text, run.out, not run.no_plot)
+            write_course(scenario, problem, entry, body, account, run.out, not run.no_plot)
     agrees = "The independent audit agrees." if wrong is None else wrong.sentence
     reason, by = document.simulated_reason(checked), checked.objective_difference
     say(agrees if np.isnan(by) else f"{agrees} The objective differs by {by:.1e} (relative).")
@@ -165,15 +164,17 @@ def run_compare(run: Command, asked: CompareSettings) -> int:
     problem = scenario.problem()
     stage("best constant dose")
     entries = compare(problem, scenario.regimens(), None, scenario.endpoint(), stage("regimens"))
-    text = document.to_text(document.compared_document(scenario, entries))
-    with then_put(run.json, text, lambda: _regimen_table(entries, document.total_units(scenario))):
+    body = document.compared_document(scenario, entries)
+    text, account = document.to_text(body), _compared(scenario, entries)
+    with then_put(run.json, text, lambda: show(account)):
         if not run.no_plot:
             with whole(place, document.MARKER) as work:
                 (work / document.MARKER).write_text(text, encoding="utf-8")
                 (work / "trajectory.csv").write_bytes(course_csv(scenario, problem, entries))
-                plots.save_all(plots.comparison(problem, entries, scenario), work)
+                figures = plots.comparison(problem, entries, scenario)
                 if asked.tornado is not None:
-                    plots.save(_tornado(scenario, entries, asked.tornado), work / "tornado.png")
+                    figures["tornado"] = _tornado(scenario, entries, asked.tornado)
+                write_account(work, account, body, figures)
     say(DISCLAIMER + ("" if run.no_plot else f" Written to {place}."))
     return 0 if all(entry.report.finite for entry in entries) else Status.SIMULATION_FAILED.exit_code
 
@@ -185,13 +186,33 @@ def _tornado(scenario: Scenario, entries: Sequence[Entry], name: str) -> Any:
     return plots.tornado_figure(own.outcome, moved, float(own.grid.horizon), f"{scenario.title}: {name}")
 
 
-def _regimen_table(entries: Sequence[Entry], units: Mapping[str, str]) -> None:
+def _compared(scenario: Scenario, entries: Sequence[Entry]) -> Account:
+    """The best of the regimens that keep the limits, and all of them."""
+    known = [entry for entry in entries if not entry.broken and np.isfinite(entry.report.total)]
+    answer = "No regimen keeps all limits."
+    if known:
+        best = min(known, key=lambda entry: entry.report.total)
+        answer = f"Of {len(entries)} regimens {len(known)} keep the limits, and of these the best is {_said(best)}"
+    regimens, notes = _regimens(entries, document.total_units(scenario))
+    question = "Which of these regimens does best in this model, and which keep the limits?"
+    return Account(scenario.title, question, [answer], [regimens], notes)
+
+
+def _said(entry: Entry) -> str:
+    """One way of dosing in a sentence."""
+    day = entry.outcome.time_to_progression_day
+    reached = "no progression" if day is None else f"progression on day {day:.4g}"
+    final = "" if entry.outcome.final_burden is None else f", {entry.outcome.final_burden:.3g} cells at the end"
+    return f"{entry.name}: objective {number(entry.report.total)}, {reached}{final}."
+
+
+def _regimens(entries: Sequence[Entry], units: Mapping[str, str]) -> tuple[Table, list[str]]:
     """Every way of dosing: its objective, also scaled to the optimized one's cumulative dose, and what it came to.
 
     A number with a star breaks a constraint, which a note names.
     """
     if not entries:
-        return
+        return Table("Regimens", [], []), []
     scaled = any(entry.scaled is not None for entry in entries)
     drugs = list(entries[0].outcome.cumulative_dose)
     header = ["regimen", "objective", *["objective,\nscaled"] * scaled, "progression\n[day]", "final\n[cell]"]
@@ -207,13 +228,11 @@ def _regimen_table(entries: Sequence[Entry], units: Mapping[str, str]) -> None:
         sums = [number(came.cumulative_dose[drug]) for drug in drugs]
         rows.append([entry.name, *objectives, number(came.time_to_progression_day), *numbers, *ways, *sums])
         notes += [*_breaks(entry), *([] if entry.scaled is None else _breaks(entry.scaled))]
-    table("Regimens" + " (scaled: to the cumulative dose of the optimized schedule)" * scaled, header, rows)
-    for note in notes:
-        typer.echo(f" * {note}")
-    typer.echo(
-        "Numbers by the adaptive solver of the audit"
-        + ("." if all(e.is_audited for e in entries) else ", unless noted.")
+    title = "Regimens" + " (scaled: to the cumulative dose of the optimized schedule)" * scaled
+    by = "Numbers by the adaptive solver of the audit" + (
+        "." if all(e.is_audited for e in entries) else ", unless noted."
     )
+    return Table(title, header, rows), [*(f" * {note}" for note in notes), by]
 
 
 def _objective(entry: Entry) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import typer
 
 from optimizer.control.comparators import AT50, CONTINUOUS
 from optimizer.control.sweep import options_of, run_sweep
@@ -17,8 +16,9 @@ from optimizer.control.trial_summary import summary
 from optimizer.files.run import table_bytes
 from optimizer.files.run_directory import check_writable, write_whole
 from optimizer.report import plots
+from optimizer.report.account import Account, Table, write_account
 from optimizer.report.document import cohort_document, to_text, versions
-from optimizer.report.terminal import number, progress, put, say_kept, say_part, say_written, table, workers
+from optimizer.report.terminal import number, progress, put, say_kept, say_part, say_written, show, workers
 from optimizer.scenario import Scenario
 from optimizer.settings import Command, TrialSettings
 from optimizer.status import Status
@@ -47,7 +47,7 @@ def run_trial(run: Command, asked: TrialSettings) -> int:
     if result is None:
         return say_part(run, place)
     body = write(result, place, plot)
-    put(run.json, to_text(body), lambda: show(body, scenario.title))
+    put(run.json, to_text(body), lambda: show(account(body, scenario.title)))
     say_written(place, body["faults"])
     return 0 if body["counted"] else Status.SIMULATION_FAILED.exit_code
 
@@ -56,8 +56,8 @@ def write(result: TrialResult, place: Path, plot: bool) -> dict[str, Any]:
     """The summary, the patients and the figures beside the chunks."""
     body = cohort_document(result.trial.scenario, summary(result), result.trial.settings.seed)
     write_whole(place / "patients.parquet", table_bytes(_patients(result)))
-    if plot:
-        plots.save_all(plots.trial_figures(result), place)
+    told = account(body, result.trial.scenario.title)
+    write_account(place, told, body, plots.trial_figures(result) if plot else {})
     write_whole(place / REPORT, to_text(body).encode())
     return body
 
@@ -75,7 +75,7 @@ def _patients(result: TrialResult) -> dict[str, Any]:
     }
 
 
-def show(body: dict[str, Any], title: str) -> None:
+def account(body: dict[str, Any], title: str) -> Account:
     """The report in words."""
     header = [
         "policy",
@@ -98,21 +98,24 @@ def show(body: dict[str, Any], title: str) -> None:
         rest += ["" if regret is None else number(regret)]
         rows.append([name, *ends, *rest, f"{found['worst_violation']:.1e}"])
     truth = "" if body["truth"] is None else f"; truth: {body['truth']}"
-    table(f"{title}: {body['counted']} of {body['patients']} patients, time to progression{truth}", header, rows)
-    _show_pairs(body["comparisons"])
-    for found in body["policies"].values():
-        if found["median_progression_day"] is None:
-            typer.echo(found["sentence"])
+    named = f"{title}: {body['counted']} of {body['patients']} patients, time to progression{truth}"
+    tables = [Table(named, header, rows), _pairs(body["comparisons"])]
+    notes = [found["sentence"] for found in body["policies"].values() if found["median_progression_day"] is None]
     plans = body["replan"]
     if plans is not None and plans["patients_with_misfit"]:
         many = f"{plans['patients_with_misfit']} of {body['counted']} patients"
-        typer.echo(
+        notes.append(
             f"The model of replan did not fit what was measured in {many}: "
             "there it gave the doses of the best rule tuned on the widened belief until it did."
         )
+    means = {n: found["mean_without_progression_day"] for n, found in body["policies"].items()}
+    known = sorted((n for n, mean in means.items() if mean is not None), key=lambda n: -means[n])
+    said = ", ".join(f"{n} {number(means[n])}" for n in known)
+    question = "Which policy keeps patients whose numbers nobody knows longest without progression?"
+    return Account(title, question, [f"Mean days without progression, the longest first: {said}."], tables, notes)
 
 
-def _show_pairs(comparisons: list[dict[str, Any]]) -> None:
+def _pairs(comparisons: list[dict[str, Any]]) -> Table:
     pairs = []
     for pair in comparisons:
         low, high = pair["restricted_mean_difference"]["interval_95"]
@@ -122,9 +125,8 @@ def _show_pairs(comparisons: list[dict[str, Any]]) -> None:
         counts = [str(pair["patients_longer"]), str(pair["patients_shorter"])]
         names = " against ".join(pair["policies"])
         pairs.append([names, number(pair["longer_day"]["mean"]), span, ratio, *tests, *counts])
-    if pairs:
-        header = ["policies", "longer by [day]", "95 %", "hazard\nratio", "Wilcoxon p\n(Holm)", "log-rank p\n(Holm)"]
-        table("Comparisons", [*header, "patients longer", "shorter"], pairs)
+    header = ["policies", "longer by [day]", "95 %", "hazard\nratio", "Wilcoxon p\n(Holm)", "log-rank p\n(Holm)"]
+    return Table("Comparisons", [*header, "patients longer", "shorter"], pairs)
 
 
 def _p(test: dict[str, Any] | None) -> str:
@@ -133,22 +135,24 @@ def _p(test: dict[str, Any] | None) -> str:
 
 def _swept(sweep: dict[str, Any], policies: tuple[str, ...], place: Path, json: bool, plot: bool) -> int:
     """Print a sweep that is written."""
+    figures, told = {}, _sweep_account(sweep)
     if plot:
-        figure = plots.sweep_figure(sweep["rows"], policies)
-        plots.footnote(figure, sweep["title"])
-        plots.save(figure, place / "sweep.png")
-    put(json, to_text(sweep), lambda: _print_sweep(sweep))
+        figures = {"sweep": plots.sweep_figure(sweep["rows"], policies)}
+        plots.footnote(figures["sweep"], sweep["title"])
+    write_account(place, told, sweep, figures)
+    put(json, to_text(sweep), lambda: show(told))
     say_written(place)
     return 0
 
 
-def _print_sweep(sweep: dict[str, Any]) -> None:
+def _sweep_account(sweep: dict[str, Any]) -> Account:
     names = [name for name in ("visit_every", "noise", "delay", "missing") if name in sweep["axes"]]
     header = [*names, "policy", "measurements", "median [day]", "mean [day]"]
     rows = [
         [*(f"{row[name]:g}" for name in names), row["policy"], *(number(row[key]) for key in _SWEPT)]
         for row in sweep["rows"]
     ]
-    table(sweep["title"], header, rows)
-    for sentence in sweep["sentences"]:
-        typer.echo(sentence)
+    question = "How much does it help to measure more often, more exactly, or sooner?"
+    return Account(
+        sweep["title"], question, sweep["sentences"][:1], [Table(sweep["title"], header, rows)], sweep["sentences"][1:]
+    )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from optimizer.analysis.comparison import Entry
 from optimizer.files.event_tables import csv_of, write_schedule
-from optimizer.files.run_directory import whole
+from optimizer.files.run_directory import to_text, whole
 from optimizer.outcome import level_units
 from optimizer.problem import Problem
 from optimizer.report import plots
+from optimizer.report.account import Account, write_account
 from optimizer.report.document import MARKER, UNITS, dataset
 from optimizer.scenario import Scenario
 
@@ -20,8 +22,16 @@ from optimizer.scenario import Scenario
 _MOST_ROWS = 100_000
 
 
-def write_course(scenario: Scenario, problem: Problem, entry: Entry, text: str, out: Path, plot: bool = True) -> None:
-    """Write report.json, schedule.csv, trajectory.nc, trajectory.csv and a figure, whole or not at all.
+def write_course(
+    scenario: Scenario,
+    problem: Problem,
+    entry: Entry,
+    body: Mapping[str, Any],
+    account: Account,
+    out: Path,
+    plot: bool = True,
+) -> None:
+    """Write report.json, report.html, schedule.csv, trajectory.nc, trajectory.csv and a figure, whole or not at all.
 
     Raises:
         DirectoryError: the place is taken by something else, cannot be written, or the disk is full.
@@ -33,12 +43,14 @@ def write_course(scenario: Scenario, problem: Problem, entry: Entry, text: str, 
         # By way of memory: the HDF5 library crashes when it runs into a full disk itself.
         (work / "trajectory.nc").write_bytes(table.to_netcdf(engine="h5netcdf"))
         (work / "trajectory.csv").write_bytes(course_csv(scenario, problem, [entry]))
+        figures = {}
         if plot:
             units, factor = scenario.dose_units, scenario.progression_level
             head = f"{entry.name}: objective {entry.report.total:.5g}"
             parts = problem, entry.trajectory, (), scenario.title, units, factor, head
-            plots.save(plots.patient(*parts, grid=grid), work / "overview.png")
-        (work / MARKER).write_text(text, encoding="utf-8")
+            figures = {"overview": plots.patient(*parts, grid=grid)}
+        write_account(work, account, body, figures)
+        (work / MARKER).write_text(to_text(body), encoding="utf-8")
 
 
 def course_csv(scenario: Scenario, problem: Problem, entries: Sequence[Entry]) -> bytes:

@@ -256,8 +256,7 @@ def write_run(
         if plot:
             named = {"title": scenario.title, "dose_units": scenario.dose_units, "factor": scenario.progression_level}
             drawn = plots.overview(result, entries, **named)
-            plots.save(drawn, work / "overview.png")
-            figure = plots.svg(drawn)
+            figure = plots.save_all({"overview": drawn}, work)["overview"]
         edges, doses = np.asarray(task.grid.edges).tolist(), np.asarray(result.trajectory.doses)
         from optimizer.report.html import page
 

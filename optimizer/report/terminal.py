@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from optimizer.files.chunks import Workers
+    from optimizer.report.account import Account
     from optimizer.search.multistart import Progress
     from optimizer.settings import Command
 
@@ -42,6 +43,10 @@ def numerics(precision: str = "float64") -> None:
     # Diffrax checks its inputs by a callback to Python, which keeps a program out of the cache; a fault becomes NaN
     # instead, which every report of a simulation says.
     os.environ.setdefault("EQX_ON_ERROR", "nan")
+    live = CURRENT.get()
+    if live and not live.is_verbose:
+        # XLA's own words on stderr, such as those on slow compilation.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import jax
 
     jax.config.update("jax_enable_x64", precision == "float64")
@@ -121,17 +126,9 @@ def then_put(json: bool, text: str, show: Callable[[], None]) -> Iterator[None]:
 @contextmanager
 def session(device: str | None = None, precision: str = "float64", quiet: bool = False) -> Iterator[None]:
     """Turn a user's mistake into sentences on stderr and an exit code; compute on "cpu", "gpu" or what there is."""
-    # Of a command that is called in Python nobody has spoken so far.
-    live = CURRENT.get() or Live(["--quiet"] * quiet, sys.stderr)
-    known = CURRENT.set(live)
-    if not live.is_verbose:
-        # XLA's own words on stderr, such as those on slow compilation.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with at_once():
         numerics(precision)
         _placed(device)
-        from jax import monitoring
-
         import optimizer.scenario  # noqa: F401
     from optimizer.constraints.base import ConstraintError
     from optimizer.files.faults import DataError
@@ -139,9 +136,8 @@ def session(device: str | None = None, precision: str = "float64", quiet: bool =
     from optimizer.scenario import ScenarioError
     from optimizer.settings import OptionError
 
-    monitoring.register_event_listener(live.note_compiling)
     try:
-        with _warnings_said():
+        with _warnings_said(), _told_of_programs(quiet):
             yield
     except (ScenarioError, DataError, ConstraintError) as error:
         say(str(error))
@@ -159,6 +155,18 @@ def session(device: str | None = None, precision: str = "float64", quiet: bool =
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         say(f"{error.filename or 'stdout'}: wanted a place that can be read and written; got: {error.strerror}")
         raise typer.Exit(USAGE) from None
+
+
+@contextmanager
+def _told_of_programs(quiet: bool) -> Iterator[None]:
+    """What speaks for the command, from now on if nobody does yet, hears of programs that are compiled."""
+    from jax import monitoring
+
+    live = CURRENT.get() or Live(["--quiet"] * quiet, sys.stderr)
+    known = CURRENT.set(live)
+    monitoring.register_event_listener(live.note_compiling)
+    try:
+        yield
     finally:
         monitoring.unregister_event_listener(live.note_compiling)
         CURRENT.reset(known)
@@ -257,6 +265,17 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> N
         for row in rows:
             grid.add_row(*(Text(row[i]) for i in part))
         out.print(grid)
+
+
+def show(account: Account) -> None:
+    """What a command came to: the answer first."""
+    for line in [*account.answer, ""] if account.answer else []:
+        typer.echo(line)
+    for part in account.tables:
+        if part.rows:
+            table(part.title, part.header, part.rows)
+    for line in account.notes:
+        typer.echo(line)
 
 
 def _parts(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[list[int]]:

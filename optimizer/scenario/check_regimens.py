@@ -59,7 +59,12 @@ def check_decision(context: Context, spec: Any) -> tuple[np.ndarray | None, floa
         return None, None
     if not _fits(faults, "decision", spec.every, spec.horizon):
         return None, None
-    return regular_edges(spec.every, spec.horizon), spec.every
+    edges = regular_edges(spec.every, spec.horizon)
+    last = float(edges[-1] - edges[-2])
+    if last < 0.5 * spec.every:
+        said = f"the last decision interval has {last:g} day of {spec.every:g}: its dose acts on little of the horizon"
+        context.notes.append(f"{said}, which a multiple of {spec.every:g} day mends")
+    return edges, spec.every
 
 
 def _listed(faults: Faults, edges: Sequence[float]) -> np.ndarray | None:

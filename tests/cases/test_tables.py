@@ -393,7 +393,8 @@ def test_simulate_writes_a_time_course(tmp_path):
     options = ["--schedule", str(tmp_path / "schedule.csv"), "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(app, ["simulate", str(file), *options])
     assert result.exit_code == 0, result.stderr
-    names = ["overview.png", "report.json", "schedule.csv", "trajectory.csv", "trajectory.nc"]
+    names = ["overview.png", "overview.svg", "report.html", "report.json"]
+    names += ["schedule.csv", "trajectory.csv", "trajectory.nc"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
     with xr.open_dataset(tmp_path / "out" / "trajectory.nc", engine="h5netcdf") as found:
         times, conc = found["time"].to_numpy(), found["concentration"].to_numpy()[:, 0]

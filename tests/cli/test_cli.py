@@ -77,6 +77,7 @@ def test_optimize_writes_a_run_and_prints_one_document(folder):
     assert result.stdout == (folder / "here/run/report.json").read_text()
     assert sorted(p.name for p in (folder / "here/run").iterdir()) == [
         "overview.png",
+        "overview.svg",
         "report.html",
         "report.json",
         "resolved.json",
@@ -199,7 +200,9 @@ def test_compare_writes_its_figures(folder):
     wanted |= {"cumulative_dose", "time_on_treatment_day", "switches"}
     assert all(wanted <= set(regimen) for regimen in document["regimens"])
     names = sorted(path.name for path in (folder / "runs/small-compare").iterdir())
-    assert names == ["comparison.png", "report.json", "swimmer.png", "tornado.png", "trajectory.csv"]
+    drawn = [f"{name}.{kind}" for name in ("comparison", "swimmer", "tornado") for kind in ("png", "svg")]
+    assert names == sorted([*drawn, "report.html", "report.json", "trajectory.csv"])
+    assert "Of 4 regimens 3 keep the limits" in (folder / "runs/small-compare/report.html").read_text()
     plain = adose("compare", "small.toml", "--no-plot", "--out", "nowhere")
     for text in ("best constant dose", "treated", "switches", "total cetuximab", "[mg/L]"):
         assert text in plain.stdout
@@ -268,6 +271,24 @@ def test_check_says_in_words_what_is_asked_and_where_numbers_come_from(folder):
         "seed: 0 (default)",
     } <= shown
     assert "(default)" not in adose("check", "small.toml", "--json").stdout
+
+
+def test_several_files_in_one_call_are_all_checked_first(folder):
+    (folder / "other.toml").write_text(SMALL.replace("Six weeks", "Others").replace('"42 day"', '"43 day"'))
+    both = adose("check", "small.toml", "other.toml")
+    assert both.exit_code == 0, both.stderr
+    assert both.stdout.index("Six weeks") < both.stdout.index("Others")
+    assert both.stdout.count("note: the last decision interval has 1 day of 7") == 1
+    (folder / "wrong.toml").write_text(SMALL.replace('"7 day"', '"7 ug"'))
+    refused = adose("compare", "small.toml", "wrong.toml")
+    assert refused.exit_code == 3
+    assert "wrong.toml:13" in refused.stderr
+    assert adose("check", "small.toml", "other.toml", "--json").exit_code == 2
+    assert adose("compare", "small.toml", "./small.toml").exit_code == 2
+    done = adose("compare", "small.toml", "other.toml", "--out", "both")
+    assert done.exit_code == 0, done.stderr
+    assert (folder / "both/small/report.html").is_file()
+    assert (folder / "both/other/report.html").is_file()
 
 
 def test_every_word_has_keys_that_say_what_they_mean():

@@ -29,7 +29,15 @@ def test_holds_what_a_reader_needs(run, tmp_path):
     scenario, result, entries = run
     document = write_run(scenario, result, entries, tmp_path / "run")
     names = sorted(path.name for path in (tmp_path / "run").iterdir())
-    assert names == ["overview.png", "report.html", "report.json", "resolved.json", "schedule.csv", "trajectory.nc"]
+    assert names == [
+        "overview.png",
+        "overview.svg",
+        "report.html",
+        "report.json",
+        "resolved.json",
+        "schedule.csv",
+        "trajectory.nc",
+    ]
     written = json.loads((tmp_path / "run" / "report.json").read_text())
     assert written == json.loads(json.dumps(document))
     assert set(written) >= KEYS

@@ -1,21 +1,23 @@
-"""From the documents of a run to its page."""
+"""From the documents of a run to its page: one frame, with what a search or another command came to inside."""
 
 from __future__ import annotations
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from optimizer.report.account import Account
 from optimizer.report.html.words import leaves, quantity, sections
+from optimizer.status import DISCLAIMER
 
 _NUMBER = Markup('<data value="{}">{}</data>')
 # Of a figure: what stands before the drawing, what a reader of the page never sees, and the size in points.
@@ -42,8 +44,10 @@ def page(
     Returns:
         A whole document. It loads nothing: styles and drawing are in it, and its policy forbids the rest.
     """
-    return _template().render(
-        report=report,
+    return _rendered(
+        "report",
+        report,
+        "Which schedule of these drugs is best for the goal below, within its limits, in this model?",
         sections=sections(resolved),
         numbers=[(path, quantity(value)) for path, value in leaves(resolved["scenario"])],
         calendar=_calendar(resolved, edges, doses),
@@ -53,18 +57,68 @@ def page(
     )
 
 
+def account_page(account: Account, document: Mapping[str, Any], figures: Mapping[str, str]) -> str:
+    """What a command came to as HTML; the same account and drawings give the same text.
+
+    Args:
+        account: in words and tables.
+        document: what its JSON file holds.
+        figures: SVG drawings by their names.
+    """
+    drawn = {
+        name.replace("_", " "): f"data:image/svg+xml;base64,{b64encode(drawing.encode()).decode()}"
+        for name, drawing in figures.items()
+    }
+    known = {"title": account.title, "doi": [], "notes": [], "status": "", "research_use_only": DISCLAIMER}
+    return _rendered("account", {**known, **document}, account.question, account=account, figures=drawn)
+
+
+def _rendered(name: str, report: Mapping[str, Any], question: str, **more: Any) -> str:
+    device = report.get("device")
+    record = {key: report[key] for key in ("scenario", "format", "seed") if report.get(key) is not None}
+    record |= {"device": f"{device['platform']}, {device['kind']}"} if device else {}
+    record |= report.get("versions", {})
+    frame = {"record": [*record.items()], "credibility": _credibility(report, question)}
+    return _template(name).render(report=report, **frame, **more)
+
+
+def _credibility(report: Mapping[str, Any], question: str) -> list[tuple[str, str]]:
+    """The questions of ICH M15 (2024), answered for one run."""
+    audit = report.get("audit")
+    tested = "The solvers are tested against closed forms, SciPy and published numbers; adose verify shows the last."
+    own = "" if audit is None else f"An independent simulation {'agrees' if audit['passed'] else 'DIFFERS'} (below). "
+    sources = ", ".join(f"doi {doi}" for doi in report["doi"]) or "the scenario names none"
+    return [
+        ("question of interest", question),
+        ("context of use", "to form and compare hypotheses about dosing in models of tumors, by researchers"),
+        ("not for", "a decision about the treatment of a patient, or about a dose in a trial"),
+        (
+            "influence of the model",
+            "high on these numbers, which are its own; low on what follows: a further experiment",
+        ),
+        (
+            "consequence of a wrong answer",
+            "a wasted experiment; in any other use, harm that nothing here guards against",
+        ),
+        ("evidence: verification", own + tested),
+        ("evidence: validation", f"none: no schedule has been tried in an animal or a patient; sources: {sources}"),
+    ]
+
+
 @cache
-def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+def _template(name: str) -> Template:
+    loader = PackageLoader("optimizer.report.html", "")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader
+    )
     environment.filters |= {
+        "broken": lambda text: Markup("<br>").join(str(text).split("\n")),
         "n": _number,
         "small": _small,
         "spaced": lambda key: str(key).replace("_", " "),
         "doi": lambda doi: "https://doi.org/" + quote(doi, safe="/"),
     }
-    return environment.from_string(
-        files("optimizer.report.html").joinpath("report.html.j2").read_text(encoding="utf-8")
-    )
+    return environment.get_template(f"{name}.html.j2")
 
 
 def _number(value: float | None, missing: str = "none") -> Markup | str:

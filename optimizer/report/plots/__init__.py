@@ -5,13 +5,14 @@ from typing import Any
 
 # A figure is imported when it is asked for: what others draw (patients, maps, beliefs) takes long to import.
 _NAMES = {
-    "calibration": ("save_figures",),
+    "calibration": ("calibration_figures", "save_figures"),
     "cohort": ("cohort_figures",),
     "control": ("sweep_figure", "training_figure", "trial_figures"),
     "explore": ("map_figure", "pareto_figure", "tornado_figure", "window_figure"),
     "regimens": ("comparison",),
     "replan": ("replan_figure",),
     "schedule": ("overview", "patient"),
+    "stochastic": ("stochastic_figure",),
     "style": ("footnote", "save", "save_all", "svg"),
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from optimizer.calibrate.report import FitReport, Panel
 from optimizer.calibrate.uncertainty import Profile
-from optimizer.report.plots.style import new_figure
+from optimizer.report.plots.style import new_figure, save_all
 
 DATA, FITTED, BAND = "#222222", "#0072B2", "#56B4E9"
 ZERO_MARK = 0.5
@@ -78,19 +79,26 @@ def residuals(ax: Axes, report: FitReport) -> Axes:
 
 
 def save_figures(report: FitReport, directory: Path) -> None:
-    """Write fit.png, profiles.png, residuals.png and correlation.png where there is something to show."""
+    """Write the figures of a fit, as PNG and SVG."""
+    save_all(calibration_figures(report), directory)
+
+
+def calibration_figures(report: FitReport) -> dict[str, Figure]:
+    """Fit, profiles, residuals and correlation, where there is something to show."""
+    found = {}
     if report.panels:
-        _grid([lambda ax, p=p: curve(ax, p) for p in report.panels[:MOST_PANELS]], directory / "fit.png")
-        _grid([lambda ax: residuals(ax, report)], directory / "residuals.png")
+        found["fit"] = _grid([lambda ax, p=p: curve(ax, p) for p in report.panels[:MOST_PANELS]])
+        found["residuals"] = _grid([lambda ax: residuals(ax, report)])
     if report.profiles:
         shown = report.profiles[:MOST_PANELS]
-        _grid([lambda ax, p=p: profile(ax, p) for p in shown], directory / "profiles.png")
+        found["profiles"] = _grid([lambda ax, p=p: profile(ax, p) for p in shown])
     if report.correlation is not None:
-        _grid([lambda ax: correlation(ax, report)], directory / "correlation.png", size=4.5)
+        found["correlation"] = _grid([lambda ax: correlation(ax, report)], size=4.5)
+    return found
 
 
-def _grid(drawers: list, path: Path, size: float = 3.0) -> None:
-    """Draw a grid of axes."""
+def _grid(drawers: list, size: float = 3.0) -> Figure:
+    """A grid of axes."""
     columns = min(4, len(drawers))
     rows = -(-len(drawers) // columns)
     figure = new_figure(size * 1.25 * columns, size * rows)
@@ -99,4 +107,4 @@ def _grid(drawers: list, path: Path, size: float = 3.0) -> None:
         draw(ax)
     for ax in axes[len(drawers) :]:
         ax.set_axis_off()
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    return figure

@@ -151,10 +151,18 @@ def save(figure: Figure, path: str | Path) -> None:
         figure.savefig(path, dpi=150, metadata=metadata)
 
 
-def save_all(figures: Mapping[str, Figure], folder: Path) -> None:
-    """Write figures by the name of their file."""
+def save_all(figures: Mapping[str, Figure], folder: Path) -> dict[str, str]:
+    """Write NAME.png and NAME.svg of each figure.
+
+    Returns:
+        The drawings as SVG text, by their names.
+    """
+    drawn = {}
     for name, figure in figures.items():
         save(figure, folder / f"{name}.png")
+        drawn[name] = svg(figure)
+        (folder / f"{name}.svg").write_text(drawn[name], encoding="utf-8")
+    return drawn
 
 
 def svg(figure: Figure) -> str:

@@ -1,0 +1,70 @@
+"""What a command came to, in words and tables: the same on a terminal and on a page, where its figures stand beside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optimizer.files.run_directory import finite, write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PAGE = "report.html"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text below a header; the first column names the row, a line break in a name is one on the page.
+
+    Attributes:
+        title: what the rows are.
+        header: names of the columns, with their units.
+        rows: one cell a column.
+    """
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Account:
+    """What a command came to.
+
+    Attributes:
+        title: of the page.
+        question: that the command answers, in one sentence.
+        answer: in sentences, the first one first.
+        tables: the numbers; those without rows are left out.
+        notes: sentences below the tables.
+    """
+
+    title: str
+    question: str
+    answer: Sequence[str]
+    tables: Sequence[Table]
+    notes: Sequence[str] = ()
+
+
+def write_account(
+    folder: Path, account: Account, document: Mapping[str, Any], figures: Mapping[str, Figure] | None = None
+) -> None:
+    """Write report.html, and NAME.png and NAME.svg of each figure.
+
+    Args:
+        folder: that is there.
+        account: in words and tables.
+        document: what the command's JSON file holds.
+        figures: by their names.
+    """
+    drawn = {}
+    if figures:
+        from optimizer.report.plots.style import save_all
+
+        drawn = save_all(figures, folder)
+    from optimizer.report.html import account_page
+
+    write_whole(folder / PAGE, account_page(account, finite(document), drawn).encode())
