@@ -7,7 +7,7 @@ from typing import Any
 _NAMES = {
     "calibration": ("save_figures",),
     "cohort": ("cohort_figures",),
-    "control": ("replan_figure", "sweep_figure", "training_figure", "trial_figures"),
+    "control": ("replan_figure", "replay_figure", "sweep_figure", "training_figure", "trial_figures"),
     "explore": ("map_figure", "pareto_figure", "window_figure"),
     "regimens": ("comparison",),
     "schedule": ("overview", "patient"),
