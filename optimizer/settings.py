@@ -207,6 +207,17 @@ class CalibrateSettings(FitSettings):
     out: Path = option(..., "directory for the fit")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReplaySettings:
+    """Forecast the second rest from treatment of real patients, and score it against their own previous cycle."""
+
+    model: tuple[str, ...] = option((), "scenario whose [cohort] is fitted to PSA; repeat it for several models")
+    rounds: int = option(12, "at most, of the fit of the population (EM)", min=1, max=1000)
+    groups: int = option(5, "of patients, each forecast from the others", min=2, max=1000)
+    seed: int = option(0, "of the draws of a patient's numbers", min=0, max=_MOST_SEED)
+    time_unit: str | None = option(None, _TIME_UNIT)
+
+
 @dataclass(frozen=True)
 class CohortSettings:
     """Search the best schedule of each virtual patient, and the best single schedule for all.

@@ -106,11 +106,11 @@ def _series(table: Table) -> Table:
         signs[(table.get("cens", 0.0) == mark) & (signs == EXACT)] = sign
     columns, censored = {**table.columns, "burden": values}, {**table.censored, "burden": signs}
     if "treatment" in table:
-        columns["treatment"] = _held(table)
+        columns["treatment"] = held(table)
     return replace(table, columns=columns, censored=censored)
 
 
-def _held(table: Table) -> np.ndarray:
+def held(table: Table) -> np.ndarray:
     """Whether a patient is treated from each row on, 1 or 0, NaN where nothing is said; refused beside doses [rows]."""
     words = {word: float(level) for level, others in HELD.items() for word in (level, *others)}
     words |= dict.fromkeys((word.lower() for word in MISSING), np.nan)
@@ -142,7 +142,7 @@ _LINES = ("caf_line", "cell_line", "line", "cell", "cellline")
 _LINE = Column("line", _LINES, "text")
 _DRUG = Column("drug", ("drug", "dose", "conc", "concentration", "*"), "concentration", high=1e5)
 _MARKERS = ("tumor_volume", "volume", "psa", "ctdna", "diameter", "sld", "variant_fraction", "vaf", "burden")
-_TREATED = ("treatment", "on_treatment", "treated", "is_treated", "therapy", "on")
+TREATED = ("treatment", "on_treatment", "treated", "is_treated", "therapy", "on")
 _SECOND = ("drug2", "drug_2", "dose2", "conc2", "concentration2", "drug2_conc", "conc_c", "second_drug")
 _FIRST = ("drug1", "drug_1", "dose1", "conc1", "concentration1", "drug1_conc", "conc_r")
 ROLES = {
@@ -264,7 +264,7 @@ SCHEMAS: dict[str, Schema] = {
             Column("value", ("dv", "cells"), "burden", **_KEPT, censored=True, unit="relative"),
             Column("mdv", ("mdv",), **_KEPT),
             Column("cens", ("cens", "blq"), **_KEPT, low=-1.0, high=1.0),
-            Column("treatment", _TREATED, "text", **_KEPT),
+            Column("treatment", TREATED, "text", **_KEPT),
         ),
         _GIVEN,
     ),

@@ -49,11 +49,13 @@ _MAP = '--x "drug[drug].mean_concentration=0.2:2 mg/L:9" --y "decision.every=1:3
 _SEEN = "--given data/visits/given.csv --observations data/visits/observations.csv"
 _COURSE = {"out": "directory for the time course, if any"}
 _TABLE = {"file": "table of measurements (CSV, Parquet)"}
+_COURSES = {"file": "table of courses (CSV, Parquet): patient, day or date, psa, whether treatment is on"}
 _RUN = {"file": "run directory of optimize"}
 _WINDOW = {"out": "directory for window.json and a figure"}
 _SBML = "model.xml --to scenario.toml --control u --burden 'S + R' --time-unit day"
 _FEATURES, _MODEL = {"file": "table of features (CSV, Parquet)"}, {"file": "directory of adose risk train"}
 _RISK = "features.csv --label EGFR --clinical clinical.csv --out runs/risk"
+_REPLAY = "data/courses.csv --model examples/courses/washout.toml --model examples/courses/two_speeds.toml"
 _RATES = "data/crc_birth_death_rates.csv --kind rates --out fits/crc --against kraut2025_caf"
 
 _COMMANDS: dict[str, dict[str, tuple[str, type, str, str, dict[str, str]]]] = {
@@ -82,6 +84,7 @@ _COMMANDS: dict[str, dict[str, tuple[str, type, str, str, dict[str, str]]]] = {
         "import": ("scenario", settings.ImportSettings, "file", _SBML, {"file": "model file (SBML, .xml)"}),
         "risk train": ("risk", settings.RiskTrainSettings, "file out json", _RISK, _FEATURES),
         "risk apply": ("risk", settings.RiskApplySettings, "file", "runs/risk features.csv", _MODEL),
+        "replay": ("replay", settings.ReplaySettings, "file out json no_plot", _REPLAY, _COURSES),
         "calibrate": ("calibrate", settings.CalibrateSettings, "file json no_plot", _RATES, _TABLE),
     },
     "About the tool": {

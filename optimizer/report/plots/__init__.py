@@ -11,6 +11,7 @@ _NAMES = {
     "explore": ("map_figure", "pareto_figure", "tornado_figure", "window_figure"),
     "regimens": ("comparison",),
     "replan": ("replan_figure",),
+    "replay": ("replay_figure",),
     "schedule": ("overview", "patient"),
     "stochastic": ("stochastic_figure",),
     "style": ("footnote", "save", "save_all", "svg"),
