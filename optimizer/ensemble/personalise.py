@@ -19,9 +19,10 @@ from optimizer.ensemble.risk import feasible_rank
 from optimizer.ensemble.slots import End, Solved, side_by_side
 from optimizer.problem import Task
 from optimizer.programs import program
+from optimizer.search import kkt
 from optimizer.search.feasible import make_feasible, satisfies
 from optimizer.search.interior_point import step
-from optimizer.search.iterate import State, start
+from optimizer.search.iterate import LEAST_TEMPERATURE, State, start
 from optimizer.search.landscape import Landscape
 from optimizer.search.multistart import MOST_ITERATIONS, SEARCH_TOLERANCE
 from optimizer.search.phase_one import center
@@ -271,7 +272,25 @@ class Solver:
             return PatientStatus.SIMULATION_FAILED
         if evaluated.excess[0] > LIMIT_TOLERANCE or not satisfies(self.ensemble.problem, doses):
             return PatientStatus.INFEASIBLE
-        return PatientStatus.SOLVED if solved.done else PatientStatus.NOT_CONVERGED
+        near = solved.done or self._is_near(i, solved, evaluated)
+        return PatientStatus.SOLVED if near else PatientStatus.NOT_CONVERGED
+
+    def _is_near(self, i: int, solved: Solved, evaluated: Evaluation) -> bool:
+        """Whether the objective could fall by next to nothing of its spread, to first order, as `optimize` judges.
+
+        A residual is measured against the gradient at the start, which is next to nothing, too, where hardly any
+        schedule is worse than another. The spread is over the starts and the schedules that all are given.
+        """
+        task, system = self.ensemble.task, jax.tree.map(lambda leaf: leaf[i], self.ensemble.systems)
+        if task.state_limits:
+            return False
+        own, x = with_system(task, system), jnp.asarray(solved.shares)
+        starts = np.resize(jax.vmap(own.doses)(self.points), (1 + len(self.shared), *self.shared.shape[1:]))
+        begun = _ALONE[2](task, system, starts, self.factor)
+        values = np.concatenate([evaluated.objective, begun.objective])
+        slope = kkt.gradient(own, x, None if own.is_smooth else jnp.asarray(LEAST_TEMPERATURE))
+        left = kkt.gap(own, solved.shares, np.asarray(slope))
+        return left <= float(self.tolerance) * float(np.ptp(values[np.isfinite(values)]))
 
 
 def _blank(ensemble: Ensemble, shared: np.ndarray) -> Any:
