@@ -7,7 +7,7 @@ from optimizer.control.courses import OFFSET
 from optimizer.control.replay import CORRECTED, CYCLE, Replayed
 from optimizer.report.plots.style import GREY, color, footnote, line, log_axis, new_figure
 
-# Courses of a replay.
+# Courses that a figure of a replay has room for.
 _MOST_COURSES = 6
 
 
