@@ -67,6 +67,18 @@ def test_sick_patients_are_named_and_cost_the_others_nothing(run_few, tmp_path):
         assert np.array_equal(others[name], np.asarray(cohort.table[name])[keep]), name
 
 
+def test_a_patient_is_judged_as_one_patients_search_is(few, run_few):
+    """Where hardly any schedule is worse than another a residual is large: what could be gained counts."""
+    cohort, _ = run_few
+    shared = cohort.shared
+    solver = Solver(cohort.ensemble, shared.points, few.tolerance, shared.doses, few.progression_factor)
+    solved, doses, evaluated = solver._one(0)
+    apart = solved._replace(done=np.asarray(False))
+    assert solver._status((apart, doses, evaluated), 0) == "solved"
+    far = apart._replace(shares=0.9 * solved.shares)
+    assert solver._status((far, doses, evaluated), 0) == "not_converged"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("count", "bad"), [(1_000, 10), (10_000, 100)])
 def test_exactly_the_sick_among_many_are_flagged(tmp_path, count, bad):
