@@ -49,9 +49,10 @@ DAYS = np.linspace(0.0, 20 * EVERY, 81)
 def channel(cls):
     """What an endpoint reads, such that 1e8 cells show 26 or so."""
     quantity = discover("optimizer.observations", AbstractQuantity)[cls.reads[0]]
+    fields = dataclasses.fields(quantity)
+    asked = {field.name: 2.6e-7 for field in fields if field.init and field.default is dataclasses.MISSING}
     secreted = {"production": 1.3e-7, "decay": 0.5}
-    names = {field.name for field in dataclasses.fields(quantity)}
-    more = {name: value for name, value in secreted.items() if name in names}
+    more = asked | {field.name: secreted[field.name] for field in fields if field.name in secreted}
     return Channel(quantity(**more, detection_limit=0.0), Assay())
 
 
