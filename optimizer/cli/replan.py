@@ -47,21 +47,12 @@ def _write(found: Replanned, place: Path, document: dict[str, Any], account: Acc
 
 def _account(found: Replanned, document: dict[str, Any]) -> Account:
     units, numbers = found.asked.scenario.dose_units, document["belief"]["numbers"]
-    rows = [
-        [
-            key,
-            entry["unit"],
-            number(entry["before"]["median"]),
-            number(entry["median"]),
-            " to ".join(map(number, entry["interval_90"])),
-        ]
-        for key, entry in numbers.items()
-    ]
-    rows += [
-        [f"{key} above 0", "1", number(entry["before"]["present"]), number(entry["present"]), ""]
-        for key, entry in numbers.items()
-        if "present" in entry
-    ]
+    rows = []
+    for key, now in numbers.items():
+        before, span = now["before"], " to ".join(map(number, now["interval_90"]))
+        rows.append([key, now["unit"], number(before["median"]), number(now["median"]), span])
+        if "present" in now:
+            rows.append([f"{key} above 0", "1", number(before["present"]), number(now["present"]), ""])
     tables = [Table("What is believed", ["number", "unit", "before", "now", "90 % of it"], rows)]
     rows = [[b["name"], number(b["limit"]), number(b["given"]), number(b["left"])] for b in document["budgets"]]
     tables.append(Table("Limits on sums of doses", ["name", "limit", "given", "left"], rows))

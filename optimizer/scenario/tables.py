@@ -107,6 +107,21 @@ def _regimen() -> type[Spec]:
     )
 
 
+def _risk() -> type[Spec]:
+    spread = FieldInfo("1", "", minimum=0.0)
+    return table(
+        "cohort_risk",
+        "Who has the resistant clone from the start: a patient's probability of it, and its cells where it is there.",
+        {
+            "table": key(Text, "CSV file of one row a patient: probabilities, or features of the model"),
+            "column": key(Text, "column of probabilities; probability when left out", None),
+            "model": key(Text, "directory of adose risk train, which makes the probabilities from features", None),
+            "clone": key(Text, "name of the clone; the one that is resistant when left out", None),
+            "cv": key(quantity(spread), "of its cells, lognormal about the scenario's number as median [1]", 1.0),
+        },
+    )
+
+
 def _cohort() -> type[Spec]:
     spread = FieldInfo("1", "", minimum=0.0)
     vary = table(
@@ -129,17 +144,6 @@ def _cohort() -> type[Spec]:
             "value": key(quantity(FieldInfo("1", "", minimum=-1.0, maximum=1.0)), "correlation, from -1 to 1"),
         },
     )
-    risk = table(
-        "cohort_risk",
-        "Who has the resistant clone from the start: a patient's probability of it, and its cells where it is there.",
-        {
-            "table": key(Text, "CSV file of one row a patient: probabilities, or features of the model"),
-            "column": key(Text, "column of probabilities; probability when left out", None),
-            "model": key(Text, "directory of adose risk train, which makes the probabilities from features", None),
-            "clone": key(Text, "name of the clone; the one that is resistant when left out", None),
-            "cv": key(quantity(spread), "of its cells, lognormal about the scenario's number as median [1]", 1.0),
-        },
-    )
     return table(
         "cohort",
         "Virtual patients: numbers that vary, a table of patients, or draws of a posterior.",
@@ -148,7 +152,7 @@ def _cohort() -> type[Spec]:
             "correlation": key(many(correlation, 1000), "correlations between them", None),
             "table": key(Text, "CSV file of one row a patient; columns are key paths with units in brackets", None),
             "posterior": key(Text, "NetCDF file of draws, as adose calibrate writes it", None),
-            "risk": key(risk, "who has a resistant clone from the start, alone or beside vary", None),
+            "risk": key(_risk(), "who has a resistant clone from the start, alone or beside vary", None),
         },
     )
 

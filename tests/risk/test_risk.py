@@ -67,6 +67,28 @@ def test_probabilities_of_a_known_truth_are_calibrated_and_intervals_cover(known
     assert found.patients[:2] == ("p0", "p1")
 
 
+def test_intervals_cover_over_many_seeds_as_they_say():
+    """600 patients each time: one training strays by a percent and a half, the mean of many does not."""
+    from sklearn.linear_model import LogisticRegression
+
+    from optimizer.risk.model import fit, judged
+
+    def drawn(count, rng):
+        x = rng.normal(size=(count, 5))
+        return x, (rng.random(count) < 1.0 / (1.0 + np.exp(-(1.5 * x[:, 0] - x[:, 1])))).astype(int)
+
+    covered = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        (x, y), (others, outcome) = drawn(600, rng), drawn(4000, rng)
+        found = judged(LogisticRegression(), x, y, 4, 1, seed)
+        width = half_width(np.abs(y - found.probability).mean(axis=0), 0.9)
+        foretold = fit(LogisticRegression(), x, y).predict_proba(others)[:, 1]
+        covered.append(np.mean(np.abs(outcome - foretold) <= width))
+    assert np.mean(covered) == pytest.approx(0.9, abs=0.01)
+    assert np.mean(np.abs(np.array(covered) - 0.9) <= 0.03) > 0.85
+
+
 def test_a_public_table_goes_through_the_whole_chain(tmp_path):
     from sklearn.datasets import load_breast_cancer
 
