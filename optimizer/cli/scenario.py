@@ -32,7 +32,7 @@ def run_new(_: Command, asked: NewSettings) -> int:
     """Write the template of a question, or show the questions."""
     templates = {path.stem: path for path in shipped("templates")}
     if asked.question is None:
-        table("adose new QUESTION", ["QUESTION", "the scenario"], [[n, _opening(p)] for n, p in templates.items()])
+        table("adose new QUESTION", ["QUESTION", "meaning"], [[n, _opening(p)] for n, p in templates.items()])
         return 0
     if asked.question not in templates:
         raise OptionError(f"QUESTION: {one_of(list(templates), asked.question)}")

@@ -172,7 +172,9 @@ def test_the_command_writes_what_it_prints(tmp_path, monkeypatch):
     options += ["--schedule", "best.csv", "--last", "2 week", "--out", "m"]
     result = adose("map", "small.toml", *options, "--json")
     assert result.exit_code == 0, result.stderr
-    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["map.json", "map.nc", "map.png"]
+    names = ["map.json", "map.nc", "map.png", "map.svg", "report.html"]
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == names
+    assert "Best of the map by mean_last: " in (tmp_path / "m" / "report.html").read_text()
     document = json.loads(result.stdout)
     assert (tmp_path / "m" / "map.json").read_text() == result.stdout
     assert document["last_days"] == 14.0
@@ -191,7 +193,7 @@ def test_the_command_writes_what_it_prints(tmp_path, monkeypatch):
     plain = adose("map", "small.toml", *options, "--no-plot", "--show", "objective")
     assert plain.exit_code == 0
     assert "best.csv: " in plain.stdout
-    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["map.json", "map.nc"]
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["map.json", "map.nc", "report.html"]
 
 
 def test_parts_make_the_map_of_one_process(tmp_path, monkeypatch):
@@ -212,7 +214,7 @@ def test_parts_make_the_map_of_one_process(tmp_path, monkeypatch):
     ]
     assert not (tmp_path / "parts" / "map.json").exists()
     assert adose(*asked, "parts").exit_code == 0
-    for name in ("map.json", "map.nc"):
+    for name in ("map.json", "map.nc", "report.html"):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
     assert not (tmp_path / "parts" / "digests").exists()
     other = adose("map", "small.toml", *options, "--out", "parts", "--last", "2 week", "--part", "1/2")

@@ -119,7 +119,15 @@ def test_the_command_writes_what_it_prints_and_says_what_did_not_converge(tmp_pa
     result = CliRunner().invoke(app, options)
     assert result.exit_code == 0, result.stderr
     folder = Path("runs/small-pareto")
-    names = ["pareto.json", "pareto.png", "schedule_1.csv", "schedule_2.csv", "schedule_3.csv"]
+    names = [
+        "pareto.json",
+        "pareto.png",
+        "pareto.svg",
+        "report.html",
+        "schedule_1.csv",
+        "schedule_2.csv",
+        "schedule_3.csv",
+    ]
     assert sorted(path.name for path in folder.iterdir()) == names
     assert (folder / "pareto.json").read_text() == result.stdout
     document = json.loads(result.stdout)

@@ -247,7 +247,12 @@ def test_the_command_writes_what_it_prints(folder):
     options = ["--schedule", "doses.csv", "--vary", "model.stromal_cells=800,1000"]
     result = adose("window", file, *options, "--json", "--out", "w")
     assert result.exit_code == 0, result.stderr
-    assert sorted(path.name for path in (folder / "w").iterdir()) == ["window.json", "window.png"]
+    assert sorted(path.name for path in (folder / "w").iterdir()) == [
+        "report.html",
+        "window.json",
+        "window.png",
+        "window.svg",
+    ]
     assert (folder / "w" / "window.json").read_text() == result.stdout
     document = json.loads(result.stdout)
     assert document["format"] == "adose-report-1"

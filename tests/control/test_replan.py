@@ -48,7 +48,8 @@ def ran(files):
 
 def test_what_was_given_is_kept_and_what_is_written_is_exact(files, ran):
     result, document = ran
-    assert sorted(path.name for path in (files / "out").iterdir()) == ["replan.json", "replan.png", "schedule.csv"]
+    names = ["replan.json", "replan.png", "replan.svg", "report.html", "schedule.csv"]
+    assert sorted(path.name for path in (files / "out").iterdir()) == names
     assert (files / "out" / "replan.json").read_text() == result.stdout
     edges = np.arange(7) * 7.0
     _, doses = to_grid(read_events(files / "out" / "schedule.csv"), ["drug"], 42.0, {"drug": "infusion"}, edges)

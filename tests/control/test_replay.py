@@ -153,6 +153,7 @@ def test_the_command_writes_every_table(tmp_path):
     lines = [(tmp_path / "run" / name).read_text("utf-8").splitlines() for name in ("patients.csv", "forecasts.csv")]
     assert [len(each) - 1 for each in lines] == [7, body["band"]["measurements"]]
     assert (tmp_path / "run/replay.png").stat().st_size > 10_000
+    assert "measurements lie in the 90 % bands" in (tmp_path / "run/report.html").read_text()
 
 
 def test_no_model_is_refused(tmp_path):

@@ -247,7 +247,8 @@ SMALL = ("clones.toml", "--patients", "24", "--held-out", "24", "--width", "8", 
 def test_a_run_writes_what_a_scenario_can_name(folder, learned):
     done = run(*SMALL, "--json", "--out", "run")
     assert done.exit_code == learned.status.exit_code, done.stderr
-    files = ["decisions.csv", "network.json", "resolved.json", "train.json", "training.png"]
+    files = ["decisions.csv", "network.json", "report.html", "resolved.json"]
+    files += ["train.json", "training.png", "training.svg"]
     assert sorted(path.name for path in (folder / "run").iterdir()) == files
     assert done.stdout == (folder / "run" / "train.json").read_text()
     written = json.loads((folder / "run" / "network.json").read_text())
