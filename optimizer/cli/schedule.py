@@ -158,7 +158,8 @@ def run_compare(run: Command, asked: CompareSettings) -> int:
     scenario = Scenario.load(run.file, run.allow_code)
     named = [regimen.name for regimen in scenario.regimens()]
     if asked.tornado not in (None, *named):
-        raise OptionError(f"--tornado: {one_of(named, asked.tornado)}")
+        none = f'wanted a scenario with a regimen; got "{asked.tornado}"'
+        raise OptionError(f"--tornado: {one_of(named, asked.tornado) if named else none}")
     place = run.place(f"{scenario.name}-compare")
     check_place(place, document.MARKER)
     problem = scenario.problem()

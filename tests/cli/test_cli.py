@@ -190,7 +190,7 @@ def test_stochastic_wants_cells_to_count(folder):
 
 def test_compare_writes_its_figures(folder):
     refused = adose("compare", "small.toml", "--tornado", "weekly")
-    assert '--tornado: wanted one of "weekly 1 ug/mL"' in refused.stderr
+    assert '--tornado: wanted "weekly 1 ug/mL"; got "weekly"' in refused.stderr
     result = adose("compare", "small.toml", "--json", "--tornado", "weekly 1 ug/mL")
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
