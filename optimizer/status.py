@@ -17,7 +17,7 @@ class Status(StrEnum):
     infeasible          4    some constraint cannot be, or is not, met
     not_converged       5    the stopping residual was not reached
     audit_failed        5    the independent simulation disagrees
-    misfit              5    what was measured does not fit the model of a replan
+    misfit              5    what was measured does not fit the model of a replan, or forbids its plan
     simulation_failed   5    non-finite states, or the solver ran out of steps
     interrupted         130  stopped by the user, best schedule so far is kept
     =================== ==== =====================================================
@@ -52,7 +52,11 @@ class Status(StrEnum):
         5,
         "Simulation failed: the states became non-finite or the solver ran out of steps.",
     )
-    MISFIT = "misfit", 5, "Misfit: what was measured does not fit the model; no plan of it is to be believed."
+    MISFIT = (
+        "misfit",
+        5,
+        "Misfit: what was measured contradicts the model or its plan, and a rule's dose is planned.",
+    )
     INTERRUPTED = "interrupted", 130, "Interrupted: the best schedule found so far was kept."
 
     def __new__(cls, value: str, exit_code: int = 0, sentence: str = "") -> Status:

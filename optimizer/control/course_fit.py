@@ -88,7 +88,8 @@ class CourseModel:
         batch: patients that are fitted at a time.
 
     Raises:
-        ScenarioError: the scenario measures something else, or nothing differs between its patients.
+        ScenarioError: the scenario measures something else, nothing differs between its patients, or a clone is in
+            some of them alone.
     """
 
     def __init__(self, scenario: Scenario, courses: Sequence[Course], batch: int):
@@ -96,6 +97,8 @@ class CourseModel:
         if len(channels) != 1 or channels[0].quantity.unit != "ug/L":
             raise ScenarioError([f"{scenario.file}: observation: wanted one of kind psa; got another or none"])
         prior, task, plan = load_prior(scenario), scenario.problem().task, scenario.plan
+        if prior.risks is not None:
+            raise ScenarioError([f"{scenario.file}: cohort.risk: wanted none, as a clone is there or not; got a table"])
         self.scenario, self.batch, size = scenario, batch, len(prior.places)
         self.start = Population(prior.mean, prior.root @ prior.root.T, _NOISE)
         numbers = replace(prior, mean=np.zeros(size), root=np.eye(size)).numbers

@@ -136,9 +136,9 @@ def verdict(
     checked: Audit,
     no_levels: str,
     effort: Effort,
-    misfits: bool,
+    overruled: str,
 ) -> tuple[Status, str]:
-    """Status, and the sentence that says what decided it."""
+    """Status, and the sentence that says what decided it; `overruled` says why the doses are not the plan's, if so."""
     if not checked.report.finite:
         return Status.SIMULATION_FAILED, "the audit's solver ran out of steps or met a number that is not finite"
     if not satisfies(search.problem, doses):
@@ -150,8 +150,8 @@ def verdict(
         names = ", ".join(limit.label() for limit in search.problem.task.state_limits)
         worst = f"{100.0 * ahead.violation:.3g} % beyond its limit in the worst particle"
         return Status.INFEASIBLE, f"{names}: wanted it met by all that is believed possible; got {worst}"
-    if misfits:
-        return Status.MISFIT, "what was measured does not fit the model"
+    if overruled:
+        return Status.MISFIT, overruled
     if not checked.passed:
         return Status.AUDIT_FAILED, difference(checked)
     if not found.plan.converged:

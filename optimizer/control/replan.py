@@ -156,33 +156,36 @@ def replan(
     for visit in visits:
         check = check.after(tail_of(jnp.asarray(visit.expected)))
     misfits = bool(check.misfits) or (whole.p_value is not None and whole.p_value < MISFIT)
-    fallback, wished = _overruled(asked, found, misfits, tell)
-    doses, no_levels = search.rounded(belief, wished, seed)
+    doses, no_levels = search.rounded(belief, found.doses, seed)
+    fallback, why = _overruled(asked, search, doses, misfits, tell)
+    if fallback is not None:
+        held = np.where(np.arange(len(doses))[:, None] >= asked.index, fallback.dose, asked.given)
+        doses, no_levels = search.rounded(belief, held, seed)
     tell(Progress("outlook", 0, 1, None))
     factor = scenario.progression_factor
     plan, stay = (predict(inference, belief, jnp.asarray(d), factor) for d in (doses, course[1]))
     tell(Progress("audit", 0, 1, None))
     checked = audited(inference, search.problem, belief, doses)
-    status, reason = verdict(search, found, doses, plan, checked, no_levels, effort, misfits)
-    if fallback is not None and status in (Status.MISFIT, Status.SOLVED, Status.NOT_CONVERGED):
-        why = "" if misfits else "; the plan would stop treatment for good while the measured burden rises"
-        reason = f"{reason}{why}: planned is {fallback.sentence}"
+    status, reason = verdict(search, found, doses, plan, checked, no_levels, effort, why)
     own = asked, before, belief, doses, found, course, (plan, stay), visits, whole, check, misfits
     return Replanned(*own, fallback, checked, status, reason)
 
 
 def _overruled(
-    asked: Asked, found: Found, misfits: bool, tell: Callable[[Progress], None]
-) -> tuple[Fallback | None, np.ndarray]:
-    """The rule whose dose is given in place of the plan's, if it is, and the doses that are wished for."""
-    inference, seen, ahead = asked.inference, asked.seen, np.arange(len(asked.listed))[:, None] >= asked.index
-    # The file may allow that a plan stops treatment for good while the measured burden rises.
-    stops = not asked.scenario.plan.may_stop and not found.doses[asked.index :].any() and rises(inference, seen)
-    if not (misfits or stops):
-        return None, found.doses
+    asked: Asked, search: PlanRestarts, doses: np.ndarray, misfits: bool, tell: Callable[[Progress], None]
+) -> tuple[Fallback | None, str]:
+    """The rule whose dose is given in place of the plan's, and why; None and "" where the plan's is given."""
+    inference, seen, ahead = asked.inference, asked.seen, slice(asked.index, None)
+    # The file may allow that a plan stops treatment for good while the burden rises, and limits may ask for it.
+    stops = not asked.scenario.plan.may_stop and not doses[ahead].any() and rises(inference, seen)
+    most = np.tile(np.asarray(search.problem.task.scale), (len(doses), 1))
+    if not misfits and not (stops and search.settled(most)[ahead].any()):
+        return None, ""
     tell(Progress("fallback", 0, 1, None))
     fallback = fall_back(inference, seen, asked.index, asked.effort.risk, asked.effort.alpha)
-    return fallback, np.where(ahead, fallback.dose, asked.given)
+    said = "what was measured does not fit the model"
+    why = said if misfits else "the plan would stop treatment for good while the measured burden rises"
+    return fallback, f"{why}: planned is {fallback.sentence}"
 
 
 # --- what is asked, from its files to arrays on the decisions --------------------------------------------------------

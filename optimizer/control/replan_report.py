@@ -34,6 +34,7 @@ def account(found: Replanned) -> dict[str, Any]:
         "fit": _fit(found),
         "misfit": {
             "active": found.misfits,
+            "overruled": found.fallback is not None,
             "visits_outside_99_percent": sum(_is_outside(visit) for visit in found.visits),
             "last_visit_p": float(found.check.p),
             "fallback": None if found.fallback is None else found.fallback.rule,

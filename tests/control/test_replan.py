@@ -291,3 +291,31 @@ def test_a_model_that_does_not_fit_is_never_solved(files, tmp_path):
     assert 7.0 * sum(doses) <= 20.0
     assert 7.0 * sum(doses) == pytest.approx(min(20.0, 14.0 + 21.0 * found["fallback"]["share"]))
     assert document["next"]["doses"]["drug"] == doses[3]
+
+
+@pytest.mark.parametrize(("replaced", "status"), [("", "misfit"), ("limit", "solved"), ("may_stop", "solved")])
+def test_a_plan_that_stops_for_good_while_the_burden_rises_is_never_solved(files, tmp_path, replaced, status):
+    """Where drug costs more than any burden, nothing is planned; a limit or the file may ask for it."""
+    text = SMALL.read_text().replace("roughness = 0.2", "roughness = 0.2\ndrug_use = 50.0")
+    if replaced == "may_stop":
+        text += "\n[progression]\nmay_stop = true\n"
+    elif replaced:
+        text = text.replace('limit = "20 day"', 'limit = "14 day"')
+    (tmp_path / "small.toml").write_text(text)
+    given = tmp_path / "given.csv"
+    given.write_text(GIVEN.replace("21,7,0.5,drug\n", ""))
+    options = ["--given", str(given), "--observations", str(files / "obs.csv"), "--particles", "64"]
+    options += ["--plan-particles", "4", "--restarts", "1", "--no-plot", "--json", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, ["replan", str(tmp_path / "small.toml"), *options])
+    document = json.loads(result.stdout)
+    assert (document["status"], result.exit_code) == (status, 0 if status == "solved" else 5), document["reason"]
+    found, doses = document["misfit"], document["schedule"]["doses"]["drug"][3:]
+    assert document["fit"]["fits"]
+    assert not found["active"]
+    assert found["overruled"] == (status == "misfit")
+    assert any(doses) == found["overruled"]
+    if found["overruled"]:
+        said = "the plan would stop treatment for good while the measured burden rises: planned is the dose of the"
+        assert document["reason"].startswith(said)
+        assert "Solved" not in result.stderr
+        assert result.stderr.splitlines()[-3].startswith("Misfit: what was measured contradicts the model or its plan")

@@ -9,8 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from optimizer.cli import app
-from optimizer.control import replay as room
+from optimizer.control import course_fit, replay as room
 from optimizer.control.courses import Course, read_courses, rests
+from optimizer.control.prior import load_prior
 from optimizer.control.replay import CORRECTED, CYCLE, EVIDENCE, MEAN, WITH_CYCLE, replay
 from optimizer.files.faults import DataError
 from optimizer.scenario import Scenario, ScenarioError
@@ -135,6 +136,12 @@ def test_models_without_psa_are_refused():
     assert Scenario.load(scenario).plan.cohort is not None
     with pytest.raises(ScenarioError, match="wanted one of kind psa; got another or none"):
         replay(COURSES, replace(SETTINGS, model=(str(scenario),)))
+
+
+def test_clones_that_only_some_patients_have_are_refused(monkeypatch):
+    monkeypatch.setattr(course_fit, "load_prior", lambda scenario: replace(load_prior(scenario), risks=object()))
+    with pytest.raises(ScenarioError, match=r"cohort\.risk: wanted none, as a clone"):
+        replay(COURSES, SETTINGS)
 
 
 def test_too_few_patients_are_refused(tmp_path):
