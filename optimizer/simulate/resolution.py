@@ -14,11 +14,8 @@ from optimizer.models.base import AbstractModel
 from optimizer.pharmacology.base import AbstractPK
 from optimizer.programs import program
 
-# Time constants of the populations in a panel, and time constants of a smooth response. The objective of shipped
-# scenarios is known to 1e-7 then, most to 1e-9 (measured against three times as many panels).
-_STEP, _SWEEP = 0.8, 1.7
-# Panels up to which a step spans half as much: days are read between their nodes, and gradients are known to 1e-6.
-_READABLE = 12
+# Time constants of the populations in a panel, and time constants of a smooth response.
+_STEP, _SWEEP = 0.4, 1.7
 # Births and deaths of a cell in a panel, at which chances of survival are known to about 1e-6 of themselves.
 _TURNOVER = 0.8
 # In a boundary layer: time constants in the first and in the last panel, growth of one over the one before less one.
@@ -85,9 +82,7 @@ def choose_mesh(
     # A drug that is gone in less than half an interval has its panels where it is, in the layer.
     brief = [rate for rate in decline if rate * longest > _BRIEF]
     slowly = max(rate for rate in decline if rate * longest <= _BRIEF)
-    steps = float(rates.fastest) / _STEP
-    steps = max(steps, min(2.0 * steps, _READABLE / longest))
-    needed = max(turnover / _TURNOVER, steps, max(sweep, 1.5 * slowly) / _SWEEP)
+    needed = max(turnover / _TURNOVER, float(rates.fastest) / _STEP, max(sweep, 1.5 * slowly) / _SWEEP)
     uniform = int(np.clip(math.ceil(longest * needed * refinement), 2, 4096))
     layer_rate, steepness = rates.layer.tolist()
     sharpness = dict(zip(decline, rates.sharpness.tolist(), strict=True))
