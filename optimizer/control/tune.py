@@ -1,7 +1,5 @@
 """Policy search over a rule's numbers: the threshold rule that does best on an ensemble."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 from collections.abc import Callable
