@@ -46,6 +46,10 @@ class AbstractPolicy(eqx.Module):
         """One of its numbers by name, whatever stands in its place."""
         return getattr(self, name)
 
+    def with_numbers(self, names: tuple[str, ...], values: Float[Array, "P"]) -> "AbstractPolicy":
+        """The policy with other numbers of these names."""
+        return eqx.tree_at(lambda p: tuple(p.number(name) for name in names), self, tuple(values))
+
     @abstractmethod
     def init(self) -> Any:
         """Memory before the first decision, a pytree of arrays."""
