@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from equinox import AbstractClassVar, AbstractVar
+from equinox import AbstractClassVar
 from jaxtyping import Array, Float
 
 from optimizer.axes import Index, Scalar
@@ -69,7 +69,7 @@ class AbstractMeasuring(AbstractPolicy):
     The noise of visit k is exp(noise z_k), z_k standard normal, drawn from the seed and the number of the visit alone.
     """
 
-    dose_max: AbstractVar[Float[Array, "N"]]
+    dose_max: Float[Array, "N"]
     _: KW_ONLY
     noise: Scalar = parameter(unit="1", doc="sd of the logarithm of a measured burden", default=0.0, minimum=0.0)
     delay: int = setting(doc="visits by which measurements are late", unit="1", default=0, minimum=0)

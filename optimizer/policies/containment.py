@@ -3,7 +3,6 @@
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from optimizer.axes import Scalar
 from optimizer.fields import parameter
@@ -19,7 +18,6 @@ class Containment(AbstractFeedback):
     """
 
     kind: ClassVar[str] = "containment"
-    dose_max: Float[Array, "N"]
     kill_rate: Scalar = parameter(
         unit="1/day", doc="fall of the net growth rate from no drug to the largest dose", positive=True
     )

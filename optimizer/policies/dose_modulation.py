@@ -3,7 +3,6 @@
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from optimizer.axes import Scalar
 from optimizer.fields import parameter
@@ -18,7 +17,6 @@ class DoseModulation(AbstractFeedback):
     """
 
     kind: ClassVar[str] = "dose_modulation"
-    dose_max: Float[Array, "N"]
     step: Scalar = parameter(unit="1", doc="fraction by which the dose is changed", default=0.5, positive=True)
     band: Scalar = parameter(unit="1", doc="relative change that is let pass", default=0.1, minimum=0.0)
     least: Scalar = parameter(unit="1", doc="least share of the largest dose", default=0.05, minimum=0.0, maximum=1.0)

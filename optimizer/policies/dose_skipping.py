@@ -3,7 +3,6 @@
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from optimizer.axes import Scalar
 from optimizer.fields import parameter
@@ -17,7 +16,6 @@ class DoseSkipping(AbstractFeedback):
     """
 
     kind: ClassVar[str] = "dose_skipping"
-    dose_max: Float[Array, "N"]
     band: Scalar = parameter(unit="1", doc="growth that is let pass without a dose", default=0.0, minimum=0.0)
     share: Scalar = parameter(unit="1", doc="share when given", default=1.0, minimum=0.0, maximum=1.0)
 

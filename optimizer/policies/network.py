@@ -39,7 +39,6 @@ class Network(AbstractMeasuring):
     """
 
     kind: ClassVar[str] = "network"
-    dose_max: Float[Array, "N"]
     weights: Float[Array, "W"] = parameter(unit="1", doc="weights and biases of the layers, in their order", ndim=1)
     hidden: int = setting(doc="neurons of each of the two hidden layers", unit="1", default=16, minimum=1, maximum=64)
     span: Scalar = parameter(unit="day", doc="days that count as 1 at the input", default=365.0, positive=True)

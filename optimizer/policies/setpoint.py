@@ -3,7 +3,6 @@
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from optimizer.axes import Scalar
 from optimizer.fields import parameter
@@ -18,7 +17,6 @@ class Setpoint(AbstractMeasuring):
     """
 
     kind: ClassVar[str] = "setpoint"
-    dose_max: Float[Array, "N"]
     gain: Scalar = parameter(unit="1", doc="share of the dose for each first burden above target", positive=True)
     target: Scalar = parameter(unit="1", doc="burden to hold, in first ones", default=0.5, minimum=0.0)
 

@@ -3,7 +3,6 @@
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from optimizer.axes import Scalar
 from optimizer.fields import parameter, setting
@@ -18,7 +17,6 @@ class Threshold(AbstractFeedback):
     """
 
     kind: ClassVar[str] = "threshold"
-    dose_max: Float[Array, "N"]
     stop_below: Scalar = parameter(unit="1", doc="off below this multiple of the first burden", positive=True)
     restart_above: Scalar = parameter(unit="1", doc="on above this multiple of the first burden", positive=True)
     share: Scalar = parameter(unit="1", doc="share of the largest dose when on", default=1.0, minimum=0.0, maximum=1.0)
