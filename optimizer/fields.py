@@ -53,8 +53,9 @@ def parameter(*, unit: str, doc: str, default: Any = dataclasses.MISSING, **more
 
 
 def describe(cls: type) -> dict[str, FieldInfo]:
-    """Parameters of a module class by field name, in the order of the class."""
-    return {f.name: f.metadata[_KEY] for f in dataclasses.fields(cls) if _KEY in f.metadata}
+    """Parameters of a module class by field name, in the order of the class; those given by name alone come last."""
+    ordered = sorted(dataclasses.fields(cls), key=lambda f: f.kw_only is True)
+    return {f.name: f.metadata[_KEY] for f in ordered if _KEY in f.metadata}
 
 
 def default_of(cls: type, name: str) -> Any:

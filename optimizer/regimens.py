@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -45,4 +44,4 @@ class Rule(NamedTuple):
 
     def with_numbers(self, values: Float[Array, "P"]) -> AbstractPolicy:
         """The policy with other numbers [P]."""
-        return eqx.tree_at(lambda p: tuple(p.number(name) for name in self.names), self.policy, tuple(values))
+        return self.policy.with_numbers(self.names, values)

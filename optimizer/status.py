@@ -1,7 +1,5 @@
 """How a run ended: each outcome is a sentence a user may read, with the exit code of the command line."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 DISCLAIMER = "Research use only. Not for clinical decisions."
@@ -59,7 +57,7 @@ class Status(StrEnum):
     )
     INTERRUPTED = "interrupted", 130, "Interrupted: the best schedule found so far was kept."
 
-    def __new__(cls, value: str, exit_code: int = 0, sentence: str = "") -> Status:
+    def __new__(cls, value: str, exit_code: int = 0, sentence: str = "") -> "Status":
         member = str.__new__(cls, value)
         member._value_ = value
         member.exit_code = exit_code

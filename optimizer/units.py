@@ -5,8 +5,6 @@ The grammar is ``NUMBER [UNIT] ('/' UNIT)*`` with optional spaces, for example `
 Conversions are exact: they are done on rational numbers and rounded once.
 """
 
-from __future__ import annotations
-
 import difflib
 import math
 import re
@@ -42,10 +40,10 @@ class Dimension:
     length: int = 0
     activity: int = 0
 
-    def __mul__(self, other: Dimension) -> Dimension:
+    def __mul__(self, other: "Dimension") -> "Dimension":
         return Dimension(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
-    def __truediv__(self, other: Dimension) -> Dimension:
+    def __truediv__(self, other: "Dimension") -> "Dimension":
         return Dimension(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     def __str__(self) -> str:

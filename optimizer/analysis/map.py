@@ -1,7 +1,5 @@
 """Maps: what a schedule of repeated doses comes to over any two numbers of a scenario, all points as one batch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -191,7 +189,7 @@ def _regimen(scenario: Scenario, name: str | None) -> RegimenPlan | None:
     return known[name]
 
 
-def dataset(found: Map) -> xr.Dataset:
+def dataset(found: Map) -> "xr.Dataset":
     """The map with names and units, as it is written to `map.nc`; coordinates are called x and y."""
     axes = {
         name: (name, axis.values, {"units": axis.number.unit, "long_name": axis.number.key})

@@ -4,8 +4,6 @@ Points whose schedules have up to twice as many intervals share arrays and with 
 ones are padded with intervals after the horizon, which nothing reads.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -39,7 +37,7 @@ class Batch:
     given: np.ndarray
     others: np.ndarray
 
-    def part(self, rows: slice) -> Batch:
+    def part(self, rows: slice) -> "Batch":
         """Some of the points."""
         return Batch(*(leaf[rows] for leaf in vars(self).values()))
 

@@ -1,7 +1,5 @@
 """Published numbers recomputed, and every shipped scenario simulated: a line each that passes or fails."""
 
-from __future__ import annotations
-
 import math
 import tomllib
 from collections.abc import Callable, Mapping
@@ -83,7 +81,7 @@ def verify(tell: Callable[[Line], None] = lambda _: None, table: Path | None = N
     return lines
 
 
-def _compared(number: Number, library: Library) -> Line:
+def _compared(number: "Number", library: "Library") -> Line:
     head = (number.quantity, f"doi {number.source}, {number.basis}", number.published)
     try:
         ours = compute(number, library)

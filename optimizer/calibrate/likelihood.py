@@ -14,8 +14,6 @@ Where s is not a number the rows sqrt(c + 2 log s / s0) make log s a square too 
 and a uniform one none.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The report of a PEtab problem: its free parameters at the largest posterior density, with profile intervals."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """`calibrate`: a table in, a checked directory of parameters with their uncertainty out."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.metadata
 from collections.abc import Callable
@@ -46,7 +44,7 @@ def calibrate(
     method: str = "direct",
     *,
     schedule_consequence: Consequence | None = None,
-    draw: Draw | None = None,
+    draw: "Draw | None" = None,
     **settings: Any,
 ) -> FitReport:
     """Fit the table `file` of one `kind` and write the directory `out` whole or not at all.

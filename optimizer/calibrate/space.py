@@ -5,8 +5,6 @@
 Fits move z, so a bound is never crossed; covariances, priors and draws live in w.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -77,7 +75,7 @@ class Space(eqx.Module):
     prior_sd: Float[Array, " p"]
 
     @classmethod
-    def of(cls, parameters: tuple[Parameter, ...]) -> Space:
+    def of(cls, parameters: tuple[Parameter, ...]) -> "Space":
         """The arrays of a tuple of parameters."""
         prior = np.array([p.prior_on_scale() for p in parameters], dtype=float)
         return cls(

@@ -3,8 +3,6 @@
 A field of the settings is an option, and what was typed becomes the dataclass.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields

@@ -1,7 +1,5 @@
 """`calibrate`: parameters from measurements."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +25,7 @@ def run_calibrate(run: Command, asked: CalibrateSettings) -> int:
     document = report.to_json()
     account = _account(f"{run.file.name}: {asked.kind}", document)
 
-    def draw(fitted: FitReport, work: Path) -> None:
+    def draw(fitted: "FitReport", work: Path) -> None:
         write_account(work, account, document, {} if run.no_plot else plots.calibration_figures(fitted))
 
     with then_put(run.json, to_text(document), lambda: show(account)):

@@ -1,7 +1,5 @@
 """`cohort`: the best schedule of each virtual patient, and the best one for all."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from optimizer.files.event_tables import write_schedule

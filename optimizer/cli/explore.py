@@ -1,7 +1,5 @@
 """`window`, `map`, `pareto` and `verify`: a scenario seen from further away."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence

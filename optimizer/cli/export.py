@@ -1,7 +1,5 @@
 """`export`: the schedule of a run for another tool."""
 
-from __future__ import annotations
-
 import json
 from datetime import date
 

@@ -1,7 +1,5 @@
 """`page`: a scenario in the browser, to explore, to search, to write, and to look back on."""
 
-from __future__ import annotations
-
 from optimizer.report.terminal import say
 from optimizer.scenario import Scenario
 from optimizer.settings import Command, OptionError, PageSettings

@@ -1,7 +1,5 @@
 """`replan`: model predictive control of one patient, visit by visit."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

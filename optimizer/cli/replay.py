@@ -1,7 +1,5 @@
 """`replay`: forecasts of real courses, scored."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from optimizer.control.replay import CYCLE, Replayed, replay

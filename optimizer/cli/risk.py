@@ -1,7 +1,5 @@
 """`risk train` and `risk apply`: a patient's risk of resistance from features."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import typer

@@ -1,7 +1,5 @@
 """`new`, `check`, `import`, `schema` and `list`: what a scenario file says, and what it may say."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,7 +142,7 @@ def run_list(run: Command, asked: ListSettings) -> int:
     return 0
 
 
-def _show_keys(title: str, rows: Sequence[Key]) -> None:
+def _show_keys(title: str, rows: "Sequence[Key]") -> None:
     if not rows:
         typer.echo(title)
         return

@@ -1,7 +1,5 @@
 """`optimize`, `simulate` and `compare`: the schedules of one patient."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`stochastic`: one way of dosing, cell by cell."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from optimizer.cli.schedule import chosen

@@ -1,7 +1,5 @@
 """`train`: a network that doses, judged on patients it has not seen."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

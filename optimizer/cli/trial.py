@@ -1,7 +1,5 @@
 """`trial`: policies in closed loop on virtual patients whose numbers nobody knows."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """How a virtual patient is measured: visits, the noise of the assays, and what a feedback rule is shown of it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
@@ -101,7 +99,7 @@ class Assays(NamedTuple):
         newest = jnp.max(jnp.where(known, jnp.arange(known.size), -1))
         return jnp.where(newest >= 0, power(self.channels[c]) * results.shown[jnp.maximum(newest, 0), c], jnp.inf)
 
-    def measured(self, rule: AbstractPolicy, grid: Grid, drugs: int) -> Measured:
+    def measured(self, rule: AbstractPolicy, grid: Grid, drugs: int) -> "Measured":
         """A rule for so many drugs that is shown the burden as these assays measure it."""
         c = watched(self.channels)
         assert c is not None

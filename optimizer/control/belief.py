@@ -8,8 +8,6 @@ over such particles is that of Chopin 2002 (doi 10.1093/biomet/89.3.539), temper
 doi 10.1111/j.1467-9868.2006.00553.x), by blackjax.
 """
 
-from __future__ import annotations
-
 from copy import copy
 from typing import NamedTuple
 
@@ -99,7 +97,7 @@ class Inference:
         self.problem, self.each = _on_common_nodes(scenario, prior), each
         self.update = jax.jit(self._update)
 
-    def measured_by(self, channels: tuple[Channel, ...]) -> Inference:
+    def measured_by(self, channels: tuple[Channel, ...]) -> "Inference":
         """The same beliefs with other assays of the same quantities, whose numbers may be tracers."""
         other = copy(self)
         other.channels, other.update = channels, jax.jit(other._update)

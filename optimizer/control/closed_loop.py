@@ -3,8 +3,6 @@
 A controller gives doses: a schedule (open loop), a rule or a network (output feedback), or model predictive control.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -70,7 +68,7 @@ class Feedback(eqx.Module):
         rule = assays.measured(self.policy.rule, task.grid, task.scale.size)
         return dataclasses.replace(self.policy, rule=rule)
 
-    def smooth(self, temperature: Scalar) -> Feedback:
+    def smooth(self, temperature: Scalar) -> "Feedback":
         """The same with decisions that a gradient can follow."""
         return Feedback(self.policy.smooth(temperature), self.is_measuring)
 

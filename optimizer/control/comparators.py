@@ -1,7 +1,5 @@
 """The policies that a trial compares, by name: controllers that are not searched at every visit."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax.numpy as jnp

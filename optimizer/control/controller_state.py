@@ -1,7 +1,5 @@
 """What a receding-horizon controller remembers, is told and tells: plain arrays, as its step is a pure function."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax
@@ -103,7 +101,7 @@ class PlanDiagnostics(NamedTuple):
     fallback: Index
 
     @classmethod
-    def none(cls, kind: Any = float) -> PlanDiagnostics:
+    def none(cls, kind: Any = float) -> "PlanDiagnostics":
         """Of a decision at which nothing was planned."""
         nan, zero, no = jnp.asarray(jnp.nan, kind), jnp.zeros((), int), jnp.asarray(False)
         return cls(no, nan, zero, nan, nan, nan, no, zero, nan, nan, zero)

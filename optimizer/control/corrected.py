@@ -1,7 +1,5 @@
 """A model whose cells are corrected by what was measured: all else it leaves to the model."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 import equinox as eqx

@@ -6,8 +6,6 @@ Partial pooling: an empirical-Bayes Gaussian prior over the numbers that differ 
 method. One program serves patients of all lengths, a batch at a time, padded to one shape.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple

@@ -4,8 +4,6 @@ A table has one row a visit: patient, day (or date as 2024-03-31), psa with its 
 column of treatment, which is on or off from a row to the next. The conventions are those of all tables.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace

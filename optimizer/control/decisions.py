@@ -1,7 +1,5 @@
 """A network as a table of decisions that a person can read."""
 
-from __future__ import annotations
-
 import csv
 import io
 import itertools

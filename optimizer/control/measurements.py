@@ -12,8 +12,6 @@ The conventions are those of all tables (`files.tables`). "<0.1" is below 0.1, "
 those of 0 are measurements.
 """
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The search for what is left of a patient's doses, from many starts; its audit, and how it ended in words."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 

@@ -4,8 +4,6 @@ Phase one (a strictly feasible start by the interior-point method itself), move 
 starting point of which the best feasible end is kept.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

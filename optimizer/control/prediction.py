@@ -7,8 +7,6 @@ model misfits after one visit below 1e-4, or after two visits outside in a row, 
 model right. It fits again after three visits in a row that are not outside.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -174,11 +172,11 @@ class ModelCheck(NamedTuple):
     p: Scalar
 
     @classmethod
-    def start(cls) -> ModelCheck:
+    def start(cls) -> "ModelCheck":
         """Before the first visit."""
         return cls(jnp.asarray(False), jnp.zeros((), int), jnp.zeros((), int), jnp.ones(()))
 
-    def after(self, p: Scalar) -> ModelCheck:
+    def after(self, p: Scalar) -> "ModelCheck":
         """After a visit with a tail probability; NaN for a visit without a result, which changes nothing.
 
         >>> fits = ModelCheck.start().after(0.5).after(0.005)

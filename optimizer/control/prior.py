@@ -1,7 +1,5 @@
 """What is believed of a patient before anything is measured: the cohort's spread, as standard normal numbers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,7 +53,7 @@ class Prior:
         """Numbers of a particle, V + H + S."""
         return len(self.places) + (self.risks is not None) + (0 if self.noise is None else self.noise.count)
 
-    def noisy(self) -> Prior:
+    def noisy(self) -> "Prior":
         """The same with cells that stray from the model, and assays whose noise is not known."""
         return replace(self, noise=StateNoise())
 

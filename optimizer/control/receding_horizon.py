@@ -5,8 +5,6 @@ In the field's words: a receding-horizon controller with the scenario (particle)
 blocking; the belief is a tempered sequential Monte Carlo filter. All of it is pure functions of what was measured.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import equinox as eqx

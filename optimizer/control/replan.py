@@ -1,7 +1,5 @@
 """Plan again: what was given and measured so far, what it teaches, and the best doses for what is left."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a replan says: JSON-able tables."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

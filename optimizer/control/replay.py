@@ -15,8 +15,6 @@ in whose populations, as in cross-conformal prediction, the patient is.
 | `with cycle` | mean of m and of the repeated rest |
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -7,8 +7,6 @@ mean runs through the model's own equations from one correction to the next. Its
 walk, which forgets more slowly than a tumor near its capacity does. With s = 0 it is the model itself.
 """
 
-from __future__ import annotations
-
 import itertools
 from typing import Any, NamedTuple
 
@@ -215,7 +213,7 @@ class _Result(NamedTuple):
     noise: Scalar
 
     @classmethod
-    def of(cls, record: Record, row: Array, c: int, channel: Channel, lag: Array, factor: Scalar) -> _Result:
+    def of(cls, record: Record, row: Array, c: int, channel: Channel, lag: Array, factor: Scalar) -> "_Result":
         length = record.day.shape[0]
         i = jnp.minimum(row, length - 1)
         noise = jnp.maximum(channel.assay.noise, LEAST_NOISE) * factor

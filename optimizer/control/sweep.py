@@ -1,7 +1,5 @@
 """What a scan is worth: the same trial for other visit intervals, noises, delays and shares of missing results."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields

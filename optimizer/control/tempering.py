@@ -1,7 +1,5 @@
 """Tempered sequential Monte Carlo: particles moved from one density to the next, by blackjax."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

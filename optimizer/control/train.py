@@ -1,7 +1,5 @@
 """Policy optimization by the gradient through the closed loop: one controller for an ensemble, by Adam."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple

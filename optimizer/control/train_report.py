@@ -1,7 +1,5 @@
 """What a training came to, as the report says it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

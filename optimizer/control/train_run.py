@@ -1,7 +1,5 @@
 """From a scenario to a network for all of its patients, judged on others beside the rules that it has to beat."""
 
-from __future__ import annotations
-
 import dataclasses
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What a trial is made of: the controller's scenario, the hidden patients, the policies and the compiled programs."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -84,7 +82,7 @@ class Trial:
     truth: Scenario
     settings: Settings
     ensemble: Ensemble
-    programs: Programs
+    programs: "Programs"
     points: np.ndarray
     middle: np.ndarray
     policies: tuple[str, ...]
@@ -100,7 +98,7 @@ class Trial:
         """What is measured."""
         return changed(self.scenario.channels(), self.settings.changes)
 
-    def with_changes(self, changes: Changes) -> Trial:
+    def with_changes(self, changes: Changes) -> "Trial":
         """The same trial with other assays."""
         return dataclasses.replace(self, settings=dataclasses.replace(self.settings, changes=changes))
 

@@ -1,7 +1,5 @@
 """A trial from its patients to its tables, chunk by chunk, to the same bytes after an interruption."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """What a trial comes to: Kaplan-Meier curves with confidence bands, log-rank tests, doses, regret."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from itertools import combinations

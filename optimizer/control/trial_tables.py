@@ -1,7 +1,5 @@
 """The tables of a trial: a row for each patient and policy, and one for each decision."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Policy search over a rule's numbers: the threshold rule that does best on an ensemble."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 from collections.abc import Callable
@@ -111,19 +109,14 @@ def constant_on_belief(inference: Inference, risk: Risk, alpha: float) -> Tuned:
     return found._replace(controller=Feedback(problem.limited(constant), False))
 
 
-def with_numbers(controller: Feedback, names: tuple[str, ...], values: Float[Array, "n"]) -> Feedback:
-    """The rule with other numbers."""
-    return eqx.tree_at(lambda c: tuple(c.policy.rule.number(name) for name in names), controller, tuple(values))
-
-
 @eqx.filter_jit
 def _evaluated(
-    members: Members, assays: Any, controller: Feedback, names: tuple[str, ...], values: Float[Array, "B n"]
+    members: Members, assays: Any, policy: AbstractPolicy, names: tuple[str, ...], values: Float[Array, "B n"]
 ) -> tuple[Float[Array, "B P"], Float[Array, "B P"]]:
     """Objective and worst excess of a limit of each patient under each set of numbers."""
 
     def one(numbers: Array) -> tuple[Array, Array]:
-        found = closed_loop(members, with_numbers(controller, names, numbers), assays, Conduct(1.0))
+        found = closed_loop(members, Feedback(policy.with_numbers(names, numbers), True), assays, Conduct(1.0))
         return found.evaluation.objective, found.excess
 
     return jax.lax.map(one, values)
@@ -149,13 +142,13 @@ def tuned(
         risk: how the patients' objectives are made one.
         alpha: of cvar.
     """
-    controller, size = Feedback(problem.limited(rule.policy), True), _FIRST.get(len(rule.names), _FEWEST)
+    policy, size = problem.limited(rule.policy), _FIRST.get(len(rule.names), _FEWEST)
     ranges = list(zip(rule.lower, rule.upper, strict=True))
     axes = [np.linspace(low, high, size) for low, high in ranges]
     best, least, reach = rule.written(), np.inf, (rule.upper - rule.lower) / (size - 1)
     for _ in range(1 + _ZOOMS):
         values = np.array(list(itertools.product(*axes)))
-        found, excess = map(np.asarray, _evaluated(members, assays, controller, rule.names, jnp.asarray(values)))
+        found, excess = map(np.asarray, _evaluated(members, assays, policy, rule.names, jnp.asarray(values)))
         ranks = feasible_rank(np.array([risk_of(risk, row, alpha) for row in found]), excess.max(axis=1))
         if ranks.min() < least:
             best, least = values[int(np.argmin(ranks))], float(ranks.min())
@@ -163,7 +156,7 @@ def tuned(
         axes = [np.clip(b + r * steps, low, high) for b, r, (low, high) in zip(best, reach, ranges, strict=True)]
         reach = _CLOSER * reach
     numbers = dict(zip(rule.names, best.tolist(), strict=True))
-    return Tuned(with_numbers(controller, rule.names, jnp.asarray(best)), numbers, least)
+    return Tuned(Feedback(policy.with_numbers(rule.names, jnp.asarray(best)), True), numbers, least)
 
 
 # --- what is given where no plan of the model is to be believed: the best rule on the widened belief ----

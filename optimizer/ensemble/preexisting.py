@@ -5,8 +5,6 @@ absent, with no cell at all. The probability is a column of a table, or what a m
 features.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import jax
@@ -39,7 +37,7 @@ class Risks:
     names: tuple[str, ...]
     probability: Float[np.ndarray, "P"]
 
-    def only(self, name: str | None) -> Risks:
+    def only(self, name: str | None) -> "Risks":
         """The risk of one patient; without a name, of the only one.
 
         Raises:

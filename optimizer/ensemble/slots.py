@@ -1,7 +1,5 @@
 """Searches in the batch slots of one program, with refill: a slot that is free takes the next search that waits."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -121,7 +119,7 @@ class End(NamedTuple):
     value: Numbers
 
     @classmethod
-    def of(cls, state: State) -> End:
+    def of(cls, state: State) -> "End":
         """What is kept of a restart."""
         return cls(state.x, state.residual, state.iterations, state.done, state.value)
 

@@ -1,7 +1,5 @@
 """What a PEtab problem (version 2) says of a fit: free parameters and their priors, experiments and measurements."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -8,8 +8,6 @@ values (LSODA: Petzold 1983, doi 10.1137/0904010). Values themselves are compute
 negative number is none.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The page as a whole: four tabs for one scenario file, and the line that belongs on all of them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from nicegui import ui

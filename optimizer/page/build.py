@@ -1,7 +1,5 @@
 """The tab Build: a scenario as text, begun from a template, with the words it may use and what our checker says."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a page shows of courses: options of the charting library, and tables that say the same in words and numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any

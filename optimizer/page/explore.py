@@ -1,7 +1,5 @@
 """What a page moves: doses, numbers of a rule and parameters, and one compiled program that simulates them all."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Searches of a page: the ordinary commands in child processes, one after the other."""
 
-from __future__ import annotations
-
 import asyncio
 import shlex
 import sys

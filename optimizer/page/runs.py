@@ -1,7 +1,5 @@
 """The tab Runs: the run directories below this folder, two of them side by side, and their reports."""
 
-from __future__ import annotations
-
 import json
 from datetime import datetime
 from pathlib import Path

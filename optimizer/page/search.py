@@ -1,7 +1,5 @@
 """The tab Search: the ordinary commands as jobs, with what they say, and what they leave behind."""
 
-from __future__ import annotations
-
 import asyncio
 import sys
 import tempfile

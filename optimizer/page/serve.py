@@ -1,7 +1,5 @@
 """The server of the page: on this machine alone, for whoever has its token, and with nothing from outside."""
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 import socket

@@ -1,7 +1,5 @@
 """The tab Explore: sliders, and what the tumor does while they move."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import math

@@ -1,15 +1,17 @@
 """The protocol of a policy, and what a policy that watches the burden needs."""
 
 from abc import abstractmethod
+from dataclasses import KW_ONLY
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from equinox import AbstractClassVar, AbstractVar
+from equinox import AbstractClassVar
 from jaxtyping import Array, Float
 
 from optimizer.axes import Index, Scalar
+from optimizer.fields import parameter, setting
 
 
 class Observation(NamedTuple):
@@ -44,6 +46,10 @@ class AbstractPolicy(eqx.Module):
         """One of its numbers by name, whatever stands in its place."""
         return getattr(self, name)
 
+    def with_numbers(self, names: tuple[str, ...], values: Float[Array, "P"]) -> "AbstractPolicy":
+        """The policy with other numbers of these names."""
+        return eqx.tree_at(lambda p: tuple(p.number(name) for name in names), self, tuple(values))
+
     @abstractmethod
     def init(self) -> Any:
         """Memory before the first decision, a pytree of arrays."""
@@ -63,10 +69,11 @@ class AbstractMeasuring(AbstractPolicy):
     The noise of visit k is exp(noise z_k), z_k standard normal, drawn from the seed and the number of the visit alone.
     """
 
-    dose_max: AbstractVar[Float[Array, "N"]]
-    noise: AbstractVar[Scalar]
-    delay: AbstractVar[int]
-    seed: AbstractVar[int]
+    dose_max: Float[Array, "N"]
+    _: KW_ONLY
+    noise: Scalar = parameter(unit="1", doc="sd of the logarithm of a measured burden", default=0.0, minimum=0.0)
+    delay: int = setting(doc="visits by which measurements are late", unit="1", default=0, minimum=0)
+    seed: int = setting(doc="of the noise", unit="1", default=0, minimum=0)
 
     @property
     def watches(self) -> bool:
@@ -99,7 +106,8 @@ class AbstractFeedback(AbstractMeasuring):
     """A policy of levels that the measured burden passes: one share for all drugs, on or off, more or less."""
 
     # Width of a decision in units of the logarithm of the burden; None is the hard rule.
-    width: AbstractVar[Scalar | None]
+    _: KW_ONLY
+    width: Scalar | None = None
 
     def over(self, log_burden: Scalar, level: Scalar) -> Scalar:
         """1 where the burden is above a level, 0 below it; a sigmoid where the policy is smooth."""

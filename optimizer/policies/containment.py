@@ -3,10 +3,9 @@
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from optimizer.axes import Scalar
-from optimizer.fields import parameter, setting
+from optimizer.fields import parameter
 from optimizer.policies.base import AbstractFeedback
 
 
@@ -19,15 +18,10 @@ class Containment(AbstractFeedback):
     """
 
     kind: ClassVar[str] = "containment"
-    dose_max: Float[Array, "N"]
     kill_rate: Scalar = parameter(
         unit="1/day", doc="fall of the net growth rate from no drug to the largest dose", positive=True
     )
     level: Scalar = parameter(unit="1", doc="burden to hold, in first ones", default=1.0, positive=True)
-    noise: Scalar = parameter(unit="1", doc="sd of the logarithm of a measured burden", default=0.0, minimum=0.0)
-    delay: int = setting(doc="visits by which measurements are late", unit="1", default=0, minimum=0)
-    seed: int = setting(doc="of the noise", unit="1", default=0, minimum=0)
-    width: Scalar | None = None
 
     def start(self) -> Any:
         return jnp.zeros(()), jnp.asarray(-jnp.inf)

@@ -3,10 +3,9 @@
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from optimizer.axes import Scalar
-from optimizer.fields import parameter, setting
+from optimizer.fields import parameter
 from optimizer.policies.base import AbstractFeedback, blend
 
 
@@ -18,14 +17,9 @@ class DoseModulation(AbstractFeedback):
     """
 
     kind: ClassVar[str] = "dose_modulation"
-    dose_max: Float[Array, "N"]
     step: Scalar = parameter(unit="1", doc="fraction by which the dose is changed", default=0.5, positive=True)
     band: Scalar = parameter(unit="1", doc="relative change that is let pass", default=0.1, minimum=0.0)
     least: Scalar = parameter(unit="1", doc="least share of the largest dose", default=0.05, minimum=0.0, maximum=1.0)
-    noise: Scalar = parameter(unit="1", doc="sd of the logarithm of a measured burden", default=0.0, minimum=0.0)
-    delay: int = setting(doc="visits by which measurements are late", unit="1", default=0, minimum=0)
-    seed: int = setting(doc="of the noise", unit="1", default=0, minimum=0)
-    width: Scalar | None = None
 
     def start(self) -> Any:
         return jnp.ones(()), jnp.asarray(-jnp.inf)

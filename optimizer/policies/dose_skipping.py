@@ -3,10 +3,9 @@
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from optimizer.axes import Scalar
-from optimizer.fields import parameter, setting
+from optimizer.fields import parameter
 from optimizer.policies.base import AbstractFeedback
 
 
@@ -17,13 +16,8 @@ class DoseSkipping(AbstractFeedback):
     """
 
     kind: ClassVar[str] = "dose_skipping"
-    dose_max: Float[Array, "N"]
     band: Scalar = parameter(unit="1", doc="growth that is let pass without a dose", default=0.0, minimum=0.0)
     share: Scalar = parameter(unit="1", doc="share when given", default=1.0, minimum=0.0, maximum=1.0)
-    noise: Scalar = parameter(unit="1", doc="sd of the logarithm of a measured burden", default=0.0, minimum=0.0)
-    delay: int = setting(doc="visits by which measurements are late", unit="1", default=0, minimum=0)
-    seed: int = setting(doc="of the noise", unit="1", default=0, minimum=0)
-    width: Scalar | None = None
 
     def start(self) -> Any:
         return jnp.asarray(-jnp.inf)

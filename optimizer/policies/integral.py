@@ -3,10 +3,9 @@
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from optimizer.axes import Scalar
-from optimizer.fields import parameter, setting
+from optimizer.fields import parameter
 from optimizer.policies.base import AbstractMeasuring
 
 
@@ -18,15 +17,11 @@ class Integral(AbstractMeasuring):
     """
 
     kind: ClassVar[str] = "integral"
-    dose_max: Float[Array, "N"]
     gain: Scalar = parameter(unit="1/day", doc="rise of the share a day for each first burden above", positive=True)
     target: Scalar = parameter(unit="1", doc="burden to hold, in first ones", default=0.5, minimum=0.0)
     initial: Scalar = parameter(
         unit="1", doc="share of the largest dose before the first visit", default=0.0, minimum=0.0, maximum=1.0
     )
-    noise: Scalar = parameter(unit="1", doc="sd of the logarithm of a measured burden", default=0.0, minimum=0.0)
-    delay: int = setting(doc="visits by which measurements are late", unit="1", default=0, minimum=0)
-    seed: int = setting(doc="of the noise", unit="1", default=0, minimum=0)
 
     def start(self) -> Any:
         return jnp.asarray(self.initial)

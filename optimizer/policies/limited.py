@@ -28,6 +28,9 @@ class Limited(AbstractPolicy):
     levels: tuple[Array, ...]
     is_rounded: bool = eqx.field(static=True, default=True)
 
+    def number(self, name: str) -> Any:
+        return self.rule.number(name)
+
     def init(self) -> Any:
         return self.rule.init()
 

@@ -39,13 +39,9 @@ class Network(AbstractMeasuring):
     """
 
     kind: ClassVar[str] = "network"
-    dose_max: Float[Array, "N"]
     weights: Float[Array, "W"] = parameter(unit="1", doc="weights and biases of the layers, in their order", ndim=1)
     hidden: int = setting(doc="neurons of each of the two hidden layers", unit="1", default=16, minimum=1, maximum=64)
     span: Scalar = parameter(unit="day", doc="days that count as 1 at the input", default=365.0, positive=True)
-    noise: Scalar = parameter(unit="1", doc="sd of the logarithm of a measured burden", default=0.0, minimum=0.0)
-    delay: int = setting(doc="visits by which measurements are late", unit="1", default=0, minimum=0)
-    seed: int = setting(doc="of the noise", unit="1", default=0, minimum=0)
 
     def start(self) -> Any:
         none, nothing = jnp.asarray(-jnp.inf), jnp.zeros(())

@@ -3,7 +3,6 @@
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from optimizer.axes import Scalar
 from optimizer.fields import parameter, setting
@@ -18,16 +17,11 @@ class Threshold(AbstractFeedback):
     """
 
     kind: ClassVar[str] = "threshold"
-    dose_max: Float[Array, "N"]
     stop_below: Scalar = parameter(unit="1", doc="off below this multiple of the first burden", positive=True)
     restart_above: Scalar = parameter(unit="1", doc="on above this multiple of the first burden", positive=True)
     share: Scalar = parameter(unit="1", doc="share of the largest dose when on", default=1.0, minimum=0.0, maximum=1.0)
     least_on: int = setting(doc="visits that treatment lasts at least", unit="1", default=1, minimum=1)
     least_off: int = setting(doc="visits that a rest lasts at least", unit="1", default=1, minimum=1)
-    noise: Scalar = parameter(unit="1", doc="sd of the logarithm of a measured burden", default=0.0, minimum=0.0)
-    delay: int = setting(doc="visits by which measurements are late", unit="1", default=0, minimum=0)
-    seed: int = setting(doc="of the noise", unit="1", default=0, minimum=0)
-    width: Scalar | None = None
 
     def start(self) -> Any:
         # On, and for long enough to be stopped at once.

@@ -1,7 +1,5 @@
 """What a command came to, in words and tables: the same on a terminal and on a page, where its figures stand beside."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +48,7 @@ class Account:
 
 
 def write_account(
-    folder: Path, account: Account, document: Mapping[str, Any], figures: Mapping[str, Figure] | None = None
+    folder: Path, account: Account, document: Mapping[str, Any], figures: "Mapping[str, Figure] | None" = None
 ) -> None:
     """Write report.html, and NAME.png and NAME.svg of each figure.
 

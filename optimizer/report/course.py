@@ -1,7 +1,5 @@
 """The time course of one way of dosing: times, concentrations, cells; as NetCDF, CSV and a figure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

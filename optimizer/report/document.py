@@ -1,7 +1,5 @@
 """The record of a run: one JSON document, and a directory with the schedule, the trajectory, the figure and a page."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
@@ -204,7 +202,7 @@ def _search(search: SearchRecord) -> dict[str, Any]:
     return {**out, "optima": optima, **more, "seconds": {k: round(v, 3) for k, v in search.seconds.items()}}
 
 
-def dataset(problem: Problem, trajectory: Trajectory, grid: Grid, dose_units: Mapping[str, str]) -> xr.Dataset:
+def dataset(problem: Problem, trajectory: Trajectory, grid: Grid, dose_units: Mapping[str, str]) -> "xr.Dataset":
     """A trajectory with names and units, as it is written to `trajectory.nc`."""
     system = problem.task.system
     levels = level_units(system, dose_units)

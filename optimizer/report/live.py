@@ -3,8 +3,6 @@
 It begins before anything heavy is imported, and imports nothing heavy itself.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import threading
@@ -20,7 +18,7 @@ _TURNS, _BAR = "|/-\\", 20
 _TICK, _FIRST, _SILENCES, _LONG = 0.2, 0.5, (10.0, 20.0, 30.0, 60.0), 2.0
 _KEPT = "Programs of a new model are compiled first, and kept for the next run."
 _CLEAR = "\r\x1b[2K"
-CURRENT: ContextVar[Live | None] = ContextVar("live", default=None)
+CURRENT: "ContextVar[Live | None]" = ContextVar("live", default=None)
 """What speaks for the command that is run."""
 
 
@@ -44,7 +42,7 @@ class Live:
         self._drawn, self._at_start, self._is_said = False, True, False
 
     @classmethod
-    def begun(cls, words: list[str]) -> Live:
+    def begun(cls, words: list[str]) -> "Live":
         """One that speaks from now on, where there is something to say."""
         live = cls(words, sys.stderr)
         CURRENT.set(live)

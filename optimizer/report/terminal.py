@@ -1,7 +1,5 @@
 """What the commands share: numerics switched on, progress on stderr, a user's mistakes as sentences, tables as text."""
 
-from __future__ import annotations
-
 import os
 import sys
 import warnings
@@ -87,7 +85,7 @@ def say_kept(place: Path) -> None:
     say(f"Interrupted: what is finished is kept in {place}; the same command goes on from there.")
 
 
-def workers(run: Command) -> Workers:
+def workers(run: "Command") -> "Workers":
     """Who makes the chunks of a command.
 
     Raises:
@@ -98,7 +96,7 @@ def workers(run: Command) -> Workers:
     return workers_of(run.part, run.engine, run.cluster, partial(numerics, run.precision))
 
 
-def say_part(run: Command, place: Path) -> int:
+def say_part(run: "Command", place: Path) -> int:
     """What to do when a part is made."""
     put(run.json, f'{{"part": "{run.part}"}}\n', lambda: None)
     say(f"Part {run.part} is kept in {place}; when all are, the same command without --part puts them together.")
@@ -191,7 +189,7 @@ def _warnings_said() -> Iterator[None]:
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[Progress], None]]:
+def progress() -> "Iterator[Callable[[Progress], None]]":
     """What a command tells about itself, on stderr.
 
     Raises:
@@ -200,7 +198,7 @@ def progress() -> Iterator[Callable[[Progress], None]]:
     live = _live()
     with remembered() as pressed:
 
-        def tell(event: Progress) -> None:
+        def tell(event: "Progress") -> None:
             if event.phase in ("starts", "compile", *_COUNTED) and pressed():
                 raise KeyboardInterrupt
             _tell(live, *event)
@@ -235,7 +233,7 @@ def _live() -> Live:
     return CURRENT.get() or Live([], sys.stderr)
 
 
-def console() -> Console:
+def console() -> "Console":
     """Where tables go; colors only on a terminal that wants them (NO_COLOR)."""
     from rich.console import Console
 
@@ -267,7 +265,7 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> N
         out.print(grid)
 
 
-def show(account: Account) -> None:
+def show(account: "Account") -> None:
     """What a command came to: the answer first."""
     for line in [*account.answer, ""] if account.answer else []:
         typer.echo(line)

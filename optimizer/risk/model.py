@@ -1,7 +1,5 @@
 """Pipelines of scikit-learn that foretell a class, and how well they do on patients they have not seen."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,7 +41,7 @@ class DropCorrelated(TransformerMixin, BaseEstimator):
     def __init__(self, most: float = 0.9):
         self.most = most
 
-    def fit(self, X: Any, y: Any = None) -> DropCorrelated:
+    def fit(self, X: Any, y: Any = None) -> "DropCorrelated":
         """Choose the columns."""
         size = np.abs(np.atleast_2d(np.corrcoef(X, rowvar=False)))
         kept: list[int] = []

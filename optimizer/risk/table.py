@@ -1,7 +1,5 @@
 """Tables of features: PyRadiomics exports and clinical columns as numbers, one row a patient."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ It is saved by skops, not pickled: a pickle runs whatever code is in it when it 
 types that are named here alone.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

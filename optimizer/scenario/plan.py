@@ -1,7 +1,5 @@
 """A checked scenario: plain numbers in internal units, names resolved, nothing built yet."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,7 +47,7 @@ class Part:
     key: str = "kind"
     direct: bool = False
 
-    def filled(self) -> Part:
+    def filled(self) -> "Part":
         """The part with the defaults of its class, so that one that is written out and read again is the same."""
         values, units = dict(self.values), dict(self.units)
         for name, info in describe(self.cls).items():

@@ -1,7 +1,5 @@
 """Scenario: a checked file, and the objects of the numeric core that it describes."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -67,7 +65,7 @@ class Scenario:
         self.tables = tables
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], allow_code: bool = False) -> Scenario:
+    def load(cls, path: str | os.PathLike[str], allow_code: bool = False) -> "Scenario":
         """Read and check a TOML file.
 
         Args:
@@ -97,7 +95,7 @@ class Scenario:
         allow_code: bool = False,
         text: str = "",
         file: str = "",
-    ) -> Scenario:
+    ) -> "Scenario":
         """Check tables as a TOML file would hold them, for example the `scenario` of `resolved`.
 
         Raises:

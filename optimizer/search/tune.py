@@ -53,14 +53,14 @@ class Tuning(eqx.Module):
     Attributes:
         task: system, grid, objective and limits.
         rule: the rule, within the limits on single doses.
-        place: from the rule to its open numbers.
+        names: of its open numbers [P].
         lowest: of each number [P].
         width: of the range of each number [P].
     """
 
     task: Task
     rule: AbstractPolicy
-    place: Callable[[Any], tuple[Any, ...]] = eqx.field(static=True)
+    names: tuple[str, ...] = eqx.field(static=True)
     lowest: Float[Array, "P"]
     width: Float[Array, "P"]
 
@@ -70,7 +70,7 @@ class Tuning(eqx.Module):
 
     def policy(self, shares: Array) -> AbstractPolicy:
         """The rule with its open numbers at these shares of their ranges."""
-        return eqx.tree_at(self.place, self.rule, tuple(self.numbers(shares)))
+        return self.rule.with_numbers(self.names, self.numbers(shares))
 
     def judge(self, shares: Array) -> tuple[Scalar, Scalar]:
         """Objective as reported, and worst excess of a limit on states or on sums of the doses that the rule gives."""
@@ -79,15 +79,6 @@ class Tuning(eqx.Module):
         sums = task.matrix @ (scene.trajectory.doses / task.scale).ravel() - task.bound + _ROOM
         worst = [*(jnp.max(reading.excess) for reading in task.readings(scene)), jnp.max(sums, initial=0.0)]
         return task.objective.evaluate(scene), jnp.max(jnp.stack([jnp.zeros(()), *worst]))
-
-
-class _Place(tuple):
-    """From a limited rule to its open numbers: equal for equal names, so that nothing is compiled twice."""
-
-    __slots__ = ()
-
-    def __call__(self, limited: Any) -> tuple[Any, ...]:
-        return tuple(limited.rule.number(name) for name in self)
 
 
 @program
@@ -131,7 +122,7 @@ def tune(
     tell = progress or (lambda _: None)
     problem, clock = _refined(problem), {}
     lowest, width = jnp.asarray(rule.lower), jnp.asarray(rule.upper - rule.lower)
-    tuning = Tuning(problem.task, problem.limited(rule.policy), _Place(rule.names), lowest, width)
+    tuning = Tuning(problem.task, problem.limited(rule.policy), rule.names, lowest, width)
     began = time.perf_counter()
     tell(Progress("compile", 0, restarts, None))
     scored = _scored(tuning, rule, seed)

@@ -1,7 +1,5 @@
 """From the documents of a run to its page: one frame, with what a search or another command came to inside."""
 
-from __future__ import annotations
-
 import json
 import re
 from base64 import b64encode

@@ -1,7 +1,5 @@
 """A resolved scenario in words: what the tumor is, what is given, within which limits and to what end."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -3,8 +3,6 @@
 Every function takes an axis and returns it; `save_figures` writes the files of a run directory.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

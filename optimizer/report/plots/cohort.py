@@ -1,7 +1,5 @@
 """The figures of a cohort: Kaplan-Meier curves, a waterfall plot, the objective's spread and the schedules."""
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

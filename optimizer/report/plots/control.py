@@ -1,7 +1,5 @@
 """The figures of a trial (survival with bands, patients as swimmers, changes, regret and doses) and of a training."""
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh

@@ -1,7 +1,5 @@
 """The figures of windows, maps and trade-offs."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """The figures of a comparison: burden and doses of all regimens, a phase plane, and a swimmer plot."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any

@@ -1,7 +1,5 @@
 """The figure of a replan: what was measured and is expected, and the doses."""
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

@@ -1,7 +1,5 @@
 """The figure of a result: cells above, drugs and growth factor between, doses below, one time axis."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import equinox as eqx

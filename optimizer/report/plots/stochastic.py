@@ -1,7 +1,5 @@
 """The figure of runs of single cells: burdens beside the deterministic course; progression, extinction over time."""
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.figure import Figure
 

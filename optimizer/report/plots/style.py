@@ -1,7 +1,5 @@
 """What all figures share: colors that color-blind readers tell apart, the footnote, saving."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
