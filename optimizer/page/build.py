@@ -10,7 +10,7 @@ from nicegui import run, ui
 
 from optimizer.files.faults import DataError
 from optimizer.files.run_directory import DirectoryError, write_whole
-from optimizer.page.drawing import table
+from optimizer.page.tables import table
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.scenario.faults import with_lines
 from optimizer.scenario.files import read_toml, shipped

@@ -24,7 +24,7 @@ from optimizer.scenario import Scenario
 from optimizer.scenario.build import build_system
 from optimizer.scenario.keys import Place, places, substituted
 from optimizer.scenario.plan import Drug
-from optimizer.simulate import Grid, Trajectory, rollout
+from optimizer.simulate import Grid, System, Trajectory, rollout
 from optimizer.simulate.resolution import choose_mesh
 
 EVEN, RULE = "even doses", "the rule"
@@ -86,6 +86,7 @@ class Course:
         edges: of the decisions [K + 1, day].
         report: objective, terms and limits.
         outcome: progression, burdens, cumulative doses.
+        system: tumor and drugs with the numbers of the sliders.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Course:
     edges: np.ndarray
     report: Report
     outcome: Outcome
+    system: System
 
 
 class Explorer:
@@ -192,7 +194,7 @@ class Explorer:
         verdict = self.endpoint.read(task.system, trajectory, own)
         drugs, routes = task.system.drugs, task.system.routes
         came = outcome(trajectory, chosen.grid, drugs, routes, verdict, self.problem.task.grid)
-        return Course(way, trajectory, edges, report, came)
+        return Course(way, trajectory, edges, report, came, task.system)
 
     def sensitivities(self, way: str, share: float) -> dict[str, tuple[Outcome, Outcome]]:
         """What a way of dosing comes to where one of the scenario's numbers is less, and where more, by a share."""

@@ -16,7 +16,7 @@ from nicegui import events, run, ui
 from optimizer.control.measurements import Measurements, read_measurements
 from optimizer.files.faults import DataError
 from optimizer.files.toml import toml_text
-from optimizer.page import drawing
+from optimizer.page import drawing, tables
 from optimizer.page.explore import STEPS, Course, Explorer, Knob
 from optimizer.scenario import Scenario
 from optimizer.status import DISCLAIMER
@@ -141,7 +141,7 @@ class Sliders:
         self._last, self._unsettled = course, time.monotonic()
         shown, beside = [course, *([self._kept] if self._kept else [])], list(self._beside.values())
         given = self.explorer, shown, beside, self._measured
-        self._lines, self._told = drawing.series(*given), drawing.outcomes(self.explorer, shown, beside)
+        self._lines, self._told = drawing.series(*given), tables.outcomes(self.explorer, shown, beside)
         if self._chart is None:
             self._first(course, drawing.options(*given, self._dark))
         elif len(self._lines) == len(self._chart.options["series"]):
@@ -164,7 +164,7 @@ class Sliders:
         self._chart.options["series"] = self._lines
         self._chart.update()
         self._outcomes.set_content(self._told)
-        self._course.set_content(drawing.course_table(self.explorer, course))
+        self._course.set_content(tables.course_table(self.explorer, course))
         failed = "" if course.report.finite else "The simulation of these numbers failed. "
         self._state.set_text(f"{failed}Simulated on fixed nodes, as the search does; adose simulate audits it.")
 

@@ -4,8 +4,11 @@ import jax
 import numpy as np
 import pytest
 
+from optimizer.page import drawing, tables
 from optimizer.page.explore import EVEN, RULE, STEPS, Explorer
+from optimizer.report.plots.style import SHRINKING
 from optimizer.scenario import Scenario
+from tests import small
 from tests.page.conftest import ROOT, SCENARIO
 
 
@@ -72,3 +75,23 @@ def test_numbers_of_a_rule_have_the_ranges_of_the_search():
     assert (knobs["stop_below"].low, knobs["stop_below"].high) == (0.05, 1.15)
     always = explorer.course(RULE, {"stop_below": 0.05, "restart_above": 0.3})
     assert always.report.total != pytest.approx(explorer.course(RULE).report.total, rel=1e-3)
+
+
+def test_zones_of_the_growth_factor_are_where_the_course_shrinks():
+    explorer = Explorer(Scenario.from_tables(small.tables(), "small"))
+    course = explorer.course(EVEN)
+    lines = {line["name"]: line for line in drawing.series(explorer, [course], [], None)}
+    zone, factor, burden = (
+        np.array(lines[name]["data"], dtype=float) for name in ("tumor shrinks below", "growth factor", "burden")
+    )
+    assert lines["tumor shrinks below"]["areaStyle"]
+    assert lines["tumor shrinks below"]["color"] == SHRINKING
+    top = zone[:, 1].max()
+    assert top == pytest.approx(1.1 * factor[:, 1].max(), rel=1e-3)
+    sure = (np.abs(zone[:-1, 1] - factor[:-1, 1]) > 0.1 * top) & (np.diff(burden[:, 0]) > 0.0)
+    falls = np.diff(burden[:, 1]) < 0.0
+    assert 0 < falls[sure].sum() < sure.sum()
+    assert ((factor[:-1, 1] < zone[:-1, 1]) == falls)[sure].mean() > 0.95
+    said = tables.course_table(explorer, course)
+    assert "tumor shrinks below [pg/mL]" in said
+    assert "<td>any</td>" in said or "<td>none</td>" in said
