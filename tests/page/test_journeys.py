@@ -302,6 +302,23 @@ def test_bad_toml_is_told_with_its_line(tab):
     page.get_by_text(re.compile("line 1.*wanted valid TOML")).wait_for()
 
 
+def test_form_and_text_follow_each_other(tab):
+    page = tab.go("Build")
+    text, field = page.get_by_label("Scenario (TOML)"), page.get_by_label("drug[0].dose.max", exact=True)
+    assert field.input_value() == "2 mg/L"
+    field.fill("3 mg/L")
+    until(page, lambda: 'max = "3 mg/L"' in text.input_value())
+    text.fill(SCENARIO.replace('max = "2 mg/L"', 'max = "4 mg/L"'))
+    until(page, lambda: field.input_value() == "4 mg/L")
+    text.fill(SCENARIO.replace('max = "2 mg/L"', "max = "))
+    page.get_by_text(re.compile("small.toml: line.*wanted valid TOML")).wait_for()
+    assert field.input_value() == "4 mg/L"
+    text.fill(f"{SCENARIO}[progression]\nfactor = 1.5\n")
+    until(page, lambda: page.get_by_label("progression.factor", exact=True).count() == 1)
+    assert page.get_by_label("progression.factor", exact=True).input_value() == "1.5"
+    assert not page.get_by_text("wanted valid TOML").count()
+
+
 def test_a_fault_is_told_with_its_key_and_line(tab):
     page = tab.go("Build")
     page.get_by_label("Scenario (TOML)").fill(SCENARIO.replace('"7 day"', '"7 mg"', 1))
