@@ -11,7 +11,7 @@ import numpy as np
 from optimizer.analysis.held import shrinks_below
 from optimizer.observations import MEASURED, MISSING, OVER, UNDER
 from optimizer.outcome import level_units
-from optimizer.page.explore import Course, Explorer
+from optimizer.page.explore import QUANTILES, Course, Explorer
 from optimizer.report.plots.style import COLORS, SHRINKING, with_unit
 
 # Points of a line, more of which no screen shows.
@@ -78,7 +78,16 @@ def series(explorer: Explorer, shown: Sequence[Course], beside: Sequence[Course]
         at = _points(course)
         pairs = _pairs(course.trajectory.times, course.trajectory.burden, at, _LOWEST)
         found.append(_line(f"{course.name}", pairs, 0, COLORS[i % len(COLORS)], _DASHES[i % len(_DASHES)]))
+    found += [] if shown[0].fan is None else list(_fan(shown[0], shown[0].fan))
     return found + list(_measured(explorer, shown[0], measured))
+
+
+def _fan(course: Course, fan: np.ndarray) -> Iterator[dict]:
+    """Quantiles of the patients' burdens, the outer ones fainter."""
+    at = _points(course)
+    for share, burden in zip(QUANTILES, fan, strict=True):
+        pairs, middle = _pairs(course.trajectory.times, burden, at, _LOWEST), 1.0 - 2.0 * abs(share - 0.5)
+        yield _line(f"{100 * share:g} % of patients below", pairs, 0, COLORS[4], "solid", 0.35 + 0.65 * middle)
 
 
 def letter(shown: Sequence[Course], i: int) -> str:

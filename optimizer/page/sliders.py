@@ -18,7 +18,7 @@ from optimizer.files.faults import DataError
 from optimizer.files.toml import toml_text
 from optimizer.page import drawing, tables
 from optimizer.page.explore import STEPS, Course, Explorer, Knob
-from optimizer.scenario import Scenario
+from optimizer.scenario import Scenario, ScenarioError
 from optimizer.status import DISCLAIMER
 
 # Least time between two events of a slider that is dragged [s].
@@ -60,7 +60,7 @@ class Sliders:
         self._chart: ui.echart | None = None
         self._said: dict[tuple[ui.label, ui.element], str] = {}
         self._unsettled: float | None = None
-        self._wanted, self._busy, self._dark = False, False, False
+        self._wanted, self._busy, self._dark, self._fan = False, False, False, False
         self._seconds = math.inf
 
     def show(self) -> None:
@@ -89,6 +89,8 @@ class Sliders:
         ui.button("Keep as A", on_click=self._keep)
         ui.button("Begin again", on_click=self._reset)
         names = list(self.explorer.regimens)
+        if self.explorer.scenario.plan.cohort is not None:
+            ui.switch("Patients of the cohort, at most 200", on_change=self._spread).classes("full")
         ui.select(names, multiple=True, label="Regimens beside", on_change=self._overlay).classes("full")
         labels = ", ".join(f"{c.label()} [{c.quantity.unit}]" for c in self.explorer.scenario.channels())
         if labels:
@@ -124,7 +126,7 @@ class Sliders:
         try:
             while self._wanted:
                 self._wanted = False
-                given = self.way, dict(self.doses), dict(self.parameters)
+                given = self.way, dict(self.doses), dict(self.parameters), self._fan
                 began = time.perf_counter()
                 # A thread costs more than a short simulation takes; a long one would keep the others waiting.
                 quick = self._seconds < _QUICK
@@ -199,6 +201,14 @@ class Sliders:
     async def _choose(self, event: events.ValueChangeEventArguments) -> None:
         self.way, self.doses = event.value, {}
         self._dosing.refresh()
+        await self._draw()
+
+    async def _spread(self, event: events.ValueChangeEventArguments) -> None:
+        """Show the patients of [cohort] too, or say why they cannot be read."""
+        try:
+            self._fan, self._seconds = bool(event.value) and len(self.explorer.patients[1]) > 0, math.inf
+        except (ScenarioError, DataError) as error:
+            self._fault.set_text(str(error))
         await self._draw()
 
     async def _keep(self) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from optimizer.analysis.held import shrinks_below
 from optimizer.outcome import level_units
 from optimizer.page.drawing import letter
-from optimizer.page.explore import Course, Explorer
+from optimizer.page.explore import QUANTILES, Course, Explorer
 from optimizer.report.document import UNITS
 from optimizer.report.plots.style import with_unit
 from optimizer.search.screening import LIMIT_TOLERANCE
@@ -49,6 +49,10 @@ def outcomes(explorer: Explorer, shown: Sequence[Course], beside: Sequence[Cours
         [with_unit(f"total {drug}", unit), *(_number(c.outcome.cumulative_dose[drug]) for c in courses)]
         for drug, unit in units.items()
     ]
+    if shown[0].fan is not None:
+        for i, share in enumerate(QUANTILES):
+            ends = ("" if c.fan is None else _number(c.fan[i, -1]) for c in courses)
+            rows.append([f"{100 * share:g} % of patients end below [cell]", *ends])
     rows.append(["limits broken", *(_broken(course) for course in courses)])
     return table("What each way of dosing comes to", ["number", *letters, *(c.name for c in beside)], rows)
 

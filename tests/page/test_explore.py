@@ -4,12 +4,13 @@ import jax
 import numpy as np
 import pytest
 
+from optimizer.files.faults import DataError
 from optimizer.page import drawing, tables
-from optimizer.page.explore import EVEN, RULE, STEPS, Explorer
+from optimizer.page.explore import EVEN, QUANTILES, RULE, STEPS, Explorer
 from optimizer.report.plots.style import SHRINKING
 from optimizer.scenario import Scenario
 from tests import small
-from tests.page.conftest import ROOT, SCENARIO
+from tests.page.conftest import COHORT, ROOT, SCENARIO
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +96,27 @@ def test_zones_of_the_growth_factor_are_where_the_course_shrinks():
     said = tables.course_table(explorer, course)
     assert "tumor shrinks below [pg/mL]" in said
     assert "<td>any</td>" in said or "<td>none</td>" in said
+
+
+def test_a_fan_has_the_quantiles_of_the_patients_one_by_one(tmp_path):
+    file = tmp_path / "cohort.toml"
+    file.write_text(SCENARIO + COHORT)
+    explorer, moved = Explorer(Scenario.load(file)), {"model.clone[0].death_rate": 0.02}
+    (place,), values = explorer.patients
+    assert values.shape == (200, 1)
+    one_by_one = [explorer.course("weekly", {}, {place.key: v, **moved}).trajectory.burden for v in values[:, 0]]
+    course = explorer.course("weekly", {}, moved, fan=True)
+    assert course.fan is not None
+    assert course.fan == pytest.approx(np.quantile(one_by_one, QUANTILES, axis=0), rel=1e-6)
+    names = [line["name"] for line in drawing.series(explorer, [course], [], None)]
+    assert [name for name in names if "of patients" in name] == [f"{100 * q:g} % of patients below" for q in QUANTILES]
+    assert f"50 % of patients end below [cell]</th><td>{course.fan[2, -1]:.5g}<" in tables.outcomes(
+        explorer, [course], []
+    )
+
+
+def test_a_cohort_that_cannot_be_read_is_told(tmp_path):
+    file = tmp_path / "cohort.toml"
+    file.write_text(SCENARIO + '[cohort]\ntable = "none.csv"\n')
+    with pytest.raises(DataError, match=r"none\.csv"):
+        Explorer(Scenario.load(file)).course("weekly", fan=True)

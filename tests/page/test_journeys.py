@@ -10,7 +10,7 @@ import urllib.request
 
 import pytest
 
-from tests.page.conftest import ROOT, SCENARIO, Served, Tab
+from tests.page.conftest import COHORT, ROOT, SCENARIO, Served, Tab
 
 COUNT = """() => { window.updates = 0; new MutationObserver(() => { window.updates++ })
   .observe(document.querySelector('.outcomes'), { childList: true, subtree: true }) }"""
@@ -26,6 +26,8 @@ LINES = """[...document.querySelectorAll('[role=img]')]
   .flatMap((e) => getElement(+e.id.slice(1)).chart.getOption().series.map((s) => s.name)).join()"""
 # Of an idle machine 20; tests run beside others.
 LEAST_UPDATES = 8
+# Of 200 patients; of an idle machine 5.
+LEAST_COHORTS = 2
 
 
 def numbers(page, row):
@@ -139,6 +141,25 @@ def test_regimens_lie_beside(tab):
     page.keyboard.press("Escape")
     page.get_by_role("columnheader", name="weekly").wait_for()
     assert len(numbers(page, "objective")) == 2
+
+
+def test_patients_of_a_cohort_follow_a_drag(browser, tmp_path):
+    (tmp_path / "cohort.toml").write_text(SCENARIO + COHORT)
+    one = Served(tmp_path, "cohort.toml")
+    tab = Tab(browser, one.address)
+    page = tab.drawn()
+    page.get_by_role("switch", name="Patients of the cohort").click()
+    until(page, lambda: "50 % of patients below" in page.evaluate(LINES))
+    before = numbers(page, "95 % of patients end below")
+    page.evaluate(COUNT)
+    page.evaluate(SWEEP, 3.0)
+    assert page.evaluate("window.updates") / 3.0 > LEAST_COHORTS
+    slide(page, "each dose", 0.95)
+    until(page, lambda: numbers(page, "95 % of patients end below") != before)
+    page.get_by_role("switch", name="Patients of the cohort").click()
+    until(page, lambda: "of patients" not in page.evaluate(LINES))
+    tab.close()
+    assert "Traceback" not in one.close()
 
 
 def test_another_way_of_dosing_has_its_own_sliders(tab):
