@@ -125,6 +125,18 @@ def test_files_that_pages_name_exist():
     assert not [name for name in names if not (ROOT / name).exists()]
 
 
+def test_the_gallery_has_every_figure_that_a_command_writes():
+    rooms = [ROOT / "optimizer" / room for room in ("cli", "report")]
+    code = "".join(path.read_text(encoding="utf-8") for room in rooms for path in sorted(room.rglob("*.py")))
+    kinds = r"plots\.\w+_figure|plots\.patient|drawn\b|new_figure|(?:survived|swam|changed|spread|fell|whole)[,}]"
+    pairs = re.findall(rf'"(\w+)": (?:{kinds})|(?:figures|found)\["(\w+)"\] = (?:_grid|new_figure|_tornado)', code)
+    names = {first or second for first, second in pairs}
+    assert len(names) >= 24
+    assert not [name for name in names if f"`{name}`" not in PAGES["gallery.md"]]
+    pictures = sorted((DOCS / "gallery").iterdir())
+    assert not [picture.name for picture in pictures if f"](gallery/{picture.name})" not in PAGES["gallery.md"]]
+
+
 @pytest.mark.parametrize("page", [name for name, text in PAGES.items() if "```toml" in text])
 def test_scenarios_build(page):
     for text in blocks(PAGES[page], "toml"):

@@ -14,9 +14,6 @@ from jaxtyping import Array, Float
 
 from optimizer.analysis.intervals import Interval, Response, root
 from optimizer.axes import Edges, Index, Scalar
-from optimizer.mechanisms.stroma import Stroma
-from optimizer.models.base import AbstractModel
-from optimizer.models.tumor import Tumor
 from optimizer.pharmacology.base import AbstractPK
 from optimizer.simulate import Grid
 from optimizer.simulate.arrivals import given_at
@@ -144,44 +141,6 @@ def warnings(given: Profile, response: Response, drug: str, unit: str) -> list[s
                 f"{response.clone}: after {through} of {troughs.size} doses {drug} falls through levels {where}"
             )
     return said
-
-
-# --- net growth of clones while the concentrations are held -----------------------------------------------------------
-
-
-@eqx.filter_jit
-def held_growth(model: AbstractModel, conc: jax.Array) -> Any:
-    """Net growth rates [C, M] at concentrations [C, N]; None where the model does not say."""
-    return jax.vmap(model.held_growth)(conc)
-
-
-@eqx.filter_jit
-def frozen_growth(model: Tumor, growth_factor: jax.Array, conc: jax.Array) -> jax.Array:
-    """The same with the growth factor held too [pg/mL]."""
-
-    def at(level: jax.Array) -> jax.Array:
-        settled = model.held_states(level)
-        states = tuple(
-            state._replace(growth_factor=growth_factor) if isinstance(mechanism, Stroma) else state
-            for mechanism, state in zip(model.mechanisms, settled or (), strict=True)
-        )
-        return model.net_growth(states, level)
-
-    return jax.vmap(at)(conc)
-
-
-@dataclass(frozen=True)
-class Levels:
-    """Concentrations of all drugs while that of one of them, number j, is looked at: its own entry is not read."""
-
-    base: np.ndarray
-    j: int
-
-    def rows(self, conc: np.ndarray) -> jax.Array:
-        """[C, N] from the concentrations [C] of the drug."""
-        table = np.tile(self.base, (len(conc), 1))
-        table[:, self.j] = conc
-        return jnp.asarray(table)
 
 
 # --- the dose that gives a mean concentration -------------------------------------------------------------------------

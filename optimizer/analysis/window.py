@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimizer.analysis.axes import levels_of, numbers_of, split
+from optimizer.analysis.held import Levels, frozen_growth, held_growth
 from optimizer.analysis.intervals import HIGHEST, LOWEST, Response, responses
-from optimizer.analysis.levels import Levels, Profile, frozen_growth, held_growth, profile, time_shares, warnings
+from optimizer.analysis.levels import Profile, profile, time_shares, warnings
 from optimizer.files.event_tables import read_grid
 from optimizer.mechanisms.stroma import Stroma
 from optimizer.models.base import AbstractModel

@@ -1,6 +1,5 @@
 """The tab Build: a scenario as text, begun from a template, with the words it may use and what our checker says."""
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,10 +7,12 @@ from nicegui import run, ui
 
 from optimizer.files.faults import DataError
 from optimizer.files.run_directory import DirectoryError, write_whole
-from optimizer.page.drawing import table
+from optimizer.page.form import Form
+from optimizer.page.tables import table
+from optimizer.page.values import tables_of
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.scenario.faults import with_lines
-from optimizer.scenario.files import read_toml, shipped
+from optimizer.scenario.files import shipped
 from optimizer.scenario.resolved import in_words
 from optimizer.scenario.words import catalog, keys
 
@@ -34,6 +35,7 @@ def build_tab(file: Path | None, opened: Callable[[Path], None]) -> None:
         with ui.element("div").classes("side"):
             template = ui.select(list(templates), label="Begin with a template of adose new").classes("full")
             _words(lambda text: area.set_value(f"{area.value}\n{text}"))
+            fields = ui.expansion("Values of the file", value=True).classes("full")
         with ui.element("div").classes("wide"):
             area = ui.textarea("Scenario (TOML)", value=begun).props('input-class="toml" outlined').classes("full")
             place = ui.input("Save as", value=str(file or "one_drug.toml")).classes("full")
@@ -59,6 +61,8 @@ def build_tab(file: Path | None, opened: Callable[[Path], None]) -> None:
             template.on_value_change(begin)
             ui.button("Check", on_click=check)
             ui.button("Save and open", on_click=save)
+    with fields:
+        Form(area, lambda: str(place.value or "text"), said.set_text).show()
 
 
 def _template(path: Path) -> str:
@@ -69,10 +73,7 @@ def _template(path: Path) -> str:
 def checked(text: str, place: Path) -> str:
     """What our checker says of a text that is to be saved at a place: faults, or the scenario in words."""
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / "text.toml"
-            copy.write_text(text, encoding="utf-8")
-            data, _ = read_toml(copy, str(place))
+        data = tables_of(text, str(place))
         scenario = Scenario.from_tables(data, place.stem, folder=place.parent, text=text, file=str(place))
         scenario.problem()
     except ScenarioError as error:

@@ -1,20 +1,19 @@
-"""What a page shows of courses: options of the charting library, and tables that say the same in words and numbers."""
+"""What a page draws of courses: options of the charting library."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from html import escape
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
+from optimizer.analysis.held import shrinks_below
 from optimizer.observations import MEASURED, MISSING, OVER, UNDER
 from optimizer.outcome import level_units
-from optimizer.page.explore import Course, Explorer
-from optimizer.report.document import UNITS
+from optimizer.page.explore import QUANTILES, Course, Explorer
 from optimizer.report.plots.style import COLORS, SHRINKING, with_unit
-from optimizer.search.screening import LIMIT_TOLERANCE
 
-# Points of a line, more of which no screen shows, and rows of the table under the chart.
-_POINTS, _ROWS = 200, 13
+# Points of a line, more of which no screen shows.
+_POINTS = 200
 _DASHES: tuple[Any, ...] = ("solid", "dashed", "dotted", [8, 3, 2, 3])
 _HEIGHT, _GAP, _TOP = 190, 62, 90
 # Cells below this are not drawn: less than a hundredth of a cell says nothing.
@@ -72,20 +71,30 @@ def series(explorer: Explorer, shown: Sequence[Course], beside: Sequence[Course]
     """The lines of the chart; see `options`."""
     found: list[dict] = []
     for i, course in enumerate(shown):
-        found += _lines(explorer, course, _letter(shown, i), faded=i > 0)
+        found += _lines(explorer, course, letter(shown, i), faded=i > 0)
     for i, course in enumerate(beside, 2):
         at = _points(course)
         pairs = _pairs(course.trajectory.times, course.trajectory.burden, at, _LOWEST)
         found.append(_line(f"{course.name}", pairs, 0, COLORS[i % len(COLORS)], _DASHES[i % len(_DASHES)]))
+    found += [] if shown[0].fan is None else list(_fan(shown[0], shown[0].fan))
     return found + list(_measured(explorer, shown[0], measured))
 
 
-def _letter(shown: Sequence[Course], i: int) -> str:
+def _fan(course: Course, fan: np.ndarray) -> Iterator[dict]:
+    """Quantiles of the patients' burdens, the outer ones fainter."""
+    at = _points(course)
+    for share, burden in zip(QUANTILES, fan, strict=True):
+        pairs, middle = _pairs(course.trajectory.times, burden, at, _LOWEST), 1.0 - 2.0 * abs(share - 0.5)
+        yield _line(f"{100 * share:g} % of patients below", pairs, 0, COLORS[4], "solid", 0.35 + 0.65 * middle)
+
+
+def letter(shown: Sequence[Course], i: int) -> str:
+    """What a course is called beside the one that was kept."""
     return "BA"[i] if len(shown) > 1 else ""
 
 
-def _lines(explorer: Explorer, course: Course, letter: str, faded: bool) -> Iterator[dict]:
-    found, at, mark = course.trajectory, _points(course), f"{letter} " if letter else ""
+def _lines(explorer: Explorer, course: Course, named: str, faded: bool) -> Iterator[dict]:
+    found, at, mark = course.trajectory, _points(course), f"{named} " if named else ""
     clones, drugs = explorer.problem.task.system.model.clone_names(), explorer.problem.task.system.drugs
     units, panel, times = explorer.scenario.dose_units, len(panels(course)) - 1, found.times
     levels, faint = level_units(explorer.problem.task.system, units), 0.45 if faded else 1.0
@@ -111,6 +120,21 @@ def _lines(explorer: Explorer, course: Course, letter: str, faded: bool) -> Iter
     if "growth_factor" in found.observables and panel > 2:
         pairs = _pairs(times, found.observables["growth_factor"], at)
         yield _line(f"{mark}growth factor", pairs, 2, COLORS[3], "solid", faint)
+        yield from () if faded else _zones(course, clones, at)
+
+
+def _zones(course: Course, clones: Sequence[str], at: np.ndarray) -> Iterator[dict]:
+    """Growth factors at which a clone shrinks, up to a little more than the course has."""
+    found = course.trajectory
+    below = shrinks_below(course.system.model, jnp.asarray(np.asarray(found.conc)[at]))
+    if below is None:
+        return
+    top = 1.1 * float(np.max(found.observables["growth_factor"]))
+    for m, clone in enumerate(clones):
+        color = COLORS[m % len(COLORS)] if len(clones) > 1 else SHRINKING
+        pairs = _pairs(np.asarray(found.times)[at], np.minimum(below[:, m], top), np.arange(len(at)))
+        zone = _line(f"{clone} shrinks below", pairs, 2, color, "dotted", 0.6)
+        yield zone | {"areaStyle": {"opacity": 0.13}, "z": 1}
 
 
 def _line(name: str, data: list, panel: int, color: str, dashes: Any, opacity: float = 1.0) -> dict:
@@ -211,78 +235,3 @@ def _measured(explorer: Explorer, course: Course, measured: Any) -> Iterator[dic
             "symbolSize": 9,
             "color": COLORS[(i + 4) % len(COLORS)],
         }
-
-
-# --- tables -----------------------------------------------------------------------------------------------------------
-
-
-def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in HTML, of plain text; the first column names the rows."""
-    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
-    body = "".join(
-        f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in row[1:])}</tr>'
-        for row in rows
-    )
-    said = escape(caption)
-    return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{said}"><table><caption>{said}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def outcomes(explorer: Explorer, shown: Sequence[Course], beside: Sequence[Course]) -> str:
-    """What each way of dosing came to, one column each."""
-    courses = [*shown, *beside]
-    letters = [f"{_letter(shown, i)} {course.name}".strip() for i, course in enumerate(shown)]
-    units = {drug.name: drug.total_unit for drug in explorer.scenario.plan.drugs}
-    rows = [["objective", *(_number(c.report.total) for c in courses)]]
-    rows.append(["progression [day]", *(_number(c.outcome.time_to_progression_day) for c in courses)])
-    for label, key in (("final burden [cell]", "final_burden"), ("peak burden [cell]", "peak_burden")):
-        rows.append([label, *(_number(getattr(c.outcome, key)) for c in courses)])
-    rows.append(["resistant share", *(_number(c.outcome.resistant_fraction) for c in courses)])
-    rows += [
-        [with_unit(f"total {drug}", unit), *(_number(c.outcome.cumulative_dose[drug]) for c in courses)]
-        for drug, unit in units.items()
-    ]
-    rows.append(["limits broken", *(_broken(course) for course in courses)])
-    return table("What each way of dosing comes to", ["number", *letters, *(c.name for c in beside)], rows)
-
-
-def _broken(course: Course) -> str:
-    if not course.report.finite:
-        return "the simulation failed"
-    broken = [check.name for check in course.report.constraints if check.violation > LIMIT_TOLERANCE]
-    return ", ".join(broken) or "none"
-
-
-def course_table(explorer: Explorer, course: Course) -> str:
-    """The lines of the chart at some days."""
-    found, system = course.trajectory, explorer.problem.task.system
-    times = np.asarray(found.times)
-    days = np.linspace(0.0, times[-1], _ROWS)
-    columns: dict[str, Any] = {"burden [cell]": found.burden}
-    columns |= {f"{name} [cell]": np.asarray(found.cells)[:, m] for m, name in enumerate(system.model.clone_names())}
-    levels = level_units(system, explorer.scenario.dose_units)
-    named = [with_unit(f"level of {drug}", levels[drug]) for drug in system.drugs]
-    columns |= {name: np.asarray(found.conc)[:, n] for n, name in enumerate(named)}
-    columns |= {with_unit(name, UNITS.get(name)): values for name, values in found.observables.items()}
-    drawn = [np.interp(days, times, np.asarray(values)) for values in columns.values()]
-    rows = [[f"{day:.4g}", *(_number(values[i]) for values in drawn)] for i, day in enumerate(days)]
-    return table("The course at some days", ["day", *columns], rows)
-
-
-def _number(value: Any) -> str:
-    return "not reached" if value is None else f"{float(value):.5g}"
-
-
-def run_rows(report: Mapping[str, Any]) -> dict[str, str]:
-    """The main numbers of a run's report, by name."""
-    came = report.get("outcome") or {}
-    found = {
-        "status": str(report.get("status", "")),
-        "objective": _number((report.get("objective") or {}).get("total")),
-    }
-    for key in ("time_to_progression_day", "final_burden", "peak_burden", "resistant_fraction"):
-        found[key.replace("_", " ")] = _number(came.get(key)) if key in came else ""
-    totals = (came.get("cumulative_dose") or {}).items()
-    return found | {f"total {drug}": _number(total) for drug, total in totals}

@@ -7,9 +7,12 @@ from functools import cached_property
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optimizer.ensemble import load_patients
+from optimizer.ensemble.ensemble import BATCH
 from optimizer.fields import FieldInfo, describe
 from optimizer.mesh import Mesh
 from optimizer.outcome import Outcome, outcome
@@ -18,11 +21,11 @@ from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Report, Task
 from optimizer.programs import stored
 from optimizer.regimens import Regimen
-from optimizer.scenario import Scenario
+from optimizer.scenario import Scenario, ScenarioError
 from optimizer.scenario.build import build_system
 from optimizer.scenario.keys import Place, places, substituted
 from optimizer.scenario.plan import Drug
-from optimizer.simulate import Grid, Trajectory, rollout
+from optimizer.simulate import Grid, System, Trajectory, rollout
 from optimizer.simulate.resolution import choose_mesh
 
 EVEN, RULE = "even doses", "the rule"
@@ -30,6 +33,9 @@ EVEN, RULE = "even doses", "the rule"
 _REACH = 4.0
 STEPS = 400
 _GIVEN = ("every", "first", "last")
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+# Patients of a cohort who are simulated while a slider moves.
+_MOST_PATIENTS = 200
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,8 @@ class Course:
         edges: of the decisions [K + 1, day].
         report: objective, terms and limits.
         outcome: progression, burdens, cumulative doses.
+        system: tumor and drugs with the numbers of the sliders.
+        fan: burdens at the `QUANTILES` of the patients of [cohort] at the saved times [5, T, cell]; None when left out.
     """
 
     name: str
@@ -91,6 +99,8 @@ class Course:
     edges: np.ndarray
     report: Report
     outcome: Outcome
+    system: System
+    fan: np.ndarray | None = None
 
 
 class Explorer:
@@ -108,7 +118,24 @@ class Explorer:
         self.places = _distinct(places(scenario.plan.model, scenario.plan.drugs))
         self.rule = scenario.rule()
         self.regimens = {regimen.name: regimen for regimen in scenario.regimens()}
-        self._simulate = eqx.filter_jit(self._simulated)
+        self._simulate, self._fan = eqx.filter_jit(self._simulated), eqx.filter_jit(self._fanned)
+
+    @cached_property
+    def patients(self) -> tuple[tuple[Place, ...], np.ndarray]:
+        """Numbers in which the first patients of [cohort] differ, and their values [P, V].
+
+        Raises:
+            ScenarioError: no [cohort], draws that cannot be read, or nobody who can be simulated.
+            DataError: a table that cannot be read.
+        """
+        plan = self.scenario.plan.cohort
+        is_table = plan is not None and (plan.table is not None or plan.risk is not None)
+        found = load_patients(self.scenario, None if is_table else _MOST_PATIENTS, self.scenario.seed)
+        if not found.healthy.any():
+            why = next(iter(found.faults.values()))
+            wanted = "cohort: wanted a patient who can be simulated; got none"
+            raise ScenarioError([f"{self.scenario.file}: {wanted}: {why}"])
+        return found.places, found.values[found.healthy][:_MOST_PATIENTS]
 
     @cached_property
     def _mesh(self) -> Mesh:
@@ -173,13 +200,19 @@ class Explorer:
         moved = replace(policy, **{key: stored(value) for key, value in values.items()})  # type: ignore[type-var]
         return Regimen(way, self.problem.limited(moved) if way == RULE else self.problem.delivered(moved), grid)
 
-    def course(self, way: str, doses: Mapping[str, float] = {}, parameters: Mapping[str, float] = {}) -> Course:
+    def course(
+        self, way: str, doses: Mapping[str, float] = {}, parameters: Mapping[str, float] = {}, fan: bool = False
+    ) -> Course:
         """Simulate a way of dosing.
 
         Args:
             way: one of `ways`.
             doses: values of its knobs; those left out keep theirs.
             parameters: values of the scenario's numbers by key path, likewise.
+            fan: whether the patients of [cohort] are simulated too, who keep the numbers in which they differ.
+
+        Raises:
+            ScenarioError, DataError: patients that cannot be read.
         """
         chosen = self.regimen(way, doses)
         numbers = stored([parameters.get(place.key, place.value) for place in self.places])
@@ -190,7 +223,9 @@ class Explorer:
         verdict = self.endpoint.read(task.system, trajectory, own)
         drugs, routes = task.system.drugs, task.system.routes
         came = outcome(trajectory, chosen.grid, drugs, routes, verdict, self.problem.task.grid)
-        return Course(way, trajectory, edges, report, came)
+        given = (numbers, self._mesh, chosen.policy, chosen.grid)
+        spread = np.asarray(self._fan(stored(self.patients[1]), *given)) if fan else None
+        return Course(way, trajectory, edges, report, came, task.system, spread)
 
     def sensitivities(self, way: str, share: float) -> dict[str, tuple[Outcome, Outcome]]:
         """What a way of dosing comes to where one of the scenario's numbers is less, and where more, by a share."""
@@ -206,6 +241,15 @@ class Explorer:
         system, objective = build_system(plan, mesh), Scenario(plan, self.scenario.name).objective()
         task = replace(self.problem.task, system=system, objective=objective)
         return rollout(system, policy, grid), task
+
+    def _fanned(self, values: Any, numbers: Any, mesh: Mesh, policy: AbstractPolicy, grid: Grid) -> Any:
+        def burden(own: Any) -> Any:
+            places = [*self.places, *self.patients[0]]
+            return rollout(
+                build_system(substituted(self.scenario.plan, places, [*numbers, *own]), mesh), policy, grid
+            ).burden
+
+        return jnp.nanquantile(jax.lax.map(burden, values, batch_size=BATCH), jnp.asarray(QUANTILES), axis=0)
 
     def tables(self, parameters: Mapping[str, float]) -> dict[str, Any]:
         """The scenario with other numbers, as the tables of a file that has every number spelled out."""

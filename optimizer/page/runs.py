@@ -7,9 +7,9 @@ from typing import Any
 
 from nicegui import ui
 
-from optimizer.page.drawing import run_rows, table
 from optimizer.page.jobs import Queue
 from optimizer.page.search import links
+from optimizer.page.tables import run_rows, table
 
 MARKERS = (
     "report.json",

@@ -144,10 +144,13 @@ class _Box:
 
     def __init__(self, job: Job):
         self.job, self._seen = job, ""
-        with ui.element("section").classes("job").props(f'aria-label="{job.words[0]} to {job.place}"'):
+        name = f"{job.words[0]} to {job.place}"
+        with ui.element("section").classes("job").props(f'aria-label="{name}"'):
             ui.label(job.command).classes("said")
             self._state = ui.label("").classes("title")
-            self._lines = ui.label("").classes("said").props('tabindex="0" role="region" aria-label="What it says"')
+            self._lines = (
+                ui.label("").classes("said").props(f'tabindex="0" role="region" aria-label="What {name} says"')
+            )
             self._cancel = ui.button("Cancel", on_click=self._stop)
             self._links = ui.element("div")
 

@@ -14,9 +14,9 @@ from nicegui import events, run, ui
 from optimizer.control.measurements import Measurements, read_measurements
 from optimizer.files.faults import DataError
 from optimizer.files.toml import toml_text
-from optimizer.page import drawing
+from optimizer.page import drawing, tables
 from optimizer.page.explore import STEPS, Course, Explorer, Knob
-from optimizer.scenario import Scenario
+from optimizer.scenario import Scenario, ScenarioError
 from optimizer.status import DISCLAIMER
 
 # Least time between two events of a slider that is dragged [s].
@@ -58,7 +58,7 @@ class Sliders:
         self._chart: ui.echart | None = None
         self._said: dict[tuple[ui.label, ui.element], str] = {}
         self._unsettled: float | None = None
-        self._wanted, self._busy, self._dark = False, False, False
+        self._wanted, self._busy, self._dark, self._fan = False, False, False, False
         self._seconds = math.inf
 
     def show(self) -> None:
@@ -87,6 +87,8 @@ class Sliders:
         ui.button("Keep as A", on_click=self._keep)
         ui.button("Begin again", on_click=self._reset)
         names = list(self.explorer.regimens)
+        if self.explorer.scenario.plan.cohort is not None:
+            ui.switch("Patients of the cohort, at most 200", on_change=self._spread).classes("full")
         ui.select(names, multiple=True, label="Regimens beside", on_change=self._overlay).classes("full")
         labels = ", ".join(f"{c.label()} [{c.quantity.unit}]" for c in self.explorer.scenario.channels())
         if labels:
@@ -122,7 +124,7 @@ class Sliders:
         try:
             while self._wanted:
                 self._wanted = False
-                given = self.way, dict(self.doses), dict(self.parameters)
+                given = self.way, dict(self.doses), dict(self.parameters), self._fan
                 began = time.perf_counter()
                 # A thread costs more than a short simulation takes; a long one would keep the others waiting.
                 quick = self._seconds < _QUICK
@@ -139,7 +141,7 @@ class Sliders:
         self._last, self._unsettled = course, time.monotonic()
         shown, beside = [course, *([self._kept] if self._kept else [])], list(self._beside.values())
         given = self.explorer, shown, beside, self._measured
-        self._lines, self._told = drawing.series(*given), drawing.outcomes(self.explorer, shown, beside)
+        self._lines, self._told = drawing.series(*given), tables.outcomes(self.explorer, shown, beside)
         if self._chart is None:
             self._first(course, drawing.options(*given, self._dark))
         elif len(self._lines) == len(self._chart.options["series"]):
@@ -162,7 +164,7 @@ class Sliders:
         self._chart.options["series"] = self._lines
         self._chart.update()
         self._outcomes.set_content(self._told)
-        self._course.set_content(drawing.course_table(self.explorer, course))
+        self._course.set_content(tables.course_table(self.explorer, course))
         failed = "" if course.report.finite else "The simulation of these numbers failed. "
         self._state.set_text(f"{failed}Simulated on fixed nodes, as the search does; adose simulate audits it.")
 
@@ -197,6 +199,14 @@ class Sliders:
     async def _choose(self, event: events.ValueChangeEventArguments) -> None:
         self.way, self.doses = event.value, {}
         self._dosing.refresh()
+        await self._draw()
+
+    async def _spread(self, event: events.ValueChangeEventArguments) -> None:
+        """Show the patients of [cohort] too, or say why they cannot be read."""
+        try:
+            self._fan, self._seconds = bool(event.value) and len(self.explorer.patients[1]) > 0, math.inf
+        except (ScenarioError, DataError) as error:
+            self._fault.set_text(str(error))
         await self._draw()
 
     async def _keep(self) -> None:

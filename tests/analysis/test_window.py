@@ -10,6 +10,7 @@ import pytest
 from scipy.optimize import brentq
 from typer.testing import CliRunner
 
+from optimizer.analysis.held import shrinks_below
 from optimizer.analysis.intervals import responses
 from optimizer.analysis.window import windows
 from optimizer.cli import app
@@ -332,3 +333,17 @@ def test_a_model_of_ones_own_says_its_growth_or_is_refused(folder):
     sensitive, resistant = json.loads(result.stdout)["clones"]
     assert sensitive["crossings"] == pytest.approx([0.3], rel=1e-12)
     assert resistant["crossings"] == []
+
+
+def test_the_growth_factor_below_which_a_clone_shrinks_is_where_the_window_has_its_critical_level():
+    scenario = Scenario.load(ROOT / "scenarios" / "bistable_general.toml")
+    model = scenario.system().model
+    without, most = windows(scenario).critical
+    conc = jnp.asarray(
+        [0.5 * without.conc, 0.5 * (without.conc + most.conc), (1.0 - 1e-6) * most.conc, 2.0 * most.conc]
+    )[:, None]
+    none, some, edge, any_ = np.asarray(shrinks_below(model, conc))[:, 0]
+    assert (none, any_) == (0.0, math.inf)
+    assert 0.0 < some < edge
+    assert edge == pytest.approx(most.growth_factor, rel=1e-4)
+    assert shrinks_below(Scenario.load(ROOT / "scenarios" / "competing_clones.toml").system().model, conc) is None

@@ -46,6 +46,12 @@ dose = []
 [search]
 restarts = 2
 """
+COHORT = """
+[[cohort.vary]]
+key = "model.clone[0].growth_rate"
+distribution = "lognormal"
+cv = 0.3
+"""
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",

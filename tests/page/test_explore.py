@@ -4,9 +4,13 @@ import jax
 import numpy as np
 import pytest
 
-from optimizer.page.explore import EVEN, RULE, STEPS, Explorer
+from optimizer.files.faults import DataError
+from optimizer.page import drawing, tables
+from optimizer.page.explore import EVEN, QUANTILES, RULE, STEPS, Explorer
+from optimizer.report.plots.style import SHRINKING
 from optimizer.scenario import Scenario
-from tests.page.conftest import ROOT, SCENARIO
+from tests import small
+from tests.page.conftest import COHORT, ROOT, SCENARIO
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +76,47 @@ def test_numbers_of_a_rule_have_the_ranges_of_the_search():
     assert (knobs["stop_below"].low, knobs["stop_below"].high) == (0.05, 1.15)
     always = explorer.course(RULE, {"stop_below": 0.05, "restart_above": 0.3})
     assert always.report.total != pytest.approx(explorer.course(RULE).report.total, rel=1e-3)
+
+
+def test_zones_of_the_growth_factor_are_where_the_course_shrinks():
+    explorer = Explorer(Scenario.from_tables(small.tables(), "small"))
+    course = explorer.course(EVEN)
+    lines = {line["name"]: line for line in drawing.series(explorer, [course], [], None)}
+    zone, factor, burden = (
+        np.array(lines[name]["data"], dtype=float) for name in ("tumor shrinks below", "growth factor", "burden")
+    )
+    assert lines["tumor shrinks below"]["areaStyle"]
+    assert lines["tumor shrinks below"]["color"] == SHRINKING
+    top = zone[:, 1].max()
+    assert top == pytest.approx(1.1 * factor[:, 1].max(), rel=1e-3)
+    sure = (np.abs(zone[:-1, 1] - factor[:-1, 1]) > 0.1 * top) & (np.diff(burden[:, 0]) > 0.0)
+    falls = np.diff(burden[:, 1]) < 0.0
+    assert 0 < falls[sure].sum() < sure.sum()
+    assert ((factor[:-1, 1] < zone[:-1, 1]) == falls)[sure].mean() > 0.95
+    said = tables.course_table(explorer, course)
+    assert "tumor shrinks below [pg/mL]" in said
+    assert "<td>any</td>" in said or "<td>none</td>" in said
+
+
+def test_a_fan_has_the_quantiles_of_the_patients_one_by_one(tmp_path):
+    file = tmp_path / "cohort.toml"
+    file.write_text(SCENARIO + COHORT)
+    explorer, moved = Explorer(Scenario.load(file)), {"model.clone[0].death_rate": 0.02}
+    (place,), values = explorer.patients
+    assert values.shape == (200, 1)
+    one_by_one = [explorer.course("weekly", {}, {place.key: v, **moved}).trajectory.burden for v in values[:, 0]]
+    course = explorer.course("weekly", {}, moved, fan=True)
+    assert course.fan is not None
+    assert course.fan == pytest.approx(np.quantile(one_by_one, QUANTILES, axis=0), rel=1e-6)
+    names = [line["name"] for line in drawing.series(explorer, [course], [], None)]
+    assert [name for name in names if "of patients" in name] == [f"{100 * q:g} % of patients below" for q in QUANTILES]
+    assert f"50 % of patients end below [cell]</th><td>{course.fan[2, -1]:.5g}<" in tables.outcomes(
+        explorer, [course], []
+    )
+
+
+def test_a_cohort_that_cannot_be_read_is_told(tmp_path):
+    file = tmp_path / "cohort.toml"
+    file.write_text(SCENARIO + '[cohort]\ntable = "none.csv"\n')
+    with pytest.raises(DataError, match=r"none\.csv"):
+        Explorer(Scenario.load(file)).course("weekly", fan=True)

@@ -10,7 +10,7 @@ import urllib.request
 
 import pytest
 
-from tests.page.conftest import ROOT, SCENARIO, Served, Tab
+from tests.page.conftest import COHORT, ROOT, SCENARIO, Served, Tab
 
 COUNT = """() => { window.updates = 0; new MutationObserver(() => { window.updates++ })
   .observe(document.querySelector('.outcomes'), { childList: true, subtree: true }) }"""
@@ -26,6 +26,8 @@ LINES = """[...document.querySelectorAll('[role=img]')]
   .flatMap((e) => getElement(+e.id.slice(1)).chart.getOption().series.map((s) => s.name)).join()"""
 # Of an idle machine 20; tests run beside others.
 LEAST_UPDATES = 8
+# Of 200 patients; of an idle machine 5.
+LEAST_COHORTS = 2
 
 
 def numbers(page, row):
@@ -139,6 +141,25 @@ def test_regimens_lie_beside(tab):
     page.keyboard.press("Escape")
     page.get_by_role("columnheader", name="weekly").wait_for()
     assert len(numbers(page, "objective")) == 2
+
+
+def test_patients_of_a_cohort_follow_a_drag(browser, tmp_path):
+    (tmp_path / "cohort.toml").write_text(SCENARIO + COHORT)
+    one = Served(tmp_path, "cohort.toml")
+    tab = Tab(browser, one.address)
+    page = tab.drawn()
+    page.get_by_role("switch", name="Patients of the cohort").click()
+    until(page, lambda: "50 % of patients below" in page.evaluate(LINES))
+    before = numbers(page, "95 % of patients end below")
+    page.evaluate(COUNT)
+    page.evaluate(SWEEP, 3.0)
+    assert page.evaluate("window.updates") / 3.0 > LEAST_COHORTS
+    slide(page, "each dose", 0.95)
+    until(page, lambda: numbers(page, "95 % of patients end below") != before)
+    page.get_by_role("switch", name="Patients of the cohort").click()
+    until(page, lambda: "of patients" not in page.evaluate(LINES))
+    tab.close()
+    assert "Traceback" not in one.close()
 
 
 def test_another_way_of_dosing_has_its_own_sliders(tab):
@@ -300,6 +321,23 @@ def test_bad_toml_is_told_with_its_line(tab):
     page.get_by_label("Scenario (TOML)").fill("title = \n[model")
     page.get_by_role("button", name="Check").click()
     page.get_by_text(re.compile("line 1.*wanted valid TOML")).wait_for()
+
+
+def test_form_and_text_follow_each_other(tab):
+    page = tab.go("Build")
+    text, field = page.get_by_label("Scenario (TOML)"), page.get_by_label("drug[0].dose.max", exact=True)
+    assert field.input_value() == "2 mg/L"
+    field.fill("3 mg/L")
+    until(page, lambda: 'max = "3 mg/L"' in text.input_value())
+    text.fill(SCENARIO.replace('max = "2 mg/L"', 'max = "4 mg/L"'))
+    until(page, lambda: field.input_value() == "4 mg/L")
+    text.fill(SCENARIO.replace('max = "2 mg/L"', "max = "))
+    page.get_by_text(re.compile("small.toml: line.*wanted valid TOML")).wait_for()
+    assert field.input_value() == "4 mg/L"
+    text.fill(f"{SCENARIO}[progression]\nfactor = 1.5\n")
+    until(page, lambda: page.get_by_label("progression.factor", exact=True).count() == 1)
+    assert page.get_by_label("progression.factor", exact=True).input_value() == "1.5"
+    assert not page.get_by_text("wanted valid TOML").count()
 
 
 def test_a_fault_is_told_with_its_key_and_line(tab):

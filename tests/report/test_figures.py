@@ -17,7 +17,17 @@ from optimizer.report.plots.explore import tornado_figure
 from optimizer.report.plots.regimens import clone_areas, counts, swimmer
 from optimizer.report.plots.replan import measured
 from optimizer.report.plots.schedule import concentrations, doses as bars, window
-from optimizer.report.plots.style import capped, color, dose_bars, kaplan_meier, line, log_axis, with_unit
+from optimizer.report.plots.style import (
+    capped,
+    color,
+    dose_bars,
+    footnote,
+    kaplan_meier,
+    line,
+    log_axis,
+    new_figure,
+    with_unit,
+)
 from optimizer.scenario import Scenario
 from optimizer.simulate import Grid
 from tests.small import tables
@@ -224,3 +234,12 @@ def test_measured_values_are_ringed_where_the_forecast_missed_them():
     assert drawn["measured"] == ([0.0, 56.0], [10.0, 30.0])
     assert drawn["below the limit"] == ([28.0], [2.0])
     assert drawn["forecast missed (p < 0.01)"] == ([56.0], [30.0])
+
+
+def test_a_long_footnote_stays_inside_its_figure():
+    figure = new_figure(5.0, 4.0)
+    figure.subplots()
+    footnote(figure, "A scenario with a title that is as long as a title may well be: 67 virtual patients.")
+    figure.canvas.draw()
+    note = figure._supxlabel.get_window_extent()
+    assert figure.bbox.x0 <= note.x0 < note.x1 <= figure.bbox.x1

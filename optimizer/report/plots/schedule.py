@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from optimizer.analysis.comparison import OPTIMIZED, Entry
+from optimizer.analysis.held import Levels, held_growth
 from optimizer.analysis.intervals import responses
-from optimizer.analysis.levels import Levels, held_growth
 from optimizer.models.tumor import Tumor
 from optimizer.outcome import level_units
 from optimizer.problem import Problem

@@ -138,7 +138,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 def footnote(figure: Figure, text: str = "") -> None:
     """The disclaimer under every figure."""
-    figure.supxlabel(f"{text}  {DISCLAIMER}".strip(), fontsize=7, color="0.35")
+    figure.supxlabel(f"{text}  {DISCLAIMER}".strip(), fontsize=7, color="0.35", wrap=True)
 
 
 def save(figure: Figure, path: str | Path) -> None:
