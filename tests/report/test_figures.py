@@ -215,7 +215,10 @@ def test_a_tornado_has_the_strongest_number_on_top():
 
 
 def test_measured_values_are_ringed_where_the_forecast_missed_them():
-    visits = [SimpleNamespace(row=0, expected=np.array([0.5])), SimpleNamespace(row=2, expected=np.array([0.001]))]
+    band = np.array([[1.0, 5.0, 20.0]])
+    visits = [
+        SimpleNamespace(row=row, expected=np.array([p]), forecast=band * (row + 1)) for row, p in ((0, 0.5), (2, 0.001))
+    ]
     seen = SimpleNamespace(
         days=np.array([0.0, 28.0, 56.0]), values=np.array([[10.0], [2.0], [30.0]]), seen=np.array([[1], [2], [1]])
     )
@@ -224,3 +227,5 @@ def test_measured_values_are_ringed_where_the_forecast_missed_them():
     assert drawn["measured"] == ([0.0, 56.0], [10.0, 30.0])
     assert drawn["below the limit"] == ([28.0], [2.0])
     assert drawn["forecast missed (p < 0.01)"] == ([56.0], [30.0])
+    bars = [(line.get_xdata().tolist(), line.get_ydata().tolist()) for line in axis.lines if line.get_lw() == 5]
+    assert bars == [([0.0, 0.0], [1.0, 20.0]), ([56.0, 56.0], [3.0, 60.0])]
