@@ -102,14 +102,18 @@ def test_drugs_of_one_interval_stand_side_by_side_and_dense_ones_touch():
     assert np.array_equal(edges[1:-1:2], edges[2::2])
 
 
-def test_swimmer_marks_treatment_and_progression(entries):
-    ax = swimmer(Figure().subplots(), entries)
-    early = 1 + [entry.name for entry in entries[1:]].index("early")
-    spans = [path.get_extents() for path in ax.collections[early].get_paths()]
-    assert [(span.x0, span.x1) for span in spans] == [(0.0, 7.0), (7.0, 14.0), (35.0, 42.0)]
-    reached = [e.outcome.time_to_progression_day for e in entries if e.outcome.time_to_progression_day is not None]
-    assert reached
-    assert [float(diamond.get_xdata()[0]) for diamond in ax.lines] == reached
+def test_swimmer_marks_doses_and_progression(entries):
+    ax = Figure().subplots()
+    shade = swimmer(ax, entries, np.array([2.0]))
+    early = [entry.name for entry in entries].index("early")
+    lanes = np.asarray(shade.get_array()).reshape(len(entries), -1)
+    np.testing.assert_allclose(lanes[early], [1.0, 0.5, 0.0, 0.0, 0.0, 0.5])
+    reached = [entry.outcome.time_to_progression_day for entry in entries]
+    assert any(day is not None for day in reached)
+    diamonds, arrows = ax.lines
+    assert diamonds.get_xdata().tolist() == [day for day in reached if day is not None]
+    assert diamonds.get_ydata().tolist() == [i for i, day in enumerate(reached) if day is not None]
+    assert arrows.get_ydata().tolist() == [i for i, day in enumerate(reached) if day is None]
 
 
 def test_a_comparison_has_a_phase_plane_only_with_resistant_cells(small_problem, entries):
