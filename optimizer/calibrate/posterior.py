@@ -7,7 +7,7 @@ y ~ the problem's Gaussian likelihood
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -187,15 +187,14 @@ def noisy(problem: FitProblem, fitted: np.ndarray, sigma: np.ndarray, seed: int)
     return fitted + e * (1.0 if problem.deviation == "absolute" else np.abs(fitted))
 
 
-def band(
-    fit: Fit, thetas: np.ndarray, sigma: np.ndarray, design: Any, level: float, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pointwise predictive interval of a new observation on a grid: (low [g], high [g])."""
+def predictive_quantiles(
+    fit: Fit, thetas: np.ndarray, sigma: np.ndarray, design: Any, at: Sequence[float], seed: int = 0
+) -> np.ndarray:
+    """Pointwise quantiles `at` of a new observation on a grid [q, g]: of draws of the parameters, with their noise."""
     pick = np.linspace(0, len(thetas) - 1, min(BAND_DRAWS, len(thetas))).astype(int)
     fitted = np.asarray(_predict_all(fit.problem, jnp.asarray(thetas[pick]), design))
     new = noisy(fit.problem, fitted, np.asarray(sigma)[pick], seed)
-    low, high = np.quantile(new, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return low, high
+    return np.quantile(new, at, axis=0)
 
 
 def sample_fit(

@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from optimizer.calibrate.fit import Fit, Settings
-from optimizer.calibrate.posterior import Draws, band, curve, sample_fit, sampling_warnings
+from optimizer.calibrate.posterior import Draws, curve, predictive_quantiles, sample_fit, sampling_warnings
 from optimizer.calibrate.tables import Table
 from optimizer.calibrate.uncertainty import Profile, Uncertainty, uncertainty
 from optimizer.files.run_directory import finite
 
 FORMAT = 1
+# Quantiles of new measurements that a visual predictive check shows.
+CHECKED = (0.05, 0.5, 0.95)
 DISCLAIMER = "Research use only. Not for clinical decisions."
 
 
@@ -54,7 +56,16 @@ NO_FRAGMENT = Fragment()
 
 @dataclass(frozen=True)
 class Panel:
-    """One curve against its data for a figure: `band` is the predictive quantile band (low, high) on the grid."""
+    """One curve against its data for a figure.
+
+    | field | meaning |
+    |---|---|
+    | `x`, `y` | measurements [n] |
+    | `grid`, `curve` | the fit [g] |
+    | `band` | predictive interval, low and high [2, g] |
+    | `simulated` | of a course: `CHECKED` quantiles of new measurements [3, g], with the noise of the fit |
+    | `censored` | -1 where a measurement was below its value, 1 where above, else 0 [n] |
+    """
 
     title: str
     x_label: str
@@ -63,8 +74,17 @@ class Panel:
     y: np.ndarray
     grid: np.ndarray
     curve: np.ndarray
-    band: tuple[np.ndarray, np.ndarray] | None = None
+    band: np.ndarray | None = None
     log_x: bool = True
+    simulated: np.ndarray | None = None
+    censored: np.ndarray | None = None
+
+    def covered(self) -> np.ndarray:
+        """Which measurements lie within the outer simulated quantiles, or may [n]."""
+        assert self.simulated is not None
+        low, _, high = (np.interp(self.x, self.grid, values) for values in self.simulated)
+        sign = np.zeros(len(self.y)) if self.censored is None else self.censored
+        return ((self.y >= low) | (sign > 0)) & ((self.y <= high) | (sign < 0))
 
 
 @dataclass(frozen=True)
@@ -152,11 +172,15 @@ class Part:
     def panel(
         self, title: str, labels: tuple[str, str], data: tuple[np.ndarray, np.ndarray], design: Any, **how
     ) -> Panel:
-        """The fitted curve and its predictive band over the grid design[0], against data (x, y)."""
+        """The fitted curve and its predictive band over the grid design[0], against data (x, y).
+
+        Doses are drawn on a logarithmic axis; a linear one has times, and the panel can be checked as a course.
+        """
         level = self.uncertainty.level
-        grid = design[0]
-        limits = band(self.fit, self.theta, self.sigma, design, level)
-        return Panel(title, *labels, *data, grid, curve(self.fit, design), limits, **how)
+        at = ((1 - level) / 2, (1 + level) / 2, *CHECKED)
+        found = predictive_quantiles(self.fit, self.theta, self.sigma, design, at)
+        simulated = None if how.get("log_x", True) else found[2:]
+        return Panel(title, *labels, *data, design[0], curve(self.fit, design), found[:2], simulated=simulated, **how)
 
 
 def part(

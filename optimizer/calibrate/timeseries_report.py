@@ -97,7 +97,8 @@ def _patient(fit: Fit, series: Series, settings: Settings, unit: str, several: b
     one = part(fit, settings, DOCS, label=label, who=who, size=len(series.times))
     grid = np.linspace(0.0, float(series.times.max()) * 1.05 + 1e-9, 200)
     design = (grid, *(np.asarray(leaf) for leaf in fit.problem.design[1:]))
-    panel = one.panel(name, ("time, d", f"burden, {unit}"), (series.times, series.values), design, log_x=False)
+    labels, seen = ("time, d", f"burden, {unit}"), (series.times, series.values)
+    panel = one.panel(name, labels, seen, design, log_x=False, censored=series.censored)
     entries = tuple(e for e, p in zip(one.entries, fit.parameters, strict=True) if p.name not in fit.fixed)
     return replace(one, entries=entries, panels=(panel,))
 

@@ -153,6 +153,8 @@ def chosen(scenario: Scenario, asked: SimulateSettings) -> tuple[Problem, Regime
 
 def run_compare(run: Command, asked: CompareSettings) -> int:
     """Compare regimens, print them, and write figures."""
+    if run.no_plot and asked.tornado is not None:
+        raise typer.BadParameter("wanted figures; got --no-plot", param_hint="--tornado")
     scenario = Scenario.load(run.file, run.allow_code)
     named = [regimen.name for regimen in scenario.regimens()]
     if asked.tornado not in (None, *named):

@@ -9,6 +9,7 @@ model right. It fits again after three visits in a row that are not outside.
 
 from dataclasses import dataclass
 from functools import partial
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +23,8 @@ from optimizer.control.tempering import BATCH
 from optimizer.ensemble.ensemble import with_system
 from optimizer.ensemble.evaluate import evaluation
 from optimizer.ensemble.risk import Risk, risk_of
-from optimizer.observations import MEASURED, Record
+from optimizer.observations import MEASURED, MISSING, Record
+from optimizer.observations.record import Predicted
 from optimizer.policies.schedule import Schedule
 from optimizer.simulate import rollout
 
@@ -33,6 +35,8 @@ OUTSIDE = 0.01
 _FAR = 1e-4
 _RUN = 2
 _BACK = 3
+# Places of equal probability that stand for a normal error.
+_NORMAL = np.array([NormalDist().inv_cdf((i + 0.5) / 32) for i in range(32)])
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,10 @@ def fit(inference: Inference, belief: Belief, doses: Doses, record: Record) -> F
     seen = np.asarray(record.seen) == MEASURED
     if not seen.any():
         return Fit(None, np.full(seen.shape, np.nan))
-    far = np.asarray(_residuals(inference, belief.z, doses, record))
+    noise = inference.prior.noise
+    z = belief.z if noise is None else jax.vmap(noise.limited)(belief.z)
+    at = _followed(inference, z, doses, record)
+    far = np.asarray((record.shown - at.mean) / at.sd)
     weights = np.exp(np.asarray(belief.log_weights))
     used = weights > 0.0
     squares = np.sum(np.where(seen, far, 0.0) ** 2, axis=(1, 2))[used]
@@ -143,14 +150,36 @@ def fit(inference: Inference, belief: Belief, doses: Doses, record: Record) -> F
     return Fit(p_value, np.where(seen, mean, np.nan))
 
 
-@partial(jax.jit, static_argnums=0)
-def _residuals(inference: Inference, z: Array, doses: Array, record: Record) -> Array:
-    def one(own: Array) -> Array:
-        noise = inference.prior.noise
-        at = inference.followed(own if noise is None else noise.limited(own), doses, record, jax.random.key(0)).at
-        return (record.shown - at.mean) / at.sd
+def forecast(inference: Inference, belief: Belief, doses: Doses, record: Record, row: int) -> Float[np.ndarray, "C 3"]:
+    """Values of a visit that the belief before it expects: the 5, 50 and 95 % quantiles of each channel's assay.
 
-    return jax.lax.map(one, z, batch_size=BATCH)
+    Args:
+        inference: the particles' model.
+        belief: given every visit before the row.
+        doses: what was given [K, N].
+        record: of which the row's own results are not used.
+        row: the visit.
+
+    Returns:
+        The quantiles; NaN for a channel without a result, and where no particle can be simulated.
+    """
+    at = _followed(inference, belief.z, doses, record)
+    mean, sd, weights = np.asarray(at.mean)[:, row], np.asarray(at.sd)[:, row], np.exp(np.asarray(belief.log_weights))
+    used = (weights > 0.0) & np.isfinite(mean).all(axis=1)
+    if not used.any():
+        return np.full((mean.shape[1], 3), np.nan)
+    values = mean[used, None] + sd[used, None] * _NORMAL[:, None]
+    each = np.repeat(weights[used], len(_NORMAL))
+    found = [quantiles(values[:, :, i].ravel(), each, (0.05, 0.5, 0.95)) for i in range(mean.shape[1])]
+    told = [channel.value(jnp.asarray(own)) for channel, own in zip(inference.channels, found, strict=True)]
+    return np.where((np.asarray(record.seen)[row] != MISSING)[:, None], np.stack(told), np.nan)
+
+
+@partial(jax.jit, static_argnums=0)
+def _followed(inference: Inference, z: Array, doses: Array, record: Record) -> Predicted:
+    """What each particle predicts of each measurement, given those before it [E, L, C]."""
+    key = jax.random.key(0)
+    return jax.lax.map(lambda own: inference.followed(own, doses, record, key).at, z, batch_size=BATCH)
 
 
 # --- sequential model check -------------------------------------------------------------------------------------------

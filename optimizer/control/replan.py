@@ -14,7 +14,7 @@ from optimizer.control.belief import Belief, Inference
 from optimizer.control.measurements import Measurements, none_measured, read_measurements
 from optimizer.control.plan_restarts import Found, PlanRestarts, audited, verdict
 from optimizer.control.plan_search import Effort
-from optimizer.control.prediction import MISFIT, Fit, ModelCheck, Prediction, fit, predict, tail_of
+from optimizer.control.prediction import MISFIT, Fit, ModelCheck, Prediction, fit, forecast, predict, tail_of
 from optimizer.control.prior import load_prior
 from optimizer.control.receding_horizon import RecedingHorizonController
 from optimizer.control.state_noise import most_in_one
@@ -72,6 +72,7 @@ class Visit:
     Attributes:
         row: of the measurements.
         expected: two-sided probability, by the belief before it, of values as far out [C]; NaN where none was measured.
+        forecast: 5, 50 and 95 % quantiles of the values that the belief before it expected [C, 3]; NaN likewise.
         ess: effective number of particles once it was weighed.
         doses: the plan after it; None where no plan was made after this visit [K, N].
         change: mean change of the doses ahead against the plan before, as shares of the largest; None likewise.
@@ -79,6 +80,7 @@ class Visit:
 
     row: int
     expected: Float[np.ndarray, "C"]
+    forecast: Float[np.ndarray, "C 3"]
     ess: float
     doses: Float[np.ndarray, "K N"] | None
     change: float | None
@@ -270,6 +272,7 @@ def _taught(
         known = Record(record.day, record.shown, jnp.where(jnp.arange(count)[:, None] <= row, record.seen, 0))
         fresh = jnp.zeros(record.seen.shape, bool).at[row].set(True)
         key = jax.random.fold_in(jax.random.key(np.uint32(asked.settings.seed)), row)
+        ahead = forecast(inference, belief, doses, known, row)
         belief, updated = inference.update(key, belief, doses, known, fresh)
         new, change = None, None
         if row >= count - MOST_VISITS:
@@ -277,5 +280,5 @@ def _taught(
             change = float(np.mean(np.abs(new - plan)[search.index :] / scale))
             plan = new
         expected = np.asarray(updated.predictive_p)[row]
-        visits.append(Visit(row, expected, float(updated.ess), new, change))
+        visits.append(Visit(row, expected, ahead, float(updated.ess), new, change))
     return belief, tuple(visits)

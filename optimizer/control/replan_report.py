@@ -160,6 +160,13 @@ def _visit(found: Replanned, visit: Visit) -> dict[str, Any]:
         "day": float(found.asked.seen.days[visit.row]),
         "measured": measured,
         "expected_p": _named(found, visit.expected),
+        "forecast": {
+            channel.label(): {"median": middle, "interval_90": [low, high]}
+            for channel, (low, middle, high) in zip(
+                found.asked.inference.channels, visit.forecast.tolist(), strict=True
+            )
+            if np.isfinite(middle)
+        },
         "effective_particles": visit.ess,
         "next_doses": None if planned is None else {drug: column[found.asked.index] for drug, column in planned},
         "plan_changed_by": visit.change,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,9 +13,11 @@ from scipy.integrate import solve_ivp
 from optimizer.calibrate import DataError, Settings, TimeSeriesModel, read_table
 from optimizer.calibrate.growth import CLOSED, closed_form, simulated
 from optimizer.calibrate.hierarchical import pool
+from optimizer.calibrate.report import part
 from optimizer.calibrate.space import Parameter
 from optimizer.calibrate.timeseries import builtin, fit_series, patient_series
 from optimizer.calibrate.timeseries_report import timeseries_report
+from optimizer.report.plots import calibration_figures
 
 from .synthetic import patient_rows, write_csv
 
@@ -115,6 +119,36 @@ def test_a_model_of_ones_own(tmp_path):
     report = timeseries_report(table, Settings(starts=16, draws=100, model=model))
     assert report.value("decline") == pytest.approx(0.1, rel=1e-6)
     assert report.value("start") == pytest.approx(40.0, rel=1e-6)
+
+
+def test_simulated_quantiles_cover_what_the_model_makes_and_wrong_noise_does_not(tmp_path):
+    def decay(parameters, times, events):
+        return parameters[0] * jnp.exp(-parameters[1] * times)
+
+    random, times = np.random.default_rng(1), np.repeat(np.arange(40.0), 5)
+    values = 40.0 * np.exp(-0.1 * times + 0.2 * random.standard_normal(200))
+    rows = [{"id": "a", "time_day": t, "psa_ng_per_ml": v} for t, v in zip(times, values, strict=True)]
+    table = read_table(write_csv(tmp_path / "psa.csv", rows), "timeseries")
+    box = (Parameter("start", "ng/mL", 1.0, 1e3, log=True), Parameter("decline", "1/d", 1e-3, 10.0, log=True))
+    settings = Settings(starts=8, draws=250, model=TimeSeriesModel("decline", decay, box, {}))
+    report = timeseries_report(table, settings)
+    [panel] = report.panels
+    assert 0.85 <= panel.covered().mean() <= 0.95
+    figures = calibration_figures(report)
+    assert figures["vpc"].axes[0].get_title() == f"patient a: {panel.covered().sum()} of 200 within"
+    assert len(figures["vpc"].axes[0].lines[-1].get_xdata()) == 40
+    [fit] = fit_series(patient_series(table), settings.model, settings)
+    one = part(fit, settings, {})
+    shares = []
+    for factor in (0.5, 2.0):
+        wrong = replace(one, sigma=factor * one.sigma)
+        design = (panel.grid, *map(np.asarray, fit.problem.design[1:]))
+        shares.append(wrong.panel("a", ("t", "y"), (panel.x, panel.y), design, log_x=False).covered().mean())
+    assert shares[0] < 0.7
+    assert shares[1] > 0.98
+    below = replace(panel, censored=np.full(200, -1), y=np.full(200, 1e9))
+    assert below.covered().all()
+    assert not replace(below, censored=None).covered().any()
 
 
 def test_too_little_is_refused(tmp_path):

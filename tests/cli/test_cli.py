@@ -191,6 +191,9 @@ def test_stochastic_wants_cells_to_count(folder):
 def test_compare_writes_its_figures(folder):
     refused = adose("compare", "small.toml", "--tornado", "weekly")
     assert '--tornado: wanted "weekly 1 ug/mL"; got "weekly"' in refused.stderr
+    refused = adose("compare", "small.toml", "--no-plot", "--tornado", "weekly 1 ug/mL")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "--tornado: wanted figures; got --no-plot" in refused.stderr
     result = adose("compare", "small.toml", "--json", "--tornado", "weekly 1 ug/mL")
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)

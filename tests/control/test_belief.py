@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import chi2, kstest, norm
 
 from optimizer.control.belief import Belief, Inference, effective, places
-from optimizer.control.prediction import fit
+from optimizer.control.prediction import fit, forecast
 from optimizer.control.prior import load_prior
 from optimizer.observations import MEASURED, Record
 from optimizer.scenario import Scenario
@@ -89,6 +89,15 @@ def test_the_negative_log_predictive_of_a_measurement_is_that_of_the_predictive_
     away = (float(record.shown[0, 0]) - float(inference.prior.mean[0])) / spread
     assert tails[0, 0] == pytest.approx(2.0 * norm.sf(abs(away)), abs=0.05)
     assert np.isnan(tails[1:]).all()
+
+
+def test_what_is_forecast_of_a_visit_is_the_predictive_law_before_it(inference, record):
+    law = norm(float(inference.prior.mean[0]), np.hypot(float(inference.prior.root[0, 0]), NOISE))
+    [first] = forecast(inference, inference.begin(0), jnp.asarray(DOSES), record, 0)
+    np.testing.assert_allclose(np.log(first), law.ppf([0.05, 0.5, 0.95]), atol=0.05)
+    other = record._replace(shown=record.shown.at[0].add(3.0))
+    np.testing.assert_array_equal(forecast(inference, inference.begin(0), jnp.asarray(DOSES), other, 0)[0], first)
+    assert np.isnan(forecast(inference, inference.begin(0), jnp.asarray(DOSES), record, 4)).all()
 
 
 def test_a_record_that_does_not_fit_is_called_that(inference, record):

@@ -82,6 +82,12 @@ def test_every_visit_says_what_it_changed(ran):
     assert [visit["day"] for visit in document["visits"]] == [0.0, 7.0, 14.0, 21.0]
     assert all(0.0 <= visit["plan_changed_by"] <= 1.0 for visit in document["visits"])
     assert all(0.0 < visit["expected_p"]["burden"] <= 1.0 for visit in document["visits"])
+    forecasts = [visit["forecast"]["burden"] for visit in document["visits"]]
+    for visit, (low, high) in zip(document["visits"], (own["interval_90"] for own in forecasts), strict=True):
+        assert low < visit["measured"]["burden"] < high
+    widths = [np.log(own["interval_90"][1] / own["interval_90"][0]) for own in forecasts]
+    assert [len(visit["forecast"]) for visit in document["visits"]] == [1] * 4
+    assert widths[3] < widths[0]  # what was measured before makes the next visit narrower
 
 
 def test_staying_the_course_costs_what_the_two_predictions_differ_by(ran):

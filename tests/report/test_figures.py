@@ -112,14 +112,18 @@ def test_drugs_of_one_interval_stand_side_by_side_and_dense_ones_touch():
     assert np.array_equal(edges[1:-1:2], edges[2::2])
 
 
-def test_swimmer_marks_treatment_and_progression(entries):
-    ax = swimmer(Figure().subplots(), entries)
-    early = 1 + [entry.name for entry in entries[1:]].index("early")
-    spans = [path.get_extents() for path in ax.collections[early].get_paths()]
-    assert [(span.x0, span.x1) for span in spans] == [(0.0, 7.0), (7.0, 14.0), (35.0, 42.0)]
-    reached = [e.outcome.time_to_progression_day for e in entries if e.outcome.time_to_progression_day is not None]
-    assert reached
-    assert [float(diamond.get_xdata()[0]) for diamond in ax.lines] == reached
+def test_swimmer_marks_doses_and_progression(entries):
+    ax = Figure().subplots()
+    shade = swimmer(ax, entries, np.array([2.0]))
+    early = [entry.name for entry in entries].index("early")
+    lanes = np.asarray(shade.get_array()).reshape(len(entries), -1)
+    np.testing.assert_allclose(lanes[early], [1.0, 0.5, 0.0, 0.0, 0.0, 0.5])
+    reached = [entry.outcome.time_to_progression_day for entry in entries]
+    assert any(day is not None for day in reached)
+    diamonds, arrows = ax.lines
+    assert diamonds.get_xdata().tolist() == [day for day in reached if day is not None]
+    assert diamonds.get_ydata().tolist() == [i for i, day in enumerate(reached) if day is not None]
+    assert arrows.get_ydata().tolist() == [i for i, day in enumerate(reached) if day is None]
 
 
 def test_a_comparison_has_a_phase_plane_only_with_resistant_cells(small_problem, entries):
@@ -225,7 +229,10 @@ def test_a_tornado_has_the_strongest_number_on_top():
 
 
 def test_measured_values_are_ringed_where_the_forecast_missed_them():
-    visits = [SimpleNamespace(row=0, expected=np.array([0.5])), SimpleNamespace(row=2, expected=np.array([0.001]))]
+    band = np.array([[1.0, 5.0, 20.0]])
+    visits = [
+        SimpleNamespace(row=row, expected=np.array([p]), forecast=band * (row + 1)) for row, p in ((0, 0.5), (2, 0.001))
+    ]
     seen = SimpleNamespace(
         days=np.array([0.0, 28.0, 56.0]), values=np.array([[10.0], [2.0], [30.0]]), seen=np.array([[1], [2], [1]])
     )
@@ -234,6 +241,8 @@ def test_measured_values_are_ringed_where_the_forecast_missed_them():
     assert drawn["measured"] == ([0.0, 56.0], [10.0, 30.0])
     assert drawn["below the limit"] == ([28.0], [2.0])
     assert drawn["forecast missed (p < 0.01)"] == ([56.0], [30.0])
+    bars = [(line.get_xdata().tolist(), line.get_ydata().tolist()) for line in axis.lines if line.get_lw() == 5]
+    assert bars == [([0.0, 0.0], [1.0, 20.0]), ([56.0, 56.0], [3.0, 60.0])]
 
 
 def test_a_long_footnote_stays_inside_its_figure():

@@ -9,11 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from optimizer.calibrate.report import FitReport, Panel
+from optimizer.calibrate.report import CHECKED, FitReport, Panel
 from optimizer.calibrate.uncertainty import Profile
 from optimizer.report.plots.style import new_figure, save_all
 
-DATA, FITTED, BAND = "#222222", "#0072B2", "#56B4E9"
+DATA, FITTED, BAND, SEEN = "#222222", "#0072B2", "#56B4E9", "#D55E00"
+# Replicates at a time whose quantiles are shown, and the range above which an axis is logarithmic.
+REPLICATES, DECADES = 3, 30.0
 ZERO_MARK = 0.5
 MOST_PANELS = 24
 MOST_POINTS = 2000
@@ -36,6 +38,28 @@ def curve(ax: Axes, panel: Panel) -> Axes:
     step = max(1, len(x) // MOST_POINTS)
     ax.plot(x[::step], panel.y[::step], "o", color=DATA, ms=4, label="data")
     ax.set(xlabel=panel.x_label, ylabel=panel.y_label, title=panel.title)
+    return ax
+
+
+def predictive_check(ax: Axes, panel: Panel) -> Axes:
+    """Visual predictive check of a course: simulated and measured values, and quantiles of replicates at a time."""
+    assert panel.simulated is not None
+    low, middle, high = panel.simulated
+    ax.fill_between(panel.grid, low, high, color=BAND, alpha=0.3, lw=0, label="simulated, 5 to 95 %")
+    ax.plot(panel.grid, middle, color=FITTED, lw=1.6, label="simulated, 50 %")
+    within, step = panel.covered(), max(1, len(panel.x) // MOST_POINTS)
+    for chosen, fill, label in ((within, DATA, "measured"), (~within, "none", "measured, outside")):
+        if chosen.any():
+            ax.plot(panel.x[chosen][::step], panel.y[chosen][::step], "o", mec=DATA, mfc=fill, ms=4, label=label)
+    times, counts = np.unique(panel.x, return_counts=True)
+    if len(times := times[counts >= REPLICATES]):
+        values = [np.quantile(panel.y[panel.x == time], CHECKED) for time in times]
+        ax.plot(times, values, "_", color=SEEN, ms=9, mew=1.6, label=["measured, 5, 50 and 95 %", None, None])
+    ax.set(xlabel=panel.x_label, ylabel=panel.y_label)
+    ax.set_title(f"{panel.title}: {within.sum()} of {len(within)} within", fontsize=10)
+    if low.min() > 0.0 and high.max() > DECADES * low.min():
+        ax.set_yscale("log")
+    ax.legend(fontsize=6, frameon=False)
     return ax
 
 
@@ -82,11 +106,13 @@ def save_figures(report: FitReport, directory: Path) -> None:
 
 
 def calibration_figures(report: FitReport) -> dict[str, Figure]:
-    """Fit, profiles, residuals and correlation, where there is something to show."""
+    """Fit, profiles, residuals, correlation, and a predictive check (vpc), where there is something to show."""
     found = {}
     if report.panels:
         found["fit"] = _grid([lambda ax, p=p: curve(ax, p) for p in report.panels[:MOST_PANELS]])
         found["residuals"] = _grid([lambda ax: residuals(ax, report)])
+    if courses := [panel for panel in report.panels if panel.simulated is not None][:MOST_PANELS]:
+        found["vpc"] = _grid([lambda ax, p=p: predictive_check(ax, p) for p in courses])
     if report.profiles:
         shown = report.profiles[:MOST_PANELS]
         found["profiles"] = _grid([lambda ax, p=p: profile(ax, p) for p in shown])

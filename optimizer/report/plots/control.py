@@ -3,7 +3,6 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from optimizer.control.comparators import CLAIRVOYANT
@@ -16,30 +15,27 @@ from optimizer.report.plots.style import (
     GREY,
     change_axis,
     color,
+    dose_scale,
     footnote,
     kaplan_meier,
     line,
     new_figure,
+    swim,
 )
 
 # Patients of a swimmer plot; of more, the first ones are drawn.
 _MOST_SWIMMERS = 30
-_INTENSITY = LinearSegmentedColormap.from_list("intensity", ("#dce9f2", color(0)))
 
 
 def swimmers(ax: Axes, result: TrialResult, name: str, patients: np.ndarray) -> QuadMesh:
-    """A bar for each patient up to progression, dark where more drug was given; a diamond marks the progression."""
+    """The patients of one policy up to progression."""
     edges, horizon = np.asarray(result.trial.ensemble.task.grid.edges), horizon_of(result)
     rows = np.array(result.table["policy"]) == name
     days = dict(zip(result.table["patient"][rows], result.table["progression_day"][rows], strict=True))
     given = np.stack([intensity(result, name, int(patient)) for patient in patients])
-    ends = np.array([min(days[int(patient)], horizon) for patient in patients])
-    shown = np.where(edges[None, :-1] < ends[:, None], given, np.nan)
-    places = np.arange(len(patients) + 1) - 0.5
-    shade = ax.pcolormesh(edges, places, shown, cmap=_INTENSITY, vmin=0.0, vmax=1.0)
-    gone = ends < horizon
-    ax.plot(ends[gone], np.flatnonzero(gone), "d", color=color(1), ms=4, label="progression")
-    ax.set(xlim=(0.0, 1.02 * horizon), ylim=(len(patients) - 0.4, -0.6), yticks=[], ylabel="patients")
+    progressed = np.array([days[int(patient)] for patient in patients])
+    shade = swim(ax, edges, np.where(edges[None, :-1] < progressed[:, None], given, np.nan), progressed, horizon)
+    ax.set(yticks=[], ylabel="patients")
     ax.set_title(name, loc="left", fontsize=8)
     return shade
 
@@ -112,7 +108,7 @@ def trial_figures(result: TrialResult) -> dict[str, Figure]:
         shade = swimmers(ax, result, name, drawn)
     swam.axes[-1].set_xlabel("time [day]")
     swam.axes[0].legend(fontsize=7, loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False)
-    swam.colorbar(shade, ax=swam.axes, aspect=40).set_label("dose / largest dose, mean of the drugs", fontsize=8)
+    dose_scale(swam, shade)
     changed = new_figure(9.0, 0.6 + 2.2 * len(names))
     for pair, name in zip(changed.subplots(len(names), 2, squeeze=False), names, strict=True):
         spider(pair[0], result, name, drawn)

@@ -6,12 +6,25 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from optimizer.analysis.comparison import Entry
 from optimizer.constraints.toxicity_grade import GRADES
 from optimizer.problem import Problem
-from optimizer.report.plots.style import GREY, capped, color, dose_bars, footnote, line, log_axis, new_figure, with_unit
+from optimizer.report.plots.style import (
+    GREY,
+    capped,
+    color,
+    dose_bars,
+    dose_scale,
+    footnote,
+    line,
+    log_axis,
+    new_figure,
+    swim,
+    with_unit,
+)
 from optimizer.scenario import Scenario
 
 _GRADED = "#D55E00"
@@ -78,24 +91,20 @@ def phase_plane(ax: Axes, entries: Sequence[Entry]) -> Axes:
     return ax
 
 
-def swimmer(ax: Axes, entries: Sequence[Entry]) -> Axes:
-    """One lane a regimen: dark where a drug is given, a diamond at progression, an arrow where it is not reached."""
-    for i, entry in enumerate(entries):
-        edges = np.asarray(entry.grid.edges)
-        on = (np.asarray(entry.trajectory.doses) > 0.0).any(axis=1)
-        reached = entry.outcome.time_to_progression_day
-        end = float(edges[-1])
-        ax.barh(-i, end, height=0.7, color="#e6e6e6")
-        spans = list(zip(edges[:-1][on], np.diff(edges)[on], strict=True))
-        ax.broken_barh(spans, (-i - 0.35, 0.7), facecolors=color(i))
-        if reached is None:
-            ax.annotate("", (end * 1.05, -i), (end, -i), arrowprops={"arrowstyle": "->", "color": "black"})
-        else:
-            ax.plot([reached], [-i], "D", color="black", ms=6, mec="white", clip_on=False, zorder=3)
-    ax.set_yticks([-i for i in range(len(entries))], [entry.name for entry in entries])
-    ax.set(xlabel="time [day]", xlim=(0.0, None))
-    ax.set_title("on treatment (colored), progression (diamond), not reached (arrow)", fontsize=9)
-    return ax
+def swimmer(ax: Axes, entries: Sequence[Entry], scale: np.ndarray) -> QuadMesh:
+    """One lane a regimen, with its doses over the largest ones [N]."""
+    edges = np.unique(np.concatenate([np.asarray(entry.grid.edges) for entry in entries]))
+    shares = np.full((len(entries), len(edges) - 1), np.nan)
+    for own, entry in zip(shares, entries, strict=True):
+        given = np.mean(np.asarray(entry.trajectory.doses) / scale, axis=1)
+        at = np.searchsorted(np.asarray(entry.grid.edges), edges[:-1], side="right") - 1
+        own[at < len(given)] = given[at[at < len(given)]]
+    days = [entry.outcome.time_to_progression_day for entry in entries]
+    shade = swim(ax, edges, shares, np.array([np.inf if day is None else day for day in days]), float(edges[-1]))
+    ax.set_yticks(range(len(entries)), [entry.name for entry in entries])
+    ax.set_xlabel("time [day]")
+    ax.legend(fontsize=7, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False)
+    return shade
 
 
 def clone_areas(ax: Axes, entry: Entry, names: Sequence[str]) -> Axes:
@@ -129,11 +138,12 @@ def counts(ax: Axes, entries: Sequence[Entry]) -> Axes:
 def comparison(problem: Problem, entries: Sequence[Entry], scenario: Scenario) -> dict[str, Figure]:
     """All figures of a comparison by name, those alone for which there is something to draw."""
     figures = {"comparison": new_figure(9.0, 6.5), "swimmer": new_figure(8.0, 1.6 + 0.35 * len(entries))}
+    scale = np.asarray(problem.task.scale)
     top, bottom = figures["comparison"].subplots(2, 1, sharex=True, height_ratios=[2.0, 0.3 + 0.2 * len(entries)])
     burdens(top, entries, scenario.progression_level)
     top.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, handlelength=3.2)
-    dose_strips(bottom, entries, np.asarray(problem.task.scale), problem.task.system.drugs, scenario.dose_units)
-    swimmer(figures["swimmer"].subplots(), entries)
+    dose_strips(bottom, entries, scale, problem.task.system.drugs, scenario.dose_units)
+    dose_scale(figures["swimmer"], swimmer(figures["swimmer"].subplots(), entries, scale))
     if any(float(entry.trajectory.resistant.max()) > 0.0 for entry in entries):
         figures["phase_plane"] = new_figure(7.0, 4.5)
         phase_plane(figures["phase_plane"].subplots(), entries)

@@ -32,11 +32,17 @@ def expected_burden(ax: Axes, found: Replanned) -> Axes:
 
 
 def measured(ax: Axes, found: Replanned, channel: int) -> Axes:
-    """What was measured of a channel, with a ring where the belief before did not forecast it (p < 0.01).
+    """What was measured of a channel on the 90 % that the belief before each visit forecast, with a dash at the median.
 
+    A ring is where it did not forecast it (p < 0.01).
     A triangle is a value below the assay's limit, or below one that is shown.
     """
     seen = found.asked.seen
+    for i, visit in enumerate(found.visits):
+        low, middle, high = visit.forecast[channel]
+        day, label = seen.days[visit.row], None if i else "forecast before each visit: 90 %, median"
+        ax.plot([day, day], [low, high], color=color(4), lw=5, alpha=0.5, solid_capstyle="butt", label=label)
+        ax.plot(day, middle, "_", color=color(4), ms=8)
     far = [visit.row for visit in found.visits if visit.expected[channel] < OUTSIDE]
     if far:
         style = {"ms": 8, "mfc": "none", "mec": color(1), "label": f"forecast missed (p < {OUTSIDE:g})"}
@@ -85,7 +91,7 @@ def replan_figure(found: Replanned) -> Figure:
     )
     expected_burden(first, found)
     for ax, (i, channel) in zip(more, channels, strict=True):
-        measured(ax, found, i).set_ylabel(with_unit(f"{channel.label()},\nmeasured", channel.quantity.unit))
+        measured(ax, found, i).set_ylabel(with_unit(f"{channel.label()},\nmeasured", channel.quantity.unit), fontsize=7)
     chance(other, found)
     doses(last, found)
     count = len(found.asked.seen.days)

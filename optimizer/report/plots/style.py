@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
@@ -23,6 +25,7 @@ _MOST_BARS = 100
 # Arms of a survival plot that are filled.
 _MOST_BANDS = 4
 SHRINKING = "#009E73"
+_INTENSITY = LinearSegmentedColormap.from_list("intensity", ("#dce9f2", COLORS[0]))
 
 
 def color(i: int) -> str:
@@ -71,6 +74,31 @@ def dose_bars(ax: Axes, edges: np.ndarray, heights: np.ndarray, place: tuple[int
     right = left + part * (0.94 if len(heights) <= _MOST_BARS else 1.0)
     levels = base + np.column_stack([heights, np.zeros_like(heights)]).ravel()[:-1]
     ax.stairs(levels, np.column_stack([left, right]).ravel(), baseline=base, fill=True, **style)
+
+
+def swim(ax: Axes, edges: np.ndarray, shares: np.ndarray, progressed: np.ndarray, horizon: float) -> QuadMesh:
+    """Swimmers: a lane each, dark where more was given; a diamond at progression, an arrow where there is none.
+
+    Args:
+        ax: what is drawn on.
+        edges: of the intervals [K + 1].
+        shares: of the largest doses [R, K]; nothing is drawn where they are NaN.
+        progressed: days of progression [R]; infinite where there is none.
+        horizon: end of the observation [day].
+    """
+    places = np.arange(len(shares) + 1) - 0.5
+    shade = ax.pcolormesh(edges, places, shares, cmap=_INTENSITY, vmin=0.0, vmax=1.0)
+    ax.hlines(places[1:-1], 0.0, horizon, color="white", lw=1.0)
+    gone, still = (np.flatnonzero(found) for found in (progressed <= horizon, progressed > horizon))
+    ax.plot(progressed[gone], gone, "d", color=COLORS[1], ms=4, mec="white", mew=0.4, label="progression")
+    ax.plot(np.full(len(still), horizon), still, ">", color=GREY, ms=4, label="not reached")
+    ax.set(xlim=(0.0, 1.02 * horizon), ylim=(len(shares) - 0.4, -0.6))
+    return shade
+
+
+def dose_scale(figure: Figure, shade: QuadMesh) -> None:
+    """The scale of swimmers' doses beside all axes of a figure."""
+    figure.colorbar(shade, ax=figure.axes, aspect=40).set_label("dose / largest dose, mean of the drugs", fontsize=8)
 
 
 def kaplan_meier(ax: Axes, progressed: Mapping[str, np.ndarray], horizon: float, bands: bool = False) -> Axes:
