@@ -153,7 +153,7 @@ def test_policies():
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('"threshold"', '"treshold"', 'policy.kind: wanted one of "continuous", "threshold"; got "treshold", did you'),
+        ('"threshold"', '"treshold"', 'kind: wanted one of "continuous", "threshold", "sequence"; got "treshold", did'),
         ('"1 day" }', '"2000 day" }', "regimen[1].policy.every: wanted at most the horizon, 1500 day; got 2000 day"),
         ("restart_above = 1.0", 'restart_above = "1 mg"', "regimen[1].policy.restart_above: wanted a pure number"),
         ('"1 day" }', '"1 day", drug = "d" }', 'regimen[1].policy.drug: wanted "drug"; got "d"'),
