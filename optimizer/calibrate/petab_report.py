@@ -33,10 +33,7 @@ _TAIL = 1e-6
 
 def petab_report(data: Measurements, settings: Settings) -> FitReport:
     """Fit the free parameters of a problem to its measurements, all experiments at once."""
-    for name, usual in (("deviation", None), ("loss", "linear"), ("bayes", False)):
-        if getattr(settings, name) != usual:
-            wanted = "none" if usual is None else str(usual).lower()
-            raise DataError(f"{name}: wanted {wanted} for petab, whose tables say it; got {getattr(settings, name)}")
+    _check(settings)
     likelihood = Likelihood(data)
     fit, jac = _fit(likelihood, settings)
     settings.progress("intervals")
@@ -76,6 +73,14 @@ def petab_report(data: Measurements, settings: Settings) -> FitReport:
         extra={"files": dict(data.files)},
         tables={"measurements": _rows(data, values, noise)},
     )
+
+
+def _check(settings: Settings) -> None:
+    """Refuse what the tables of a problem say themselves."""
+    for name, usual in (("deviation", None), ("loss", "linear"), ("bayes", False)):
+        if getattr(settings, name) != usual:
+            wanted = "none" if usual is None else str(usual).lower()
+            raise DataError(f"{name}: wanted {wanted} for petab, whose tables say it; got {getattr(settings, name)}")
 
 
 def _fit(likelihood: Likelihood, settings: Settings) -> tuple[Fit, Array]:

@@ -120,14 +120,13 @@ def run_map(run: Command, asked: MapSettings) -> int:
     known = wanted.quantities(scenario)
     if shown not in known:
         raise OptionError(f"--show: {one_of(known, shown)}")
-    out = place if in_chunks else None
     try:
         with progress() as tell:
 
             def said(done: int, total: int) -> None:
                 tell(Progress("map", done, total, None))
 
-            found = compute(scenario, wanted, said, out, versions() if in_chunks else {}, shared)
+            found = compute(scenario, wanted, said, *((place, versions()) if in_chunks else (None, {})), shared)
     except KeyboardInterrupt:
         if not in_chunks:
             raise

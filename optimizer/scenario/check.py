@@ -48,9 +48,7 @@ def check(
     edges, every = check_decision(context, spec.decision)
     model = check_model(context, spec.model, code)
     endpoint = context.endpoint = check_endpoint(context, spec)
-    own = endpoint.values.get("factor") if endpoint is not None and endpoint.cls is BurdenFactor else None
-    # The multiple of the first burden that counts as progression.
-    factor = own or spec.progression.factor or default_of(Progression, "factor")
+    factor = _factor(spec, endpoint)
     objective = _objective(context, spec, model, factor)
     limits = enumerate(spec.constraint or [])
     found = (_limit(context, f"constraint[{i}]", limit, model, factor, spec.regimen or []) for i, limit in limits)
@@ -83,6 +81,12 @@ def check(
         endpoint=endpoint,
         may_stop=spec.progression.may_stop,
     )
+
+
+def _factor(spec: Any, endpoint: Part | None) -> float:
+    """The multiple of the first burden that counts as progression."""
+    own = endpoint.values.get("factor") if endpoint is not None and endpoint.cls is BurdenFactor else None
+    return own or spec.progression.factor or default_of(Progression, "factor")
 
 
 def _structure(context: Context, data: Mapping[str, Any], code: Mapping[str, type]) -> Any:
