@@ -80,7 +80,7 @@ def _plain(data: bytes, name: str) -> str:
         text = data.decode("utf-8-sig")
         parser.Parse(text, True)
     except UnicodeDecodeError as error:
-        raise refuse("UTF-8 text", f"the byte {data[error.start]:#04x} at place {error.start}") from None
+        raise refuse("UTF-8 text", f"the byte {error.object[error.start]:#04x} at place {error.start}") from None
     except expat.ExpatError as error:
         raise refuse("XML", f"a fault at line {error.lineno}: {expat.ErrorString(error.code)}") from None
     return text

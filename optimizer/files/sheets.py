@@ -110,9 +110,9 @@ def _text(path: Path, data: bytes) -> str:
     try:
         text = data.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
-        line = 1 if wide else data.count(b"\n", 0, error.start) + 1
+        line = 1 if wide else error.object.count(b"\n", 0, error.start) + 1
         wanted = "UTF-16 text" if wide else "UTF-8 text (as spreadsheets save it by the name CSV UTF-8)"
-        raise refuse(path, line, "", wanted, f"the byte {data[error.start]:#04x}") from None
+        raise refuse(path, line, "", wanted, f"the byte {error.object[error.start]:#04x}") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -63,7 +63,7 @@ def _read(path: Path, name: str) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line, byte = data.count(b"\n", 0, error.start) + 1, data[error.start]
+        line, byte = error.object.count(b"\n", 0, error.start) + 1, error.object[error.start]
         raise ScenarioError([f"{name}: line {line}: wanted UTF-8 text; got the byte {byte:#04x}"]) from None
     if any(_DOTS.sub("", run).count(".") > _MAX_PARTS for run in _RUN.findall(text)):
         raise ScenarioError([f"{name}: wanted keys of a few parts; got one of more than {_MAX_PARTS}"])

@@ -32,6 +32,7 @@ def refused(tmp_path, data: bytes, match: str):
         (b"a = ", "end of document: wanted valid TOML"),
         (b"\xff\xfe", "line 1: wanted UTF-8 text; got the byte 0xff"),
         (b'title = "\xe9"', "line 1: wanted UTF-8 text; got the byte 0xe9"),
+        (b'\xef\xbb\xbf\ntitle = "\xe9"', "line 2: wanted UTF-8 text; got the byte 0xe9"),
         (b"a = nan", "a: wanted a finite number; got nan"),
         (b"[x]\ny = [1.0, -inf]", r"x.y\[1\]: wanted a finite number; got -inf"),
         (b"a = " + b"1" * 5000, "wanted numbers of reasonable length"),
