@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq, minimize_scalar
+import scipy
 
 # Concentrations that are looked at, besides none at all, in the unit of the level.
 LOWEST, HIGHEST = 1e-9, 1e6
@@ -133,7 +133,7 @@ def root(function: Callable[[float], float], low: float, high: float) -> float:
     """Zero of a function between two places where its sign differs, or is lost in rounding."""
     first, last = function(low), function(high)
     if first * last < 0.0:
-        return float(brentq(function, low, high, xtol=1e-300, rtol=_WIDTH, maxiter=500))  # type: ignore[arg-type]
+        return float(scipy.optimize.brentq(function, low, high, xtol=1e-300, rtol=_WIDTH, maxiter=500))  # type: ignore[arg-type]
     return low if abs(first) < abs(last) else high
 
 
@@ -150,7 +150,9 @@ def _turns(rates: np.ndarray) -> np.ndarray:
 def _turn(around: np.ndarray, sign: int, alone: Callable[[float], float]) -> float:
     """Concentration of the maximum (`sign` 1) or minimum (-1) inside."""
     low, high = math.log(max(around[0], 1e-3 * around[1])), math.log(around[2])
-    found: Any = minimize_scalar(lambda x: -sign * alone(math.exp(x)), bounds=(low, high), method="bounded")
+    found: Any = scipy.optimize.minimize_scalar(
+        lambda x: -sign * alone(math.exp(x)), bounds=(low, high), method="bounded"
+    )
     return math.exp(float(found.x))
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
+import scipy
 
 from optimizer.ensemble.survival import Survival, survival
 from optimizer.objectives.base import AbstractTerm
@@ -83,7 +83,7 @@ class Stochastic:
     def _share(self, count: int, expected: float | None) -> dict[str, Any]:
         """Share of the runs, its interval (Wilson), and the probability by the generating function."""
         size = len(self.runs.progression)
-        low, high = binomtest(count, size).proportion_ci(_LEVEL, method="wilson")
+        low, high = scipy.stats.binomtest(count, size).proportion_ci(_LEVEL, method="wilson")
         known = {} if expected is None else {"probability": expected}
         return {"count": count, "share": count / size, "interval": [float(low), float(high)], **known}
 

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.optimize import brentq
-from scipy.stats import CensoredData, chi2, ecdf, logrank, norm, t, wilcoxon
 
 _LEVEL = 0.95
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -57,7 +56,7 @@ def survival(days: Float[np.ndarray, "P"], horizon: float) -> Survival:
     happened = np.isfinite(days)
     if not happened.any():
         return Survival(np.zeros(1), *[np.ones(1)] * 3)
-    estimate = ecdf(censored(days, horizon)).sf
+    estimate = scipy.stats.ecdf(censored(days, horizon)).sf
     with warnings.catch_warnings():
         # Where all or none are left the formula has no width, which scipy warns of.
         warnings.simplefilter("ignore")
@@ -70,10 +69,10 @@ def survival(days: Float[np.ndarray, "P"], horizon: float) -> Survival:
     )
 
 
-def censored(days: Float[np.ndarray, "P"], horizon: float) -> CensoredData:
+def censored(days: Float[np.ndarray, "P"], horizon: float) -> Any:
     """Days of progression as SciPy takes them."""
     happened = np.isfinite(days)
-    return CensoredData(uncensored=days[happened], right=np.full(int((~happened).sum()), horizon))
+    return scipy.stats.CensoredData(uncensored=days[happened], right=np.full(int((~happened).sum()), horizon))
 
 
 def spread(values: Float[np.ndarray, "P"]) -> dict[str, Any]:
@@ -102,7 +101,7 @@ def compared(mine: Float[np.ndarray, "P"], theirs: Float[np.ndarray, "P"], horiz
     gain = np.minimum(mine, horizon) - np.minimum(theirs, horizon)
     test = None
     if np.isfinite(mine).any() or np.isfinite(theirs).any():
-        found = logrank(censored(mine, horizon), censored(theirs, horizon))
+        found = scipy.stats.logrank(censored(mine, horizon), censored(theirs, horizon))
         test = {"statistic": float(found.statistic), "p": float(found.pvalue)}
     return {
         "log_rank": test,
@@ -122,7 +121,7 @@ def signed_rank(gain: Float[np.ndarray, "P"]) -> dict[str, float] | None:
     if not gain.size:
         return None
     is_exact = gain.size <= 25 and np.unique(np.abs(gain)).size == gain.size
-    found: Any = wilcoxon(gain, method="exact" if is_exact else "asymptotic")
+    found: Any = scipy.stats.wilcoxon(gain, method="exact" if is_exact else "asymptotic")
     return {"statistic": float(found.statistic), "p": float(found.pvalue)}
 
 
@@ -134,7 +133,7 @@ def mean_difference(gain: Float[np.ndarray, "P"]) -> dict[str, Any]:
     """
     if gain.size < 2:
         return {"day": float(gain[0]) if gain.size else None, "interval_95": [None, None]}
-    reach = t.ppf(0.5 + 0.5 * _LEVEL, gain.size - 1) * np.std(gain, ddof=1) / np.sqrt(gain.size)
+    reach = scipy.stats.t.ppf(0.5 + 0.5 * _LEVEL, gain.size - 1) * np.std(gain, ddof=1) / np.sqrt(gain.size)
     return {"day": float(np.mean(gain)), "interval_95": [float(np.mean(gain) - reach), float(np.mean(gain) + reach)]}
 
 
@@ -144,7 +143,7 @@ def stratified(mine: Float[np.ndarray, "P"], theirs: Float[np.ndarray, "P"]) -> 
     if not first + later:
         return None
     statistic = (first - later) ** 2 / (first + later)
-    return {"statistic": float(statistic), "p": float(chi2.sf(statistic, 1))}
+    return {"statistic": float(statistic), "p": float(scipy.stats.chi2.sf(statistic, 1))}
 
 
 def hazard_ratio(mine: Float[np.ndarray, "P"], theirs: Float[np.ndarray, "P"], horizon: float) -> dict[str, Any] | None:
@@ -169,9 +168,9 @@ def hazard_ratio(mine: Float[np.ndarray, "P"], theirs: Float[np.ndarray, "P"], h
 
     if not score(-_MOST) > 0.0 > score(_MOST):
         return None
-    found: Any = brentq(score, -_MOST, _MOST)
+    found: Any = scipy.optimize.brentq(score, -_MOST, _MOST)
     error = 1.0 / np.sqrt(np.sum(events * share(found) * (1.0 - share(found))))
-    reach = norm.ppf(0.5 + 0.5 * _LEVEL) * error
+    reach = scipy.stats.norm.ppf(0.5 + 0.5 * _LEVEL) * error
     return {"ratio": float(np.exp(found)), "interval_95": [float(np.exp(found - reach)), float(np.exp(found + reach))]}
 
 

@@ -9,8 +9,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Array, Float
-from scipy.optimize import OptimizeResult, differential_evolution
 
 from optimizer.axes import Scalar
 from optimizer.policies.base import AbstractPolicy
@@ -168,7 +168,7 @@ def _scored(tuning: Tuning, rule: Rule, seed: int) -> np.ndarray:
 
 def _evolved(
     tuning: Tuning, scored: np.ndarray, restarts: int, seed: int, tell: Callable[[Progress], None]
-) -> tuple[list[OptimizeResult], np.ndarray, bool]:
+) -> tuple[list[Any], np.ndarray, bool]:
     """End of each population, its best objective in each generation [rounds, R + 1], and whether the user stopped it.
 
     Half of a population are scored numbers, a different half of each, the other half lies anywhere; the last population
@@ -196,9 +196,9 @@ def _evolved(
     return ends, _table(histories), False
 
 
-def _population(tuning: Tuning, first: np.ndarray, rng: np.random.Generator, values: list[float]) -> OptimizeResult:
+def _population(tuning: Tuning, first: np.ndarray, rng: np.random.Generator, values: list[float]) -> Any:
     init: Any = first
-    return differential_evolution(
+    return scipy.optimize.differential_evolution(
         lambda shares: _merits(tuning, np.atleast_2d(shares.T)),
         bounds=[(0.0, 1.0)] * first.shape[1],
         init=init,
@@ -218,7 +218,7 @@ def _table(histories: list[list[float]]) -> np.ndarray:
     return np.array([np.pad(values, (0, rounds - len(values)), mode="edge") for values in histories]).T
 
 
-def _solutions(ends: list[OptimizeResult]) -> Solutions:
+def _solutions(ends: list[Any]) -> Solutions:
     merits = np.array([end.fun for end in ends])
     excess = np.where(merits < _BROKEN, 0.0, merits / _BROKEN)
     return Solutions(np.array([end.x for end in ends]), merits, excess, np.array([bool(end.success) for end in ends]))
@@ -239,7 +239,7 @@ def _audited(
 
 
 def _record(
-    tuning: Tuning, solutions: Solutions, ends: list[OptimizeResult], best: int, tolerance: float, clock: dict
+    tuning: Tuning, solutions: Solutions, ends: list[Any], best: int, tolerance: float, clock: dict
 ) -> SearchRecord:
     optima = solutions.distinct(
         lambda x: float(_merits(tuning, x[None])[0]), lambda x: np.asarray(tuning.numbers(jnp.asarray(x)))[None]

@@ -594,6 +594,13 @@ def test_what_a_command_does_not_need_is_not_imported(folder):
         subprocess.run([sys.executable, "-c", code, *arguments], check=True, timeout=300, env=environment)
 
 
+def test_a_search_begins_before_what_only_its_end_needs_is_imported():
+    heavy = ("diffrax", "matplotlib", "xarray", "pandas", "scipy.optimize", "scipy.stats", "h5py")
+    code = f"import sys, optimizer.cli.schedule; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
 def test_a_missing_extra_is_one_sentence_before_the_work(folder, monkeypatch):
     monkeypatch.setattr("optimizer.calibrate.run.find_spec", lambda name: None)
     result = adose("calibrate", "nowhere.csv", "--kind", "rates", "--out", "fit", "--bayes")
