@@ -75,6 +75,7 @@ class OptimizeSettings:
 
     restarts: int = option(None, "starting points; else the file's", min=1, max=4096)
     seed: int = option(None, "of the starting points; else the file's", min=0)
+    certify: bool = option(False, "ask a dynamic program, too, how good the best could be; for small problems")
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,9 @@ def run_document(scenario: Scenario, result: Result, entries: Sequence[Entry]) -
         result.audit.report.total if limit and limit.quantity == "objective" else own.outcome.time_to_progression_day
     )
     found = None if limit is None else limit.to_json(reached)
-    bound = {"bound": found}
-    reason = "; ".join([result.reason, *differs])
+    least = result.certificate
+    bound = {"bound": found, "certificate": None if least is None else least.to_json(result.audit.report.total)}
+    reason = "; ".join([result.reason, *differs, *([] if least is None else [least.said(result.audit.report.total)])])
     if result.status is Status.NOT_CONVERGED and found is not None and found["within_percent"] is not None:
         reason += f"; within {found['within_percent']:.3g} % of a bound that no schedule passes, {found['name']}"
     said = answer(entries, total_units(scenario), [regimen.name for regimen in scenario.plan.regimens])

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -15,6 +16,7 @@ from optimizer.search import kkt
 from optimizer.search.audit import Audit, audit, dense
 from optimizer.search.basins import search
 from optimizer.search.choice import Choice, choose
+from optimizer.search.dynamic_program import Certificate, dynamic_program
 from optimizer.search.multistart import Progress, Run, prepare, run
 from optimizer.search.phase_one import center
 from optimizer.search.result import Result, SearchRecord
@@ -39,6 +41,7 @@ def optimize(
     progress: Callable[[Progress], None] | None = None,
     first: np.ndarray | None = None,
     known: Iterable[np.ndarray] = (),
+    certify: bool = False,
 ) -> Result:
     """Search the schedule that makes the objective small within the limits, and audit it.
 
@@ -53,6 +56,7 @@ def optimize(
         first: schedules to start from before all others, such as the optimum of a problem nearby [F, K, N]; they are
             moved off the limits on doses, to the inside.
         known: schedules [K, N] to score among the starts, such as regimens; they may break the limits.
+        certify: whether to ask a dynamic program, too, what the least objective is near; for small problems.
 
     Returns:
         The result; its status says whether it is one to be believed. A search that the user interrupts returns the best
@@ -60,6 +64,7 @@ def optimize(
 
     Raises:
         ValueError: 64-bit numbers are switched off, or there is no restart.
+        OptionError: `certify` for a problem that is not small.
 
     Example:
         >>> from optimizer.scenario import Scenario
@@ -72,6 +77,8 @@ def optimize(
         raise ValueError(f"restarts: wanted at least 1; got {restarts}")
     tell = progress or (lambda _: None)
     task, clock = problem.task, {}
+    certificate = _certified(problem, restarts, tell) if certify else None
+    known = known if certificate is None else chain([certificate.doses], known)
     rehearsed = _built_beside(problem)
     began = time.perf_counter()
     tell(Progress("starts", 0, restarts, None))
@@ -103,7 +110,13 @@ def optimize(
     hops = total - len(points)
     record = _recorded(choice, found, screened, (hops, tried), tolerance, clock)
     status, reason = verdict(problem, choice, found, checked, record, points, tell)
-    return Result(problem, policy, trajectory, report, checked, record, status, reason, seed, found.history)
+    whole = (problem, policy, trajectory, report, checked, record, status, reason, seed, found.history)
+    return Result(*whole, certificate=certificate)
+
+
+def _certified(problem: Problem, restarts: int, tell: Callable[[Progress], None]) -> Certificate:
+    tell(Progress("dynamic program", 0, restarts, None))
+    return dynamic_program(problem)
 
 
 def _built_beside(problem: Problem) -> Future[None]:

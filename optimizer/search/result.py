@@ -9,6 +9,7 @@ from optimizer.policies.base import AbstractPolicy
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Report
 from optimizer.search.audit import Audit
+from optimizer.search.dynamic_program import Certificate
 from optimizer.simulate import Trajectory
 from optimizer.status import Status
 
@@ -117,6 +118,7 @@ class Result:
         seed: of the restarts.
         history: best objective of each restart at each round of the search [rounds, R].
         tuned: the numbers of the rule that gave the schedule; None where the schedule itself was searched.
+        certificate: what a dynamic program says that the least objective is near; None where it was not asked.
     """
 
     problem: Problem
@@ -130,6 +132,7 @@ class Result:
     seed: int
     history: np.ndarray
     tuned: Tuned | None = None
+    certificate: Certificate | None = None
 
     @property
     def doses(self) -> np.ndarray:

@@ -19,6 +19,7 @@ from optimizer.problem import Problem, Report, Task
 from optimizer.programs import check_64_bits, program
 from optimizer.regimens import Rule
 from optimizer.search.audit import Audit, audit
+from optimizer.search.dynamic_program import dynamic_program
 from optimizer.search.feasible import satisfies
 from optimizer.search.multistart import Progress
 from optimizer.search.result import Result, SearchRecord, Tuned
@@ -95,6 +96,7 @@ def tune(
     restarts: int = 16,
     tolerance: float = 1e-6,
     progress: Callable[[Progress], None] | None = None,
+    certify: bool = False,
 ) -> Result:
     """Search the numbers of a rule that make the objective small within the limits, and audit the doses it gives.
 
@@ -109,17 +111,20 @@ def tune(
             among them.
         tolerance: of the search of a schedule; not of use here.
         progress: is told how the search goes.
+        certify: whether to ask a dynamic program, too, what the least objective of any schedule is near.
 
     Returns:
         The result; its policy are the doses that the rule gave, its `tuned` the numbers.
 
     Raises:
         ValueError: 64-bit numbers are switched off, or there is no restart.
+        OptionError: `certify` for a problem that is not small.
     """
     check_64_bits("tune")
     if restarts < 1:
         raise ValueError(f"restarts: wanted at least 1; got {restarts}")
     tell = progress or (lambda _: None)
+    certificate = dynamic_program(problem) if certify else None
     problem, clock = _refined(problem), {}
     lowest, width = jnp.asarray(rule.lower), jnp.asarray(rule.upper - rule.lower)
     tuning = Tuning(problem.task, problem.limited(rule.policy), rule.names, lowest, width)
@@ -139,7 +144,8 @@ def tune(
     doses = np.asarray(trajectory.doses)
     status, reason = _verdict(problem, doses, checked, interrupted, bool(ends[best].success), record)
     policy = Schedule(jnp.asarray(doses))
-    return Result(problem, policy, trajectory, report, checked, record, status, reason, seed, history, tuned)
+    whole = (problem, policy, trajectory, report, checked, record, status, reason, seed, history)
+    return Result(*whole, tuned, certificate)
 
 
 def _refined(problem: Problem) -> Problem:

@@ -601,6 +601,13 @@ def test_a_search_begins_before_what_only_its_end_needs_is_imported():
     assert done.stdout.strip() == "[]"
 
 
+def test_what_a_dynamic_program_cannot_answer_is_one_sentence(folder):
+    result = adose("optimize", str(ROOT / "scenarios" / "competing_clones.toml"), "--out", "none", "--certify")
+    assert result.exit_code == 2
+    assert result.stderr.endswith("got the term progression\n")
+    assert not Path("none").exists()
+
+
 def test_a_missing_extra_is_one_sentence_before_the_work(folder, monkeypatch):
     monkeypatch.setattr("optimizer.calibrate.run.find_spec", lambda name: None)
     result = adose("calibrate", "nowhere.csv", "--kind", "rates", "--out", "fit", "--bayes")
