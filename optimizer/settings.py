@@ -298,19 +298,13 @@ class ReplanSettings:
 
 @dataclass(frozen=True)
 class Changes:
-    """Assays of a sweep: what is not None takes the place of the scenario's number.
+    """Assays of a sweep: what is not None takes the place of the scenario's number."""
 
-    Attributes:
-        visit_every: days between visits; other channels than the watched one are measured no more often than they are.
-        noise: of the channel that rules watch.
-        delay: of all channels [day].
-        missing: share of all channels' results.
-    """
-
+    #: days between visits; other channels than the watched one are measured no more often than they are
     visit_every: float | None = None
-    noise: float | None = None
-    delay: float | None = None
-    missing: float | None = None
+    noise: float | None = None  #: of the channel that rules watch
+    delay: float | None = None  #: of all channels [day]
+    missing: float | None = None  #: share of all channels' results
 
 
 @dataclass(frozen=True)

@@ -17,18 +17,12 @@ from optimizer.simulate import System
 
 @dataclass(frozen=True)
 class Annotation:
-    """A schedule's place on a map.
+    """A schedule's place on a map, in the units of the axes."""
 
-    Attributes:
-        name: of the regimen, or of the file.
-        x, y: its coordinates in the units of the axes.
-        schedule: whether it is the event table that was given.
-    """
-
-    name: str
+    name: str  #: of the regimen, or of the file
     x: float
     y: float
-    schedule: bool = False
+    schedule: bool = False  #: whether it is the event table that was given
 
 
 @dataclass(frozen=True)

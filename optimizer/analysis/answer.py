@@ -14,34 +14,22 @@ _TWICE = 2.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What is gained, in words.
+    """What is gained, in words."""
 
-    Attributes:
-        sentence: against the best regimen within the limits.
-        against: its name; None where no regimen keeps the limits.
-        warnings: one for each column in which such a regimen is better, with the limit that would mend it.
-    """
-
-    sentence: str
-    against: str | None
+    sentence: str  #: against the best regimen within the limits
+    against: str | None  #: its name; None where no regimen keeps the limits
+    #: one for each column in which such a regimen is better, with the limit that would mend it
     warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Column:
-    """A number of the table of regimens of which less is better.
+    """A number of the table of regimens of which less is better."""
 
-    Attributes:
-        name: in a sentence.
-        term: the term whose limit would mend a worse number.
-        value: of an entry; infinite where progression is never.
-        said: the number in words.
-    """
-
-    name: str
-    term: str
-    value: Callable[[Entry], float]
-    said: Callable[[float], str]
+    name: str  #: in a sentence
+    term: str  #: the term whose limit would mend a worse number
+    value: Callable[[Entry], float]  #: of an entry; infinite where progression is never
+    said: Callable[[float], str]  #: the number in words
 
 
 def _day(entry: Entry) -> float:

@@ -16,19 +16,13 @@ _LEVEL = 0.02
 
 @dataclass(frozen=True)
 class Arc:
-    """A stretch of intervals in which a drug is given in one way.
+    """A stretch of intervals in which a drug is given in one way."""
 
-    Attributes:
-        drug: its name.
-        kind: "full", "none", "containment" (between them, the burden held) or "intermediate" (between them: singular).
-        start_day: start of the first interval.
-        end_day: end of the last.
-    """
-
-    drug: str
+    drug: str  #: its name
+    #: "full", "none", "containment" (between them, the burden held) or "intermediate" (between them: singular)
     kind: str
-    start_day: float
-    end_day: float
+    start_day: float  #: start of the first interval
+    end_day: float  #: end of the last
 
 
 def arcs(

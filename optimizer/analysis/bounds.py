@@ -27,19 +27,12 @@ _NODES = 32
 
 @dataclass(frozen=True)
 class Bound:
-    """What no treatment can exceed.
+    """What no treatment can exceed."""
 
-    Attributes:
-        quantity: the key of the outcome that is bounded, or "objective".
-        value: the bound, in the unit of that quantity.
-        name: what the theory calls it.
-        doi: its source.
-    """
-
-    quantity: str
-    value: float
-    name: str
-    doi: str
+    quantity: str  #: the key of the outcome that is bounded, or "objective"
+    value: float  #: the bound, in the unit of that quantity
+    name: str  #: what the theory calls it
+    doi: str  #: its source
 
     def to_json(self, reached: float | None) -> dict[str, str | float | None]:
         """The bound, and by how many percent an outcome stays away from it."""

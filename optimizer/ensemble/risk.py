@@ -18,17 +18,11 @@ _BROKEN = 1e9
 
 
 class Smoothed(NamedTuple):
-    """A risk with its derivatives: gradient w, Hessian diag(d) - d d' / sum(d).
+    """A risk with its derivatives: gradient w, Hessian diag(d) - d d' / sum(d)."""
 
-    Attributes:
-        value: the risk.
-        weights: what each patient's objective counts, w [P]; they sum to 1.
-        curvature: d [P]; zero for the mean.
-    """
-
-    value: Scalar
-    weights: Float[Array, "P"]
-    curvature: Float[Array, "P"]
+    value: Scalar  #: the risk
+    weights: Float[Array, "P"]  #: what each patient's objective counts, w [P]; they sum to 1
+    curvature: Float[Array, "P"]  #: d [P]; zero for the mean
 
 
 def risk_of(risk: Risk, values: Float[np.ndarray, "P"], alpha: float) -> float:

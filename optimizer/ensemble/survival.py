@@ -18,19 +18,12 @@ _MOST = 20.0
 
 
 class Survival(NamedTuple):
-    """Kaplan-Meier estimate of the share of patients without progression, with a pointwise confidence band.
+    """Kaplan-Meier estimate of the share of patients without progression, with a pointwise confidence band."""
 
-    Attributes:
-        days: of progressions, from 0 [E + 1].
-        share: without progression from that day on [E + 1].
-        low: lower end of the band [E + 1].
-        high: upper end of the band [E + 1].
-    """
-
-    days: Float[np.ndarray, "E"]
-    share: Float[np.ndarray, "E"]
-    low: Float[np.ndarray, "E"]
-    high: Float[np.ndarray, "E"]
+    days: Float[np.ndarray, "E"]  #: of progressions, from 0 [E + 1]
+    share: Float[np.ndarray, "E"]  #: without progression from that day on [E + 1]
+    low: Float[np.ndarray, "E"]  #: lower end of the band [E + 1]
+    high: Float[np.ndarray, "E"]  #: upper end of the band [E + 1]
 
     @property
     def median(self) -> float | None:

@@ -58,15 +58,10 @@ class DropCorrelated(TransformerMixin, BaseEstimator):
 
 @dataclass(frozen=True)
 class Judged:
-    """What a model says of patients it was not trained on.
+    """What a model says of patients it was not trained on."""
 
-    Attributes:
-        probability: of class 1, in each repeat [R, P].
-        models: of each fold, with who was tested.
-    """
-
-    probability: Float[np.ndarray, "R P"]
-    models: list[tuple[Any, np.ndarray]]
+    probability: Float[np.ndarray, "R P"]  #: of class 1, in each repeat [R, P]
+    models: list[tuple[Any, np.ndarray]]  #: of each fold, with who was tested
 
 
 def estimators(clinical: list[int], size: int, least: int, calibration: str, seed: int) -> dict[str, Any]:

@@ -38,15 +38,10 @@ _BINS, _DRAWS, _MOST_BYTES = 5, 400, 2**30
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training found.
+    """What a training found."""
 
-    Attributes:
-        model: of scikit-learn, trained on all patients.
-        body: risk.json, all but the digest of the model.
-    """
-
-    model: Any
-    body: dict[str, Any]
+    model: Any  #: of scikit-learn, trained on all patients
+    body: dict[str, Any]  #: risk.json, all but the digest of the model
 
 
 def load_sklearn() -> None:
@@ -210,16 +205,9 @@ def save(trained: Trained, out: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Risks:
-    """Probabilities of class 1.
+    """Probabilities of class 1; from `low` to `high` is an interval that holds the outcome, 0 or 1, at the `level`."""
 
-    Attributes:
-        patients: names [P].
-        probability: of each [P].
-        low, high: ends of an interval that holds the outcome, 0 or 1, at the level of the model [P].
-        level: of the intervals.
-    """
-
-    patients: tuple[str, ...]
+    patients: tuple[str, ...]  #: names [P]
     probability: Float[np.ndarray, "P"]
     low: Float[np.ndarray, "P"]
     high: Float[np.ndarray, "P"]

@@ -20,21 +20,13 @@ _MOST_SHOWN = 12
 
 @dataclass(frozen=True)
 class Place:
-    """A number of the plan that a patient may have otherwise.
+    """A number of the plan that a patient may have otherwise."""
 
-    Attributes:
-        key: as the user writes it.
-        steps: attributes, indices and names that lead to it from the plan.
-        value: the scenario's own value, in `unit`.
-        unit: internal unit.
-        info: range of allowed values.
-    """
-
-    key: str
-    steps: tuple[str | int, ...]
-    value: float
-    unit: str
-    info: FieldInfo
+    key: str  #: as the user writes it
+    steps: tuple[str | int, ...]  #: attributes, indices and names that lead to it from the plan
+    value: float  #: the scenario's own value, in `unit`
+    unit: str  #: internal unit
+    info: FieldInfo  #: range of allowed values
 
 
 def find(model: Model, drugs: Sequence[Any], key: str) -> Place:

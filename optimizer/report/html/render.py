@@ -198,21 +198,13 @@ _MOST_ROWS = 60
 
 @dataclass(frozen=True)
 class Row:
-    """Decisions with the same doses, one after the other.
+    """Decisions with the same doses, one after the other."""
 
-    Attributes:
-        start: day of the first.
-        end: day on which the last interval ends.
-        decisions: how many they are.
-        doses: of each drug [N].
-        amounts: of each drug over one interval [N]: the dose, or the rate times the length.
-    """
-
-    start: float
-    end: float
-    decisions: int
-    doses: tuple[float, ...]
-    amounts: tuple[float, ...]
+    start: float  #: day of the first
+    end: float  #: day on which the last interval ends
+    decisions: int  #: how many they are
+    doses: tuple[float, ...]  #: of each drug [N]
+    amounts: tuple[float, ...]  #: of each drug over one interval [N]: the dose, or the rate times the length
 
     @property
     def weeks(self) -> tuple[int, int]:
@@ -222,16 +214,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Week:
-    """Weeks with the same doses, one after the other.
+    """Weeks with the same doses, one after the other."""
 
-    Attributes:
-        first: counted from 1.
-        last: of the same doses.
-        days: dose on each of the seven days; None where nothing is decided or the horizon is over.
-    """
-
-    first: int
-    last: int
+    first: int  #: counted from 1
+    last: int  #: of the same doses
+    #: dose on each of the seven days; None where nothing is decided or the horizon is over
     days: tuple[float | None, ...]
 
 

@@ -14,15 +14,10 @@ Table = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Item:
-    """A named thing and what there is to say of it.
+    """A named thing and what there is to say of it."""
 
-    Attributes:
-        name: of the drug, the clone, the limit.
-        text: a sentence or more.
-    """
-
-    name: str
-    text: str
+    name: str  #: of the drug, the clone, the limit
+    text: str  #: a sentence or more
 
 
 @dataclass(frozen=True)
