@@ -26,15 +26,7 @@ class OptionError(ValueError):
 
 
 def option(default: Any, doc: str, *, flag: str = "", min: float | None = None, max: float | None = None) -> Any:
-    """A field that the command line has too.
-
-    Args:
-        default: its value when left out; `...` where it is wanted.
-        doc: what it is, the text of `--help`.
-        flag: its name on the command line, where that is not the field's.
-        min: the least that is allowed.
-        max: the most.
-    """
+    """A field that the command line has too, as `flag` if that is not its name; with the default `...` it is wanted."""
     extra = {} if default is ... else {"default": default}
     return field(**extra, metadata={"doc": doc, "flag": flag, "limits": {"min": min, "max": max}})
 

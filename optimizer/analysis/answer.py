@@ -65,10 +65,8 @@ COLUMNS = (
 def answer(entries: Sequence[Entry], units: Mapping[str, str], named: Sequence[str] = ()) -> Answer | None:
     """The sentence and the warnings on the optimized schedule; None where there is none or it is not finite.
 
-    Args:
-        entries: of `compare`.
-        units: of each drug's cumulative dose.
-        named: regimens of the scenario, whose value a limit may have by name.
+    Units are those of cumulative doses; the value of a regimen that is `named` in the scenario can be a limit by its
+    name.
     """
     own = next((entry for entry in entries if entry.name == OPTIMIZED), None)
     if own is None or not own.report.finite:

@@ -72,10 +72,6 @@ class Response:
 def responses(growth: Growth, names: Sequence[str]) -> tuple[Response, ...]:
     """Intervals of each clone, and where its response is not monotone.
 
-    Args:
-        growth: net growth rates [C, M, 1/day] at concentrations [C].
-        names: of the clones [M].
-
     Raises:
         FloatingPointError: a rate is not a finite number.
     """

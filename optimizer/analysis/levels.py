@@ -69,14 +69,9 @@ def _course(pk: AbstractPK, first: jax.Array, boluses: jax.Array, rates: jax.Arr
 def profile(
     pk: AbstractPK, route: str, edges: np.ndarray, doses: np.ndarray, first: jax.Array | None = None
 ) -> Profile:
-    """Concentrations under doses [K] on edges [K + 1, day], in closed form.
+    """Concentrations under doses [K] on edges [K + 1, day], amounts or rates by the route, in closed form.
 
-    Args:
-        pk: kinetics of the drug.
-        route: "bolus" or "infusion".
-        edges: of the intervals.
-        doses: amounts at their starts, or rates inside them.
-        first: state at the start; of a patient without drug when left out.
+    `first` is the state at the start; that of a patient without drug when left out.
     """
     first, none = pk.initial() if first is None else first, np.zeros_like(doses)
     boluses, rates = (doses, none) if route == "bolus" else (none, doses)

@@ -118,15 +118,7 @@ class Request:
 def request(
     scenario: Scenario, x: str, y: str, at: Sequence[str] = (), regimen: str | None = None, last: float = 30.0
 ) -> Request:
-    """Read the options of a map.
-
-    Args:
-        scenario: what the numbers belong to.
-        x: "KEY=from:to:count" or "KEY=from:to:count:log".
-        y: the same for the other axis.
-        at: numbers to hold, "KEY=VALUE".
-        regimen: name of a regimen of the scenario.
-        last: days at the end over which mean and peak are taken.
+    """Read the options of a map: its axes, numbers to hold, a regimen by name, and the last days for mean and peak.
 
     Raises:
         OptionError: a key, a range, a combination or a regimen that is not one.

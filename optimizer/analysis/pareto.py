@@ -118,14 +118,6 @@ def trace(
     evenly apart, from the least to the largest, and the first is minimized from the neighbor's optimum, from the end
     and from two fresh starts. Every point keeps the scenario's limits, those on doses exactly, and is audited.
 
-    Args:
-        scenario: model, drugs and limits.
-        terms: by `two_terms`.
-        points: of the front, both ends included.
-        restarts: of the ends; the scenario's when None.
-        seed: of the starting points; the scenario's when None.
-        progress: is told how many points of how many are done.
-
     Raises:
         KeyboardInterrupt: the user stopped a search.
     """

@@ -48,14 +48,9 @@ def repeated_drugs(numbers: Sequence[Number]) -> list[int]:
 def batches(
     plan: Plan, numbers: Sequence[Number], values: np.ndarray, every: float, regimen: RegimenPlan | None
 ) -> list[Batch]:
-    """The schedules of all points, the longest first.
+    """The schedules of all points [P, A], the longest first.
 
-    Args:
-        plan: the scenario.
-        numbers: what differs between the points, or is held [A].
-        values: of each point [P, A].
-        every: days between two doses where no number says so.
-        regimen: what the other drugs get; nothing when None.
+    Doses are `every` so many days where no number says so; other drugs follow the regimen, or are not given.
 
     Raises:
         OptionError: doses that come within the lag of others.

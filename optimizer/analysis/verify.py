@@ -50,12 +50,7 @@ class Line:
 
 
 def verify(tell: Callable[[Line], None] = lambda _: None, table: Path | None = None) -> list[Line]:
-    """Compute every number of the table and simulate every shipped scenario.
-
-    Args:
-        tell: hears each line when it is known.
-        table: of published numbers; the package's when left out.
-    """
+    """Compute every number of a table, else of the package's, and simulate every shipped scenario; tell the lines."""
     numbers, library = read_table(TABLE if table is None else table)
     lines = []
     for number in numbers:

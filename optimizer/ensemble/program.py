@@ -167,13 +167,7 @@ def _mapped_sums(function: Any, inputs: Any) -> tuple[Any, Any]:
 
 
 def build_program(ensemble: Ensemble, risk: Risk, alpha: float, typical: Float[np.ndarray, "n"]) -> EnsembleProgram:
-    """The program of a whole ensemble.
-
-    Args:
-        ensemble: the patients.
-        risk: how their objectives are made one.
-        alpha: of cvar, in [0, 1).
-        typical: a schedule that tells how far apart their objectives lie, as flattened shares.
+    """The program of a whole ensemble; a typical schedule [n] tells how far apart the patients' objectives lie.
 
     Raises:
         ValueError: alpha is outside [0, 1), or no patient is healthy.

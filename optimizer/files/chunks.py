@@ -90,10 +90,7 @@ def workers_of(part: str | None, engine: str, cluster: str | None, prepare: Call
 def made(job: Job, workers: Workers, again: Callable[[], Job]) -> Iterator[tuple[int, list[bytes]]]:
     """Number and bytes of each chunk in order, read where it was made before; of a part only its own.
 
-    Args:
-        job: what is made.
-        workers: who makes it.
-        again: the same job as another process opens it, with a shared directory; can be pickled.
+    `again` is the same job as another process opens it, with a shared directory; it can be pickled.
 
     Raises:
         DirectoryError: a chunk of another hand, or workers that do not see this directory.

@@ -91,12 +91,7 @@ def scaled(values: np.ndarray, scale: float) -> np.ndarray:
 
 
 def read(path: str | Path, schema: Schema, time_unit: str | None = None) -> Table:
-    """Read a table by its schema.
-
-    Args:
-        path: a .csv or .parquet file.
-        schema: of the columns.
-        time_unit: of times whose header has no unit.
+    """Read a .csv or .parquet table by its schema; `time_unit` is that of times whose header has none.
 
     Raises:
         DataError: with every fault that was found, as "FILE:LINE: column X: wanted ...; got ...".

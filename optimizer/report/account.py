@@ -42,14 +42,7 @@ class Account:
 def write_account(
     folder: Path, account: Account, document: Mapping[str, Any], figures: "Mapping[str, Figure] | None" = None
 ) -> None:
-    """Write report.html, and NAME.png and NAME.svg of each figure.
-
-    Args:
-        folder: that is there.
-        account: in words and tables.
-        document: what the command's JSON file holds.
-        figures: by their names.
-    """
+    """Write report.html, and NAME.png and NAME.svg of each figure, into a folder that is there."""
     drawn = {}
     if figures:
         from optimizer.report.plots.style import save_all

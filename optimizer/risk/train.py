@@ -61,12 +61,8 @@ def train(path: Path, settings: Settings, progress: Callable[[int, int], None] =
     """Train the models on a table, judge them on patients that they did not see, and keep the best.
 
     The best has the least Brier score in nested, repeated cross-validation. Its conformal half width is the quantile of
-    |outcome - probability| over the same patients (cross-conformal; Vovk 2015, doi 10.1007/s10472-013-9368-4).
-
-    Args:
-        path: the features.
-        settings: label, clinical table, folds and seed.
-        progress: is told how many folds of how many are done.
+    |outcome - probability| over the same patients (cross-conformal; Vovk 2015, doi 10.1007/s10472-013-9368-4). Folds
+    that are done are told.
 
     Raises:
         DataError: a table or a label from which nothing can be learned.
@@ -215,12 +211,7 @@ class Risks:
 
 
 def apply(model: Path, path: Path, clinical: Path | None = None) -> Risks:
-    """What a trained model says of the patients of a table.
-
-    Args:
-        model: directory that `save` wrote.
-        path: features, as those it was trained on.
-        clinical: clinical table, where it was trained on one.
+    """What a trained model, in a directory that `save` wrote, says of patients in a table like that of its training.
 
     Raises:
         DataError: no such model, one that was changed, or a table without its columns.

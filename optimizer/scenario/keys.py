@@ -30,12 +30,7 @@ class Place:
 
 
 def find(model: Model, drugs: Sequence[Any], key: str) -> Place:
-    """The place of a key path.
-
-    Args:
-        model: the scenario's tumor.
-        drugs: its drugs.
-        key: such as "model.ec50_max", "model.clone[resistant].cells" or "drug[0].pk.elimination".
+    """The place of a key path such as "model.ec50_max", "model.clone[resistant].cells" or "drug[0].pk.elimination".
 
     Raises:
         QuantityError: no number of the tumor, or of a drug's kinetics or role, has this key; one sentence.

@@ -56,13 +56,7 @@ def page(
 
 
 def account_page(account: Account, document: Mapping[str, Any], figures: Mapping[str, str]) -> str:
-    """What a command came to as HTML; the same account and drawings give the same text.
-
-    Args:
-        account: in words and tables.
-        document: what its JSON file holds.
-        figures: SVG drawings by their names.
-    """
+    """What a command came to as HTML, with SVG drawings; the same account and drawings give the same text."""
     drawn = {
         name.replace("_", " "): f"data:image/svg+xml;base64,{b64encode(drawing.encode()).decode()}"
         for name, drawing in figures.items()
@@ -223,13 +217,7 @@ class Week:
 
 
 def rows(edges: Sequence[float], doses: np.ndarray, routes: Sequence[str]) -> tuple[Row, ...]:
-    """A row a decision; equal neighbors are one where there are many.
-
-    Args:
-        edges: of the decision intervals [K + 1, day].
-        doses: [K, N].
-        routes: "bolus" or "infusion" [N].
-    """
+    """A row a decision, doses [K, N] on edges [K + 1, day]; equal neighbors are one where there are many."""
     lengths = np.diff(np.asarray(edges))
     amounts = np.where(np.array(routes) == "infusion", np.asarray(doses) * lengths[:, None], doses)
     columns = zip(edges[:-1], edges[1:], np.asarray(doses).tolist(), amounts.tolist(), strict=True)

@@ -29,11 +29,7 @@ class Section:
 
 
 def sections(resolved: Table) -> tuple[Section, ...]:
-    """The scenario in words.
-
-    Args:
-        resolved: by `Scenario.resolved`.
-    """
+    """The scenario in words, as `Scenario.resolved` has it."""
     tables = resolved["scenario"]
     found = [
         Section("Tumor", tuple(_tumor(tables["model"]))),
