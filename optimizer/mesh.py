@@ -89,18 +89,15 @@ def _combine(table: np.ndarray, values: Float[Array, "panels nodes ..."]) -> Flo
 
 
 class Mesh(eqx.Module):
-    """Panels of every decision interval: `layer` of them in the boundary layer after a dose, `uniform` in the rest.
-
-    Attributes:
-        layer_rate: rate of the slowest boundary layer [1/day]; unused when `layer` is 0.
-        grading: length of the last panel of the layers over that of the first.
-        switched: panel edges at each of the model's switching levels.
-    """
+    """Panels of every decision interval: `layer` of them in the boundary layer after a dose, `uniform` in the rest."""
 
     uniform: int = eqx.field(static=True)
     layer: int = eqx.field(static=True, default=0)
+    #: rate of the slowest boundary layer [1/day]; unused when `layer` is 0
     layer_rate: Scalar = eqx.field(converter=_number, default=0.0)
+    #: length of the last panel of the layers over that of the first
     grading: Scalar = eqx.field(converter=_number, default=4.0)
+    #: panel edges at each of the model's switching levels
     switched: tuple[int, ...] = eqx.field(static=True, default=())
 
     @property

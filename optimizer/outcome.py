@@ -20,28 +20,18 @@ _HUGE, _MANY = 1e200, 100.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of one way of dosing.
+    """The outcome of one way of dosing."""
 
-    Attributes:
-        time_to_progression_day: by the endpoint; None when never.
-        final_burden: all cancer cells at the end [cell].
-        peak_burden: most cancer cells at any time [cell].
-        resistant_fraction: share of resistant cells at the end.
-        cumulative_dose: by drug, the sum of its doses (rate times length for an infusion).
-        time_on_treatment_day: days in intervals with any drug given.
-        switches: how often treatment is stopped or begun again after the start.
-        progression_after_day: the last visit before progression; that day itself where it is read at any time.
-        neutropenia_grade: worst grade (CTCAE) of the counts that the model tells; None where it tells none.
-    """
-
-    time_to_progression_day: float | None
-    final_burden: float
-    peak_burden: float
-    resistant_fraction: float
-    cumulative_dose: dict[str, float]
-    time_on_treatment_day: float
-    switches: int
+    time_to_progression_day: float | None  #: by the endpoint; None when never
+    final_burden: float  #: all cancer cells at the end [cell]
+    peak_burden: float  #: most cancer cells at any time [cell]
+    resistant_fraction: float  #: share of resistant cells at the end
+    cumulative_dose: dict[str, float]  #: by drug, the sum of its doses (rate times length for an infusion)
+    time_on_treatment_day: float  #: days in intervals with any drug given
+    switches: int  #: how often treatment is stopped or begun again after the start
+    #: the last visit before progression; that day itself where it is read at any time
     progression_after_day: float | None = None
+    #: worst grade (CTCAE) of the counts that the model tells; None where it tells none
     neutropenia_grade: int | None = None
 
     def to_json(self) -> dict[str, Any]:

@@ -34,31 +34,19 @@ _MOST_COEFFICIENTS = 20_000_000
 
 
 class Task(eqx.Module):
-    """The numbers of a problem: all that is compiled. Unknowns are doses as shares of `scale`, flattened [K N].
+    """The numbers of a problem: all that is compiled. Unknowns are doses as shares of `scale`, flattened [K N]."""
 
-    Attributes:
-        system: model and pharmacokinetics.
-        grid: decision intervals.
-        objective: what is made small.
-        state_limits: limits on what the doses do.
-        scale: largest dose of each drug [N].
-        lower: smallest shares [K N].
-        upper: largest shares [K N].
-        matrix: linear limits on shares, matrix x <= bound [rows, K N].
-        bound: right-hand sides [rows].
-        margins: by how much each state limit is searched more strictly than it is written, as an excess [limits]; None
-            stands for zeros.
-    """
-
-    system: System
-    grid: Grid
-    objective: Objective
-    state_limits: tuple[AbstractStateLimit, ...]
-    scale: Float[Array, "N"]
-    lower: Float[Array, "KN"]
-    upper: Float[Array, "KN"]
-    matrix: Float[Array, "rows KN"]
-    bound: Float[Array, "rows"]
+    system: System  #: model and pharmacokinetics
+    grid: Grid  #: decision intervals
+    objective: Objective  #: what is made small
+    state_limits: tuple[AbstractStateLimit, ...]  #: limits on what the doses do
+    scale: Float[Array, "N"]  #: largest dose of each drug [N]
+    lower: Float[Array, "KN"]  #: smallest shares [K N]
+    upper: Float[Array, "KN"]  #: largest shares [K N]
+    matrix: Float[Array, "rows KN"]  #: linear limits on shares, matrix x <= bound [rows, K N]
+    bound: Float[Array, "rows"]  #: right-hand sides [rows]
+    #: by how much each state limit is searched more strictly than it is written, as an excess [limits]; None stands for
+    #: zeros
     margins: Float[Array, "limits"] | None = None
 
     def scene(self, trajectory: Trajectory, grid: Grid | None = None) -> Scene:

@@ -9,8 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
-_MOST_SEED = 2**32 - 1
-_MOST_CHUNK = 100_000
+MOST_SEED = 2**32 - 1
+MOST_CHUNK = 100_000
 
 
 class Risk(StrEnum):
@@ -26,22 +26,14 @@ class OptionError(ValueError):
 
 
 def option(default: Any, doc: str, *, flag: str = "", min: float | None = None, max: float | None = None) -> Any:
-    """A field that the command line has too.
-
-    Args:
-        default: its value when left out; `...` where it is wanted.
-        doc: what it is, the text of `--help`.
-        flag: its name on the command line, where that is not the field's.
-        min: the least that is allowed.
-        max: the most.
-    """
+    """A field that the command line has too, as `flag` if that is not its name; with the default `...` it is wanted."""
     extra = {} if default is ... else {"default": default}
     return field(**extra, metadata={"doc": doc, "flag": flag, "limits": {"min": min, "max": max}})
 
 
 _ALPHA = "cvar is the mean of the worst share 1 - alpha"
 _POSTERIOR = "draws by adose calibrate (NetCDF), else [cohort]"
-_TIME_UNIT = "of times in tables whose header has none: h, day, week"
+TIME_UNIT = "of times in tables whose header has none: h, day, week"
 _CHUNK = "patients to a file; a run goes on after the last whole one"
 
 
@@ -79,89 +71,10 @@ class OptimizeSettings:
 
 
 @dataclass(frozen=True)
-class SimulateSettings:
-    """Simulate a schedule or a regimen under the scenario's objective and constraints."""
-
-    schedule: Path | None = option(None, "event table (CSV, Parquet)")
-    regimen: str | None = option(None, "name of a regimen of the scenario")
-    time_unit: str | None = option(None, _TIME_UNIT)
-
-
-@dataclass(frozen=True)
-class StochasticSettings(SimulateSettings):
-    """Simulate single cells under a schedule or a regimen: chances of extinction, resistance and progression."""
-
-    runs: int = option(1000, "how many", min=1, max=_MOST_CHUNK)
-    seed: int = option(None, "of the runs; else the file's", min=0, max=_MOST_SEED)
-
-
-@dataclass(frozen=True)
 class CompareSettings:
     """Compare the scenario's regimens, the best constant dose, no treatment and the largest doses."""
 
     tornado: str | None = option(None, "name of a regimen: what it comes to with each number 10 % less and more")
-
-
-@dataclass(frozen=True)
-class NewSettings:
-    """Write a scenario to begin with: for one drug, two drugs, cycles of chemotherapy, a plate, or a course of PSA."""
-
-    question: str | None = option(None, "a template's name, as one_drug; all are shown when it is left out")
-    to: Path | None = option(None, "file to write; QUESTION.toml when left out")
-
-
-@dataclass(frozen=True)
-class PageSettings:
-    """Open a page in the browser: sliders and curves, searches, the scenario's text, and the runs that are there."""
-
-    scenario: Path | None = option(None, "scenario file (TOML); without one the page begins with a template")
-    port: int = option(0, "of 127.0.0.1; 0: one that is free", min=0, max=65535)
-    no_browser: bool = option(False, "open no browser; the address is printed either way")
-
-
-@dataclass(frozen=True)
-class CheckSettings:
-    """Print the resolved scenario: what the file means, every number with its unit."""
-
-
-@dataclass(frozen=True)
-class SchemaSettings:
-    """Print the JSON Schema of scenario files, for editors."""
-
-    out: Path | None = option(None, "file to write; else stdout")
-
-
-@dataclass(frozen=True)
-class ExportSettings:
-    """Write the doses of a run for another tool: NONMEM, mrgsolve, rxode2, or a calendar."""
-
-    to: Literal["nonmem", "mrgsolve", "rxode2", "calendar"] = option(
-        ..., "nonmem (CSV), mrgsolve or rxode2 (R code), calendar (iCalendar, or CSV where --out says so)"
-    )
-    start: str | None = option(None, "date of day 0 for the calendar, as in 2027-01-04")
-    out: Path | None = option(None, "file to write; else it is printed")
-
-
-@dataclass(frozen=True)
-class ListSettings:
-    """List the words of a scenario (models, kinetics, limits, terms, rules, tables, units), or the keys of one."""
-
-    family: str | None = option(None, "a family of words, such as policy, constraint or table; else all")
-    word: str | None = option(None, "one of them, whose keys are shown with units, defaults and ranges")
-
-
-@dataclass(frozen=True)
-class ImportSettings:
-    """Write the scenario of a model file (SBML, NONMEM, PEtab), with a comment for what was left out or chosen."""
-
-    to: Path = option(..., "scenario file to write (TOML); an existing one is kept")
-    burden: str = option(..., "equation of the size of the tumor, over names of the file")
-    resistant: str | None = option(None, "equation of what counts as resistant")
-    control: tuple[str, ...] = option((), "a quantity of the file that is a drug; may be repeated")
-    dose: tuple[str, ...] = option((), "STATE=DRUG: a state that doses of a drug enter; may be repeated")
-    parameter: tuple[str, ...] = option((), "NAME=NUMBER: in place of the file's, or a covariate; may be repeated")
-    time_unit: str | None = option(None, "of the file's time, such as hour, where the file does not say")
-    experiment: str | None = option(None, "of a PEtab problem that has several")
 
 
 @dataclass(frozen=True)
@@ -170,7 +83,7 @@ class FitSettings:
 
     method: Literal["direct", "two-stage"] = option("direct", "how to fit rates")
     starts: int = option(200, "starting points of the fit", min=1, max=100_000)
-    seed: int = option(0, "of the starting points and draws", min=0, max=_MOST_SEED)
+    seed: int = option(0, "of the starting points and draws", min=0, max=MOST_SEED)
     level: float = option(0.9, "of every interval", min=0.0, max=1.0)
     loss: Literal["linear", "soft_l1", "huber", "cauchy"] = option("linear", "of a residual; the others are robust")
     deviation: Literal["absolute", "relative", "relative_to_fit", "log"] | None = option(
@@ -193,7 +106,7 @@ class FitSettings:
     elimination_rate: float | None = option(None, "of that drug in 1/day; else ln 2, said")
     hill: float | None = option(None, "slope of its effect; else 1")
     free: tuple[str, ...] = option((), "which of elimination_rate and hill are fitted")
-    time_unit: str | None = option(None, _TIME_UNIT)
+    time_unit: str | None = option(None, TIME_UNIT)
     model: Any = None
     progress: Callable[[str], None] = field(default=lambda _: None, compare=False, repr=False)
 
@@ -215,8 +128,8 @@ class ReplaySettings:
     model: tuple[str, ...] = option((), "scenario whose [cohort] is fitted to PSA; repeat it for several models")
     rounds: int = option(12, "at most, of the fit of the population (EM)", min=1, max=1000)
     groups: int = option(5, "of patients, each forecast from the others", min=2, max=1000)
-    seed: int = option(0, "of the draws of a patient's numbers", min=0, max=_MOST_SEED)
-    time_unit: str | None = option(None, _TIME_UNIT)
+    seed: int = option(0, "of the draws of a patient's numbers", min=0, max=MOST_SEED)
+    time_unit: str | None = option(None, TIME_UNIT)
 
 
 @dataclass(frozen=True)
@@ -232,8 +145,8 @@ class CohortSettings:
     risk: Risk = option(Risk.MEAN, "what one schedule for all makes small")
     alpha: float = option(0.9, _ALPHA)
     restarts: int = option(3, "starting points of each patient", min=1, max=64)
-    chunk: int = option(128, _CHUNK, min=1, max=_MOST_CHUNK)
-    seed: int = option(None, "of the patients; else the file's", min=0, max=_MOST_SEED)
+    chunk: int = option(128, _CHUNK, min=1, max=MOST_CHUNK)
+    seed: int = option(None, "of the patients; else the file's", min=0, max=MOST_SEED)
     together: bool | None = None
 
 
@@ -249,7 +162,7 @@ class TrainSettings:
     alpha: float = option(0.9, _ALPHA)
     noise: float = option(0.0, "sd of the logarithm of a measured burden")
     delay: int = option(0, "visits by which measurements are late", min=0, max=1000)
-    seed: int = option(None, "of patients and weights; else the file's", min=0, max=_MOST_SEED)
+    seed: int = option(None, "of patients and weights; else the file's", min=0, max=MOST_SEED)
 
 
 @dataclass(frozen=True)
@@ -264,16 +177,7 @@ class RiskTrainSettings:
     folds: int = option(5, "of the outer cross-validation", min=2, max=20)
     repeats: int = option(3, "of it", min=1, max=100)
     level: float = option(0.9, "of every interval", min=0.5, max=0.999)
-    seed: int = option(0, "of folds and forests", min=0, max=_MOST_SEED)
-
-
-@dataclass(frozen=True)
-class RiskApplySettings:
-    """Foretell a patient's risk of resistance by a trained model: a probability with an interval for each."""
-
-    features: Path = option(..., "table of features, as the model was trained on")
-    clinical: Path | None = option(None, "table of clinical columns, where the model was trained on one")
-    out: Path | None = option(None, "file to write (CSV); else it is printed")
+    seed: int = option(0, "of folds and forests", min=0, max=MOST_SEED)
 
 
 @dataclass(frozen=True)
@@ -284,7 +188,7 @@ class ReplanSettings:
     observations: Path | None = option(None, "what was measured (CSV: day and quantities)")
     patient: str | None = option(None, "whose risk of [cohort] it is; may be left out where its table has one row")
     today: float | None = option(None, "day from which to plan; else the last measurement's")
-    time_unit: str | None = option(None, _TIME_UNIT)
+    time_unit: str | None = option(None, TIME_UNIT)
     posterior: Path | None = option(None, _POSTERIOR)
     risk: Risk = option(Risk.MEAN, "what is made small over all that is believed")
     alpha: float = option(0.9, _ALPHA, min=0.0, max=0.999)
@@ -294,24 +198,18 @@ class ReplanSettings:
         0.15, "of terms that are not smooth; 0 is as sharp as they are reported", min=0.0, max=1.0
     )
     restarts: int = option(None, "starting points; else the file's", min=1, max=4096)
-    seed: int = option(None, "of the particles; else the file's", min=0, max=_MOST_SEED)
+    seed: int = option(None, "of the particles; else the file's", min=0, max=MOST_SEED)
 
 
 @dataclass(frozen=True)
 class Changes:
-    """Assays of a sweep: what is not None takes the place of the scenario's number.
+    """Assays of a sweep: what is not None takes the place of the scenario's number."""
 
-    Attributes:
-        visit_every: days between visits; other channels than the watched one are measured no more often than they are.
-        noise: of the channel that rules watch.
-        delay: of all channels [day].
-        missing: share of all channels' results.
-    """
-
+    #: days between visits; other channels than the watched one are measured no more often than they are
     visit_every: float | None = None
-    noise: float | None = None
-    delay: float | None = None
-    missing: float | None = None
+    noise: float | None = None  #: of the channel that rules watch
+    delay: float | None = None  #: of all channels [day]
+    missing: float | None = None  #: share of all channels' results
 
 
 @dataclass(frozen=True)
@@ -341,46 +239,6 @@ class TrialSettings:
     )
     plan_change: float = option(0.01, "what changes of dose cost a plan, in units of the objective", min=0.0)
     restarts: int = option(2, "starting points of who knows the patient; 0: nobody does", min=0, max=64)
-    chunk: int = option(16, _CHUNK, min=1, max=_MOST_CHUNK)
-    seed: int = option(None, "of patients and noise; else the file's", min=0, max=_MOST_SEED)
+    chunk: int = option(16, _CHUNK, min=1, max=MOST_CHUNK)
+    seed: int = option(None, "of patients and noise; else the file's", min=0, max=MOST_SEED)
     changes: Changes = field(default_factory=Changes)
-
-
-@dataclass(frozen=True)
-class WindowSettings:
-    """Find the concentrations at which a held level makes each clone shrink or grow."""
-
-    drug: str | None = option(None, "drug whose level is held; else the first inhibitor")
-    at: tuple[str, ...] = option((), 'level of another drug, "NAME=0.4 ug/mL"; none when left out')
-    vary: tuple[str, ...] = option((), 'number to vary, "KEY=A,B,C": a key path or another drug; may be repeated')
-    schedule: Path | None = option(None, "event table (CSV, Parquet)")
-    time_unit: str | None = option(None, _TIME_UNIT)
-
-
-@dataclass(frozen=True)
-class MapSettings:
-    """Map what repeated doses come to over two numbers of the scenario or the schedule; find the best y for each x."""
-
-    x: str = option(..., 'number to the right, "KEY=from:to:count", ":log" behind it for even ratios')
-    y: str = option(..., 'number upwards, such as "decision.every=1:30 day:40"')
-    at: tuple[str, ...] = option((), 'a further number to hold, "KEY=VALUE"; may be repeated')
-    regimen: str | None = option(None, "what the other drugs follow; else they are not given")
-    schedule: Path | None = option(None, "event table to mark")
-    time_unit: str | None = option(None, _TIME_UNIT)
-    last: str = option("30 day", "days at the end of which mean and peak are taken")
-    show: str = option("mean_last", "quantity that is drawn and printed")
-
-
-@dataclass(frozen=True)
-class ParetoSettings:
-    """Trace the trade-off between two terms: the best of one for each value of the other, the regimens beside it."""
-
-    terms: str = option(..., 'two terms of an objective, such as "burden,drug_use"')
-    points: int = option(9, "of the front, both ends included", min=3, max=200)
-    restarts: int = option(None, "of the ends; else the file's", min=1, max=4096)
-    seed: int = option(None, "of the starting points; else the file's", min=0)
-
-
-@dataclass(frozen=True)
-class VerifySettings:
-    """Recompute published numbers and simulate every shipped scenario; exit code 1 when one differs."""

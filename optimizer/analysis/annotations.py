@@ -17,18 +17,12 @@ from optimizer.simulate import System
 
 @dataclass(frozen=True)
 class Annotation:
-    """A schedule's place on a map.
+    """A schedule's place on a map, in the units of the axes."""
 
-    Attributes:
-        name: of the regimen, or of the file.
-        x, y: its coordinates in the units of the axes.
-        schedule: whether it is the event table that was given.
-    """
-
-    name: str
+    name: str  #: of the regimen, or of the file
     x: float
     y: float
-    schedule: bool = False
+    schedule: bool = False  #: whether it is the event table that was given
 
 
 @dataclass(frozen=True)
@@ -47,18 +41,11 @@ class _Given:
 def annotate(
     scenario: Scenario, found: Map, numbers: list[Number], schedule: Path | None = None, time_unit: str | None = None
 ) -> tuple[Annotation, ...]:
-    """The regimens and the event table that have a place on the axes, and lie on them.
+    """The regimens and the event table that have a place on the axes of a map, and lie on them.
 
     A schedule's interval is the mean of its own, its amount the mean of its doses, its concentration the mean over the
     horizon; the doses of other drugs and what is held are not compared. Where both axes are numbers of the scenario the
     only annotation is the scenario itself.
-
-    Args:
-        scenario: whose regimens.
-        found: the map.
-        numbers: of the map, by `Request.numbers`.
-        schedule: event table.
-        time_unit: of its times, where the header has none.
 
     Raises:
         DataError: the event table was refused.

@@ -14,34 +14,22 @@ _TWICE = 2.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What is gained, in words.
+    """What is gained, in words."""
 
-    Attributes:
-        sentence: against the best regimen within the limits.
-        against: its name; None where no regimen keeps the limits.
-        warnings: one for each column in which such a regimen is better, with the limit that would mend it.
-    """
-
-    sentence: str
-    against: str | None
+    sentence: str  #: against the best regimen within the limits
+    against: str | None  #: its name; None where no regimen keeps the limits
+    #: one for each column in which such a regimen is better, with the limit that would mend it
     warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Column:
-    """A number of the table of regimens of which less is better.
+    """A number of the table of regimens of which less is better."""
 
-    Attributes:
-        name: in a sentence.
-        term: the term whose limit would mend a worse number.
-        value: of an entry; infinite where progression is never.
-        said: the number in words.
-    """
-
-    name: str
-    term: str
-    value: Callable[[Entry], float]
-    said: Callable[[float], str]
+    name: str  #: in a sentence
+    term: str  #: the term whose limit would mend a worse number
+    value: Callable[[Entry], float]  #: of an entry; infinite where progression is never
+    said: Callable[[float], str]  #: the number in words
 
 
 def _day(entry: Entry) -> float:
@@ -77,10 +65,8 @@ COLUMNS = (
 def answer(entries: Sequence[Entry], units: Mapping[str, str], named: Sequence[str] = ()) -> Answer | None:
     """The sentence and the warnings on the optimized schedule; None where there is none or it is not finite.
 
-    Args:
-        entries: of `compare`.
-        units: of each drug's cumulative dose.
-        named: regimens of the scenario, whose value a limit may have by name.
+    Units are those of cumulative doses; the value of a regimen that is `named` in the scenario can be a limit by its
+    name.
     """
     own = next((entry for entry in entries if entry.name == OPTIMIZED), None)
     if own is None or not own.report.finite:

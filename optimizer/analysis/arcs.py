@@ -16,35 +16,22 @@ _LEVEL = 0.02
 
 @dataclass(frozen=True)
 class Arc:
-    """A stretch of intervals in which a drug is given in one way.
+    """A stretch of intervals in which a drug is given in one way."""
 
-    Attributes:
-        drug: its name.
-        kind: "full", "none", "containment" (between them, the burden held) or "intermediate" (between them: singular).
-        start_day: start of the first interval.
-        end_day: end of the last.
-    """
-
-    drug: str
+    drug: str  #: its name
+    #: "full", "none", "containment" (between them, the burden held) or "intermediate" (between them: singular)
     kind: str
-    start_day: float
-    end_day: float
+    start_day: float  #: start of the first interval
+    end_day: float  #: end of the last
 
 
 def arcs(
     trajectory: Trajectory, grid: Grid, drugs: Sequence[str], largest: np.ndarray, routes: Sequence[str] = ()
 ) -> list[Arc]:
-    """Name the arcs of each drug.
+    """Name the arcs of each drug, of which the largest doses [N] are given.
 
     An infusion that goes from full to none, or back, in one interval between them has a switch inside that interval: it
-    is put where the full rate, given up to there, is the same dose.
-
-    Args:
-        trajectory: the patient under the schedule.
-        grid: its intervals.
-        drugs: names [N].
-        largest: largest dose of each drug [N].
-        routes: "bolus" or "infusion" of each drug [N]; bolus when left out, whose switches are not refined.
+    is put where the full rate, given up to there, is the same dose. So it is where `routes` says "infusion" [N].
     """
     edges, doses = np.asarray(grid.edges), np.asarray(trajectory.doses)
     logs = np.log(np.maximum(np.asarray(trajectory.burden), 1e-300))

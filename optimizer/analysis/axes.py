@@ -24,23 +24,14 @@ _MOST_VALUES = 1000
 
 @dataclass(frozen=True)
 class Number:
-    """A number that a map can move.
+    """A number that a map can move."""
 
-    Attributes:
-        key: as the user writes it.
-        kind: "every", "mean_concentration", "amount", "delay", or "place" for a number of the scenario.
-        unit: of its values.
-        info: range of allowed values.
-        drug: index of the drug that it belongs to, for the three that belong to one.
-        place: where it stands in the scenario, for a number of it.
-    """
-
-    key: str
-    kind: str
-    unit: str
-    info: FieldInfo
-    drug: int = -1
-    place: Place | None = None
+    key: str  #: as the user writes it
+    kind: str  #: "every", "mean_concentration", "amount", "delay", or "place" for a number of the scenario
+    unit: str  #: of its values
+    info: FieldInfo  #: range of allowed values
+    drug: int = -1  #: index of the drug that it belongs to, for the three that belong to one
+    place: Place | None = None  #: where it stands in the scenario, for a number of it
 
 
 @dataclass(frozen=True)

@@ -27,19 +27,12 @@ _NODES = 32
 
 @dataclass(frozen=True)
 class Bound:
-    """What no treatment can exceed.
+    """What no treatment can exceed."""
 
-    Attributes:
-        quantity: the key of the outcome that is bounded, or "objective".
-        value: the bound, in the unit of that quantity.
-        name: what the theory calls it.
-        doi: its source.
-    """
-
-    quantity: str
-    value: float
-    name: str
-    doi: str
+    quantity: str  #: the key of the outcome that is bounded, or "objective"
+    value: float  #: the bound, in the unit of that quantity
+    name: str  #: what the theory calls it
+    doi: str  #: its source
 
     def to_json(self, reached: float | None) -> dict[str, str | float | None]:
         """The bound, and by how many percent an outcome stays away from it."""
@@ -49,12 +42,7 @@ class Bound:
 
 
 def bound_of(problem: Problem, factor: float) -> Bound | None:
-    """What theory says of a problem: of its objective where it can, else of the time to progression.
-
-    Args:
-        problem: what is asked.
-        factor: progression is N > factor N(0).
-    """
+    """What theory says of a problem: of its objective where it can, else of the day on which N > factor N(0)."""
     return least_burden(problem) or ideal_containment(problem.task.system, factor)
 
 
@@ -69,11 +57,8 @@ def least_burden(problem: Problem) -> Bound | None:
 
     with w = 1 for `final_burden` and 1 - t / T for `burden`; the best p gives the bound (weak duality; for w = 1 it is
     the convex envelope of the net growth rate at the mean concentration). The growth factor follows its steady level
-    Gbar at the rate k = dG + bG S: over K intervals, in each of which D falls or rises once, it is off by at most
-    int |Gbar - G| dt <= (2 K + 1) Gmax / k, and r_i by at most Emax hill kG / 4 times that, which is the lag.
-
-    Args:
-        problem: what is asked.
+    Gbar at the rate k = dG + bG S: over K intervals, in each of which D falls or rises once, it is off by at most int
+    |Gbar - G| dt <= (2 K + 1) Gmax / k, and r_i by at most Emax hill kG / 4 times that, which is the lag.
 
     Returns:
         The bound [log10 cells]; None where it does not hold: density dependence, transitions, mutation, several drugs,
@@ -171,10 +156,6 @@ def ideal_containment(system: System, factor: float) -> Bound | None:
     with g_i the growth rates without drug. They fall with N, so that R' >= g(min(M, L)) R: the clone fills the whole
     tumor no later than when that has taken it from R(0) to L. A treatment that lets the tumor grow to L and holds it
     there, ideal containment, reaches that (Viossat and Noble 2021, doi 10.1038/s41559-021-01428-w).
-
-    Args:
-        system: model and drugs.
-        factor: progression is N > factor N(0).
 
     Returns:
         The bound [day]; None where the theory says nothing: another model, mechanisms, transitions, clones that compete

@@ -33,25 +33,16 @@ _BEGUN, _STEP = 2, 1e-5
 
 @dataclass(frozen=True)
 class Entry:
-    """One way of dosing as compared.
+    """One way of dosing as compared."""
 
-    Attributes:
-        name: of the regimen.
-        grid: its intervals.
-        trajectory: the patient, on the audit's nodes where its solver succeeded.
-        report: under the problem's objective and constraints.
-        outcome: what it came to.
-        solver: which one made these numbers.
-        scaled: the same with each drug's doses multiplied so that they sum to the optimized schedule's; None for the
-            optimized schedule itself, for rules, and where nothing is given.
-    """
-
-    name: str
-    grid: Grid
-    trajectory: Trajectory
-    report: Report
-    outcome: Outcome
-    solver: str
+    name: str  #: of the regimen
+    grid: Grid  #: its intervals
+    trajectory: Trajectory  #: the patient, on the audit's nodes where its solver succeeded
+    report: Report  #: under the problem's objective and constraints
+    outcome: Outcome  #: what it came to
+    solver: str  #: which one made these numbers
+    #: the same with each drug's doses multiplied so that they sum to the optimized schedule's; None for the optimized
+    #: schedule itself, for rules, and where nothing is given
     scaled: "Entry | None" = None
 
     @property

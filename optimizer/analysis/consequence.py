@@ -11,10 +11,7 @@ from optimizer.search.optimize import optimize
 
 
 def best_schedule(quantities: Mapping[str, str | float]) -> dict[str, Any]:
-    """Best weekly cetuximab within 26 ug/mL over 180 days under a parameter set.
-
-    Args:
-        quantities: keys of the stromal model that override the preset kraut2025_caf, as in a scenario.
+    """Best weekly cetuximab within 26 ug/mL over 180 days, other numbers in place of those of the preset kraut2025_caf.
 
     Returns:
         The status of the search, the doses [ug/mL], the mean log10 burden under them and under weekly 1 ug/mL.

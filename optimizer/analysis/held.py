@@ -62,9 +62,7 @@ def _shrinks_below(model: Tumor, most: Scalar, conc: Float[Array, "C N"]) -> Flo
 def shrinks_below(model: AbstractModel, conc: Float[Array, "C N"]) -> Float[Array, "C M"] | None:
     """Growth factor below which each clone shrinks at these concentrations [pg/mL], as `adose window` has net growth.
 
-    Args:
-        model: a tumor; more growth factor is never worse for its clones.
-        conc: concentrations of all drugs.
+    More growth factor is never worse for a clone.
 
     Returns:
         0 where a clone grows without any, infinite where it shrinks under the most that the stroma secretes; None of a

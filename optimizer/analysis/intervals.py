@@ -22,17 +22,11 @@ Growth = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Interval:
-    """Concentrations between which a clone's net growth keeps its sign.
+    """Concentrations between which a clone's net growth keeps its sign."""
 
-    Attributes:
-        start: from here on; 0 for the first.
-        end: up to here; inf for the last, of which concentrations to `HIGHEST` were looked at.
-        sign: -1 the clone shrinks, 1 it grows, 0 it does neither.
-    """
-
-    start: float
-    end: float
-    sign: int
+    start: float  #: from here on; 0 for the first
+    end: float  #: up to here; inf for the last, of which concentrations to `HIGHEST` were looked at
+    sign: int  #: -1 the clone shrinks, 1 it grows, 0 it does neither
 
     @property
     def word(self) -> str:
@@ -46,17 +40,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class Rise:
-    """The largest rise of a net growth rate that falls elsewhere: more drug is worse from `start` to `end`.
+    """The largest rise of a net growth rate that falls elsewhere: more drug is worse from `start` to `end`."""
 
-    Attributes:
-        start: concentration at which the rate is lowest before it.
-        end: concentration at which it is highest after it.
-        by: rise [1/day].
-    """
-
-    start: float
-    end: float
-    by: float
+    start: float  #: concentration at which the rate is lowest before it
+    end: float  #: concentration at which it is highest after it
+    by: float  #: rise [1/day]
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -65,17 +53,11 @@ class Rise:
 
 @dataclass(frozen=True)
 class Response:
-    """One clone under a held concentration.
+    """One clone under a held concentration."""
 
-    Attributes:
-        clone: its name.
-        intervals: from no drug on, without gaps.
-        rise: None where the net growth is monotone.
-    """
-
-    clone: str
-    intervals: tuple[Interval, ...]
-    rise: Rise | None
+    clone: str  #: its name
+    intervals: tuple[Interval, ...]  #: from no drug on, without gaps
+    rise: Rise | None  #: None where the net growth is monotone
 
     @property
     def crossings(self) -> tuple[float, ...]:
@@ -89,10 +71,6 @@ class Response:
 
 def responses(growth: Growth, names: Sequence[str]) -> tuple[Response, ...]:
     """Intervals of each clone, and where its response is not monotone.
-
-    Args:
-        growth: net growth rates [C, M, 1/day] at concentrations [C].
-        names: of the clones [M].
 
     Raises:
         FloatingPointError: a rate is not a finite number.

@@ -26,23 +26,14 @@ _NODES = np.unique(np.concatenate([np.linspace(0.0, 1.0, 129), np.geomspace(1e-4
 
 @dataclass(frozen=True)
 class Profile:
-    """Concentrations of one drug under a schedule.
+    """Concentrations of one drug under a schedule."""
 
-    Attributes:
-        pk: its kinetics.
-        edges: [K + 1, day].
-        rates: infusion rate of each interval [K].
-        states: state of the kinetics at the start of each interval, after its bolus [K, s].
-        conc: concentrations at the nodes of each interval [K, Q].
-        starts: numbers of the intervals that begin with a dose, or that an infusion fills.
-    """
-
-    pk: AbstractPK
-    edges: np.ndarray
-    rates: np.ndarray
-    states: np.ndarray
-    conc: np.ndarray
-    starts: np.ndarray
+    pk: AbstractPK  #: its kinetics
+    edges: np.ndarray  #: [K + 1, day]
+    rates: np.ndarray  #: infusion rate of each interval [K]
+    states: np.ndarray  #: state of the kinetics at the start of each interval, after its bolus [K, s]
+    conc: np.ndarray  #: concentrations at the nodes of each interval [K, Q]
+    starts: np.ndarray  #: numbers of the intervals that begin with a dose, or that an infusion fills
 
     def at(self, k: int, tau: float) -> float:
         """Concentration `tau` [day] after the start of interval k."""
@@ -78,14 +69,9 @@ def _course(pk: AbstractPK, first: jax.Array, boluses: jax.Array, rates: jax.Arr
 def profile(
     pk: AbstractPK, route: str, edges: np.ndarray, doses: np.ndarray, first: jax.Array | None = None
 ) -> Profile:
-    """Concentrations under doses [K] on edges [K + 1, day], in closed form.
+    """Concentrations under doses [K] on edges [K + 1, day], amounts or rates by the route, in closed form.
 
-    Args:
-        pk: kinetics of the drug.
-        route: "bolus" or "infusion".
-        edges: of the intervals.
-        doses: amounts at their starts, or rates inside them.
-        first: state at the start; of a patient without drug when left out.
+    `first` is the state at the start; that of a patient without drug when left out.
     """
     first, none = pk.initial() if first is None else first, np.zeros_like(doses)
     boluses, rates = (doses, none) if route == "bolus" else (none, doses)

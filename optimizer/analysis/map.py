@@ -26,21 +26,13 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Quantity:
-    """One number of every point, as it is drawn.
+    """One number of every point, as it is drawn."""
 
-    Attributes:
-        name: "objective", the name of a term, "mean_last", "peak_last", "progression_day" or "amount NAME".
-        meaning: with its unit, for a reader.
-        unit: of the values.
-        values: [Y, X]; NaN where there is none.
-        small_is_good: whether the best is the smallest one; None where neither end is good.
-    """
-
-    name: str
-    meaning: str
-    unit: str
-    values: np.ndarray
-    small_is_good: bool | None = True
+    name: str  #: "objective", the name of a term, "mean_last", "peak_last", "progression_day" or "amount NAME"
+    meaning: str  #: with its unit, for a reader
+    unit: str  #: of the values
+    values: np.ndarray  #: [Y, X]; NaN where there is none
+    small_is_good: bool | None = True  #: whether the best is the smallest one; None where neither end is good
 
     def best(self) -> list[int | None]:
         """Number of the best y for each x [X]; None where no y is better than the others by more than rounding.
@@ -62,27 +54,16 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Map:
-    """What `compute` found.
+    """What `compute` found."""
 
-    Attributes:
-        x: the axis to the right.
-        y: the axis upwards.
-        fixed: keys that were held, with their values and units.
-        regimen: name of the regimen that the other drugs follow; empty where they are not given.
-        last: days at the end over which mean and peak are taken.
-        quantities: by name.
-        failed: points whose simulation is not finite.
-        precision: of the numbers, "float64" or "float32".
-    """
-
-    x: Axis
-    y: Axis
-    fixed: Mapping[str, tuple[float, str]]
-    regimen: str
-    last: float
-    quantities: Mapping[str, Quantity]
-    failed: int
-    precision: str
+    x: Axis  #: the axis to the right
+    y: Axis  #: the axis upwards
+    fixed: Mapping[str, tuple[float, str]]  #: keys that were held, with their values and units
+    regimen: str  #: name of the regimen that the other drugs follow; empty where they are not given
+    last: float  #: days at the end over which mean and peak are taken
+    quantities: Mapping[str, Quantity]  #: by name
+    failed: int  #: points whose simulation is not finite
+    precision: str  #: of the numbers, "float64" or "float32"
 
     def best(self, name: str) -> list[dict[str, float | None]]:
         """The best y for each x by a quantity."""
@@ -108,20 +89,13 @@ class Map:
 
 @dataclass(frozen=True)
 class Request:
-    """What a map is asked for, read and checked.
-
-    Attributes:
-        x, y: the axes.
-        fixed: numbers that are held, with their values.
-        regimen: what the drugs get that are not given every so many days.
-        last: days at the end over which mean and peak are taken.
-    """
+    """What a map is asked for, read and checked."""
 
     x: Axis
     y: Axis
-    fixed: tuple[tuple[Number, float], ...]
-    regimen: RegimenPlan | None
-    last: float
+    fixed: tuple[tuple[Number, float], ...]  #: numbers that are held, with their values
+    regimen: RegimenPlan | None  #: what the drugs get that are not given every so many days
+    last: float  #: days at the end over which mean and peak are taken
 
     @property
     def numbers(self) -> list[Number]:
@@ -144,15 +118,7 @@ class Request:
 def request(
     scenario: Scenario, x: str, y: str, at: Sequence[str] = (), regimen: str | None = None, last: float = 30.0
 ) -> Request:
-    """Read the options of a map.
-
-    Args:
-        scenario: what the numbers belong to.
-        x: "KEY=from:to:count" or "KEY=from:to:count:log".
-        y: the same for the other axis.
-        at: numbers to hold, "KEY=VALUE".
-        regimen: name of a regimen of the scenario.
-        last: days at the end over which mean and peak are taken.
+    """Read the options of a map: its axes, numbers to hold, a regimen by name, and the last days for mean and peak.
 
     Raises:
         OptionError: a key, a range, a combination or a regimen that is not one.

@@ -26,23 +26,14 @@ _FRESH = 2
 
 @dataclass(frozen=True)
 class Point:
-    """A schedule on a plane of two terms.
+    """A schedule on a plane of two terms."""
 
-    Attributes:
-        name: of the regimen; empty on the front.
-        terms: values of the two terms.
-        dominated: whether another schedule is at least as good in both and better in one.
-        result: what the search says of a point of the front; None for a regimen.
-        limit: of the second term in that search; None at the ends.
-        broken: limits that a regimen breaks.
-    """
-
-    name: str
-    terms: tuple[float, float]
-    dominated: bool = False
-    result: Result | None = None
-    limit: float | None = None
-    broken: tuple[str, ...] = ()
+    name: str  #: of the regimen; empty on the front
+    terms: tuple[float, float]  #: values of the two terms
+    dominated: bool = False  #: whether another schedule is at least as good in both and better in one
+    result: Result | None = None  #: what the search says of a point of the front; None for a regimen
+    limit: float | None = None  #: of the second term in that search; None at the ends
+    broken: tuple[str, ...] = ()  #: limits that a regimen breaks
 
     def to_json(self, kinds: Sequence[str]) -> dict[str, Any]:
         """Ready for JSON."""
@@ -56,19 +47,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Front:
-    """What `trace` found.
+    """What `trace` found."""
 
-    Attributes:
-        kinds: names of the two terms; the second is the one that is limited.
-        points: from the least of the second term to the least of the first.
-        regimens: the scenario's, the best constant dose, no treatment and the largest doses.
-        problem: whose limits all points keep.
-    """
-
-    kinds: tuple[str, str]
-    points: tuple[Point, ...]
-    regimens: tuple[Point, ...]
-    problem: Problem
+    kinds: tuple[str, str]  #: names of the two terms; the second is the one that is limited
+    points: tuple[Point, ...]  #: from the least of the second term to the least of the first
+    regimens: tuple[Point, ...]  #: the scenario's, the best constant dose, no treatment and the largest doses
+    problem: Problem  #: whose limits all points keep
 
     @property
     def status(self) -> Status:
@@ -133,14 +117,6 @@ def trace(
     The ends are the minima of each term alone, from all restarts. Between them the second term is limited to values
     evenly apart, from the least to the largest, and the first is minimized from the neighbor's optimum, from the end
     and from two fresh starts. Every point keeps the scenario's limits, those on doses exactly, and is audited.
-
-    Args:
-        scenario: model, drugs and limits.
-        terms: by `two_terms`.
-        points: of the front, both ends included.
-        restarts: of the ends; the scenario's when None.
-        seed: of the starting points; the scenario's when None.
-        progress: is told how many points of how many are done.
 
     Raises:
         KeyboardInterrupt: the user stopped a search.

@@ -21,21 +21,13 @@ _SPREAD = 2
 
 @dataclass(frozen=True)
 class Batch:
-    """Schedules of B points that are simulated by one program.
+    """Schedules of B points that are simulated by one program."""
 
-    Attributes:
-        points: their numbers among all points [B].
-        edges: of the intervals; padding goes on after the horizon [B, K + 1, day].
-        counts: intervals that are real [B].
-        given: 1 where the drug gets its own amount [B, K, N].
-        others: doses of drugs that the regimen gives [B, K, N].
-    """
-
-    points: np.ndarray
-    edges: np.ndarray
-    counts: np.ndarray
-    given: np.ndarray
-    others: np.ndarray
+    points: np.ndarray  #: their numbers among all points [B]
+    edges: np.ndarray  #: of the intervals; padding goes on after the horizon [B, K + 1, day]
+    counts: np.ndarray  #: intervals that are real [B]
+    given: np.ndarray  #: 1 where the drug gets its own amount [B, K, N]
+    others: np.ndarray  #: doses of drugs that the regimen gives [B, K, N]
 
     def part(self, rows: slice) -> "Batch":
         """Some of the points."""
@@ -56,14 +48,9 @@ def repeated_drugs(numbers: Sequence[Number]) -> list[int]:
 def batches(
     plan: Plan, numbers: Sequence[Number], values: np.ndarray, every: float, regimen: RegimenPlan | None
 ) -> list[Batch]:
-    """The schedules of all points, the longest first.
+    """The schedules of all points [P, A], the longest first.
 
-    Args:
-        plan: the scenario.
-        numbers: what differs between the points, or is held [A].
-        values: of each point [P, A].
-        every: days between two doses where no number says so.
-        regimen: what the other drugs get; nothing when None.
+    Doses are `every` so many days where no number says so; other drugs follow the regimen, or are not given.
 
     Raises:
         OptionError: doses that come within the lag of others.

@@ -29,25 +29,15 @@ TABLE = Path(__file__).with_name("published.toml")
 
 @dataclass(frozen=True)
 class Line:
-    """One comparison.
+    """One comparison."""
 
-    Attributes:
-        quantity: what is compared.
-        source: DOI, and on what the published number rests; the DOIs of a scenario.
-        published: the number; None for a scenario, which only has to give finite ones.
-        ours: None where there is none.
-        tolerance: largest difference that passes.
-        passed: whether it does.
-        reason: why there is no number.
-    """
-
-    quantity: str
-    source: str
-    published: float | None
-    ours: float | None
-    tolerance: float | None
-    passed: bool
-    reason: str = ""
+    quantity: str  #: what is compared
+    source: str  #: DOI, and on what the published number rests; the DOIs of a scenario
+    published: float | None  #: the number; None for a scenario, which only has to give finite ones
+    ours: float | None  #: None where there is none
+    tolerance: float | None  #: largest difference that passes
+    passed: bool  #: whether it does
+    reason: str = ""  #: why there is no number
 
     @property
     def difference(self) -> float | None:
@@ -60,12 +50,7 @@ class Line:
 
 
 def verify(tell: Callable[[Line], None] = lambda _: None, table: Path | None = None) -> list[Line]:
-    """Compute every number of the table and simulate every shipped scenario.
-
-    Args:
-        tell: hears each line when it is known.
-        table: of published numbers; the package's when left out.
-    """
+    """Compute every number of a table, else of the package's, and simulate every shipped scenario; tell the lines."""
     numbers, library = read_table(TABLE if table is None else table)
     lines = []
     for number in numbers:
@@ -116,25 +101,15 @@ def _first(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class Number:
-    """A published number.
+    """A published number."""
 
-    Attributes:
-        quantity: what it is, with its unit in brackets.
-        source: DOI.
-        basis: "printed", "deposited", or "equations": computed from the source's equations.
-        published: the number.
-        tolerance: largest difference, in its unit.
-        compute: name of the function of this module that computes ours.
-        given: what that function is given.
-    """
-
-    quantity: str
-    source: str
-    basis: str
-    published: float
-    tolerance: float
-    compute: str
-    given: Mapping[str, Any]
+    quantity: str  #: what it is, with its unit in brackets
+    source: str  #: DOI
+    basis: str  #: "printed", "deposited", or "equations": computed from the source's equations
+    published: float  #: the number
+    tolerance: float  #: largest difference, in its unit
+    compute: str  #: name of the function of this module that computes ours
+    given: Mapping[str, Any]  #: what that function is given
 
 
 class Library:

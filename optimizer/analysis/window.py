@@ -34,17 +34,11 @@ SETTLED = (
 
 @dataclass(frozen=True)
 class Critical:
-    """Concentration above which a clone shrinks while the growth factor is held, D_crit(G).
+    """Concentration above which a clone shrinks while the growth factor is held, D_crit(G)."""
 
-    Attributes:
-        clone: its name.
-        growth_factor: G [pg/mL].
-        conc: None where no concentration, or every one, makes the clone shrink.
-    """
-
-    clone: str
-    growth_factor: float
-    conc: float | None
+    clone: str  #: its name
+    growth_factor: float  #: G [pg/mL]
+    conc: float | None  #: None where no concentration, or every one, makes the clone shrink
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -53,19 +47,12 @@ class Critical:
 
 @dataclass(frozen=True)
 class Varied:
-    """Windows at other values of one number.
+    """Windows at other values of one number."""
 
-    Attributes:
-        key: key path of the scenario, or the name of another drug, whose level it is.
-        unit: of the values.
-        values: [V].
-        clones: the responses at each value.
-    """
-
-    key: str
-    unit: str
-    values: tuple[float, ...]
-    clones: tuple[tuple[Response, ...], ...]
+    key: str  #: key path of the scenario, or the name of another drug, whose level it is
+    unit: str  #: of the values
+    values: tuple[float, ...]  #: [V]
+    clones: tuple[tuple[Response, ...], ...]  #: the responses at each value
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -76,29 +63,17 @@ class Varied:
 
 @dataclass(frozen=True)
 class Windows:
-    """What `windows` found.
+    """What `windows` found."""
 
-    Attributes:
-        drug: whose level is held.
-        unit: of its level.
-        held: levels of the other drugs, by name, with their units.
-        clones: one response a clone [M].
-        curve: levels [C] and net growth rates there [C, M, 1/day], for a figure.
-        critical: for a stroma only.
-        varied: one for each number that was asked for.
-        profile: the drug under a schedule.
-        file: name of the schedule.
-    """
-
-    drug: str
-    unit: str
-    held: Mapping[str, str]
-    clones: tuple[Response, ...]
-    curve: tuple[np.ndarray, np.ndarray]
-    critical: tuple[Critical, ...] = ()
-    varied: tuple[Varied, ...] = ()
-    profile: Profile | None = None
-    file: str = ""
+    drug: str  #: whose level is held
+    unit: str  #: of its level
+    held: Mapping[str, str]  #: levels of the other drugs, by name, with their units
+    clones: tuple[Response, ...]  #: one response a clone [M]
+    curve: tuple[np.ndarray, np.ndarray]  #: levels [C] and net growth rates there [C, M, 1/day], for a figure
+    critical: tuple[Critical, ...] = ()  #: for a stroma only
+    varied: tuple[Varied, ...] = ()  #: one for each number that was asked for
+    profile: Profile | None = None  #: the drug under a schedule
+    file: str = ""  #: name of the schedule
 
     def shares(self) -> list[list[float]]:
         """Share of the time in each interval of each clone; empty without a schedule."""

@@ -23,27 +23,17 @@ LEAST_SLOTS = 128
 
 @dataclass(frozen=True)
 class Fit:
-    """The best of R starts.
-
-    | field | meaning |
-    |---|---|
-    | `theta` | optimum in natural units [P], in the order of `parameters` |
-    | `objective`, `sse` | what was minimized; plain sum of squares in the data's own units |
-    | `objectives`, `thetas` | where each start ended [R], [R, P] (infinite where it failed) |
-    | `starts_at_optimum` | starts within a relative 1e-6 of the best objective |
-    | `fixed` | names of parameters held at a given value |
-    | `flags` | what a user should know |
-    """
+    """The best of R starts."""
 
     problem: FitProblem
     parameters: tuple[Parameter, ...]
-    theta: np.ndarray
-    objective: float
-    sse: float
-    objectives: np.ndarray
-    thetas: np.ndarray
-    fixed: tuple[str, ...] = ()
-    flags: tuple[str, ...] = ()
+    theta: np.ndarray  #: optimum in natural units [P], in the order of `parameters`
+    objective: float  #: what was minimized
+    sse: float  #: plain sum of squares in the data's own units
+    objectives: np.ndarray  #: where each start ended [R] (infinite where it failed)
+    thetas: np.ndarray  #: likewise [R, P]
+    fixed: tuple[str, ...] = ()  #: names of parameters held at a given value
+    flags: tuple[str, ...] = ()  #: what a user should know
 
     @property
     def free(self) -> np.ndarray:
@@ -56,6 +46,7 @@ class Fit:
 
     @property
     def starts_at_optimum(self) -> int:
+        """Starts within a relative 1e-6 of the best objective."""
         return int(np.sum(self.objectives <= self.objective * (1 + SAME_OPTIMUM) + 1e-300))
 
     @property

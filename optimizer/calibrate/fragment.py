@@ -106,9 +106,7 @@ def patient(
 ) -> Fragment:
     """A patient's tumor under the drug of the table: one clone, one drug in 1 L, given as often as in the table.
 
-    Args:
-        values: by the names of `growth.PARAMETERS`, burdens in the table's unit.
-        draws: of the same [chain, draw].
+    Values and draws [chain, draw] are by the names of `growth.PARAMETERS`, burdens in the table's unit.
     """
     unit, held = burden(table)[1], series.held
     kind = EFFECTS[settings.effect][held].kind

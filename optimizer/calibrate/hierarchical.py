@@ -27,25 +27,17 @@ MOST_ROUNDS = 200
 
 @dataclass(frozen=True)
 class Population:
-    """A pooled fit of I individuals, all P parameters on the scaled axes.
-
-    | field | meaning |
-    |---|---|
-    | `mean`, `spread` | mu and tau [P]; tau 0 for parameters that were fixed |
-    | `mean_covariance` | of mu [P, P]: (sum over i of (diag tau^2 + (J^T J / sigma^2)^-1)^-1)^-1 |
-    | `individual`, `covariance` | w_i [I, P], V_i [I, P, P] |
-    | `sigma`, `rounds`, `converged` | residual noise, EM rounds, whether they settled |
-    """
+    """A pooled fit of I individuals, all P parameters on the scaled axes."""
 
     names: tuple[str, ...]
-    mean: np.ndarray
-    spread: np.ndarray
-    mean_covariance: np.ndarray
-    individual: np.ndarray
-    covariance: np.ndarray
-    sigma: float
-    rounds: int
-    converged: bool
+    mean: np.ndarray  #: mu [P]
+    spread: np.ndarray  #: tau [P]; 0 for parameters that were fixed
+    mean_covariance: np.ndarray  #: of mu [P, P]: (sum over i of (diag tau^2 + (J^T J / sigma^2)^-1)^-1)^-1
+    individual: np.ndarray  #: w_i [I, P]
+    covariance: np.ndarray  #: V_i [I, P, P]
+    sigma: float  #: residual noise
+    rounds: int  #: of EM
+    converged: bool  #: whether they settled
 
     def mean_interval(self, level: float) -> tuple[np.ndarray, np.ndarray]:
         """Interval of mu [P]: mu +- t times its standard error, degrees of freedom the individuals less one."""

@@ -26,25 +26,16 @@ DEAD = 0.1
 
 @dataclass(frozen=True)
 class Wells:
-    """Sample wells of a table in the order of its rows, and the levels they are measured against.
+    """Sample wells of a table in the order of its rows, and the levels they are measured against; arrays [wells]."""
 
-    | field | meaning |
-    |---|---|
-    | `condition`, `conditions` | condition of each well [wells], its label |
-    | `drug`, `viability` | dose in the table's unit, part of vehicle [wells] |
-    | `start` | signal at time zero as a part of vehicle [wells]; NaN where there is none |
-    | `kept` | wells that are fitted: neither missing nor outlying [wells] |
-    | `row`, `names` | row of the table each well came from, and how it is called [wells] |
-    """
-
-    conditions: tuple[str, ...]
-    condition: np.ndarray
-    drug: np.ndarray
-    viability: np.ndarray
-    start: np.ndarray
-    kept: np.ndarray
-    row: np.ndarray
-    names: np.ndarray
+    conditions: tuple[str, ...]  #: their labels
+    condition: np.ndarray  #: which of them each well has
+    drug: np.ndarray  #: dose in the table's unit
+    viability: np.ndarray  #: part of vehicle
+    start: np.ndarray  #: signal at time zero as a part of vehicle; NaN where there is none
+    kept: np.ndarray  #: wells that are fitted: neither missing nor outlying
+    row: np.ndarray  #: of the table, from which each well came
+    names: np.ndarray  #: how each is called
     flags: tuple[str, ...]
 
     @property

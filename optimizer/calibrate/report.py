@@ -38,16 +38,12 @@ class Entry:
 
 
 class Fragment(NamedTuple):
-    """A scenario that holds the fit.
+    """A scenario that holds the fit."""
 
-    Attributes:
-        tables: as a scenario file has them; empty where the fit cannot be a scenario.
-        notes: what the data did not say and is taken from elsewhere; where there are no tables, why.
-        draws: key path in the scenario -> (draws [chain, draw], unit) of what the fit names otherwise.
-    """
-
-    tables: Mapping[str, Any] = {}
+    tables: Mapping[str, Any] = {}  #: as a scenario file has them; empty where the fit cannot be a scenario
+    #: what the data did not say and is taken from elsewhere; where there are no tables, why
     notes: tuple[str, ...] = ()
+    #: key path in the scenario -> (draws [chain, draw], unit) of what the fit names otherwise
     draws: Mapping[str, tuple[np.ndarray, str]] = {}
 
 
@@ -56,16 +52,7 @@ NO_FRAGMENT = Fragment()
 
 @dataclass(frozen=True)
 class Panel:
-    """One curve against its data for a figure.
-
-    | field | meaning |
-    |---|---|
-    | `x`, `y` | measurements [n] |
-    | `grid`, `curve` | the fit [g] |
-    | `band` | predictive interval, low and high [2, g] |
-    | `simulated` | of a course: `CHECKED` quantiles of new measurements [3, g], with the noise of the fit |
-    | `censored` | -1 where a measurement was below its value, 1 where above, else 0 [n] |
-    """
+    """One curve against its data for a figure: measurements x, y [n], the fit on a grid [g]."""
 
     title: str
     x_label: str
@@ -74,10 +61,11 @@ class Panel:
     y: np.ndarray
     grid: np.ndarray
     curve: np.ndarray
-    band: np.ndarray | None = None
+    band: np.ndarray | None = None  #: predictive interval, low and high [2, g]
     log_x: bool = True
+    #: of a course: `CHECKED` quantiles of new measurements [3, g], with the noise of the fit
     simulated: np.ndarray | None = None
-    censored: np.ndarray | None = None
+    censored: np.ndarray | None = None  #: -1 where a measurement was below its value, 1 where above, else 0 [n]
 
     def covered(self) -> np.ndarray:
         """Which measurements lie within the outer simulated quantiles, or may [n]."""
@@ -148,23 +136,15 @@ class FitReport:
 
 @dataclass(frozen=True)
 class Part:
-    """One fit as it is reported.
+    """One fit as it is reported: its uncertainty, and what is printed and drawn."""
 
-    | field | meaning |
-    |---|---|
-    | `label` | condition or patient, in brackets behind each parameter; empty where there is one alone |
-    | `uncertainty`, `draws`, `theta`, `sigma` | its uncertainty; draws, the same flat [m, P] and [m] |
-    | `size` | rows of the problem that are data, not padding |
-    | `entries`, `warnings`, `panels` | what is printed and drawn |
-    """
-
-    label: str
+    label: str  #: condition or patient, in brackets behind each parameter; empty where there is one alone
     fit: Fit
     uncertainty: Uncertainty
     draws: Draws
-    theta: np.ndarray
-    sigma: np.ndarray
-    size: int
+    theta: np.ndarray  #: the draws, flat [m, P]
+    sigma: np.ndarray  #: and their noise [m]
+    size: int  #: rows of the problem that are data, not padding
     entries: tuple[Entry, ...]
     warnings: tuple[str, ...]
     panels: tuple[Panel, ...] = ()

@@ -14,6 +14,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from optimizer import settings
+from optimizer.cli import options
 from optimizer.interrupt import INTERRUPTED
 from optimizer.report.terminal import session
 from optimizer.settings import Command
@@ -58,19 +59,19 @@ _RATES = "data/crc_birth_death_rates.csv --kind rates --out fits/crc --against k
 
 _COMMANDS: dict[str, dict[str, tuple[str, type, str, str, dict[str, str]]]] = {
     "Start with a scenario": {
-        "new": ("scenario", settings.NewSettings, "", "one_drug --to mine.toml", {}),
-        "check": ("scenario", settings.CheckSettings, "file json allow_code", _CAF, {}),
-        "simulate": ("schedule", settings.SimulateSettings, _SOME, f'{_CAF} --regimen "weekly 1 ug/mL"', _COURSE),
+        "new": ("scenario", options.NewSettings, "", "one_drug --to mine.toml", {}),
+        "check": ("scenario", options.CheckSettings, "file json allow_code", _CAF, {}),
+        "simulate": ("schedule", options.SimulateSettings, _SOME, f'{_CAF} --regimen "weekly 1 ug/mL"', _COURSE),
         "optimize": ("schedule", settings.OptimizeSettings, _ALL, _CAF, {}),
         "compare": ("schedule", settings.CompareSettings, _SOME, "scenarios/crc_caf_combination.toml", {}),
-        "page": ("page", settings.PageSettings, "", _CAF, {}),
-        "export": ("export", settings.ExportSettings, "file", "runs/crc_caf_cetuximab --to mrgsolve", _RUN),
+        "page": ("page", options.PageSettings, "", _CAF, {}),
+        "export": ("export", options.ExportSettings, "file", "runs/crc_caf_cetuximab --to mrgsolve", _RUN),
     },
     "Explore it": {
-        "window": ("explore", settings.WindowSettings, "file out json allow_code", _BISTABLE, _WINDOW),
-        "map": ("explore", settings.MapSettings, _MAPPED, f"{_BISTABLE} {_MAP}", {}),
-        "stochastic": ("stochastic", settings.StochasticSettings, _SOME, _STRIKES, {}),
-        "pareto": ("explore", settings.ParetoSettings, _SOME, f"{_CAF} --terms burden,drug_use", {}),
+        "window": ("explore", options.WindowSettings, "file out json allow_code", _BISTABLE, _WINDOW),
+        "map": ("explore", options.MapSettings, _MAPPED, f"{_BISTABLE} {_MAP}", {}),
+        "stochastic": ("stochastic", options.StochasticSettings, _SOME, _STRIKES, {}),
+        "pareto": ("explore", options.ParetoSettings, _SOME, f"{_CAF} --terms burden,drug_use", {}),
     },
     "Many patients, or one over time": {
         "cohort": ("cohort", settings.CohortSettings, _SHARED, "scenarios/crc_caf_patients.toml --patients 40", {}),
@@ -79,16 +80,16 @@ _COMMANDS: dict[str, dict[str, tuple[str, type, str, str, dict[str, str]]]] = {
         "train": ("train", settings.TrainSettings, _ALL, _TRIAL, {}),
     },
     "From data": {
-        "import": ("scenario", settings.ImportSettings, "file", _SBML, {"file": "model file (SBML, .xml)"}),
+        "import": ("scenario", options.ImportSettings, "file", _SBML, {"file": "model file (SBML, .xml)"}),
         "risk train": ("risk", settings.RiskTrainSettings, "file out json", _RISK, _FEATURES),
-        "risk apply": ("risk", settings.RiskApplySettings, "file", "runs/risk features.csv", _MODEL),
+        "risk apply": ("risk", options.RiskApplySettings, "file", "runs/risk features.csv", _MODEL),
         "replay": ("replay", settings.ReplaySettings, "file out json no_plot", _REPLAY, _COURSES),
         "calibrate": ("calibrate", settings.CalibrateSettings, "file json no_plot", _RATES, _TABLE),
     },
     "About the tool": {
-        "list": ("scenario", settings.ListSettings, "json", "policy threshold", {}),
-        "schema": ("scenario", settings.SchemaSettings, "", "--out scenario.schema.json", {}),
-        "verify": ("explore", settings.VerifySettings, "json", "", {}),
+        "list": ("scenario", options.ListSettings, "json", "policy threshold", {}),
+        "schema": ("scenario", options.SchemaSettings, "", "--out scenario.schema.json", {}),
+        "verify": ("explore", options.VerifySettings, "json", "", {}),
     },
 }
 """Group -> command -> module here whose `run_COMMAND` does it, settings, what it takes of `Command`, a line that can be

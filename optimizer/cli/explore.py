@@ -16,6 +16,7 @@ from optimizer.analysis.map_run import compute
 from optimizer.analysis.pareto import Front, trace, two_terms
 from optimizer.analysis.verify import TABLE, Line, read_table, verify
 from optimizer.analysis.window import SETTLED, Windows, windows
+from optimizer.cli.options import MapSettings, ParetoSettings, VerifySettings, WindowSettings
 from optimizer.fields import FieldInfo
 from optimizer.files.event_tables import write_schedule
 from optimizer.files.run import MARKER as RUN_MARKER
@@ -39,7 +40,7 @@ from optimizer.scenario import Scenario
 from optimizer.scenario.faults import one_of
 from optimizer.scenario.files import shipped
 from optimizer.search.multistart import Progress
-from optimizer.settings import Command, MapSettings, OptionError, ParetoSettings, VerifySettings, WindowSettings
+from optimizer.settings import Command, OptionError
 from optimizer.status import DISCLAIMER, Status
 
 MARKER = "window.json"

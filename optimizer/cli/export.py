@@ -5,13 +5,14 @@ from datetime import date
 
 import typer
 
+from optimizer.cli.options import ExportSettings
 from optimizer.files import export
 from optimizer.files.event_tables import read_events
 from optimizer.files.faults import DataError
 from optimizer.files.run_directory import write_whole
 from optimizer.report.document import MARKER
 from optimizer.report.terminal import say
-from optimizer.settings import Command, ExportSettings, OptionError
+from optimizer.settings import Command, OptionError
 from optimizer.status import DISCLAIMER
 
 

@@ -1,8 +1,9 @@
 """`page`: a scenario in the browser, to explore, to search, to write, and to look back on."""
 
+from optimizer.cli.options import PageSettings
 from optimizer.report.terminal import say
 from optimizer.scenario import Scenario
-from optimizer.settings import Command, OptionError, PageSettings
+from optimizer.settings import Command, OptionError
 
 
 def run_page(_: Command, asked: PageSettings) -> int:

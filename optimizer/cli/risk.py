@@ -4,13 +4,14 @@ from typing import Any
 
 import typer
 
+from optimizer.cli.options import RiskApplySettings
 from optimizer.files.event_tables import csv_of
 from optimizer.files.run_directory import check_place, write_whole
 from optimizer.report.account import Account, Table, write_account
 from optimizer.report.document import to_text
 from optimizer.report.terminal import number, put, say, say_written, show, stage
 from optimizer.risk.train import MARKER, apply, save, train
-from optimizer.settings import Command, RiskApplySettings, RiskTrainSettings
+from optimizer.settings import Command, RiskTrainSettings
 from optimizer.status import DISCLAIMER
 
 

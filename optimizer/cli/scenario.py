@@ -6,21 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from optimizer.cli.options import CheckSettings, ImportSettings, ListSettings, NewSettings, SchemaSettings
 from optimizer.files.run_directory import to_text
 from optimizer.report.terminal import USAGE, put, say, table
 from optimizer.scenario import Scenario
 from optimizer.scenario.faults import one_of
 from optimizer.scenario.files import shipped
 from optimizer.scenario.resolved import in_words, marked
-from optimizer.settings import (
-    CheckSettings,
-    Command,
-    ImportSettings,
-    ListSettings,
-    NewSettings,
-    OptionError,
-    SchemaSettings,
-)
+from optimizer.settings import Command, OptionError
 
 if TYPE_CHECKING:
     from optimizer.scenario.words import Key

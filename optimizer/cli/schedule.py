@@ -12,6 +12,7 @@ import numpy as np
 import typer
 
 from optimizer.analysis.comparison import Entry, compare, entry_of
+from optimizer.cli.options import SimulateSettings
 from optimizer.files.event_tables import read_schedule
 from optimizer.files.events import DoseEvent
 from optimizer.files.faults import DataError
@@ -32,7 +33,7 @@ from optimizer.search.optimize import optimize
 from optimizer.search.result import Result
 from optimizer.search.starts import on_decisions
 from optimizer.search.tune import tune
-from optimizer.settings import Command, CompareSettings, OptimizeSettings, OptionError, SimulateSettings
+from optimizer.settings import Command, CompareSettings, OptimizeSettings, OptionError
 from optimizer.simulate import Grid, System
 from optimizer.simulate.steady import steady_state
 from optimizer.status import DISCLAIMER, Status

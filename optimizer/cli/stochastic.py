@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from optimizer.cli.options import StochasticSettings
 from optimizer.cli.schedule import chosen
 from optimizer.ensemble.stochastic import prepared, stochastic
 from optimizer.files.run_directory import check_place, whole
@@ -10,7 +11,7 @@ from optimizer.report.account import Account, Table, write_account
 from optimizer.report.document import cohort_document, to_text
 from optimizer.report.terminal import number, say, show, stage, then_put
 from optimizer.scenario import Scenario
-from optimizer.settings import Command, StochasticSettings
+from optimizer.settings import Command
 from optimizer.status import DISCLAIMER, Status
 
 MARKER = "stochastic.json"

@@ -12,19 +12,14 @@ SAME = 1e-9
 class Given(NamedTuple):
     """Doses of one drug as events, by their starts; an infusion is a stretch of one rate.
 
-    Attributes:
-        starts: [E, day].
-        stops: [E, day]; that of a bolus is its start.
-        doses: amounts of boluses, rates of infusions [E].
-
     Example:
         >>> given_on(np.array([0.0, 7.0, 14.0, 21.0]), np.array([2.0, 2.0, 0.0]), "infusion").total
         28.0
     """
 
-    starts: Float[np.ndarray, "E"]
-    stops: Float[np.ndarray, "E"]
-    doses: Float[np.ndarray, "E"]
+    starts: Float[np.ndarray, "E"]  #: [E, day]
+    stops: Float[np.ndarray, "E"]  #: [E, day]; that of a bolus is its start
+    doses: Float[np.ndarray, "E"]  #: amounts of boluses, rates of infusions [E]
 
     @property
     def amounts(self) -> Float[np.ndarray, "E"]:

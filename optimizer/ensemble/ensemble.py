@@ -31,17 +31,11 @@ _MOST_PANELS = 16
 
 
 class Members(eqx.Module):
-    """Members of an ensemble as one pytree: what a compiled program takes.
+    """Members of an ensemble as one pytree: what a compiled program takes."""
 
-    Attributes:
-        task: of the typical member; grid, objective and limits are everybody's.
-        systems: each leaf with a leading axis [P].
-        index: number of each member, which decides what chance adds [P].
-    """
-
-    task: Task
-    systems: System
-    index: Int[Array, "P"]
+    task: Task  #: of the typical member; grid, objective and limits are everybody's
+    systems: System  #: each leaf with a leading axis [P]
+    index: Int[Array, "P"]  #: number of each member, which decides what chance adds [P]
 
     @property
     def count(self) -> int:

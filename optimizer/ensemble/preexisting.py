@@ -27,15 +27,10 @@ _NAMES = ("patient", "id", "name", "subject")
 
 @dataclass(frozen=True)
 class Risks:
-    """Probabilities of P patients that the clone is there from the start.
+    """Probabilities of P patients that the clone is there from the start."""
 
-    Attributes:
-        names: of the patients.
-        probability: of each, from 0 to 1 [P].
-    """
-
-    names: tuple[str, ...]
-    probability: Float[np.ndarray, "P"]
+    names: tuple[str, ...]  #: of the patients
+    probability: Float[np.ndarray, "P"]  #: of each, from 0 to 1 [P]
 
     def only(self, name: str | None) -> "Risks":
         """The risk of one patient; without a name, of the only one.

@@ -28,25 +28,16 @@ _TOGETHER = 16
 
 
 class EnsembleProgram(eqx.Module):
-    """A task of P patients who all get the same doses; what the search asks of a `Task`, it answers.
+    """A task of P patients who all get the same doses; what the search asks of a `Task`, it answers."""
 
-    Attributes:
-        task: of the typical patient: grid, objective and limits.
-        systems: of the patients, each leaf with a leading axis [P].
-        weights: what each patient counts [P], summing to 1; 0 for one who is excluded.
-        width: how far apart the patients' objectives lie; corners are rounded off over this times the temperature.
-        risk: how their objectives are made one.
-        alpha: of cvar.
-        blocking: the doses that are open, where not all of them are searched one by one.
-    """
-
-    task: Task
-    systems: System
-    weights: Float[Array, "P"]
+    task: Task  #: of the typical patient: grid, objective and limits
+    systems: System  #: of the patients, each leaf with a leading axis [P]
+    weights: Float[Array, "P"]  #: what each patient counts [P], summing to 1; 0 for one who is excluded
+    #: how far apart the patients' objectives lie; corners are rounded off over this times the temperature
     width: Scalar
-    risk: Risk = eqx.field(static=True)
-    alpha: float = eqx.field(static=True)
-    blocking: MoveBlocking | None = None
+    risk: Risk = eqx.field(static=True)  #: how their objectives are made one
+    alpha: float = eqx.field(static=True)  #: of cvar
+    blocking: MoveBlocking | None = None  #: the doses that are open, where not all of them are searched one by one
 
     @property
     def lower(self) -> Array:
@@ -176,13 +167,7 @@ def _mapped_sums(function: Any, inputs: Any) -> tuple[Any, Any]:
 
 
 def build_program(ensemble: Ensemble, risk: Risk, alpha: float, typical: Float[np.ndarray, "n"]) -> EnsembleProgram:
-    """The program of a whole ensemble.
-
-    Args:
-        ensemble: the patients.
-        risk: how their objectives are made one.
-        alpha: of cvar, in [0, 1).
-        typical: a schedule that tells how far apart their objectives lie, as flattened shares.
+    """The program of a whole ensemble; a typical schedule [n] tells how far apart the patients' objectives lie.
 
     Raises:
         ValueError: alpha is outside [0, 1), or no patient is healthy.

@@ -18,17 +18,11 @@ _BROKEN = 1e9
 
 
 class Smoothed(NamedTuple):
-    """A risk with its derivatives: gradient w, Hessian diag(d) - d d' / sum(d).
+    """A risk with its derivatives: gradient w, Hessian diag(d) - d d' / sum(d)."""
 
-    Attributes:
-        value: the risk.
-        weights: what each patient's objective counts, w [P]; they sum to 1.
-        curvature: d [P]; zero for the mean.
-    """
-
-    value: Scalar
-    weights: Float[Array, "P"]
-    curvature: Float[Array, "P"]
+    value: Scalar  #: the risk
+    weights: Float[Array, "P"]  #: what each patient's objective counts, w [P]; they sum to 1
+    curvature: Float[Array, "P"]  #: d [P]; zero for the mean
 
 
 def risk_of(risk: Risk, values: Float[np.ndarray, "P"], alpha: float) -> float:
@@ -60,10 +54,7 @@ def refuse_alpha(alpha: float) -> None:
 def feasible_rank(value: Any, excess: Any, xp: Any = np) -> Any:
     """What the best of several candidates has least of: the value where limits are met, else how far they are broken.
 
-    Args:
-        value: objectives.
-        excess: worst relative excess of a limit, of each.
-        xp: the library of the arrays, NumPy or jax.numpy.
+    Arrays are those of `xp`, NumPy or jax.numpy; the excess is the worst of a limit, relative.
 
     >>> feasible_rank(np.array([-3.0, -9.0, np.nan]), np.array([0.0, 0.5, 0.0])).argmin().item()
     0
@@ -75,16 +66,9 @@ def feasible_rank(value: Any, excess: Any, xp: Any = np) -> Any:
 def smoothed(risk: Risk, values: Float[Array, "P"], share: Float[Array, "P"], alpha: float, width: Scalar) -> Smoothed:
     """The risk with its corners rounded off over `width`, in units of the objective; exact as the width goes to 0.
 
-    cvar: min_t t + sum_p share_p width log(1 + exp((f_p - t) / width)) / (1 - alpha), from above by at most
-    width log 2 / (1 - alpha). worst: width log sum_p share_p exp(f_p / width), from below by at most
-    width log(1 / least share).
-
-    Args:
-        risk: which.
-        values: objectives [P].
-        share: what each patient counts [P], summing to 1; 0 for those left out.
-        alpha: of cvar, in [0, 1).
-        width: what the corners are rounded off over.
+    cvar: min_t t + sum_p share_p width log(1 + exp((f_p - t) / width)) / (1 - alpha), from above by at most width log 2
+    / (1 - alpha). worst: width log sum_p share_p exp(f_p / width), from below by at most width log(1 / least share).
+    Shares sum to 1; one who is left out has 0.
     """
     if risk is Risk.MEAN:
         return Smoothed(share @ values, share, jnp.zeros_like(share))

@@ -20,19 +20,12 @@ _EMPTY = 8
 
 
 class Slots(NamedTuple):
-    """Searches under way.
+    """Searches under way."""
 
-    Attributes:
-        job: number of the search in each slot; that of none where a slot is empty [L].
-        states: of the searches [L, ...].
-        next: the first search that waits.
-        ends: what has been found, one row a search, and one for what nobody asks for [jobs + 1, ...].
-    """
-
-    job: Int[Array, "L"]
-    states: State
-    next: Index
-    ends: Any
+    job: Int[Array, "L"]  #: number of the search in each slot; that of none where a slot is empty [L]
+    states: State  #: of the searches [L, ...]
+    next: Index  #: the first search that waits
+    ends: Any  #: what has been found, one row a search, and one for what nobody asks for [jobs + 1, ...]
 
 
 def through_slots(
@@ -90,23 +83,14 @@ def through_slots(
 
 
 class Solved(NamedTuple):
-    """The best of the restarts of a patient.
+    """The best of the restarts of a patient."""
 
-    Attributes:
-        shares: doses as shares of the largest [n].
-        converged: restarts that reached the tolerance within the limits on states.
-        iterations: of the best one.
-        residual: its KKT residual, relative to the gradient at its start.
-        done: whether it reached the tolerance.
-        value: its objective as searched.
-    """
-
-    shares: Float[Numbers, "n"]
-    converged: Numbers
-    iterations: Numbers
-    residual: Numbers
-    done: Numbers
-    value: Numbers
+    shares: Float[Numbers, "n"]  #: doses as shares of the largest [n]
+    converged: Numbers  #: restarts that reached the tolerance within the limits on states
+    iterations: Numbers  #: of the best one
+    residual: Numbers  #: its KKT residual, relative to the gradient at its start
+    done: Numbers  #: whether it reached the tolerance
+    value: Numbers  #: its objective as searched
 
 
 class End(NamedTuple):

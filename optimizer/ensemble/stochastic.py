@@ -26,25 +26,15 @@ _LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Stochastic:
-    """Runs of one way of dosing.
+    """Runs of one way of dosing."""
 
-    Attributes:
-        name: of the way of dosing.
-        seed: of the runs.
-        factor: progression is more than this multiple of the cells at the start.
-        trajectory: the deterministic course.
-        report: objective and terms of it.
-        resistant: which clones are flagged [M].
-        runs: what became of each.
-    """
-
-    name: str
-    seed: int
-    factor: float
-    trajectory: Trajectory
-    report: Report
-    resistant: np.ndarray
-    runs: Runs
+    name: str  #: of the way of dosing
+    seed: int  #: of the runs
+    factor: float  #: progression is more than this multiple of the cells at the start
+    trajectory: Trajectory  #: the deterministic course
+    report: Report  #: objective and terms of it
+    resistant: np.ndarray  #: which clones are flagged [M]
+    runs: Runs  #: what became of each
 
     @property
     def survival(self) -> Survival:

@@ -17,19 +17,12 @@ _MOST = 20.0
 
 
 class Survival(NamedTuple):
-    """Kaplan-Meier estimate of the share of patients without progression, with a pointwise confidence band.
+    """Kaplan-Meier estimate of the share of patients without progression, with a pointwise confidence band."""
 
-    Attributes:
-        days: of progressions, from 0 [E + 1].
-        share: without progression from that day on [E + 1].
-        low: lower end of the band [E + 1].
-        high: upper end of the band [E + 1].
-    """
-
-    days: Float[np.ndarray, "E"]
-    share: Float[np.ndarray, "E"]
-    low: Float[np.ndarray, "E"]
-    high: Float[np.ndarray, "E"]
+    days: Float[np.ndarray, "E"]  #: of progressions, from 0 [E + 1]
+    share: Float[np.ndarray, "E"]  #: without progression from that day on [E + 1]
+    low: Float[np.ndarray, "E"]  #: lower end of the band [E + 1]
+    high: Float[np.ndarray, "E"]  #: upper end of the band [E + 1]
 
     @property
     def median(self) -> float | None:
@@ -49,9 +42,7 @@ class Survival(NamedTuple):
 def survival(days: Float[np.ndarray, "P"], horizon: float) -> Survival:
     """Kaplan-Meier estimate (doi 10.1080/01621459.1958.10501452) with a band by Greenwood's formula for log(-log S).
 
-    Args:
-        days: of progression; infinite where there is none, which is censored at the horizon.
-        horizon: end of the observation [day].
+    A day of progression that is infinite is censored at the horizon [day].
     """
     happened = np.isfinite(days)
     if not happened.any():
@@ -91,12 +82,7 @@ def compared(mine: Float[np.ndarray, "P"], theirs: Float[np.ndarray, "P"], horiz
 
     Wilcoxon's signed-rank test (doi 10.2307/3001968), the difference in restricted mean time with an interval of
     Student's t for pairs, the log-rank test (doi 10.1093/biomet/52.1-2.203), the same stratified by patient, and the
-    hazard ratio of Cox (doi 10.1111/j.2517-6161.1972.tb00899.x).
-
-    Args:
-        mine: day of each patient; infinite where there is none, which is censored at the horizon.
-        theirs: the same under the other policy.
-        horizon: end of the observation [day].
+    hazard ratio of Cox (doi 10.1111/j.2517-6161.1972.tb00899.x). A day that is infinite is censored at the horizon.
     """
     gain = np.minimum(mine, horizon) - np.minimum(theirs, horizon)
     test = None

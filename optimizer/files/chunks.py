@@ -24,19 +24,12 @@ _MOST_KILLED, _RETRIES = 100, 3
 
 
 class Job(Protocol):
-    """What is made in chunks.
+    """What is made in chunks."""
 
-    Attributes:
-        run: the directory; None keeps nothing.
-        rows: which patients or points each chunk has.
-        files: names of the files of each chunk.
-        at_once: how many chunks may be made side by side.
-    """
-
-    run: Any
-    rows: Any
-    files: Any
-    at_once: int
+    run: Any  #: the directory; None keeps nothing
+    rows: Any  #: which patients or points each chunk has
+    files: Any  #: names of the files of each chunk
+    at_once: int  #: how many chunks may be made side by side
 
     def make(self, number: int) -> Sequence[bytes]:
         """The bytes of the files of a chunk."""
@@ -58,19 +51,12 @@ def slices(total: int, size: int) -> list[range]:
 
 @dataclass(frozen=True)
 class Workers:
-    """Who makes the chunks.
+    """Who makes the chunks."""
 
-    Attributes:
-        part: (i, n), to make the i-th of n parts alone, i from 1; None for all.
-        dask: whether they are tasks of dask.
-        cluster: address of dask's scheduler; None starts workers on this machine.
-        prepare: called on a worker before anything else.
-    """
-
-    part: tuple[int, int] | None = None
-    dask: bool = False
-    cluster: str | None = None
-    prepare: Callable[[], None] = lambda: None
+    part: tuple[int, int] | None = None  #: (i, n), to make the i-th of n parts alone, i from 1; None for all
+    dask: bool = False  #: whether they are tasks of dask
+    cluster: str | None = None  #: address of dask's scheduler; None starts workers on this machine
+    prepare: Callable[[], None] = lambda: None  #: called on a worker before anything else
 
     @property
     def is_shared(self) -> bool:
@@ -104,10 +90,7 @@ def workers_of(part: str | None, engine: str, cluster: str | None, prepare: Call
 def made(job: Job, workers: Workers, again: Callable[[], Job]) -> Iterator[tuple[int, list[bytes]]]:
     """Number and bytes of each chunk in order, read where it was made before; of a part only its own.
 
-    Args:
-        job: what is made.
-        workers: who makes it.
-        again: the same job as another process opens it, with a shared directory; can be pickled.
+    `again` is the same job as another process opens it, with a shared directory; it can be pickled.
 
     Raises:
         DirectoryError: a chunk of another hand, or workers that do not see this directory.

@@ -20,33 +20,20 @@ _EXAMPLES |= {"amount": "mg", "burden": "mm3, ug/L or mm", "signal": "od or rlu"
 
 @dataclass(frozen=True)
 class Column:
-    """A column that a kind of table may have.
+    """A column that a kind of table may have."""
 
-    Attributes:
-        role: what it is called in the program.
-        names: what it may be called in a file, in lower case; "*" is any column with a unit of its kind.
-        kind: "text", "number", or what is measured (`headers.measure`), which then needs a unit.
-        required: whether a table without it is refused.
-        empty: whether a cell may be missing.
-        low: least plausible value, in day, mg, L, umol, cell (growth factors: pg/mL).
-        high: largest plausible value, likewise.
-        choices: words of a text column, and what stands for each.
-        censored: whether `<x` and `>x` are values.
-        unit: assumed where the header has none; none is assumed when "".
-        is_finite: whether nan and inf are refused; else whoever reads the table deals with them.
-    """
-
-    role: str
-    names: tuple[str, ...]
-    kind: str = "number"
-    required: bool = True
-    empty: Literal["refused", "kept"] = "refused"
-    low: float = 0.0
-    high: float = float("inf")
+    role: str  #: what it is called in the program
+    names: tuple[str, ...]  #: what it may be called in a file, in lower case; "*" is any column with a unit of its kind
+    kind: str = "number"  #: "text", "number", or what is measured (`headers.measure`), which then needs a unit
+    required: bool = True  #: whether a table without it is refused
+    empty: Literal["refused", "kept"] = "refused"  #: whether a cell may be missing
+    low: float = 0.0  #: least plausible value, in day, mg, L, umol, cell (growth factors: pg/mL)
+    high: float = float("inf")  #: largest plausible value, likewise
+    #: words of a text column, and what stands for each
     choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    censored: bool = False
-    unit: str = ""
-    is_finite: bool = True
+    censored: bool = False  #: whether `<x` and `>x` are values
+    unit: str = ""  #: assumed where the header has none; none is assumed when ""
+    is_finite: bool = True  #: whether nan and inf are refused; else whoever reads the table deals with them
 
 
 @dataclass(frozen=True)

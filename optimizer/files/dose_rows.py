@@ -37,12 +37,8 @@ def dose_events(
 ) -> list[tuple[int, DoseEvent]]:
     """The doses of a table with `DOSE_COLUMNS`, each with its row.
 
-    Args:
-        table: of doses, and of observations where it has any.
-        drug: name of the drug of a row.
-        ids: number of the patient of each row [rows].
-        units: of an amount, by drug.
-        body: weight [kg] and surface [m^2] of the patient.
+    The drug is a row's, `ids` are the patients' numbers [rows], `units` those of an amount by drug, `body` the
+    patient's weight [kg] and surface [m^2].
 
     Raises:
         DataError: with the fault of every row.

@@ -65,25 +65,17 @@ _SCHEMA = Schema(
 
 @dataclass(frozen=True)
 class Target:
-    """What a table of doses is read for.
+    """What a table of doses is read for."""
 
-    Attributes:
-        drugs: names of the drugs [N].
-        routes: "bolus" or "infusion" by drug.
-        horizon: end of the simulation [day].
-        edges: of the decisions [day].
-        units: of an amount, by drug, such as "mg"; "1" where the dose is the level itself.
-        body: weight [kg] and surface [m^2] of the patient, None where unknown.
-        forms: how doses are given, by drug.
-    """
-
-    drugs: Sequence[str]
-    routes: Mapping[str, str]
-    horizon: float
-    edges: Sequence[float] | np.ndarray = ()
+    drugs: Sequence[str]  #: names of the drugs [N]
+    routes: Mapping[str, str]  #: "bolus" or "infusion" by drug
+    horizon: float  #: end of the simulation [day]
+    edges: Sequence[float] | np.ndarray = ()  #: of the decisions [day]
+    #: of an amount, by drug, such as "mg"; "1" where the dose is the level itself
     units: Mapping[str, str] | None = None
+    #: weight [kg] and surface [m^2] of the patient, None where unknown
     body: tuple[float | None, float | None] = (None, None)
-    forms: Mapping[str, Form] = field(default_factory=dict)
+    forms: Mapping[str, Form] = field(default_factory=dict)  #: how doses are given, by drug
 
 
 def read_schedule(

@@ -52,17 +52,11 @@ LIKE_UNIT = re.compile(r".*(/|_?per_|%).*|[munpfk]?[glm]|[munpf]M|h|hr|hours?|mi
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit of a column.
+    """A unit of a column."""
 
-    Attributes:
-        text: as a scenario writes it, such as "ug/mL".
-        scale: factor to day, mg, L, umol, cell, mm.
-        dimension: what it measures.
-    """
-
-    text: str
-    scale: float
-    dimension: Dimension
+    text: str  #: as a scenario writes it, such as "ug/mL"
+    scale: float  #: factor to day, mg, L, umol, cell, mm
+    dimension: Dimension  #: what it measures
 
 
 @lru_cache(maxsize=256)

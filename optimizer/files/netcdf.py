@@ -23,17 +23,11 @@ _MOST_CPU, _MOST_SECONDS = 3, 120.0
 
 @dataclass(frozen=True)
 class Variable:
-    """Numbers of a NetCDF file.
+    """Numbers of a NetCDF file."""
 
-    Attributes:
-        dims: name of each axis.
-        values: in double precision.
-        unit: its attribute `units`; "1" where there is none.
-    """
-
-    dims: tuple[str, ...]
-    values: np.ndarray
-    unit: str
+    dims: tuple[str, ...]  #: name of each axis
+    values: np.ndarray  #: in double precision
+    unit: str  #: its attribute `units`; "1" where there is none
 
 
 def read_netcdf(path: Path, group: str) -> dict[str, Variable]:

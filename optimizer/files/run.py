@@ -38,12 +38,9 @@ def _sha256(data: bytes) -> str:
 
 
 class Run:
-    """A run that is begun, or gone on with where one was begun with the same manifest.
+    """A run that is begun in `out`, or gone on with where one was begun with the same manifest.
 
-    Args:
-        out: its directory.
-        manifest: what its bytes depend on, JSON-able.
-        is_shared: whether others may be at work in the directory at the same time.
+    The manifest is what its bytes depend on, JSON-able; `is_shared` where others may be at work there at the same time.
 
     Raises:
         DirectoryError: the directory holds something else, or a run of which a field of the manifest differs.
@@ -109,9 +106,7 @@ class Run:
     def parts(self, names: Sequence[str], make: Callable[[], Sequence[bytes]]) -> list[bytes]:
         """Files that are made together, as they were kept; where one is missing all are made.
 
-        Args:
-            names: paths in the directory.
-            make: gives their bytes, the same in every run of this manifest.
+        `make` gives their bytes, the same in every run of this manifest.
 
         Raises:
             DirectoryError: a file that this run did not write, or one that cannot be written.
@@ -192,12 +187,7 @@ def table_bytes(columns: Mapping[str, Any]) -> bytes:
 
 
 def columns_of(data: bytes, path: Path, keys: Mapping[str, Sequence[Any]]) -> Columns:
-    """Columns of a table that `table_bytes` made.
-
-    Args:
-        data: of the file.
-        path: of the file, for a message.
-        keys: columns whose values are known, and the values: whose rows these are.
+    """Columns of a table that `table_bytes` made, whose rows have these values of some columns, the `keys`.
 
     Raises:
         DirectoryError: it cannot be read, or the rows are others.

@@ -55,12 +55,7 @@ def finite(value: Any) -> Any:
 def read_regular(path: Path, most: int, wanted: str = "a file", name: str = "", absent: str = "nothing there") -> bytes:
     """The bytes of a regular file; a device, a pipe or a socket is not even opened for long.
 
-    Args:
-        path: the file.
-        most: bytes.
-        wanted: what a message says it should be.
-        name: what a message calls it; the last part of the path when left out.
-        absent: what a message says where there is none.
+    `wanted`, `name` (the last part of the path when left out) and `absent` are words of the messages.
 
     Raises:
         DataError: there is none, it is no regular file, has more than `most` bytes, or cannot be read.
@@ -86,10 +81,7 @@ def read_regular(path: Path, most: int, wanted: str = "a file", name: str = "", 
 def write_whole(path: Path, data: bytes, keep: bool = False) -> None:
     """Write a file in one step: it is there whole, on the disk, or not at all.
 
-    Args:
-        path: where.
-        data: all of it.
-        keep: leave a file alone that is there already, also one that another process wrote a moment ago.
+    With `keep`, one that is there already is left alone, also if another process wrote it a moment ago.
 
     Raises:
         DirectoryError: the place cannot be written, or the disk is full.
@@ -263,11 +255,7 @@ def _exchanged(one: Path, other: Path) -> bool:
 def clean(folder: Path, name: str = "*") -> None:
     """Remove what runs that were killed left in a folder: half files, and directories that were never put in place.
 
-    Whoever is still at work holds a lock on its own.
-
-    Args:
-        folder: where they lie.
-        name: of the file or directory that they were meant for; any when left out.
+    Whoever is still at work holds a lock on its own. `name` is that of the file or directory they were meant for.
     """
     if fcntl is None:
         return

@@ -23,25 +23,15 @@ _SINGLE = re.compile(r"[A-Za-z]")
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table of text: no cell is understood yet.
+    """A table of text: no cell is understood yet."""
 
-    Attributes:
-        path: the file.
-        header: names of the columns as they are written.
-        header_line: line of the file they stand on (0 in Parquet).
-        cells: one a column: text, or float64 with NaN where a number is missing.
-        lines: line of the file of each row [rows]; its number in Parquet.
-        separator: between two cells; "" in Parquet.
-        notes: what was left out.
-    """
-
-    path: Path
-    header: tuple[str, ...]
-    header_line: int
-    cells: tuple[Any, ...]
-    lines: np.ndarray
-    separator: str
-    notes: tuple[str, ...] = ()
+    path: Path  #: the file
+    header: tuple[str, ...]  #: names of the columns as they are written
+    header_line: int  #: line of the file they stand on (0 in Parquet)
+    cells: tuple[Any, ...]  #: one a column: text, or float64 with NaN where a number is missing
+    lines: np.ndarray  #: line of the file of each row [rows]; its number in Parquet
+    separator: str  #: between two cells; "" in Parquet
+    notes: tuple[str, ...] = ()  #: what was left out
 
 
 def read_sheet(path: Path) -> Sheet:

@@ -43,15 +43,10 @@ def private_folder(folder: Path) -> Path | None:
 
 @dataclass(frozen=True)
 class Store:
-    """Bytes by key in a private folder, those that were not used for longest the first to go.
+    """Bytes by key in a private folder, those that were not used for longest the first to go."""
 
-    Attributes:
-        folder: see `private_folder`.
-        most_bytes: of all files.
-    """
-
-    folder: Path
-    most_bytes: int
+    folder: Path  #: see `private_folder`
+    most_bytes: int  #: of all files
 
     def path(self, key: str) -> Path:
         """File of a key; compiled code is of use to one kind of processor."""

@@ -25,29 +25,17 @@ _ODD = re.compile(r"[+-]?(nan|inf(inity)?)")
 
 @dataclass(frozen=True)
 class Table:
-    """A checked table: one array a role, in the units of its own header.
-
-    | field | meaning |
-    |---|---|
-    | `columns` | role -> values [rows]; numbers float64 (NaN where a cell may be missing), text as strings |
-    | `units` | role -> unit as a scenario writes it, such as `ug/mL`; "" where there is none |
-    | `scales` | role -> factor to day, mg, L, umol, cell, mm |
-    | `names` | role -> the header itself |
-    | `censored` | role -> -1 below the value, 1 above it, 0 neither [rows] |
-    | `assumed` | roles whose unit is not in the header |
-    | `lines` | line of the file each row came from [rows] |
-    | `notes` | what was left out, understood or assumed |
-    """
+    """A checked table: one array a role, in the units of its own header; dictionaries are by role."""
 
     path: Path
-    columns: dict[str, np.ndarray]
-    units: dict[str, str]
-    scales: dict[str, float]
-    names: dict[str, str]
-    censored: dict[str, np.ndarray]
-    assumed: tuple[str, ...]
-    lines: np.ndarray
-    notes: tuple[str, ...] = ()
+    columns: dict[str, np.ndarray]  #: values [rows]; numbers float64 (NaN where a cell may be missing), text as strings
+    units: dict[str, str]  #: as a scenario writes them, such as `ug/mL`; "" where there is none
+    scales: dict[str, float]  #: factor to day, mg, L, umol, cell, mm
+    names: dict[str, str]  #: the header itself
+    censored: dict[str, np.ndarray]  #: -1 below the value, 1 above it, 0 neither [rows]
+    assumed: tuple[str, ...]  #: roles whose unit is not in the header
+    lines: np.ndarray  #: line of the file each row came from [rows]
+    notes: tuple[str, ...] = ()  #: what was left out, understood or assumed
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -103,12 +91,7 @@ def scaled(values: np.ndarray, scale: float) -> np.ndarray:
 
 
 def read(path: str | Path, schema: Schema, time_unit: str | None = None) -> Table:
-    """Read a table by its schema.
-
-    Args:
-        path: a .csv or .parquet file.
-        schema: of the columns.
-        time_unit: of times whose header has no unit.
+    """Read a .csv or .parquet table by its schema; `time_unit` is that of times whose header has none.
 
     Raises:
         DataError: with every fault that was found, as "FILE:LINE: column X: wanted ...; got ...".

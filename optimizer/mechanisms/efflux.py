@@ -17,12 +17,9 @@ _LINEAR = "doi 10.3390/molecules30143014"
 
 
 class EffluxState(NamedTuple):
-    """What the pump does.
+    """What the pump does."""
 
-    Attributes:
-        pump: flow out through the pump relative to that by diffusion, at full expression and without inhibitor [1].
-    """
-
+    #: flow out through the pump relative to that by diffusion, at full expression and without inhibitor [1]
     pump: Float[Array, "..."]
 
 

@@ -14,13 +14,9 @@ _KUZNETSOV = "doi 10.1007/BF02460644"
 
 
 class ImmuneState(NamedTuple):
-    """The effectors as a logarithm.
+    """The effectors as a logarithm."""
 
-    Attributes:
-        log_effectors: natural logarithm of the effector cells.
-    """
-
-    log_effectors: Float[Array, "..."]
+    log_effectors: Float[Array, "..."]  #: natural logarithm of the effector cells
 
 
 class Immune(AbstractMechanism):

@@ -14,17 +14,11 @@ _TRANSIT = 3
 
 
 class MarrowState(NamedTuple):
-    """Natural logarithms of the cells relative to their level without drug.
+    """Natural logarithms of the cells relative to their level without drug."""
 
-    Attributes:
-        proliferating: cells that divide.
-        transit: the three stages of maturation.
-        circulating: neutrophils in the blood.
-    """
-
-    proliferating: Float[Array, "..."]
-    transit: Float[Array, "... stages"]
-    circulating: Float[Array, "..."]
+    proliferating: Float[Array, "..."]  #: cells that divide
+    transit: Float[Array, "... stages"]  #: the three stages of maturation
+    circulating: Float[Array, "..."]  #: neutrophils in the blood
 
 
 class Myelosuppression(AbstractMechanism):

@@ -29,15 +29,10 @@ _STRESS = (6.0, 4.5, 3.5, 2.8, 2.3, 1.9, 1.5, 1.2, 0.9, 0.6, 0.3, 0.0, -0.3, -0.
 
 
 class StromaState(NamedTuple):
-    """Stroma as a logarithm, growth factor as it is.
+    """Stroma as a logarithm, growth factor as it is."""
 
-    Attributes:
-        log_stroma: natural logarithm of the stromal cells.
-        growth_factor: concentration of the growth factor G [pg/mL].
-    """
-
-    log_stroma: Float[Array, "..."]
-    growth_factor: Float[Array, "..."]
+    log_stroma: Float[Array, "..."]  #: natural logarithm of the stromal cells
+    growth_factor: Float[Array, "..."]  #: concentration of the growth factor G [pg/mL]
 
 
 class Stroma(AbstractMechanism):

@@ -79,18 +79,6 @@ class Equations(AbstractModel):
     enter is y + d, d what `doses` says of the amounts given so far, and y' = f(y + d): exact at a bolus, as d jumps.
     A state whose rate is a multiple of itself, and which does not start at zero, is integrated as a logarithm.
 
-    Attributes:
-        parameters: numbers by name.
-        states: names with the text of the start, over parameters.
-        rates: names with the text of the time derivative [per day].
-        outputs: names with the text of what follows from the states; `burden` is the tumor, `resistant` what counts
-            as resistant. They may be used in rates.
-        doses: states that doses enter, with the text of what a drug given so far adds to it.
-        linear: states that are not integrated as logarithms though they could be.
-        cell_floor: what is added to the burden before a logarithm is taken.
-        drugs: names of the drugs [N].
-        probes: times, states as integrated and levels at which time scales are looked for [points, 1 + n + N].
-
     Example:
         >>> model = Equations({"r": 0.25}, {"N": 2.0}, {"N": "r*N - u*N"}, {"burden": "N"}, drugs=("u",))
         >>> float(model.vector_field(0.0, model.initial_state(), jnp.array([0.5]))[0])
@@ -99,14 +87,19 @@ class Equations(AbstractModel):
 
     kind: ClassVar[str] = "equations"
 
-    parameters: dict[str, Scalar] = eqx.field(converter=_arrays)
-    states: Texts = eqx.field(static=True, converter=_items)
-    rates: Texts = eqx.field(static=True, converter=_items)
+    parameters: dict[str, Scalar] = eqx.field(converter=_arrays)  #: numbers by name
+    states: Texts = eqx.field(static=True, converter=_items)  #: names with the text of the start, over parameters
+    rates: Texts = eqx.field(static=True, converter=_items)  #: names with the text of the time derivative [per day]
+    #: names with the text of what follows from the states; `burden` is the tumor, `resistant` what counts as resistant.
+    #: They may be used in rates.
     outputs: Texts = eqx.field(static=True, converter=_items)
+    #: states that doses enter, with the text of what a drug given so far adds to it
     doses: Texts = eqx.field(static=True, converter=_items, default=())
+    #: states that are not integrated as logarithms though they could be
     linear: tuple[str, ...] = eqx.field(static=True, converter=tuple, default=())
-    cell_floor: float = eqx.field(static=True, default=1.0)
-    drugs: tuple[str, ...] = eqx.field(static=True, default=())
+    cell_floor: float = eqx.field(static=True, default=1.0)  #: what is added to the burden before a logarithm is taken
+    drugs: tuple[str, ...] = eqx.field(static=True, default=())  #: names of the drugs [N]
+    #: times, states as integrated and levels at which time scales are looked for [points, 1 + n + N]
     probes: Float[Array, "points size"] | None = None
 
     def structure(self) -> Structure:

@@ -21,16 +21,11 @@ _KRAUT = "doi 10.1038/s41540-025-00495-0"
 
 
 class Preset(NamedTuple):
-    """A published parameter set.
+    """A published parameter set."""
 
-    Attributes:
-        meaning: what it describes, one line.
-        doi: its source.
-        values: "NUMBER UNIT" text in the paper's own units, or a bare number where there is none.
-    """
-
-    meaning: str
-    doi: str
+    meaning: str  #: what it describes, one line
+    doi: str  #: its source
+    #: "NUMBER UNIT" text in the paper's own units, or a bare number where there is none
     values: Mapping[str, str | float]
 
 

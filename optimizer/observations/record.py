@@ -21,17 +21,11 @@ LEAST_NOISE = 0.01
 
 
 class Record(NamedTuple):
-    """L visits with C channels.
+    """L visits with C channels."""
 
-    Attributes:
-        day: of each visit, increasing; rows that are still empty come last [L].
-        shown: measured values on the scale on which errors add [L, C].
-        seen: MISSING, MEASURED, BELOW (the detection limit), or UNDER or OVER what is shown [L, C].
-    """
-
-    day: Float[Array, "L"]
-    shown: Float[Array, "L C"]
-    seen: Int[Array, "L C"]
+    day: Float[Array, "L"]  #: of each visit, increasing; rows that are still empty come last [L]
+    shown: Float[Array, "L C"]  #: measured values on the scale on which errors add [L, C]
+    seen: Int[Array, "L C"]  #: MISSING, MEASURED, BELOW (the detection limit), or UNDER or OVER what is shown [L, C]
 
     @classmethod
     def empty(cls, visits: int, channels: int) -> "Record":
@@ -41,17 +35,11 @@ class Record(NamedTuple):
 
 
 class Chain(NamedTuple):
-    """The last error of each channel that is known.
+    """The last error of each channel that is known."""
 
-    Attributes:
-        day: when [C].
-        error: in standard deviations [C].
-        known: whether there is one [C].
-    """
-
-    day: Float[Array, "C"]
-    error: Float[Array, "C"]
-    known: Array
+    day: Float[Array, "C"]  #: when [C]
+    error: Float[Array, "C"]  #: in standard deviations [C]
+    known: Array  #: whether there is one [C]
 
 
 def _assays(channels: Sequence[Channel]) -> tuple[Array, Array, Array]:

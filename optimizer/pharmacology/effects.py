@@ -42,15 +42,10 @@ def hill(x: Numbers, exponent: Numbers) -> Numbers:
 
 
 class Action(NamedTuple):
-    """Effect of one drug on one clone.
+    """Effect of one drug on one clone."""
 
-    Attributes:
-        inhibition: share of the growth rate taken away [1] (Norton-Simon; may exceed one).
-        kill: rate of loss [1/day].
-    """
-
-    inhibition: Float[Array, "..."]
-    kill: Float[Array, "..."]
+    inhibition: Float[Array, "..."]  #: share of the growth rate taken away [1] (Norton-Simon; may exceed one)
+    kill: Float[Array, "..."]  #: rate of loss [1/day]
 
 
 class AbstractEffect(eqx.Module):

@@ -22,23 +22,14 @@ def _as_arrays(ends: Any) -> tuple[Array, ...]:
 
 
 class Progress(NamedTuple):
-    """Where a sequence is.
+    """Where a sequence is."""
 
-    Attributes:
-        phase: number of the phase.
-        index: number of the visit at which it began.
-        time: its start [day].
-        first: burden at its start [cell].
-        nadir: least burden since [cell].
-        memories: of all phases.
-    """
-
-    phase: Index
-    index: Index
-    time: Scalar
-    first: Scalar
-    nadir: Scalar
-    memories: tuple[Any, ...]
+    phase: Index  #: number of the phase
+    index: Index  #: number of the visit at which it began
+    time: Scalar  #: its start [day]
+    first: Scalar  #: burden at its start [cell]
+    nadir: Scalar  #: least burden since [cell]
+    memories: tuple[Any, ...]  #: of all phases
 
 
 class Sequential(AbstractPolicy):
@@ -46,18 +37,15 @@ class Sequential(AbstractPolicy):
 
     A rule counts visits and days from the start of its phase, and the first burden is that of day 0 for all of them.
     At a visit at which a phase ends the next one gives the dose. Ends stay as hard as they are where rules are smooth.
-
-    Attributes:
-        phases: the rules, P of them.
-        after: each ends so many days after its start, infinite where it does not.
-        below: it ends below this multiple of the burden at its start, 0 where it does not.
-        above: it ends above this multiple of the least burden since its start, infinite where it does not.
     """
 
     kind: ClassVar[str] = "sequence"
-    phases: tuple[AbstractPolicy, ...]
+    phases: tuple[AbstractPolicy, ...]  #: the rules, P of them
+    #: each ends so many days after its start, infinite where it does not
     after: tuple[Scalar, ...] = eqx.field(converter=_as_arrays)
+    #: it ends below this multiple of the burden at its start, 0 where it does not
     below: tuple[Scalar, ...] = eqx.field(converter=_as_arrays)
+    #: it ends above this multiple of the least burden since its start, infinite where it does not
     above: tuple[Scalar, ...] = eqx.field(converter=_as_arrays)
 
     @property

@@ -30,34 +30,19 @@ class Table:
 
 @dataclass(frozen=True)
 class Account:
-    """What a command came to.
+    """What a command came to."""
 
-    Attributes:
-        title: of the page.
-        question: that the command answers, in one sentence.
-        answer: in sentences, the first one first.
-        tables: the numbers; those without rows are left out.
-        notes: sentences below the tables.
-    """
-
-    title: str
-    question: str
-    answer: Sequence[str]
-    tables: Sequence[Table]
-    notes: Sequence[str] = ()
+    title: str  #: of the page
+    question: str  #: that the command answers, in one sentence
+    answer: Sequence[str]  #: in sentences, the first one first
+    tables: Sequence[Table]  #: the numbers; those without rows are left out
+    notes: Sequence[str] = ()  #: sentences below the tables
 
 
 def write_account(
     folder: Path, account: Account, document: Mapping[str, Any], figures: "Mapping[str, Figure] | None" = None
 ) -> None:
-    """Write report.html, and NAME.png and NAME.svg of each figure.
-
-    Args:
-        folder: that is there.
-        account: in words and tables.
-        document: what the command's JSON file holds.
-        figures: by their names.
-    """
+    """Write report.html, and NAME.png and NAME.svg of each figure, into a folder that is there."""
     drawn = {}
     if figures:
         from optimizer.report.plots.style import save_all

@@ -39,13 +39,7 @@ UNITS = {"growth_factor": "pg/mL", "stroma": "cell", "protection": "1"}
 
 
 def run_document(scenario: Scenario, result: Result, entries: Sequence[Entry]) -> dict[str, Any]:
-    """What `report.json` holds.
-
-    Args:
-        scenario: what was asked.
-        result: what was found.
-        entries: of `compare`, the optimized schedule first.
-    """
+    """What `report.json` holds; of the entries, by `compare`, the optimized schedule is one."""
     own = next(entry for entry in entries if entry.name == OPTIMIZED)
     body = document(scenario, result.audit.report, entries, own.outcome)
     task = result.problem.task

@@ -33,11 +33,7 @@ _COUNTED |= {"train": "steps", "visits": "visits", "regimens": "regimens", "numb
 
 
 def numerics(precision: str = "float64") -> None:
-    """Choose the numbers, and the compilation cache in the user's directory (ADOSE_CACHE: another, or "off").
-
-    Args:
-        precision: "float64" or "float32".
-    """
+    """Choose "float64" or "float32", and the user's compilation cache (ADOSE_CACHE: another folder, or "off")."""
     # Diffrax checks its inputs by a callback to Python, which keeps a program out of the cache; a fault becomes NaN
     # instead, which every report of a simulation says.
     os.environ.setdefault("EQX_ON_ERROR", "nan")

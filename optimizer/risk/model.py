@@ -32,11 +32,7 @@ _EDGE = 1e-3
 
 
 class DropCorrelated(TransformerMixin, BaseEstimator):
-    """Leaves out a feature that is correlated with an earlier one.
-
-    Args:
-        most: the largest absolute correlation that may be.
-    """
+    """Leaves out a feature whose absolute correlation with an earlier one is more than `most`."""
 
     def __init__(self, most: float = 0.9):
         self.most = most
@@ -58,26 +54,16 @@ class DropCorrelated(TransformerMixin, BaseEstimator):
 
 @dataclass(frozen=True)
 class Judged:
-    """What a model says of patients it was not trained on.
+    """What a model says of patients it was not trained on."""
 
-    Attributes:
-        probability: of class 1, in each repeat [R, P].
-        models: of each fold, with who was tested.
-    """
-
-    probability: Float[np.ndarray, "R P"]
-    models: list[tuple[Any, np.ndarray]]
+    probability: Float[np.ndarray, "R P"]  #: of class 1, in each repeat [R, P]
+    models: list[tuple[Any, np.ndarray]]  #: of each fold, with who was tested
 
 
 def estimators(clinical: list[int], size: int, least: int, calibration: str, seed: int) -> dict[str, Any]:
-    """Classifiers by name, each calibrated inside of what it is trained on.
+    """Classifiers by name, each calibrated inside of what it is trained on: "isotonic", "sigmoid", "auto" by the size.
 
-    Args:
-        clinical: columns that are clinical; without any there is no clinical model.
-        size: patients.
-        least: of the rarer class.
-        calibration: "isotonic", "sigmoid" or "auto", by the number of patients.
-        seed: of forest and folds.
+    Without clinical columns there is no clinical model. `least` are the patients of the rarer class.
     """
     folds = StratifiedKFold(max(2, min(_INNER, least // 2)), shuffle=True, random_state=seed)
     method = ("isotonic" if size >= _ISOTONIC else "sigmoid") if calibration == "auto" else calibration

@@ -26,25 +26,16 @@ _MOST_KINDS = 10
 
 @dataclass(frozen=True)
 class Features:
-    """Features of P patients.
+    """Features of P patients."""
 
-    Attributes:
-        names: of the columns; a category is "column = kind" [F].
-        groups: to which group each belongs: "clinical", or filter and class of PyRadiomics, or "features" [F].
-        values: NaN where missing [P, F].
-        patients: names [P].
-        left_out: columns that are no features.
-        labels: text of the label, "" where there is none [P]; empty without one.
-        lines: of the file, of each patient [P].
-    """
-
-    names: tuple[str, ...]
+    names: tuple[str, ...]  #: of the columns; a category is "column = kind" [F]
+    #: to which group each belongs: "clinical", or filter and class of PyRadiomics, or "features" [F]
     groups: tuple[str, ...]
-    values: Float[np.ndarray, "P F"]
-    patients: tuple[str, ...]
-    left_out: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
-    lines: tuple[int, ...] = ()
+    values: Float[np.ndarray, "P F"]  #: NaN where missing [P, F]
+    patients: tuple[str, ...]  #: names [P]
+    left_out: tuple[str, ...] = ()  #: columns that are no features
+    labels: tuple[str, ...] = ()  #: text of the label, "" where there is none [P]; empty without one
+    lines: tuple[int, ...] = ()  #: of the file, of each patient [P]
 
     def of(self, names: Sequence[str], path: Path) -> Float[np.ndarray, "P G"]:
         """The columns of these names; a category that no patient has is 0.

@@ -38,15 +38,10 @@ _BINS, _DRAWS, _MOST_BYTES = 5, 400, 2**30
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training found.
+    """What a training found."""
 
-    Attributes:
-        model: of scikit-learn, trained on all patients.
-        body: risk.json, all but the digest of the model.
-    """
-
-    model: Any
-    body: dict[str, Any]
+    model: Any  #: of scikit-learn, trained on all patients
+    body: dict[str, Any]  #: risk.json, all but the digest of the model
 
 
 def load_sklearn() -> None:
@@ -66,12 +61,8 @@ def train(path: Path, settings: Settings, progress: Callable[[int, int], None] =
     """Train the models on a table, judge them on patients that they did not see, and keep the best.
 
     The best has the least Brier score in nested, repeated cross-validation. Its conformal half width is the quantile of
-    |outcome - probability| over the same patients (cross-conformal; Vovk 2015, doi 10.1007/s10472-013-9368-4).
-
-    Args:
-        path: the features.
-        settings: label, clinical table, folds and seed.
-        progress: is told how many folds of how many are done.
+    |outcome - probability| over the same patients (cross-conformal; Vovk 2015, doi 10.1007/s10472-013-9368-4). Folds
+    that are done are told.
 
     Raises:
         DataError: a table or a label from which nothing can be learned.
@@ -210,16 +201,9 @@ def save(trained: Trained, out: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Risks:
-    """Probabilities of class 1.
+    """Probabilities of class 1; from `low` to `high` is an interval that holds the outcome, 0 or 1, at the `level`."""
 
-    Attributes:
-        patients: names [P].
-        probability: of each [P].
-        low, high: ends of an interval that holds the outcome, 0 or 1, at the level of the model [P].
-        level: of the intervals.
-    """
-
-    patients: tuple[str, ...]
+    patients: tuple[str, ...]  #: names [P]
     probability: Float[np.ndarray, "P"]
     low: Float[np.ndarray, "P"]
     high: Float[np.ndarray, "P"]
@@ -227,12 +211,7 @@ class Risks:
 
 
 def apply(model: Path, path: Path, clinical: Path | None = None) -> Risks:
-    """What a trained model says of the patients of a table.
-
-    Args:
-        model: directory that `save` wrote.
-        path: features, as those it was trained on.
-        clinical: clinical table, where it was trained on one.
+    """What a trained model, in a directory that `save` wrote, says of patients in a table like that of its training.
 
     Raises:
         DataError: no such model, one that was changed, or a table without its columns.

@@ -44,10 +44,8 @@ _rolled = program(rollout)
 def make(part: Part, around: Mapping[str, Any]) -> Any:
     """The object that a part describes.
 
-    Args:
-        part: its class and values.
-        around: what a field without metadata may ask for by name (roles, drugs, routes, dose_min, dose_max); `drugs`
-            and `clones` also give the index of a drug or clone to a field that wants a number for a name.
+    `around` is what a field without metadata may ask for by name (roles, drugs, routes, dose_min, dose_max); its
+    `drugs` and `clones` also give the index of a drug or clone to a field that wants a number for a name.
     """
     values = dict(part.values)
     for field in dataclasses.fields(part.cls):

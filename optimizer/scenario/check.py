@@ -29,14 +29,9 @@ def check(
     origin: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
 ) -> Plan:
-    """The plan that the tables describe.
+    """The plan that tables describe, drug files included; `file` is what errors call them.
 
-    Args:
-        data: tables of a scenario, drug files included.
-        file: name of the file, for errors.
-        code: models from a user's own files, by the `kind` they are written by.
-        origin: drug files that keys came from, by key path.
-        notes: what a reader should know of files that were read.
+    `code` are models from a user's own files by their `kind`, `origin` the drug files that keys came from by key path.
 
     Raises:
         ScenarioError: with every fault that was found.

@@ -1,4 +1,4 @@
-"""The tables that a scenario may leave out: its virtual patients, what is measured of them, and a rule to search."""
+"""The tables that a scenario may leave out: virtual patients, what is measured of them, and rules that dose."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,13 @@ import numpy as np
 from optimizer.endpoints.burden_factor import BurdenFactor
 from optimizer.fields import FieldInfo, default_of, describe
 from optimizer.observations.base import Assay
+from optimizer.policies.network import weight_count
 from optimizer.policies.sequence import NEVER, Sequential
 from optimizer.scenario.check_parts import Context
-from optimizer.scenario.check_regimens import sequence
 from optimizer.scenario.faults import one_of
 from optimizer.scenario.fields import level_unit, show
 from optimizer.scenario.keys import Place, find
+from optimizer.scenario.networks import HIDDEN
 from optimizer.scenario.plan import CohortPlan, Model, Part, RiskPlan, RulePlan, Vary
 from optimizer.units import QuantityError
 
@@ -175,7 +176,7 @@ def check_endpoint(context: Context, spec: Any) -> Part | None:
     return replace(part, values={**part.values, **factor}, units={**part.units, "factor": "1"})
 
 
-# --- the rule whose numbers are searched in place of a schedule -------------------------------------------------------
+# --- rules, of regimens and of the search -----------------------------------------------------------------------------
 
 
 # Numbers of a rule that say how it is measured, not what it does.
@@ -217,6 +218,41 @@ def check_rule(context: Context, spec: Any, ranges: Mapping[str, Sequence[Any]] 
             faults.add(f"policy.{name}", f"wanted a value within its range, {low:g} to {high:g}; got {value:g}")
         found[name], units[name] = (low, high), unit
     return RulePlan(part, found, units)
+
+
+def policy(context: Context, path: str, spec: Any) -> Part | None:
+    """A rule with what it needs."""
+    part = context.chosen("policy", path, spec)
+    if part is not None and spec.kind == "network":
+        drugs, hidden, got = len(context.drugs), part.values.get("hidden", HIDDEN), len(spec.weights or ())
+        if got != (count := weight_count(drugs, hidden)):
+            wanted = f"{count} weights for {drugs} drugs and {hidden} hidden neurons"
+            context.faults.add(path, f"wanted {wanted}; got {got}")
+            return None
+    return part
+
+
+def sequence(context: Context, path: str, phases: Sequence[Any]) -> Part | None:
+    """Rules one after the other, which decide as often as the first says; None where they are refused."""
+    if not phases:
+        context.faults.add(f"{path}.phases", "wanted at least one phase; got none")
+        return None
+    for i, phase in enumerate(phases):
+        ends = [getattr(phase, f"ends_{end}") for end in NEVER]
+        ended, last = any(end is not None for end in ends), i == len(phases) - 1
+        if ended == last:
+            wanted = "no end of the last phase" if last else f"one of {', '.join(f'ends_{end}' for end in NEVER)}"
+            context.faults.add(f"{path}.phases[{i}]", f"wanted {wanted}; got {'one' if last else 'none'}")
+        if i > 0 and phase.policy.every is not None:
+            wanted = "no such key, as all phases decide as often as the first"
+            context.faults.add(f"{path}.phases[{i}].policy.every", f"wanted {wanted}; got one")
+    parts = [policy(context, f"{path}.phases[{i}].policy", phase.policy) for i, phase in enumerate(phases)]
+    if None in parts:
+        return None
+    ends = {end: [getattr(phase, f"ends_{end}") for phase in phases] for end in NEVER}
+    ends = {end: tuple(NEVER[end] if own is None else own for own in given) for end, given in ends.items()}
+    units = {"after": "day", "below": "1", "above": "1"}
+    return Part(Sequential.kind, Sequential, {"phases": tuple(parts), **ends}, units)
 
 
 def _rule(context: Context, spec: Any) -> Part | None:

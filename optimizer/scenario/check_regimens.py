@@ -10,12 +10,10 @@ import numpy as np
 from optimizer.fields import FieldInfo
 from optimizer.files.events import TOLERANCE, DoseEvent, to_mixed_grid
 from optimizer.files.faults import DataError
-from optimizer.policies.network import weight_count
-from optimizer.policies.sequence import NEVER, Sequential
+from optimizer.scenario.check_optional import policy, sequence
 from optimizer.scenario.check_parts import Context, unique
 from optimizer.scenario.faults import Faults, one_of
 from optimizer.scenario.fields import MAX_LIST as MOST_INTERVALS, read_quantity
-from optimizer.scenario.networks import HIDDEN
 from optimizer.scenario.plan import Drug, Part, RegimenPlan, written
 
 MOST_DAYS = 36_525.0
@@ -116,7 +114,7 @@ def _regimen(context: Context, path: str, spec: Any, edges: np.ndarray) -> Regim
         part = sequence(context, path if spec.policy is None else f"{path}.policy", phases)
         return None if part is None else _ruled(context, path, spec.name, part, phases[0].policy.every, edges)
     if spec.policy is not None:
-        part = _policy(context, f"{path}.policy", spec.policy)
+        part = policy(context, f"{path}.policy", spec.policy)
         return None if part is None else _ruled(context, path, spec.name, part, spec.policy.every, edges)
     before, events = len(context.faults.found), []
     for i, dose in enumerate(spec.dose):
@@ -150,18 +148,6 @@ def _once(context: Context, path: str, own: Sequence[DoseEvent], before: Sequenc
             return
 
 
-def _policy(context: Context, path: str, spec: Any) -> Part | None:
-    """A rule with what it needs."""
-    part = context.chosen("policy", path, spec)
-    if part is not None and spec.kind == "network":
-        drugs, hidden, got = len(context.drugs), part.values.get("hidden", HIDDEN), len(spec.weights or ())
-        if got != (count := weight_count(drugs, hidden)):
-            wanted = f"{count} weights for {drugs} drugs and {hidden} hidden neurons"
-            context.faults.add(path, f"wanted {wanted}; got {got}")
-            return None
-    return part
-
-
 def _ruled(context: Context, path: str, name: str, part: Part, every: float | None, edges: Any) -> RegimenPlan | None:
     """The regimen of a rule that decides every so many days, or at the scenario's decisions."""
     if every is None:
@@ -169,29 +155,6 @@ def _ruled(context: Context, path: str, name: str, part: Part, every: float | No
     if not _fits(context.faults, f"{path}.policy", every, float(edges[-1])):
         return None
     return RegimenPlan(name, regular_edges(every, float(edges[-1])), policy=part, every=every)
-
-
-def sequence(context: Context, path: str, phases: Sequence[Any]) -> Part | None:
-    """Rules one after the other, which decide as often as the first says; None where they are refused."""
-    if not phases:
-        context.faults.add(f"{path}.phases", "wanted at least one phase; got none")
-        return None
-    for i, phase in enumerate(phases):
-        ends = [getattr(phase, f"ends_{end}") for end in NEVER]
-        ended, last = any(end is not None for end in ends), i == len(phases) - 1
-        if ended == last:
-            wanted = "no end of the last phase" if last else f"one of {', '.join(f'ends_{end}' for end in NEVER)}"
-            context.faults.add(f"{path}.phases[{i}]", f"wanted {wanted}; got {'one' if last else 'none'}")
-        if i > 0 and phase.policy.every is not None:
-            wanted = "no such key, as all phases decide as often as the first"
-            context.faults.add(f"{path}.phases[{i}].policy.every", f"wanted {wanted}; got one")
-    parts = [_policy(context, f"{path}.phases[{i}].policy", phase.policy) for i, phase in enumerate(phases)]
-    if None in parts:
-        return None
-    ends = {end: [getattr(phase, f"ends_{end}") for phase in phases] for end in NEVER}
-    ends = {end: tuple(NEVER[end] if own is None else own for own in given) for end, given in ends.items()}
-    units = {"after": "day", "below": "1", "above": "1"}
-    return Part(Sequential.kind, Sequential, {"phases": tuple(parts), **ends}, units)
 
 
 def _times(context: Context, path: str, spec: Any, horizon: float) -> list[float]:

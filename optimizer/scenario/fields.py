@@ -274,13 +274,9 @@ def key(type_: Any, doc: str, default: Any = ...) -> tuple[Any, Any]:
 
 
 def fields_of(cls: type, contextual: bool = True) -> dict[str, tuple[Any, Any]]:
-    """pydantic fields of a class of the numeric core, by name.
+    """pydantic fields of a class of the numeric core by name; with `contextual`, concentrations may have no unit.
 
     A key that is left out is None, and the class keeps its own default.
-
-    Args:
-        cls: a class whose fields carry metadata.
-        contextual: whether concentrations are those of a drug, and may have no unit.
     """
     by_name = {f.name: f for f in dataclasses.fields(cls)}
     out: dict[str, tuple[Any, Any]] = {}

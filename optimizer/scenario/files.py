@@ -28,11 +28,7 @@ _DOTS = re.compile(r"\.\.+")
 
 
 def read_toml(path: Path, name: str = "") -> tuple[dict[str, Any], str]:
-    """The tables of a file, and its text.
-
-    Args:
-        path: the file.
-        name: what an error calls it; the path when left out.
+    """The tables of a file, and its text; an error calls it by its name, else its path.
 
     Raises:
         ScenarioError: no such file, too large, not UTF-8, not TOML, or a number that is not finite.
@@ -130,11 +126,6 @@ def include_drugs(data: dict[str, Any], folder: Path, name: str) -> tuple[dict[s
 
     Also returns the file that each such key came from, by its path: {"drug[0].pk": "drugs/cetuximab.toml"}.
 
-    Args:
-        data: tables of a scenario.
-        folder: where relative paths start.
-        name: what an error calls the scenario.
-
     Raises:
         ScenarioError: a drug file that cannot be read, or that includes another.
     """
@@ -165,11 +156,6 @@ def include_drugs(data: dict[str, Any], folder: Path, name: str) -> tuple[dict[s
 
 def own_models(data: Mapping[str, Any], folder: Path, file: str) -> dict[str, type]:
     """The class that `[model] kind = "path/to/file.py:ClassName"` names, by that kind; none for another kind.
-
-    Args:
-        data: tables of a scenario.
-        folder: where a relative path starts.
-        file: name of the scenario, for errors.
 
     Raises:
         ScenarioError: no such file or class, or its code fails.

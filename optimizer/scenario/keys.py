@@ -20,30 +20,17 @@ _MOST_SHOWN = 12
 
 @dataclass(frozen=True)
 class Place:
-    """A number of the plan that a patient may have otherwise.
+    """A number of the plan that a patient may have otherwise."""
 
-    Attributes:
-        key: as the user writes it.
-        steps: attributes, indices and names that lead to it from the plan.
-        value: the scenario's own value, in `unit`.
-        unit: internal unit.
-        info: range of allowed values.
-    """
-
-    key: str
-    steps: tuple[str | int, ...]
-    value: float
-    unit: str
-    info: FieldInfo
+    key: str  #: as the user writes it
+    steps: tuple[str | int, ...]  #: attributes, indices and names that lead to it from the plan
+    value: float  #: the scenario's own value, in `unit`
+    unit: str  #: internal unit
+    info: FieldInfo  #: range of allowed values
 
 
 def find(model: Model, drugs: Sequence[Any], key: str) -> Place:
-    """The place of a key path.
-
-    Args:
-        model: the scenario's tumor.
-        drugs: its drugs.
-        key: such as "model.ec50_max", "model.clone[resistant].cells" or "drug[0].pk.elimination".
+    """The place of a key path such as "model.ec50_max", "model.clone[resistant].cells" or "drug[0].pk.elimination".
 
     Raises:
         QuantityError: no number of the tumor, or of a drug's kinetics or role, has this key; one sentence.

@@ -28,14 +28,7 @@ _ACTIVATION = "tanh in the hidden layers, logistic at the output"
 def network_document(
     network: Network, drugs: Sequence[str], scenario: str, trained: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What a file of a network holds.
-
-    Args:
-        network: with W weights.
-        drugs: names, in the order of the outputs.
-        scenario: name of the one it was trained on.
-        trained: further facts of the training.
-    """
+    """What a file of a network holds: the scenario it was trained on, by name, and further facts of the training."""
     return {
         "format": FORMAT,
         "research_use_only": DISCLAIMER,
@@ -53,11 +46,6 @@ def network_document(
 
 def include_networks(data: dict[str, Any], folder: Path, name: str) -> dict[str, Any]:
     """The tables with the file of each network of a regimen read in: its keys take the place of its name.
-
-    Args:
-        data: tables of a scenario, drug files included.
-        folder: where relative paths start.
-        name: what an error calls the scenario.
 
     Raises:
         ScenarioError: a file that cannot be read, is no network, or is one for other drugs.
@@ -93,12 +81,7 @@ def _filled(policy: dict[str, Any], drugs: Sequence[Any], folder: Path, where: s
 
 
 def read_network(path: Path, drugs: Sequence[Any], where: str) -> dict[str, Any]:
-    """The document of a file, checked against the drugs of a scenario.
-
-    Args:
-        path: the file.
-        drugs: names that it must have been trained for, in their order.
-        where: what an error calls it.
+    """The document of a file, which must have been trained for the drugs of a scenario, in their order.
 
     Raises:
         ScenarioError: it cannot be read, has another format or other drugs, or holds what are no finite numbers.

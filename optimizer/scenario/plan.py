@@ -29,23 +29,14 @@ def written(value: Any, unit: Any) -> Any:
 
 @dataclass(frozen=True)
 class Part:
-    """One object of the numeric core, to be built.
+    """One object of the numeric core, to be built."""
 
-    Attributes:
-        kind: its word in the scenario.
-        cls: its class.
-        values: what its fields are given, in internal units; fields left out keep their default.
-        units: unit of each of those values, of a table by name; empty for text.
-        key: the word of a scenario that chooses the kind; empty where none does.
-        direct: whether a concentration has no unit.
-    """
-
-    kind: str
-    cls: type
-    values: Mapping[str, Any]
-    units: Mapping[str, Any]
-    key: str = "kind"
-    direct: bool = False
+    kind: str  #: its word in the scenario
+    cls: type  #: its class
+    values: Mapping[str, Any]  #: what its fields are given, in internal units; fields left out keep their default
+    units: Mapping[str, Any]  #: unit of each of those values, of a table by name; empty for text
+    key: str = "kind"  #: the word of a scenario that chooses the kind; empty where none does
+    direct: bool = False  #: whether a concentration has no unit
 
     def filled(self) -> "Part":
         """The part with the defaults of its class, so that one that is written out and read again is the same."""
@@ -65,18 +56,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Drug:
-    """A drug: doses are in `dose_unit`, sums of doses in `total_unit`.
-
-    Attributes:
-        route: "bolus" (an amount a decision) or "infusion" (a rate), as the numeric core has it.
-        every: time between two tablets, whose daily dose is the rate [day]; None where there are none.
-        duration: time over which an amount is infused [day]; None where it is given at once.
-        steady: doses that the patient has had for long: amount, and time between two [day].
-    """
+    """A drug: doses are in `dose_unit`, sums of doses in `total_unit`."""
 
     name: str
     role: Part
-    route: str
+    route: str  #: "bolus" (an amount a decision) or "infusion" (a rate), as the numeric core has it
     pk: Part
     dose_unit: str
     total_unit: str
@@ -84,8 +68,10 @@ class Drug:
     minimum: float
     maximum: float
     doi: tuple[str, ...]
+    #: time between two tablets, whose daily dose is the rate [day]; None where there are none
     every: float | None = None
-    duration: float | None = None
+    duration: float | None = None  #: time over which an amount is infused [day]; None where it is given at once
+    #: doses that the patient has had for long: amount, and time between two [day]
     steady: tuple[float, float] | None = None
 
     @property
@@ -137,17 +123,10 @@ class Transition:
 
 @dataclass(frozen=True)
 class Model:
-    """The tumor.
+    """The tumor."""
 
-    Attributes:
-        kind: "stromal", "tumor", or that of a model which stands alone.
-        whole: numbers of the model as a whole, with their units.
-        alone: the model itself where it is neither stromal nor tumor.
-        observables: names a trajectory will have; None where only the built model knows.
-    """
-
-    kind: str
-    whole: Mapping[str, float]
+    kind: str  #: "stromal", "tumor", or that of a model which stands alone
+    whole: Mapping[str, float]  #: numbers of the model as a whole, with their units
     units: Mapping[str, str]
     clones: tuple[Clone, ...] = ()
     preset: str | None = None
@@ -155,8 +134,8 @@ class Model:
     mechanisms: tuple[Part, ...] = ()
     interaction: Part | None = None
     transitions: tuple[Transition, ...] = ()
-    alone: Part | None = None
-    observables: tuple[str, ...] | None = None
+    alone: Part | None = None  #: the model itself where it is neither stromal nor tumor
+    observables: tuple[str, ...] | None = None  #: names a trajectory will have; None where only the built model knows
 
 
 @dataclass(frozen=True)
@@ -183,57 +162,35 @@ class RulePlan:
 
 @dataclass(frozen=True)
 class Vary:
-    """A number that differs between patients: normal, or lognormal about the scenario's value as its median.
+    """A number that differs between patients: normal, or lognormal about the scenario's value as its median."""
 
-    Attributes:
-        key: its key path.
-        distribution: "lognormal" or "normal".
-        sd: standard deviation of the number, or of its logarithm where it is lognormal.
-    """
-
-    key: str
-    distribution: str
-    sd: float
+    key: str  #: its key path
+    distribution: str  #: "lognormal" or "normal"
+    sd: float  #: standard deviation of the number, or of its logarithm where it is lognormal
 
 
 @dataclass(frozen=True)
 class RiskPlan:
-    """Who has a resistant clone from the start: each patient with a probability; the others have no cell of it.
+    """Who has a resistant clone from the start: each patient with a probability; the others have no cell of it."""
 
-    Attributes:
-        key: key path of the clone's cells; the scenario's number is their median where the clone is present.
-        sd: of the logarithm of the cells there.
-        table: file of one row a patient, as the scenario names it.
-        column: of its probabilities.
-        model: directory of a model that makes them from features; None where they stand in the table.
-    """
-
-    key: str
-    sd: float
-    table: str
-    column: str = "probability"
-    model: str | None = None
+    key: str  #: key path of the clone's cells; the scenario's number is their median where the clone is present
+    sd: float  #: of the logarithm of the cells there
+    table: str  #: file of one row a patient, as the scenario names it
+    column: str = "probability"  #: of its probabilities
+    model: str | None = None  #: directory of a model that makes them from features; None where they stand in the table
 
 
 @dataclass(frozen=True)
 class CohortPlan:
-    """Virtual patients: exactly one of numbers that vary, a table, draws of a posterior, and a risk; or first and last.
+    """Virtual patients: one of numbers that vary, a table, draws of a posterior, and a risk; or first and last."""
 
-    Attributes:
-        vary: numbers that vary [V].
-        correlation: correlations of their logarithms or values [V, V].
-        table: file of one row a patient, as the scenario names it.
-        posterior: file of draws, as the scenario names it.
-        risk: who has a resistant clone from the start.
-        written: the table as it stands in the file.
-    """
-
-    vary: tuple[Vary, ...] = ()
+    vary: tuple[Vary, ...] = ()  #: numbers that vary [V]
+    #: correlations of their logarithms or values [V, V]
     correlation: np.ndarray = dataclasses.field(default_factory=lambda: np.eye(0))
-    table: str | None = None
-    posterior: str | None = None
-    risk: RiskPlan | None = None
-    written: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    table: str | None = None  #: file of one row a patient, as the scenario names it
+    posterior: str | None = None  #: file of draws, as the scenario names it
+    risk: RiskPlan | None = None  #: who has a resistant clone from the start
+    written: Mapping[str, Any] = dataclasses.field(default_factory=dict)  #: the table as it stands in the file
 
 
 @dataclass(frozen=True)

@@ -39,23 +39,14 @@ class Spec(BaseModel):
 
 
 class Family(NamedTuple):
-    """Classes that a key may choose between.
+    """Classes that a key may choose between."""
 
-    Attributes:
-        word: what a user calls them.
-        key: the key that chooses.
-        package: where they are found.
-        bases: their abstract classes.
-        hidden: kinds that are not written in a scenario.
-        default: the kind where the key is left out; empty when it must be given.
-    """
-
-    word: str
-    key: str
-    package: str
-    bases: tuple[type, ...]
-    hidden: tuple[str, ...] = ()
-    default: str = ""
+    word: str  #: what a user calls them
+    key: str  #: the key that chooses
+    package: str  #: where they are found
+    bases: tuple[type, ...]  #: their abstract classes
+    hidden: tuple[str, ...] = ()  #: kinds that are not written in a scenario
+    default: str = ""  #: the kind where the key is left out; empty when it must be given
 
 
 FAMILIES = {

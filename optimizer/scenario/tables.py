@@ -213,11 +213,7 @@ def _tables() -> dict[str, Any]:
 
 @cache
 def scenario_spec(code: tuple[tuple[str, type], ...] = ()) -> type[Spec]:
-    """The whole scenario.
-
-    Args:
-        code: models from a user's own files, as pairs of the `kind` they are written by and their class.
-    """
+    """The whole scenario; `code` are models from a user's own files, as pairs of their `kind` and class."""
     return table(
         "scenario",
         "A study: a tumor, its drugs, what is decided when, and what is wanted.",

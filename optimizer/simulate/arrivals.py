@@ -17,17 +17,11 @@ _SAME = 1e-10
 
 
 class Arrivals(NamedTuple):
-    """What reaches the body of a patient: doses when their lag has passed.
+    """What reaches the body of a patient: doses when their lag has passed."""
 
-    Attributes:
-        edges: times between which nothing jumps [E + 1, day].
-        amounts: boluses at the start of each interval [E, N].
-        rates: infusion rates in it [E, N].
-    """
-
-    edges: Float[np.ndarray, "edges"]
-    amounts: Float[np.ndarray, "E N"]
-    rates: Float[np.ndarray, "E N"]
+    edges: Float[np.ndarray, "edges"]  #: times between which nothing jumps [E + 1, day]
+    amounts: Float[np.ndarray, "E N"]  #: boluses at the start of each interval [E, N]
+    rates: Float[np.ndarray, "E N"]  #: infusion rates in it [E, N]
 
 
 def arrivals(system: System, doses: Doses, grid: Grid) -> Arrivals:

@@ -27,25 +27,15 @@ _BRIEF = 24.0
 
 
 class Rates(NamedTuple):
-    """What a model and its drugs declare; rates are in 1/day.
+    """What a model and its drugs declare; rates are in 1/day."""
 
-    Attributes:
-        decline: of each drug, and zero [N + 1].
-        transient: of each drug [N].
-        jumps: last time at which nodes have further panel edges, of each drug [N, day].
-        fastest: of the model.
-        layer: rate and, without a unit, steepness [2].
-        sharpness: of the model at each decline [N + 1].
-        steepness: of the response at each switching level, in the logarithm of the concentration [levels].
-    """
-
-    decline: Array
-    transient: Array
-    jumps: Array
-    fastest: Array
-    layer: Array
-    sharpness: Array
-    steepness: Array
+    decline: Array  #: of each drug, and zero [N + 1]
+    transient: Array  #: of each drug [N]
+    jumps: Array  #: last time at which nodes have further panel edges, of each drug [N, day]
+    fastest: Array  #: of the model
+    layer: Array  #: rate and, without a unit, steepness [2]
+    sharpness: Array  #: of the model at each decline [N + 1]
+    steepness: Array  #: of the response at each switching level, in the logarithm of the concentration [levels]
 
 
 @program

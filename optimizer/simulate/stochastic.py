@@ -27,19 +27,12 @@ _EMPTY = 1e-300
 
 
 class Runs(NamedTuple):
-    """What became of P runs.
+    """What became of P runs."""
 
-    Attributes:
-        times: at which cells were counted [T, day].
-        cells: of each clone [P, T, M].
-        progression: first day with more cells than the level [P]; infinite where there is none.
-        extinction: day of the last cell's death [P]; infinite where some are alive at the end.
-    """
-
-    times: np.ndarray
-    cells: np.ndarray
-    progression: np.ndarray
-    extinction: np.ndarray
+    times: np.ndarray  #: at which cells were counted [T, day]
+    cells: np.ndarray  #: of each clone [P, T, M]
+    progression: np.ndarray  #: first day with more cells than the level [P]; infinite where there is none
+    extinction: np.ndarray  #: day of the last cell's death [P]; infinite where some are alive at the end
 
 
 class _Steps(NamedTuple):

@@ -56,13 +56,7 @@ def page(
 
 
 def account_page(account: Account, document: Mapping[str, Any], figures: Mapping[str, str]) -> str:
-    """What a command came to as HTML; the same account and drawings give the same text.
-
-    Args:
-        account: in words and tables.
-        document: what its JSON file holds.
-        figures: SVG drawings by their names.
-    """
+    """What a command came to as HTML, with SVG drawings; the same account and drawings give the same text."""
     drawn = {
         name.replace("_", " "): f"data:image/svg+xml;base64,{b64encode(drawing.encode()).decode()}"
         for name, drawing in figures.items()
@@ -198,21 +192,13 @@ _MOST_ROWS = 60
 
 @dataclass(frozen=True)
 class Row:
-    """Decisions with the same doses, one after the other.
+    """Decisions with the same doses, one after the other."""
 
-    Attributes:
-        start: day of the first.
-        end: day on which the last interval ends.
-        decisions: how many they are.
-        doses: of each drug [N].
-        amounts: of each drug over one interval [N]: the dose, or the rate times the length.
-    """
-
-    start: float
-    end: float
-    decisions: int
-    doses: tuple[float, ...]
-    amounts: tuple[float, ...]
+    start: float  #: day of the first
+    end: float  #: day on which the last interval ends
+    decisions: int  #: how many they are
+    doses: tuple[float, ...]  #: of each drug [N]
+    amounts: tuple[float, ...]  #: of each drug over one interval [N]: the dose, or the rate times the length
 
     @property
     def weeks(self) -> tuple[int, int]:
@@ -222,27 +208,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Week:
-    """Weeks with the same doses, one after the other.
+    """Weeks with the same doses, one after the other."""
 
-    Attributes:
-        first: counted from 1.
-        last: of the same doses.
-        days: dose on each of the seven days; None where nothing is decided or the horizon is over.
-    """
-
-    first: int
-    last: int
+    first: int  #: counted from 1
+    last: int  #: of the same doses
+    #: dose on each of the seven days; None where nothing is decided or the horizon is over
     days: tuple[float | None, ...]
 
 
 def rows(edges: Sequence[float], doses: np.ndarray, routes: Sequence[str]) -> tuple[Row, ...]:
-    """A row a decision; equal neighbors are one where there are many.
-
-    Args:
-        edges: of the decision intervals [K + 1, day].
-        doses: [K, N].
-        routes: "bolus" or "infusion" [N].
-    """
+    """A row a decision, doses [K, N] on edges [K + 1, day]; equal neighbors are one where there are many."""
     lengths = np.diff(np.asarray(edges))
     amounts = np.where(np.array(routes) == "infusion", np.asarray(doses) * lengths[:, None], doses)
     columns = zip(edges[:-1], edges[1:], np.asarray(doses).tolist(), amounts.tolist(), strict=True)

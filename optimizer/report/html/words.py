@@ -14,15 +14,10 @@ Table = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Item:
-    """A named thing and what there is to say of it.
+    """A named thing and what there is to say of it."""
 
-    Attributes:
-        name: of the drug, the clone, the limit.
-        text: a sentence or more.
-    """
-
-    name: str
-    text: str
+    name: str  #: of the drug, the clone, the limit
+    text: str  #: a sentence or more
 
 
 @dataclass(frozen=True)
@@ -34,11 +29,7 @@ class Section:
 
 
 def sections(resolved: Table) -> tuple[Section, ...]:
-    """The scenario in words.
-
-    Args:
-        resolved: by `Scenario.resolved`.
-    """
+    """The scenario in words, as `Scenario.resolved` has it."""
     tables = resolved["scenario"]
     found = [
         Section("Tumor", tuple(_tumor(tables["model"]))),
