@@ -22,6 +22,7 @@ class Imported:
         rates: time derivatives [per day].
         outputs: what follows from the states.
         doses: amounts of dose events: name of the state, day, and what is added.
+        observed: standard deviations of the logarithm of a measurement, by the output that is measured.
         fractions: equations of parameters by state: what of a dose into it arrives, where that is not all.
         dosed: the state that doses enter where nothing else is said; empty where the file does not say.
         cohort: how patients differ, as the table `[cohort]` has it.
@@ -40,6 +41,7 @@ class Imported:
     rates: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
     doses: list[tuple[str, float, float]] = field(default_factory=list)
+    observed: dict[str, float] = field(default_factory=dict)
     fractions: dict[str, str] = field(default_factory=dict)
     dosed: str = ""
     cohort: dict[str, Any] = field(default_factory=dict)

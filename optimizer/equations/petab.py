@@ -241,15 +241,31 @@ class Problem:
         if name not in {*found.constants, *found.parameters, *found.states} or name in found.sizes:
             raise self.refuse("conditions that set parameters and states of the model", f'one that sets "{name}"')
 
+    def noise(self, row: Row, numbers: Mapping[str, float]) -> float | None:
+        """Standard deviation of the logarithm of an observable; None where its noise is of another kind.
+
+        Normal noise in proportion to the observable is taken as log-normal with the same coefficient of variation.
+        """
+        name, distribution = row["observableId"], row.get("noiseDistribution") or "normal"
+        match distribution, self.tree(row.get("noiseFormula") or "0", f"noise of {name[:40]}"):
+            case ("log-normal", tree):
+                is_log = True
+            case ("normal", ("*", one, other)) if name in (one, other):
+                is_log, tree = False, other if one == name else one
+            case _:
+                return None
+        if not names(tree) <= numbers.keys():
+            return None
+        value = float(Values({word: np.float64(x) for word, x in numbers.items()}, {}, np).of(tree))
+        value = value if is_log else float(np.sqrt(np.log1p(value**2)))
+        return value if 0.0 < value < np.inf else None
+
     def observe(self, found: Imported, numbers: Mapping[str, float]) -> None:
         """Observables as outputs, and in words what a fit needs."""
         day: Tree = TIME if found.days == 1.0 else ("/", TIME, found.days)
         note, known = found.notes.append, {*found.parameters, *found.states, *found.outputs, TIME}
         for row in self.rows("observable"):
-            name, noise = (
-                row["observableId"],
-                f"{row.get('noiseDistribution') or 'normal'} noise {row.get('noiseFormula')}",
-            )
+            name = row["observableId"]
             tree = self.tree(row.get("observableFormula", ""), f"observable {name[:40]}")
             own = names(tree) - known
             if name in known or not own <= numbers.keys():
@@ -257,8 +273,14 @@ class Problem:
                 note(f"the observable {name} was left out: wanted an equation over the model and parameters; got {got}")
                 continue
             found.parameters |= {word: numbers[word] for word in sorted(own)}
+            is_timed = TIME in names(inlined(tree, {name: parse(text) for name, text in found.outputs.items()}))
             found.outputs[name] = written(replaced(tree, lambda word: day if word == TIME else word))
-            note(f"{name} is measured with {noise}")
+            if (noise := self.noise(row, numbers)) is not None and not is_timed:
+                found.observed[name] = noise
+                continue
+            got = f"{row.get('noiseDistribution') or 'normal'} noise {row.get('noiseFormula')}"
+            wanted = "log-normal noise that is a number, of what does not hang on the time"
+            note(f"{name} is no [[observation]]: wanted {wanted}; got {got}{' and the time' if is_timed else ''}")
         fitted = [row["parameterId"] for row in self.rows("parameter") if row.get("estimate", "").lower() == "true"]
         if fitted:
             kept = f"{', '.join(fitted)[:200]} have their nominal values"

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.equations.expression import TIME, EquationError, Tree, names, replaced
+from optimizer.equations.expression import TIME, EquationError, Tree, replaced
 from optimizer.equations.imported import Imported, days_in, lower, refusal, scaled
+from optimizer.equations.sbml_events import adds, dose_of
 from optimizer.equations.sbml_file import each, read_document, unit_faults
 from optimizer.equations.sbml_math import Reader
 from optimizer.equations.values import Values
@@ -28,6 +29,7 @@ def read_sbml(
     time_unit: str = "",
     values: Mapping[str, float] | None = None,
     free: Collection[str] = (),
+    dosed: Collection[str] = (),
 ) -> Imported:
     """The model of an SBML file (levels 1 to 3), by python-libsbml.
 
@@ -37,13 +39,15 @@ def read_sbml(
         time_unit: of the file's time, such as "hour"; needed where the file does not say.
         values: numbers in place of those that parameters and species have at the start.
         free: which of them will have others: a dose event may not hang on one.
+        dosed: states that drugs of the scenario enter: events that give into them and are no regimen are left out.
 
     Raises:
         DataError: not such a file, or a construct that is not supported; one sentence with its name.
     """
     document = read_document(path)
     try:
-        found = _Model(document.getModel(), path.name, set(control), time_unit, values or {}, free).imported()
+        model = _Model(document.getModel(), path.name, set(control), time_unit, values or {}, free, set(dosed))
+        found = model.imported()
     except EquationError as error:
         raise DataError(f"{path.name}: {error}") from None
     except RecursionError:
@@ -64,8 +68,10 @@ class _Model:
         time_unit: str,
         values: Mapping[str, float],
         free: Collection[str],
+        dosed: set[str],
     ):
         self.model, self.file, self.control, self.values, self.free = model, name, control, values, free
+        self.dosed = dosed
         self.days = self.time(time_unit)
         # The model's own time, from days.
         self.reader = Reader(
@@ -226,7 +232,7 @@ class _Model:
                     raise self.refuse("equations of names in the file", f"{error} for {name}") from None
 
     def events(self) -> None:
-        """Events that write the control are left out, doses at given times kept, others refused."""
+        """Doses at given times are kept; events that write the control or dose otherwise left out, others refused."""
         varied = {*self.slopes, *self.assigned, *self.free, *(self.found.starting if self.free else ())}
         fixed = {n: v for n, v in self.numbers.items() if n not in varied}
         for event in each(self.model, "Event"):
@@ -235,7 +241,16 @@ class _Model:
             if targets and targets <= self.control:
                 self.found.notes.append(f"the event {name}, which writes {', '.join(sorted(targets))}, was left out")
                 continue
-            dose = _dose_of(event, self.reader, fixed)
+            gives = bool(targets) and targets <= self.dosed and adds(event, self.reader)
+            try:
+                dose = dose_of(event, self.reader, fixed)
+            except EquationError:
+                if not gives:
+                    raise
+                dose = None
+            if dose is None and gives:
+                self.found.notes.append(f"the event {name}, which gives into {', '.join(targets)}, was left out")
+                continue
             if dose is None or dose[0] not in self.slopes:
                 wanted = "events that write the control, or that add a number to a state at a time"
                 raise self.refuse(wanted, f'the event "{name[:60]}" of {", ".join(sorted(targets))[:60]}')
@@ -259,38 +274,3 @@ class _Model:
         kept = {name: tree for name, tree in self.slopes.items() if name not in self.control}
         lower(self.found, self.file, self.numbers, self.assigned, kept, self.control, bool(self.free))
         return self.found
-
-
-# --- events that are doses: `time >= number: X = X + number` ----------------------------------------------------------
-
-
-def _dose_of(event: Any, reader: Reader, fixed: Mapping[str, float]) -> tuple[str, float, float] | None:
-    """What an event adds to, when in the file's own time, and how much; None where it is another kind of event.
-
-    Args:
-        event: as libsbml has it.
-        reader: of the model's equations.
-        fixed: numbers that never change, by name.
-
-    Raises:
-        EquationError: an equation that the grammar does not have.
-    """
-    trigger, assignments = event.getTrigger(), each(event, "EventAssignment")
-    if event.isSetDelay() or event.isSetPriority() or len(assignments) != 1 or trigger is None:
-        return None
-    name = assignments[0].getVariable()
-    match reader.tree(trigger.getMath()), reader.tree(assignments[0].getMath()):
-        case ("piecewise", 1.0, (">=" | ">" | "==", when, limit), 0.0), ("+", left, right):
-            time, amount = _constant(limit, fixed), _constant(right if left == name else left, fixed)
-        case _:
-            return None
-    if when != reader.time or name not in (left, right) or time is None or amount is None:
-        return None
-    # At the very start only level 3 may say that the trigger was false before.
-    fires_at_once = event.getLevel() > 2 and not trigger.getInitialValue()
-    return (name, max(time, 0.0), amount) if time > 0.0 or fires_at_once else None
-
-
-def _constant(tree: Tree, fixed: Mapping[str, float]) -> float | None:
-    """The number of a tree of constants."""
-    return float(Values(fixed, {}, np).of(tree)) if names(tree) <= fixed.keys() else None

@@ -11,7 +11,13 @@ from optimizer.endpoints.burden_factor import BurdenFactor
 from optimizer.fields import default_of, describe
 from optimizer.objectives.progression import Progression
 from optimizer.scenario.check_model import check_model
-from optimizer.scenario.check_optional import check_cohort, check_endpoint, check_observations, check_rule
+from optimizer.scenario.check_optional import (
+    check_cohort,
+    check_endpoint,
+    check_observations,
+    check_rule,
+    has_observables,
+)
 from optimizer.scenario.check_parts import Context, check_drugs
 from optimizer.scenario.check_regimens import check_decision, check_regimens
 from optimizer.scenario.faults import Faults, explain, one_of
@@ -134,7 +140,7 @@ def _limit(context: Context, path: str, spec: Any, model: Model, factor: float, 
     if part is None:
         return None
     if part.kind != "term":
-        _has_observables(context, path, part, model)
+        has_observables(context, path, part, model)
         return part
     known, name, limit = classes("term"), part.values["term"], part.values["limit"]
     allowed = [f"{AS_REGIMEN}{regimen.name}" for regimen in regimens]
@@ -165,7 +171,7 @@ def _fits_model(context: Context, path: str, part: Part, model: Model) -> None:
         context.faults.add(path, "wanted [endpoint] read at visits beside it; got none: use the term progression")
     if getattr(part.cls, "is_branching", False) and (said := uncountable(model)):
         context.faults.add(path, said)
-    _has_observables(context, path, part, model)
+    has_observables(context, path, part, model)
 
 
 def uncountable(model: Model) -> str:
@@ -174,21 +180,6 @@ def uncountable(model: Model) -> str:
         return f'wanted a model that tells births from deaths, such as tumor; got the kind "{model.kind}"'
     first = sum(float(clone.numbers["cells"]) for clone in model.clones)
     return "" if first >= 1.0 else f"wanted numbers of cells, no shares of a capacity; got {first:g} at the start"
-
-
-def _has_observables(context: Context, path: str, part: Part, model: Model) -> None:
-    """A fault where the model does not tell what a term or limit reads."""
-    named, known = part.values.get("observable"), model.observables
-    if named is not None and known is not None and named not in known:
-        said = (
-            one_of(known, named) if known else f'wanted a model with observables; got the kind "{model.kind}" without'
-        )
-        context.faults.add(f"{path}.observable", said)
-    needs: tuple[str, ...] = getattr(part.cls, "needs", ())
-    if model.observables is not None and not set(needs) <= set(model.observables):
-        tells = [kind for kind, cls in classes("mechanism").items() if set(needs) <= set(cls.observable_names)]
-        wanted = f"a model with {', '.join(needs)}, such as one with the {' or '.join(tells)} mechanism"
-        context.faults.add(path, f'wanted {wanted}; got the kind "{model.kind}" without')
 
 
 _OF = {"every": "on", "duration": "with"}

@@ -19,6 +19,7 @@ from optimizer.scenario.fields import level_unit, show
 from optimizer.scenario.keys import Place, find
 from optimizer.scenario.networks import HIDDEN
 from optimizer.scenario.plan import CohortPlan, Model, Part, RiskPlan, RulePlan, Vary
+from optimizer.scenario.schema import classes
 from optimizer.units import QuantityError
 
 _SPREAD = FieldInfo("", "", minimum=0.0)
@@ -125,6 +126,21 @@ def _correlation(context: Context, names: list[str], listed: list[Any]) -> np.nd
     return matrix
 
 
+def has_observables(context: Context, path: str, part: Part, model: Model) -> None:
+    """A fault where the model does not tell what a term, a limit or an observation reads."""
+    named, known = part.values.get("observable"), model.observables
+    if named is not None and known is not None and named not in known:
+        said = (
+            one_of(known, named) if known else f'wanted a model with observables; got the kind "{model.kind}" without'
+        )
+        context.faults.add(f"{path}.observable", said)
+    needs: tuple[str, ...] = getattr(part.cls, "needs", ())
+    if model.observables is not None and not set(needs) <= set(model.observables):
+        tells = [kind for kind, cls in classes("mechanism").items() if set(needs) <= set(cls.observable_names)]
+        wanted = f"a model with {', '.join(needs)}, such as one with the {' or '.join(tells)} mechanism"
+        context.faults.add(path, f'wanted {wanted}; got the kind "{model.kind}" without')
+
+
 # --- what is measured of a patient ------------------------------------------------------------------------------------
 
 
@@ -141,11 +157,14 @@ def check_observations(context: Context, specs: Sequence[Any], model: Model) -> 
             context.faults.add(path, "wanted either every or days, when it is measured; got both")
         if any(later <= earlier for earlier, later in pairwise(days)):
             context.faults.add(f"{path}.days", "wanted days that increase; got others")
-        label = spec.kind if clone is None else f"{spec.kind}.{clone}"
+        named = clone or getattr(spec, "observable", None)
+        label = spec.kind if named is None else f"{spec.kind}.{named}"
         if label in labels:
             context.faults.add(path, f'wanted each quantity once; got "{label}" twice')
         labels.append(label)
         quantity = context.chosen("observation", path, spec)
+        if quantity is not None:
+            has_observables(context, path, quantity, model)
         found.append((quantity, context.part(path, spec, "assay", Assay, key="")))
     return tuple(found)
 

@@ -32,7 +32,7 @@ def _read(kind: str, path: Path, asked: Mapping[str, Any]) -> Imported:
     if texts := [name for name, value in numbers.items() if not isinstance(value, float)]:
         raise DataError(f"parameters.{texts[0]}: wanted a number, in the file's unit; got {show(numbers[texts[0]])}")
     if kind == "sbml":
-        return read_sbml(path, control, time_unit, numbers)
+        return read_sbml(path, control, time_unit, numbers, dosed=asked.get("doses") or ())
     if kind == "petab":
         return read_petab(path, control, time_unit, numbers, asked.get("experiment") or "")
     covariates = {name: value for name, value in numbers.items() if not _OWN.fullmatch(name)}
@@ -73,6 +73,8 @@ def include_model(data: dict[str, Any], folder: Path, name: str) -> tuple[dict[s
         tables.setdefault("doi", list(found.doi))
     if found.cohort:
         tables.setdefault("cohort", found.cohort)
+    if measured := observations(found, model):
+        tables.setdefault("observation", measured)
     own = own_doses(found, model.get("doses") or {}, name)
     regimens = data.get("regimen")
     if own and (regimens is None or isinstance(regimens, list)):
@@ -106,6 +108,15 @@ def equations(found: Imported, asked: Mapping[str, Any], name: str) -> dict[str,
         wanted = f'{found.dosed} = "DRUG", or another state that doses enter, or a control'
         raise ScenarioError([f"{name}: model.doses: wanted {wanted}; got none"])
     return out
+
+
+def observations(found: Imported, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the file says is measured."""
+    burden = str(asked["burden"]).strip()
+    return [
+        ({"kind": "burden"} if name == burden else {"kind": "observable", "observable": name}) | {"noise": noise}
+        for name, noise in found.observed.items()
+    ]
 
 
 def own_doses(found: Imported, doses: Mapping[str, Any], name: str) -> dict[str, Any] | None:
@@ -160,6 +171,7 @@ def imported_text(path: Path, asked: Mapping[str, Any]) -> str:
         "objective": {"burden": 1.0, "drug_use": 0.01},
         **({"regimen": [own]} if own else {}),
         **({"cohort": found.cohort} if found.cohort else {}),
+        **({"observation": observations(found, asked)} if found.observed else {}),
         "search": {"restarts": 16, "seed": 0},
     }
     notes = [

@@ -41,12 +41,39 @@ def test_other_experiments_and_other_numbers():
     values, found = observed("plain", [3.0])
     assert (found.parameters["elimination"], found.states["tumor"], found.doses) == (0.5, 5.0, [])
     assert found.notes == [
-        "obs_size is measured with log-normal noise 0.1",
-        "obs_log is measured with normal noise 0.5",
+        "obs_log is no [[observation]]: wanted log-normal noise that is a number, of what does not hang on the time; "
+        "got normal noise 0.5 and the time",
         'the observable obs_place was left out: wanted an equation over the model and parameters; got "offset"',
         "growth, kill, scale have their nominal values; bounds and priors were left out (adose calibrate fits them)",
         "2 measurements were left out",
     ]
+
+
+@pytest.mark.parametrize(
+    ("noise", "distribution", "sd"),
+    [
+        ("0.1", "log-normal", 0.1),
+        ("0.1 * scale", "log-normal", 0.2),
+        # The coefficient of variation of exp(sd e) is sqrt(exp(sd^2) - 1).
+        ("0.1 * obs_size", "normal", np.sqrt(np.log(1.01))),
+        ("obs_size * 0.1", "normal", np.sqrt(np.log(1.01))),
+        ("0.1", "normal", None),
+        ("0.1 * tumor", "log-normal", None),
+        ("0.1 * obs_size", "laplace", None),
+        ("0", "log-normal", None),
+        ("offset", "log-normal", None),
+    ],
+)
+def test_noise_of_the_logarithm_is_an_observation(tmp_path, noise, distribution, sd):
+    shutil.copytree(HERE, tmp_path, dirs_exist_ok=True)
+    table = (tmp_path / "observables.tsv").read_text()
+    (tmp_path / "observables.tsv").write_text(table.replace("0.1\tlog-normal", f"{noise}\t{distribution}"))
+    found = read_petab(tmp_path / "problem.yaml", time_unit="day", experiment="low")
+    assert found.observed == ({} if sd is None else {"obs_size": pytest.approx(sd, rel=1e-12)})
+    named = f"got {distribution} noise {noise}"
+    assert any(note.startswith("obs_size is no [[observation]]") and note.endswith(named) for note in found.notes) == (
+        sd is None
+    )
 
 
 def test_starts_follow_free_parameters(tmp_path):

@@ -57,17 +57,10 @@ def value(model, found, document, name, t, y, wants_amount):
     """A quantity as the suite writes it."""
     known = model.values(np.float64(t), y, np.zeros(0), np)
     species, own = document.getSpecies(name), f"{name}_"
-    fixed = species or document.getParameter(name) or document.getCompartment(name)
     if name in known or name in found.outputs or own in found.outputs or own in known:
         result = known[name if name in known or name in found.outputs else own]
-    elif species is not None:
-        compartment = document.getCompartment(species.getCompartment())
-        size = compartment.getSize() if compartment.isSetSize() else 1.0
-        amount = species.getInitialAmount()
-        result = amount if species.isSetInitialAmount() else species.getInitialConcentration() * size
-        result = result if species.getHasOnlySubstanceUnits() else result / size
     else:
-        result = fixed.getSize() if document.getCompartment(name) else fixed.getValue()
+        result = found.constants[name]
     if species is None or species.getHasOnlySubstanceUnits() == wants_amount:
         return float(result)
     compartment = document.getCompartment(species.getCompartment())

@@ -341,7 +341,29 @@ def test_import_of_a_petab_problem(tmp_path):
     data = {"model": model | {"doses": {"drug": "cisplatin"}}, "drug": [drug]}
     scenario = load(data | {"decision": {"every": "1 day", "horizon": "7 day"}}, problem.parent)
     assert [r.name for r in scenario.regimens()] == ["as in the file"]
-    assert "problem.yaml: obs_size is measured with log-normal noise 0.1" in scenario.notes
+    (channel,) = scenario.channels()
+    # The burden itself is what is observed.
+    assert (channel.label(), float(channel.assay.noise)) == ("burden", 0.1)
+    (channel,) = Scenario.load(out).channels()
+    assert (channel.label(), float(channel.assay.noise)) == ("observable.obs_size", 0.1)
+
+
+def test_an_observation_of_what_the_model_reports():
+    data = tables() | {"observation": [{"kind": "observable", "observable": "E", "noise": 0.2}, {"kind": "burden"}]}
+    scenario = load(data)
+    first, second = scenario.channels()
+    assert (first.label(), second.label()) == ("observable.E", "burden")
+    trajectory, _ = scenario.problem().simulate(Schedule(np.array([[3.0], [0.0]])))
+    shown = first.quantity.expected(scenario.system(), trajectory)
+    assert np.array_equal(shown, trajectory.observables["E"])
+    data["observation"] = [{"kind": "observable", "observable": "E"}] * 2
+    with pytest.raises(ScenarioError, match=r'wanted each quantity once; got "observable\.E" twice'):
+        load(data)
+    data["observation"] = [{"kind": "observable", "observable": "twice"}]
+    with pytest.raises(
+        ScenarioError, match=r'observation\[0\].observable: wanted one of "N", "E", "burden"; got "twice"'
+    ):
+        load(data)
 
 
 def test_import_of_dose_events(tmp_path):
