@@ -10,7 +10,7 @@ from optimizer.calibrate.fit import Fit, Settings
 from optimizer.calibrate.likelihood import Array, Likelihood, prior_of
 from optimizer.calibrate.posterior import LAPLACE, Draws
 from optimizer.calibrate.problem import make_problem
-from optimizer.calibrate.report import FitReport, Fragment, Panel, entries
+from optimizer.calibrate.report import CHECKED, FitReport, Fragment, Panel, entries
 from optimizer.calibrate.space import EDGE, Parameter, Space
 from optimizer.calibrate.uncertainty import (
     STEPS,
@@ -20,7 +20,7 @@ from optimizer.calibrate.uncertainty import (
     profile_of,
     sentences,
 )
-from optimizer.equations.petab_fit import Estimated, Measurements
+from optimizer.equations.petab_fit import Estimated, Measured, Measurements
 from optimizer.files.faults import DataError
 
 # Of the starts, which are looked at without derivatives, one in so many is followed.
@@ -29,6 +29,8 @@ MOST_EVALUATIONS = 200
 # A parameter whose bounds are further apart than this factor moves as a logarithm.
 _WIDE = 10.0
 _TAIL = 1e-6
+# Courses of a predictive check, errors of each at a time, and the panels that are checked.
+_COURSES, _ERRORS, _CHECKED_PANELS = 40, 40, 12
 
 
 def petab_report(data: Measurements, settings: Settings) -> FitReport:
@@ -42,6 +44,8 @@ def petab_report(data: Measurements, settings: Settings) -> FitReport:
     values, noise, *_ = likelihood.simulated(fit.theta, sensitive=False)
     count, p = len(values), len(fit.theta)
     drawn = around(fit, jac.T @ jac, settings.chains * settings.draws, settings.seed)
+    settings.progress("predictive check")
+    panels = _panels(likelihood, fit.theta, drawn[:: -(-len(drawn) // _COURSES)], settings.level)
     drawn = drawn.reshape(settings.chains, settings.draws, p)
     by_name = {name: drawn[:, :, i] for i, name in enumerate(fit.names)}
     priors = {one.name: " ".join([one.prior, *(f"{x:g}" for x in one.numbers)]) for one in data.estimated}
@@ -69,7 +73,7 @@ def petab_report(data: Measurements, settings: Settings) -> FitReport:
         correlation=found.correlation,
         fragment=_fragment(fit, by_name),
         profiles=found.profiles,
-        panels=_panels(likelihood, fit.theta),
+        panels=panels,
         extra={"files": dict(data.files)},
         tables={"measurements": _rows(data, values, noise)},
     )
@@ -194,20 +198,48 @@ def _rows(data: Measurements, values: np.ndarray, noise: np.ndarray) -> list[dic
     ]
 
 
-def _panels(likelihood: Likelihood, theta: np.ndarray) -> tuple[Panel, ...]:
-    """One an observable and experiment; the curve is that of its first row, where rows differ in more than time."""
-    data, out = likelihood.data, []
-    for name, row in {(row.observable, row.experiment): row for row in reversed(data.rows)}.items():
+def _panels(likelihood: Likelihood, theta: Array, drawn: Array, level: float) -> tuple[Panel, ...]:
+    """One an observable and experiment; curve and noise are those of its first row, where rows differ in them.
+
+    Args:
+        likelihood: the problem.
+        theta: of the curves [P].
+        drawn: free parameters of the courses of a predictive check [m, P].
+        level: of the band.
+    """
+    data, out, at = likelihood.data, [], ((1.0 - level) / 2.0, (1.0 + level) / 2.0, *CHECKED)
+    first_of = {(row.observable, row.experiment): row for row in reversed(data.rows)}
+    for name, row in reversed(first_of.items()):
         own = [other for other in data.rows if (other.observable, other.experiment) == name]
         how = data.experiments[row.experiment]
         last = max(other.day for other in own)
         first = min((day for day, _ in how.later), default=0.0) if how.begin == -np.inf else how.begin
         grid = np.linspace(first, max(last, first + data.days), 200)
-        with np.errstate(all="ignore"):
-            course = data.courses.run(theta, how, grid.tolist(), sensitive=False)
-            curve = np.array([at.of(row.formula, data.courses.outputs, 0)[0] for at in course])
+        curve, _ = _course(data, row, theta, grid)
+        others = drawn if len(out) < _CHECKED_PANELS else drawn[:0]
+        found = [_measurable(row, *_course(data, row, other, grid)) for other in others]
+        known = [course for course in found if np.all(np.isfinite(course))]
+        checked = np.quantile(np.concatenate(known), at, axis=0) if known else None
         seen = np.array([(other.day, other.value) for other in own]).T
         title = f"{name[0]} {name[1]}".strip()
         labels = "time, the file's unit", row.observable
-        out.append(Panel(title, *labels, seen[0] / data.days, seen[1], grid / data.days, curve, log_x=False))
-    return tuple(reversed(out))
+        bands = {} if checked is None else {"band": checked[:2], "simulated": checked[2:]}
+        out.append(Panel(title, *labels, seen[0] / data.days, seen[1], grid / data.days, curve, log_x=False, **bands))
+    return tuple(out)
+
+
+def _course(data: Measurements, row: Measured, theta: Array, grid: Array) -> tuple[Array, Array]:
+    """An observable and its noise over time [g]."""
+    with np.errstate(all="ignore"):
+        course = data.courses.run(theta, data.experiments[row.experiment], grid.tolist(), sensitive=False)
+        pairs = [at.all_of((row.formula, row.noise), data.courses.outputs, 0) for at in course]
+    values, noise = np.array([[value for value, _ in pair] for pair in pairs]).T
+    return values, noise
+
+
+def _measurable(row: Measured, values: Array, noise: Array) -> Array:
+    """What may be measured along a course, at evenly likely errors [e, g]."""
+    of = scipy.stats.laplace if row.distribution.endswith("laplace") else scipy.stats.norm
+    errors = of.ppf((np.arange(_ERRORS) + 0.5) / _ERRORS)[:, None] * noise
+    with np.errstate(all="ignore"):
+        return values * np.exp(errors) if row.distribution.startswith("log") else values + errors

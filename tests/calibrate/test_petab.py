@@ -14,6 +14,7 @@ from optimizer.calibrate.likelihood import Likelihood, log_prior
 from optimizer.calibrate.run import calibrate
 from optimizer.equations.petab_fit import Estimated, read_measurements
 from optimizer.files.faults import DataError
+from optimizer.report.plots.calibration import calibration_figures
 
 HERE = Path(__file__).parents[1] / "equations" / "petab"
 TRUTH = {"growth": 0.1, "kill": 0.3, "scale": 2.0, "noise": 0.1}
@@ -89,6 +90,21 @@ def test_what_is_written(fitted):
     assert any("adose import makes one of an experiment, with --parameter growth=" in text for text in said["warnings"])
     assert (folder / "measurements.csv").read_text().startswith("observable,experiment,time,measurement,fitted,noise")
     assert (folder / "posterior.nc").stat().st_size > 0
+
+
+def test_measurements_lie_within_what_is_simulated(fitted):
+    """Quantiles of the log-normal noise around the curve, a little wider as the parameters are not known."""
+    _, _, report = fitted
+    assert "vpc" in calibration_figures(report)
+    sd = report.value("noise")
+    for panel in report.panels:
+        low, middle, high = panel.simulated
+        assert middle == pytest.approx(panel.curve, rel=0.03)
+        for end, reach in ((low, -1.645), (high, 1.645)):
+            away = np.log(end / panel.curve) / (reach * sd)
+            assert np.all((away > 0.95) & (away < 1.6))
+        assert panel.covered().mean() >= 0.8
+    assert len(report.panels) == 2
 
 
 def test_likelihood_is_that_of_the_closed_form(tmp_path):
