@@ -1,5 +1,6 @@
 """`replan`: model predictive control of one patient, visit by visit."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,7 @@ def _write(found: Replanned, place: Path, document: dict[str, Any], account: Acc
 
 
 def _account(found: Replanned, document: dict[str, Any]) -> Account:
-    units, numbers = found.asked.scenario.dose_units, document["belief"]["numbers"]
-    rows = []
-    for key, now in numbers.items():
-        before, span = now["before"], " to ".join(map(number, now["interval_90"]))
-        rows.append([key, now["unit"], number(before["median"]), number(now["median"]), span])
-        if "present" in now:
-            rows.append([f"{key} above 0", "1", number(before["present"]), number(now["present"]), ""])
-    tables = [Table("What is believed", ["number", "unit", "before", "now", "90 % of it"], rows)]
+    units, tables = found.asked.scenario.dose_units, [_believed(found, document["belief"]["numbers"])]
     rows = [[b["name"], number(b["limit"]), number(b["given"]), number(b["left"])] for b in document["budgets"]]
     tables.append(Table("Limits on sums of doses", ["name", "limit", "given", "left"], rows))
     rows = []
@@ -76,9 +70,23 @@ def _account(found: Replanned, document: dict[str, Any]) -> Account:
         notes.insert(
             0, f"Changed the plan most: {what}, by {100 * most['plan_changed_by']:.1f} % of the largest doses."
         )
+    if document["identifiability"] is not None:
+        notes.append(document["identifiability"]["sentence"])
     answer = f"Next, on day {document['next']['day']:g}: {', '.join(doses)}."
     question = "What is believed of this patient after what was measured, and which doses are best from now on?"
     return Account(found.asked.scenario.title, question, [answer], tables, notes)
+
+
+def _believed(found: Replanned, numbers: dict[str, Any]) -> Table:
+    names, rows = found.asked.inference.problem.task.system.model.clone_names(), []
+    for path, now in numbers.items():
+        # A risk's key has the clone's number, as a name may hold brackets.
+        key = re.sub(r"clone\[(\d+)\]", lambda at: f"clone[{names[int(at[1])]}]", path)
+        before, span = now["before"], " to ".join(map(number, now["interval_90"]))
+        rows.append([key, now["unit"], number(before["median"]), number(now["median"]), span])
+        if "present" in now:
+            rows.append([f"{key} above 0", "1", number(before["present"]), number(now["present"]), ""])
+    return Table("What is believed", ["number", "unit", "before", "now", "90 % of it"], rows)
 
 
 def _measured(values: dict[str, Any]) -> str:

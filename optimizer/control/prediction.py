@@ -138,7 +138,7 @@ def fit(inference: Inference, belief: Belief, doses: Doses, record: Record) -> F
         return Fit(None, np.full(seen.shape, np.nan))
     noise = inference.prior.noise
     z = belief.z if noise is None else jax.vmap(noise.limited)(belief.z)
-    at = _followed(inference, z, doses, record)
+    at = followed_at(inference, z, doses, record)
     far = np.asarray((record.shown - at.mean) / at.sd)
     weights = np.exp(np.asarray(belief.log_weights))
     used = weights > 0.0
@@ -163,7 +163,7 @@ def forecast(inference: Inference, belief: Belief, doses: Doses, record: Record,
     Returns:
         The quantiles; NaN for a channel without a result, and where no particle can be simulated.
     """
-    at = _followed(inference, belief.z, doses, record)
+    at = followed_at(inference, belief.z, doses, record)
     mean, sd, weights = np.asarray(at.mean)[:, row], np.asarray(at.sd)[:, row], np.exp(np.asarray(belief.log_weights))
     used = (weights > 0.0) & np.isfinite(mean).all(axis=1)
     if not used.any():
@@ -176,7 +176,7 @@ def forecast(inference: Inference, belief: Belief, doses: Doses, record: Record,
 
 
 @partial(jax.jit, static_argnums=0)
-def _followed(inference: Inference, z: Array, doses: Array, record: Record) -> Predicted:
+def followed_at(inference: Inference, z: Array, doses: Array, record: Record) -> Predicted:
     """What each particle predicts of each measurement, given those before it [E, L, C]."""
     key = jax.random.key(0)
     return jax.lax.map(lambda own: inference.followed(own, doses, record, key).at, z, batch_size=BATCH)

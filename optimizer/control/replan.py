@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from optimizer.control.belief import Belief, Inference
+from optimizer.control.identifiability import Identifiability, identify
 from optimizer.control.measurements import Measurements, none_measured, read_measurements
 from optimizer.control.plan_restarts import Found, PlanRestarts, audited, verdict
 from optimizer.control.plan_search import Effort
@@ -103,6 +104,7 @@ class Replanned:
         check: the same visit by visit.
         misfits: whether one of both says that it does not.
         fallback: the rule whose dose is planned in place of the search's; None where the plan is the search's.
+        identified: what the measurements decide; None without any, and where they do not fit.
         audit: of the plan in the particle with the largest weight.
         status: outcome.
         reason: what decided it.
@@ -120,6 +122,7 @@ class Replanned:
     check: ModelCheck
     misfits: bool
     fallback: Fallback | None
+    identified: Identifiability | None
     audit: Audit
     status: Status
     reason: str
@@ -164,11 +167,12 @@ def replan(
     tell(Progress("outlook", 0, 1, None))
     factor = scenario.progression_factor
     plan, stay = (predict(inference, belief, jnp.asarray(d), factor) for d in (doses, course[1]))
+    identified = identify(search, belief, record, plan, found.doses) if visits and not misfits else None
     tell(Progress("audit", 0, 1, None))
     checked = audited(inference, search.problem, belief, doses)
     status, reason = verdict(search, found, doses, plan, checked, no_levels, effort, why)
     own = asked, before, belief, doses, found, course, (plan, stay), visits, whole, check, misfits
-    return Replanned(*own, fallback, checked, status, reason)
+    return Replanned(*own, fallback, identified, checked, status, reason)
 
 
 def _overruled(

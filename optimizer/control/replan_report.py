@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from optimizer.control.belief import Belief, effective
+from optimizer.control.identifiability import BAND
 from optimizer.control.prediction import MISFIT, OUTSIDE, QUANTILES, Prediction, quantiles, tail_of
 from optimizer.control.replan import Replanned, Visit
 from optimizer.observations import BELOW, MEASURED, OVER, UNDER
@@ -30,6 +31,7 @@ def account(found: Replanned) -> dict[str, Any]:
         "budgets": _budgets(found),
         "belief": _belief(found),
         "fit": _fit(found),
+        "identifiability": _identifiability(found),
         "misfit": {
             "active": found.misfits,
             "overruled": found.fallback is not None,
@@ -119,6 +121,38 @@ def _fit(found: Replanned) -> dict[str, Any]:
             for day, row in zip(found.asked.seen.days, found.fit.residuals, strict=True)
         ],
     }
+
+
+def _identifiability(found: Replanned) -> dict[str, Any] | None:
+    """What the measurements tell of each number, and whether they decide the next dose."""
+    told, places = found.identified, found.asked.inference.prior.places
+    if told is None:
+        return None
+    widths = zip(places, told.by_data.tolist(), told.width.tolist(), strict=True)
+    return {
+        "rank": told.rank,
+        "of": len(places),
+        "information": told.information.tolist(),
+        "profile_width": {
+            place.key: {"by_data": alone if np.isfinite(alone) else None, "with_prior": width}
+            for place, alone, width in widths
+        },
+        "decides": told.decides,
+        "band": list(BAND),
+        "next_doses": (told.next_doses * np.asarray(found.asked.inference.problem.task.scale)).tolist(),
+        "sentence": identifiability_sentence(found),
+    }
+
+
+def identifiability_sentence(found: Replanned) -> str:
+    """What the measurements tell and what they decide; "" where nothing is said."""
+    told, places = found.identified, found.asked.inference.prior.places
+    if told is None:
+        return ""
+    wide = [place.key for place, width in zip(places, told.by_data, strict=True) if not width < 1.0]
+    less = f"; of {', '.join(wide)} they tell less than was known before" if wide else ""
+    rank = f"What was measured tells of {told.rank} of {len(places)} numbers (rank of the Fisher information){less}."
+    return f"{told.sentence} {rank}"
 
 
 def _is_outside(visit: Visit) -> bool:

@@ -4,7 +4,6 @@ from abc import abstractmethod
 from typing import ClassVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from equinox import AbstractVar
@@ -202,20 +201,22 @@ class Tablets(AbstractForm):
         inner, k, every = self.kinetics, self.kinetics.elimination(), self.every
         # The interval begins with a tablet, or some time after one.
         first = jnp.where(since > _NEAR, every - since, 0.0)
-        times = first + every * jnp.arange(self.most)
-        taken = times < tau - _NEAR
-        amounts = jnp.append(jnp.where(taken, inner.bioavailability * rate * every, 0.0), waiting)
-        ages = tau - jnp.append(times, -since) - inner.lag
-        opened, ages = jnp.where(ages >= 0.0, amounts, 0.0), jnp.maximum(ages, 0.0)
-        filled = jax.vmap(lambda age: divided_decay(inner.absorption, k, age))(jnp.append(ages, tau))
-        sources = jnp.append(opened, gut)
-        left = jnp.sum(sources * jnp.exp(-inner.absorption * jnp.append(ages, tau)))
-        in_body = body * jnp.exp(-k * tau) + inner.absorption * jnp.sum(sources * filled)
-        count = jnp.sum(taken)
+        count = jnp.clip(jnp.ceil((tau - _NEAR - first) / every), 0.0, self.most)
         last = jnp.where(count > 0, tau - first - every * (count - 1.0), since + tau)
+        # The lag keeps back the last tablet at most, and one from before.
+        has_opened, old = last >= inner.lag, tau + since - inner.lag
+        opened = jnp.where((count > 0) & ~has_opened, count - 1.0, count)
+        newest = jnp.maximum(last - inner.lag + jnp.where(has_opened, 0.0, every), 0.0)
+        amount, freed = inner.bioavailability * rate * every, jnp.where(old >= 0.0, waiting, 0.0)
+        age, a = jnp.maximum(old, 0.0), inner.absorption
+        left, fill = _superposed(a, k, newest, every, opened)
+        left = amount * left + freed * jnp.exp(-a * age) + gut * jnp.exp(-a * tau)
+        fill = amount * fill + freed * divided_decay(a, k, age) + gut * divided_decay(a, k, tau)
+        in_body = body * jnp.exp(-k * tau) + a * fill
+        waits = amount * (count - opened) + waiting - freed
         is_beyond = first + every * self.most < tau - _NEAR
         since = jnp.where(jnp.abs(last - every) <= _NEAR, 0.0, last)
-        return jnp.stack([left, jnp.where(is_beyond, jnp.nan, in_body), since, jnp.sum(amounts - opened)])
+        return jnp.stack([left, jnp.where(is_beyond, jnp.nan, in_body), since, waits])
 
     def field(self, state: Float[Array, "s"], rate: Scalar) -> Float[Array, "s"]:
         # Between two tablets; what waits is not seen to end.
@@ -256,6 +257,18 @@ class Tablets(AbstractForm):
     def holds(self, edges: Float[np.ndarray, "edges"], doses: Float[np.ndarray, "K"]) -> bool:
         every = float(self.every)
         return tablets_fit(edges, every) and bool(np.diff(edges).max() <= self.most * every + _NEAR)
+
+
+def _superposed(a: Scalar, k: Scalar, newest: Scalar, every: Scalar, count: Scalar) -> tuple[Scalar, Scalar]:
+    """Sums over the ages t = newest + i every, i < count, of exp(-a t) and of (exp(-k t) - exp(-a t)) / (a - k).
+
+    The first is S_a = A_a N_a / M_a, with A = exp(-a newest), N = 1 - exp(-a every count), M = 1 - exp(-a every). The
+    second is the divided difference of S, by those of its three factors, so that nothing cancels where k is a.
+    """
+    left, all_a, one_a = jnp.exp(-a * newest), -jnp.expm1(-a * every * count), -jnp.expm1(-a * every)
+    all_k, one_k = -jnp.expm1(-k * every * count), -jnp.expm1(-k * every)
+    step = all_a / one_a * divided_decay(a, k, every) - divided_decay(a, k, every * count)
+    return left * all_a / one_a, (divided_decay(a, k, newest) * all_k + left * step) / one_k
 
 
 def tablets_fit(edges: Float[np.ndarray, "edges"], every: float) -> bool:

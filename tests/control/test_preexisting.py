@@ -110,6 +110,8 @@ def test_replan_begins_at_the_risk_of_the_patient_who_is_named(tmp_path):
     (number,) = json.loads(told.stdout)["belief"]["numbers"].values()
     assert number["present"] == pytest.approx(RISKS[1], abs=0.05)
     assert number["before"]["present"] == number["present"]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "model.clone[resistant].cells above 0" in page
 
 
 @pytest.mark.parametrize(("name", "got"), [((), "none"), (("--patient", "bob"), "bob")])

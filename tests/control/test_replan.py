@@ -73,6 +73,9 @@ def test_what_is_believed_is_what_the_command_says(ran, inference, exact, record
     assert growth["interval_90"][0] < 0.07 < growth["interval_90"][1]
     width = np.ptp(growth["interval_90"]) / np.ptp(growth["before"]["interval_90"])
     assert 0.1 < width < 0.9
+    told = document["identifiability"]
+    assert told["decides"]
+    assert told["profile_width"]["model.clone[tumor].growth_rate"]["with_prior"] == pytest.approx(width, rel=0.25)
     assert document["fit"]["fits"]
     assert 0.01 < document["fit"]["posterior_predictive_p"] < 1.0
 

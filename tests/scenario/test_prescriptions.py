@@ -3,6 +3,7 @@
 import math
 from itertools import pairwise
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from optimizer.files.event_tables import read_schedule, write_schedule
 from optimizer.files.events import DoseEvent, order_of
 from optimizer.files.faults import DataError
 from optimizer.files.prescriptions import Form, as_decided, as_given
+from optimizer.pharmacology.first_order import divided_decay
 from optimizer.pharmacology.one_compartment import OneCompartment
 from optimizer.pharmacology.oral import Oral
 from optimizer.pharmacology.two_compartment import TwoCompartment
@@ -98,6 +100,26 @@ def test_tablets_split_and_end(clearance):
     assert math.isnan(float(pk.concentration(pk.evolve(pk.initial(), 100.0, 7.5), 0.0)))
     total = float(pk.exposure(pk.evolve(whole, 0.0, 6.0), sum(given)))
     assert total == pytest.approx(0.8 * sum(given) / clearance, rel=1e-3)
+
+
+@pytest.mark.parametrize("absorption", [20.0, 1.3, 1.2, 1.2 + 1e-9])  # the elimination is 1.2 a day
+@pytest.mark.parametrize("lag", [0.0, 0.1])
+def test_the_closed_form_of_tablets_is_their_sum(absorption, lag):
+    """From an interval that began between two tablets, with one that waits, to just before and after the next ones."""
+    inner, every = Oral(50.0, 60.0, absorption, 0.8, lag), 0.5
+    pk = Tablets(inner, jnp.asarray(every), 30)
+    start = pk.evolve(pk.initial(), 70.0, 1.05)
+    ages = np.array([0.04, 0.06, 0.44, 0.46, 0.6, 3.3, 6.949, 6.951, 14.0])
+    found = np.asarray(jax.vmap(pk.evolve, (None, None, 0))(start, 100.0, jnp.asarray(ages)))
+    for tau, state in zip(1.05 + ages, found, strict=True):
+        taken = every * np.arange(np.ceil((tau - 1e-9) / every))
+        amounts = np.where(taken < 1.05, 0.8 * 35.0, 0.8 * 50.0)
+        open_for = tau - taken - lag
+        has_opened = open_for >= 0.0
+        gut = np.sum(amounts * np.exp(-absorption * np.maximum(open_for, 0.0)) * has_opened)
+        filled = absorption * np.array([divided_decay(absorption, 1.2, max(t, 0.0)) for t in open_for.tolist()])
+        wanted = [gut, np.sum(amounts * filled), tau - taken[-1], np.sum(amounts * ~has_opened)]
+        assert np.allclose(state, wanted, rtol=1e-12, atol=1e-12)
 
 
 def by_scipy(times, doses, length, primed=(0.0, 0.0)):
