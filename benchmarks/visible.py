@@ -56,14 +56,15 @@ class Seen(NamedTuple):
 
 
 def watch(words: list[str], folder: Path = ROOT, environment: dict[str, str] | None = None) -> Seen:
-    """Run `adose WORDS` in a terminal of 100 columns."""
+    """Run `python WORDS` in a terminal of 100 columns."""
     ours, theirs = pty.openpty()
     ioctl(theirs, TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
     env = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm"} | (environment or {})
     began = last = time.monotonic()
     first, gap, parts = float("nan"), 0.0, []
-    command = [sys.executable, "-m", "optimizer", *words]
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=env) as process:
+    with subprocess.Popen(
+        [sys.executable, *words], stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=env
+    ) as process:
         os.close(theirs)
         while True:
             if select.select([ours], [], [], 0.05)[0]:
@@ -90,7 +91,7 @@ def main() -> None:
             words = [word.replace("OUT", f"{folder}/fit") for word in COMMANDS[name]]
             places = {"optimize", "compare", "map", "pareto", "cohort", "trial", "replan", "train"}
             out = ["--out", f"{folder}/run"] if name in places else []
-            seen = watch([name, *words, *out])
+            seen = watch(["-m", "optimizer", name, *words, *out])
         print(f"| {name} | {seen.code} | {seen.first:.2f} | {seen.gap:.2f} | {seen.seconds:.1f} |", flush=True)
 
 

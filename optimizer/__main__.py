@@ -1,5 +1,6 @@
 """`python -m optimizer` and the command `adose`."""
 
+import atexit
 import io
 import os
 import sys
@@ -19,16 +20,30 @@ def main() -> None:
             from optimizer.cli import app
         app(prog_name="adose")
     except SystemExit as end:
-        if end.code == INTERRUPTED:
-            # A program may still be compiled in another thread, which does not survive an orderly end of Python.
-            live.end()
-            with suppress(OSError):
-                sys.stdout.flush()
-                sys.stderr.flush()
-            os._exit(INTERRUPTED)
+        live.end()
+        _leave(end.code or 0)
         raise
     finally:
         live.end()
+
+
+def _leave(code: str | int) -> None:
+    """End the process now: Python would take compiled programs apart for seconds, to no use.
+
+    Where something cannot be written any more, Python ends as it does.
+    """
+    if code == INTERRUPTED:
+        # A program may still be compiled in another thread, which does not survive an orderly end of Python.
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(INTERRUPTED)
+    if isinstance(code, int):
+        with suppress(OSError):
+            atexit._run_exitfuncs()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from nicegui import run, ui
 
 from optimizer.files.faults import DataError
 from optimizer.files.run_directory import DirectoryError, write_whole
-from optimizer.page.form import Form
+from optimizer.page.form import Form, snippet
 from optimizer.page.tables import table
 from optimizer.page.values import tables_of
 from optimizer.scenario import Scenario, ScenarioError
@@ -15,15 +15,6 @@ from optimizer.scenario.faults import with_lines
 from optimizer.scenario.files import shipped
 from optimizer.scenario.resolved import in_words
 from optimizer.scenario.words import catalog, keys
-
-# Where a word stands in a file; others belong inside the table of a drug, a clone or a regimen.
-_HEADS = {
-    "constraint": "[[constraint]]",
-    "observation": "[[observation]]",
-    "mechanism": "[[model.mechanism]]",
-    "policy": "[policy]",
-    "endpoint": "[endpoint]",
-}
 
 
 def build_tab(file: Path | None, opened: Callable[[Path], None]) -> None:
@@ -34,8 +25,9 @@ def build_tab(file: Path | None, opened: Callable[[Path], None]) -> None:
     with ui.element("div").classes("split"):
         with ui.element("div").classes("side"):
             template = ui.select(list(templates), label="Begin with a template of adose new").classes("full")
-            _words(lambda text: area.set_value(f"{area.value}\n{text}"))
-            fields = ui.expansion("Values of the file", value=True).classes("full")
+            fields = ui.element("div").classes("full")
+            with ui.expansion("Other words of a scenario").classes("full"):
+                _words(lambda text: area.set_value(f"{area.value}\n{text}"))
         with ui.element("div").classes("wide"):
             area = ui.textarea("Scenario (TOML)", value=begun).props('input-class="toml" outlined').classes("full")
             place = ui.input("Save as", value=str(file or "one_drug.toml")).classes("full")
@@ -108,14 +100,3 @@ def _words(insert: Callable[[str], object]) -> None:
 
     family.on_value_change(choose)
     kind.on_value_change(show)
-
-
-def snippet(family: str, kind: str) -> str:
-    """Lines of TOML for a word: its required keys to be filled in, the others as comments with their defaults."""
-    rows = [key for key in keys(family, kind) if key.name not in ("kind", "law")]
-    lines = [
-        f"{'' if key.required else '# '}{key.name} = {key.default or chr(34) * 2}  # {key.meaning} {key.unit}"
-        for key in rows
-    ]
-    head = [_HEADS[family], f'kind = "{kind}"'] if family in _HEADS else [f"# {family} {kind}:"]
-    return "\n".join([*head, *map(str.rstrip, lines), ""])

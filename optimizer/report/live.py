@@ -1,21 +1,25 @@
 """What is being done, on stderr: a line that never stands still on a terminal, lines at a pace elsewhere.
 
-It begins before anything heavy is imported, and imports nothing heavy itself.
+It begins before anything heavy is imported, and imports nothing heavy itself. The line is drawn by a process of its own
+where there can be one: this one may hold Python's lock for seconds, as while a program is read from the cache.
 """
 
 import os
+import select
+import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, TextIO
 
 # Commands that answer at once, or serve: on a pipe they say nothing of what they do.
 _AT_ONCE = frozenset({"new", "check", "import", "export", "list", "schema", "page"})
 _TURNS, _BAR = "|/-\\", 20
-# Seconds: between two drawings, before the first line of a pipe, between lines of a pipe when nothing changes, and of
-# compiling before it is said that programs are kept.
-_TICK, _FIRST, _SILENCES, _LONG = 0.2, 0.5, (10.0, 20.0, 30.0, 60.0), 2.0
+# Seconds: between two drawings, before the first line of a pipe, between lines of a pipe when nothing changes, of
+# compiling before it is said that programs are kept, and without drawing after Ctrl-C, which may have been answered.
+_TICK, _FIRST, _SILENCES, _LONG, _PRESSED = 0.2, 0.5, (10.0, 20.0, 30.0, 60.0), 2.0, 0.5
 _KEPT = "Programs of a new model are compiled first, and kept for the next run."
 _CLEAR = "\r\x1b[2K"
 CURRENT: "ContextVar[Live | None]" = ContextVar("live", default=None)
@@ -39,7 +43,9 @@ class Live:
         self._began = self._changed = self._spoken = self._compiled = time.monotonic()
         self._stage, self._count, self._share, self._seen = "start", "", None, set[tuple[str, int]]()
         self._lock, self._ended, self._turn, self._silence = threading.RLock(), threading.Event(), 0, 0
-        self._drawn, self._at_start, self._is_said = False, True, False
+        self._drawn, self._held, self._is_said, self._pressed = False, False, False, -_PRESSED
+        # Ends of pipes: to who draws, and what comes back; its process.
+        self._there, self._back, self._child = -1, -1, 0
 
     @classmethod
     def begun(cls, words: list[str]) -> "Live":
@@ -54,13 +60,20 @@ class Live:
             # Whatever else is written there goes above the line.
             sys.stderr = _Above(sys.stderr, live)
             sys.stdout = _Above(sys.stdout, live) if sys.stdout.isatty() else sys.stdout
-        threading.Thread(target=live._tick, daemon=True, name="live").start()
+        if not (live._is_line and live._forked()):
+            threading.Thread(target=live._tick, daemon=True, name="live").start()
         return live
 
     def end(self) -> None:
         """Say nothing more."""
         self._ended.set()
-        self.clear()
+        self.hold()
+        if self._child:
+            os.close(self._there)
+            os.close(self._back)
+            with suppress(ChildProcessError):
+                os.waitpid(self._child, 0)
+            self._child = 0
         CURRENT.set(None)
         sys.stdout, sys.stderr = self._known
 
@@ -70,6 +83,7 @@ class Live:
             if stage != self._stage:
                 self._changed = time.monotonic()
             self._stage, self._count, self._share = stage, count, share
+            self._send("tell", stage, count, "" if share is None else repr(share))
             # A line a stage, and one a quarter of what is counted.
             mark = stage, int(4.0 * (share or 0.0))
             if (mark not in self._seen or self.is_verbose) and not self._is_line and not self.is_quiet:
@@ -86,17 +100,79 @@ class Live:
             if change > 0 and self.compiling == 0:
                 self._compiled = time.monotonic()
             self.compiling = max(0, self.compiling + change)
+            if change:
+                self._send("compile", str(change))
 
-    def clear(self) -> None:
-        """Take the line away, for something else in its place."""
+    def hold(self) -> None:
+        """Take the line away, for something else in its place, and draw none until `go`."""
         with self._lock:
-            if self._drawn:
-                self._drawn = False
+            self._held = True
+            if self._child:
+                self._send("hold")
+                os.read(self._back, 1)  # it is done, or nobody draws any more
+            elif self._drawn:
                 self._put(_CLEAR)
+            self._drawn = False
 
-    def wrote(self, text: str) -> None:
-        """Something else was written on the terminal: the line waits for the end of that line."""
-        self._at_start = text.endswith("\n") if text else self._at_start
+    def go(self) -> None:
+        """Draw again."""
+        self._held = False
+        self._send("go")
+
+    # --- the process that draws ---------------------------------------------------------------------------------------
+
+    def _forked(self) -> bool:
+        """Begin a process that draws; whether there is one. Nothing heavy is loaded yet, and no thread runs."""
+        try:
+            self._out.fileno()
+            (heard, there), (back, done) = os.pipe(), os.pipe()
+            self._child = os.fork()
+        except (AttributeError, OSError, ValueError):  # no such call, or a terminal that is none
+            return False
+        if self._child:
+            os.close(heard)
+            os.close(done)
+            self._there, self._back = there, back
+            return True
+        os.close(there)
+        os.close(back)
+        self._there, self._back = done, heard
+        signal.signal(signal.SIGINT, lambda *_: setattr(self, "_pressed", time.monotonic()))
+        try:
+            self._tick()
+        finally:
+            os._exit(0)
+
+    def _send(self, *words: str) -> None:
+        if self._child:
+            with suppress(OSError):  # nobody draws any more
+                os.write(self._there, ("\t".join(words) + "\n").encode("utf-8", "replace"))
+
+    def _wait(self, seconds: float) -> bool:
+        """Whether it ended in that time; the process that draws listens meanwhile."""
+        if self._child or self._back < 0:
+            return self._ended.wait(seconds)
+        until, rest = time.monotonic() + seconds, b""
+        while rest or (left := until - time.monotonic()) > 0.0:
+            if rest or select.select([self._back], [], [], left)[0]:
+                data = os.read(self._back, 65536)
+                if not data or self._ended.is_set():
+                    return True
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    self._hear(*line.decode("utf-8", "replace").split("\t"))
+        return False
+
+    def _hear(self, word: str, *rest: str) -> None:
+        if word == "tell":
+            self.tell(rest[0], rest[1], float(rest[2]) if rest[2] else None)
+        elif word == "compile":
+            self.note_compiling("compile_requests_use_cache" if rest[0] == "1" else "cache_hits")
+        elif word == "hold":
+            self.hold()
+            os.write(self._there, b".")
+        else:
+            self.go()
 
     def _words(self) -> str:
         now = time.monotonic()
@@ -106,27 +182,26 @@ class Live:
         return f"[{_minutes(now - self._began)}] {words}" if self.is_verbose else words
 
     def _tick(self) -> None:
-        if not self._is_line and self._ended.wait(_FIRST):
+        if not self._is_line and self._wait(_FIRST):
             return
         if not self._is_line and self._stage == "start":
             self._say(f"{self._command}: start")
         while True:
             with self._lock:
                 now = time.monotonic()
-                if self.compiling and now - self._compiled > _LONG and not self._is_said:
+                if self.compiling and now - self._compiled > _LONG and not self._is_said and not self._held:
                     self._is_said = True
-                    self.clear()
                     self._say(_KEPT)
                 if self._is_line:
                     self._draw(now)
                 elif now - self._spoken > _SILENCES[self._silence]:
                     self._silence = min(self._silence + 1, len(_SILENCES) - 1)
                     self._say(f"{self._words()} (for {_minutes(now - self._changed)})")
-            if self._ended.wait(_TICK):
+            if self._wait(_TICK):
                 return
 
     def _draw(self, now: float) -> None:
-        if not self._at_start or self._ended.is_set():
+        if self._held or self._ended.is_set() or now - self._pressed < _PRESSED:
             return
         self._turn = (self._turn + 1) % len(_TURNS)
         full = None if self._share is None else round(_BAR * min(self._share, 1.0))
@@ -142,7 +217,8 @@ class Live:
 
     def _say(self, text: str) -> None:
         self._spoken = time.monotonic()
-        self._put(f"{text}\n")
+        self._put(f"{_CLEAR * self._drawn}{text}\n")
+        self._drawn = False
 
     def _put(self, text: str) -> None:
         try:
@@ -160,9 +236,13 @@ class _Above:
 
     def write(self, text: str) -> int:
         with self._live._lock:
-            self._live.clear()
-            self._live.wrote(text)
-            return self._stream.write(text)
+            if text:
+                self._live.hold()
+            count = self._stream.write(text)
+            if text.endswith("\n"):
+                self._stream.flush()
+                self._live.go()
+            return count
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

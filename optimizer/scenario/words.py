@@ -4,6 +4,7 @@ As a catalog, and as JSON Schema for editors: `adose schema` prints it, scenario
 """
 
 import typing
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -72,6 +73,55 @@ def keys(word: str, name: str) -> list[Key]:
     prefix = {entry.word: _prefix(family) for family, entry in FAMILIES.items()} | {"table": ""}
     spec = _specs().get(f"{prefix[word]}{name}") if word in prefix else None
     return [] if spec is None else [_key(field.alias or name, field) for name, field in spec.model_fields.items()]
+
+
+def key_at(tables: Mapping[str, Any], steps: Sequence[str | int]) -> tuple[Key, tuple[str, ...]] | None:
+    """The key that stands at a place of a scenario's tables, and what may stand there where that is a choice.
+
+    Args:
+        tables: of a scenario; they may be faulty.
+        steps: keys and indices to the place, which is there.
+
+    Returns:
+        None where no scenario has such a key.
+
+    Example:
+        >>> key, choices = key_at({"endpoint": {"kind": "recist"}}, ("endpoint", "kind"))
+        >>> "recist" in choices, len(choices) > 3
+        (True, True)
+    """
+    node, specs, field, name = tables, [scenario_spec()], None, ""
+    for step in steps:
+        if isinstance(step, str):
+            chooses = step in ("kind", "law", "role")
+            own = next((spec for spec in specs if chooses or _fits(spec, node)), None)
+            named = {} if own is None else {one.alias or key: one for key, one in own.model_fields.items()}
+            field, name, beside = named.get(step), step, specs
+            if field is None:
+                return None
+            specs = list(_tables_of(field.annotation))
+        node = node[step]  # type: ignore[index]
+    if field is None:
+        return None
+    chosen = [spec.model_fields[name].annotation for spec in beside if name in spec.model_fields]
+    literals = chosen if typing.get_origin(field.annotation) is Literal else []
+    choices = [str(one) for found in literals for one in typing.get_args(found)]
+    return _key(name, field), tuple(dict.fromkeys(choices)) or ("true", "false") * (field.annotation is bool)
+
+
+def _fits(spec: type[Spec], node: Any) -> bool:
+    """Whether a table's kind is that of a spec."""
+    kinds = {n: f for n, f in spec.model_fields.items() if n in ("kind", "law", "role")}
+    kinds = {n: f for n, f in kinds.items() if typing.get_origin(f.annotation) is Literal}
+    return all(node.get(name, field.default) in typing.get_args(field.annotation) for name, field in kinds.items())
+
+
+def _tables_of(annotation: Any) -> Iterator[type[Spec]]:
+    """The tables that a value may be, those inside of them left out."""
+    if isinstance(annotation, type) and issubclass(annotation, Spec):
+        yield annotation
+    for inner in typing.get_args(annotation):
+        yield from _tables_of(inner)
 
 
 def _prefix(family: str) -> str:

@@ -340,6 +340,34 @@ def test_form_and_text_follow_each_other(tab):
     assert not page.get_by_text("wanted valid TOML").count()
 
 
+def test_a_scenario_is_put_together_from_choices(tab):
+    page = tab.go("Build")
+    text = page.get_by_label("Scenario (TOML)")
+    choose(page, "Limits", "another: concentration_ceiling")
+    until(page, lambda: 'kind = "concentration_ceiling"\ndrug = "drug"' in text.input_value())
+    page.get_by_label("constraint[0].limit", exact=True).fill("3 mg/L")
+    until(page, lambda: 'limit = "3 mg/L"' in text.input_value())
+    choose(page, "Endpoint", "burden_factor")
+    until(page, lambda: '[endpoint]\nkind = "burden_factor"' in text.input_value())
+    choose(page, "Objective", "peak_burden")
+    until(page, lambda: "peak_burden = 1.0" in text.input_value())
+    page.keyboard.press("Escape")
+    choose(page, "Drugs", "another: docetaxel")
+    until(page, lambda: 'name = "docetaxel"' in text.input_value())
+    page.keyboard.press("Escape")
+    choose(page, "model.clone[0].effect[0].law", "hill")
+    until(page, lambda: 'law = "hill", strength' in text.input_value())
+    choose(page, "Limits", "1: concentration_ceiling drug")
+    until(page, lambda: "concentration_ceiling" not in text.input_value())
+    page.keyboard.press("Escape")
+    choose(page, "Model", "stromal, kraut2025_caf")
+    until(page, lambda: 'preset = "kraut2025_caf"' in text.input_value() and '"tumor"' not in text.input_value())
+    assert page.get_by_label("model.preset", exact=True).count() == 1
+    text.fill(SCENARIO)
+    until(page, lambda: page.get_by_label("model.clone[0].growth.law", exact=True).count() == 0)
+    until(page, lambda: page.get_by_label("Model", exact=True).input_value() == "tumor")
+
+
 def test_a_fault_is_told_with_its_key_and_line(tab):
     page = tab.go("Build")
     page.get_by_label("Scenario (TOML)").fill(SCENARIO.replace('"7 day"', '"7 mg"', 1))
@@ -361,6 +389,7 @@ def test_a_template_is_saved_and_opened(tab, served):
 
 def test_words_are_shown_and_inserted(tab):
     page = tab.go("Build")
+    page.get_by_role("button", name="Other words of a scenario").click()
     choose(page, "Words of a scenario", "constraint")
     choose(page, "One of them", "cumulative_dose")
     page.get_by_role("cell", name="most drug").wait_for()

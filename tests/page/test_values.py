@@ -4,9 +4,11 @@ import tomllib
 
 import pytest
 
-from optimizer.page.values import key_of, replaced, shown, tables_of, values, written
+from optimizer.page.form import made_of, model_tables, models_of, snippet
+from optimizer.page.values import changed, key_of, replaced, shown, tables_of, values, weighted, written
 from optimizer.scenario import ScenarioError
 from optimizer.scenario.files import shipped
+from optimizer.scenario.words import catalog, key_at
 
 TEXT = """title = "Two alike"  # cells = 5
 [[clone]]
@@ -65,3 +67,60 @@ def test_every_value_of_every_template_can_be_changed(path):
 def test_what_cannot_be_changed_here_is_told(text, said):
     with pytest.raises(ScenarioError, match=said):
         replaced(text, ("a",), "7", "x.toml")
+
+
+def parts(tables):
+    """Each table of a list, each single table, and each term of the objective."""
+    for family in ("model", "endpoint", "constraint", "drug", "regimen", "objective"):
+        found = tables.get(family, {})
+        yield from ((family, i) for i in range(len(found))) if isinstance(found, list) else [(family,)] * bool(found)
+    yield from (("objective", term) for term in tables["objective"])
+
+
+@pytest.mark.parametrize("path", [*shipped("templates"), *shipped()], ids=lambda path: path.stem)
+def test_every_part_of_every_scenario_can_be_taken_out(path):
+    text = path.read_text(encoding="utf-8")
+    tables = tables_of(text, path.name)
+    for steps in parts(tables):
+        left, wanted = tables_of(changed(text, steps, path.name), path.name), tables_of(text, path.name)
+        place = wanted
+        for step in steps[:-1]:
+            place = place[step]
+        del place[steps[-1]]
+        assert left == {key: value for key, value in wanted.items() if value != []}, steps
+
+
+def test_parts_are_put_in_and_comments_stay():
+    text = shipped("templates")[1].read_text(encoding="utf-8")
+    other = weighted(changed(text, ("endpoint",), "x", '[endpoint]\nkind = "recist"'), "drug_use")
+    found = tables_of(changed(other, ("constraint", "new"), "x", '[[constraint]]\nkind = "dose_change"'), "x")
+    assert found["endpoint"] == {"kind": "recist"}
+    assert found["objective"]["drug_use"] == 1.0
+    assert found["constraint"][-1] == {"kind": "dose_change"}
+    assert len(found["constraint"]) == len(tables_of(text, "x")["constraint"]) + 1
+    assert [line for line in text.splitlines() if "#" in line and line not in other] == []
+    assert weighted("title = 1\n", "burden") == "title = 1\n\n[objective]\nburden = 1.0\n"
+    listed = 'constraint = [\n  { kind = "a" },\n  { kind = "b" }]\n'
+    with pytest.raises(ScenarioError, match=r"x: constraint\[0\]: wanted a table with a head of its own"):
+        changed(listed, ("constraint", 0), "x")
+
+
+def test_every_model_and_word_that_can_be_chosen_is_toml():
+    found = catalog()
+    for choice in models_of(found):
+        model = tables_of(model_tables(choice), choice)
+        assert list(model) == ["model"], choice
+        assert choice.startswith(model["model"]["kind"])
+    for family in ("endpoint", "constraint", "policy", "observation"):
+        for kind in found[family]:
+            (table,) = tables_of(snippet(family, kind), kind).values()
+            assert (table[0] if isinstance(table, list) else table)["kind"] == kind
+
+
+@pytest.mark.parametrize(
+    "text", ["drug = 1", 'drug = ["a"]', "[drug]\nname = 1", "model = 1\nobjective = 2", "[[endpoint]]"]
+)
+def test_a_faulty_text_has_choices_too(text):
+    tables = tables_of(text, "x")
+    assert made_of(tables)
+    assert all(key_at(tables, steps) is None or steps for steps, _ in values(tables))

@@ -112,7 +112,7 @@ def test_commands_that_answer_at_once_say_nothing_on_a_pipe(quick, monkeypatch):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="pseudo-terminals")
 def test_a_person_sees_something_at_once_and_no_line_is_broken():
-    seen = watch(["check", "scenarios/crc_caf_cetuximab.toml"])
+    seen = watch(["-m", "optimizer", "check", "scenarios/crc_caf_cetuximab.toml"])
     assert seen.code == 0
     assert seen.first < 2.0  # 0.1 on an idle machine
     drawn, _, answer = seen.text.rpartition(home._CLEAR)
@@ -120,6 +120,31 @@ def test_a_person_sees_something_at_once_and_no_line_is_broken():
     assert "The model stromal" not in drawn
     assert "The model stromal" in answer
     assert answer.rstrip().endswith("factor: 1.2 (default)")
+
+
+LOCKED = """
+import ctypes, sys
+from optimizer.report.live import Live
+live = Live.begun(["optimize", "file.toml"])
+live.tell("search", "1 of 4 restarts", 0.25)
+ctypes.PyDLL(None).usleep(2_000_000)  # holds Python's lock
+print("the answer", file=sys.stderr)
+live.end()
+print("the end")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pseudo-terminals")
+def test_the_line_moves_while_python_stands_still():
+    seen = watch(["-c", LOCKED])
+    assert seen.code == 0, seen.text
+    drawn, _, rest = seen.text.partition("the answer")
+    turns = [line[0] for line in drawn.split(home._CLEAR) if "search: 1 of 4 restarts" in line]
+    assert len(turns) > 4
+    assert set(turns) == set(home._TURNS)
+    assert drawn.endswith(home._CLEAR)
+    assert rest.endswith("the end\r\n")
+    assert "search" not in rest.rpartition(home._CLEAR)[2]
 
 
 def test_a_mistake_is_one_line_with_quiet():
