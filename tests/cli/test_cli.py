@@ -602,9 +602,9 @@ def test_a_search_begins_before_what_only_its_end_needs_is_imported():
 
 
 def test_what_a_dynamic_program_cannot_answer_is_one_sentence(folder):
-    result = adose("optimize", str(ROOT / "scenarios" / "competing_clones.toml"), "--out", "none", "--certify")
+    result = adose("optimize", str(ROOT / "scenarios" / "prostate_abiraterone.toml"), "--out", "none", "--certify")
     assert result.exit_code == 2
-    assert result.stderr.endswith("got the term progression\n")
+    assert result.stderr.endswith("got the kinetics oral\n")
     assert not Path("none").exists()
 
 

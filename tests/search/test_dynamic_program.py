@@ -42,7 +42,7 @@ def least(problem, doses):
 
 
 def test_it_finds_what_trying_all_schedules_finds(monkeypatch, tmp_path):
-    monkeypatch.setattr(room, "_POINTS", {2: 31})
+    monkeypatch.setattr(room, "_STATES", 31 * 31 * 9)
     problem = changed(tmp_path, "strike_then_hold", SHORT)
     found = room.dynamic_program(problem)
     value, schedule = least(problem, (0.0, 300.0, 600.0, 900.0))
@@ -54,7 +54,7 @@ def test_it_finds_what_trying_all_schedules_finds(monkeypatch, tmp_path):
 
 def test_one_clone_without_crowding_is_exact(monkeypatch, tmp_path):
     # The value is linear in the logarithm of the cells, which a multilinear grid holds without an error.
-    monkeypatch.setattr(room, "_POINTS", {1: 9})
+    monkeypatch.setattr(room, "_MOST", 9)
     problem = changed(tmp_path, "bistable_general", (('horizon = "180 day"', 'horizon = "21 day"'),))
     assert len(problem.task.system.model.names) == 1
     found = room.dynamic_program(problem)
@@ -67,7 +67,7 @@ def test_one_clone_without_crowding_is_exact(monkeypatch, tmp_path):
     ("name", "got"),
     [
         ("crc_caf_combination", "got 2 drugs"),
-        ("competing_clones", "got the term progression"),
+        ("prostate_abiraterone", "got the kinetics oral"),
         ("docetaxel_neutropenia", "got "),
         ("persister_holiday", "got "),
     ],
