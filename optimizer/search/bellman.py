@@ -1,6 +1,6 @@
 """Bellman's recursion on a grid of states, and the schedule that follows it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -19,6 +19,8 @@ from optimizer.simulate import flow, read_out
 
 # Value of what the budget does not allow.
 _NEVER = 1e30
+# So many doses are few.
+_FEW = 8
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,12 @@ class Choices:
     budgets: Float[np.ndarray, "B"]
     prices: Float[np.ndarray, "K"]
 
+    def halved(self) -> "Choices":
+        """Every second of many doses, the smallest and the largest among them."""
+        count = len(self.doses)
+        some = np.unique(np.r_[np.arange(0, count, 2 if count > _FEW else 1), count - 1])
+        return replace(self, doses=self.doses[some], allowed=self.allowed[:, some], taken=self.taken[:, some])
+
 
 @program
 def _steps(task: Task, points: Float[Array, "X d"], doses: Float[Array, "J"], lengths: Float[Array, "L"]) -> Any:
@@ -52,7 +60,7 @@ def _steps(task: Task, points: Float[Array, "X d"], doses: Float[Array, "J"], le
         kinetics = levels_of(point[clones:])
         model: Any = system.model
         held = model.held_states(system.concentrations(kinetics, jnp.zeros(1)))
-        start = system.give(kinetics, dose[None]), TumorState(point[:clones], held)
+        start = system.give(kinetics, dose[None]), TumorState(to_logs(point[:clones]), held)
         end, nodes = flow(system, start, system.rates(dose[None]), jnp.zeros(()), length)
         seen: Any = jax.tree.map(lambda a: a[None], nodes)
         course = read_out(system, *seen, doses=jnp.zeros((task.grid.count, 1)))
@@ -65,7 +73,7 @@ def _steps(task: Task, points: Float[Array, "X d"], doses: Float[Array, "J"], le
                 goes_on = jnp.where(jnp.any(above > 0.0), 0.0, goes_on)
             elif not term.is_linear:
                 cost = cost + weight * term.evaluate(scene)
-        return jnp.concatenate([end[1].log_cells, ravel_pytree(end[0])[0]]), cost, goes_on
+        return jnp.concatenate([from_logs(end[1].log_cells), ravel_pytree(end[0])[0]]), cost, goes_on
 
     over_doses = jax.vmap(step, (None, None, 0))
     return jax.lax.map(lambda h: jax.lax.map(lambda p: over_doses(h, p, doses), points, batch_size=16), lengths)
@@ -88,6 +96,19 @@ def _improved(later: Array, budgets: Array, moves: Any, taken: Array, allowed: A
 
     moved = jax.tree.map(lambda a: jnp.moveaxis(a, 1, 0), moves)
     return jax.lax.scan(best, jnp.full(later.shape, _NEVER), (*moved, taken, allowed))[0]
+
+
+def to_logs(point: Array) -> Array:
+    """Logarithms of the cells of one or two clones from that of all cells and that of the ratio of the two [M]."""
+    if len(point) < 2:
+        return point
+    whole, ratio = point
+    return jnp.stack([whole - jnp.logaddexp(0.0, ratio), whole - jnp.logaddexp(0.0, -ratio)])
+
+
+def from_logs(logs: Array) -> Array:
+    """The inverse of `to_logs`."""
+    return logs if len(logs) < 2 else jnp.stack([jnp.logaddexp(*logs), logs[1] - logs[0]])
 
 
 class Table:
@@ -139,7 +160,7 @@ class Table:
     def solved(self) -> tuple[float, np.ndarray]:
         """The least objective, and the schedule that follows it from the patient's own state [K, 1]."""
         kinetics, state = self.task.system.start()
-        point = np.concatenate([np.asarray(state.log_cells), np.asarray(ravel_pytree(kinetics)[0])])
+        point = np.concatenate([np.asarray(from_logs(state.log_cells)), np.asarray(ravel_pytree(kinetics)[0])])
         left, doses = self.plan.budgets[-1], []
         corners, weights = self._places(point)
         value = float(weights @ self.values[0][corners, -1])

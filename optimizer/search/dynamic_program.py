@@ -4,10 +4,10 @@ The value V_k(x, b) of being in state x at decision k with a budget b left is th
 
     V_k(x, b) = min_u [ cost_k(x, u) + V_k+1(x'(x, u), b - a u) ]        V_K = 0
 
-(Bellman 1957, doi 10.1515/9781400835386), with x the logarithms of the clones' cells and the drug's level before the
-dose, u one of evenly spaced doses, and V interpolated between the points of the grid. What follows the drug faster than
-the clones grow has settled where a decision begins. No local optimum can hide from it, and its answer is as good as its
-grid: the same on half of it says how good.
+(Bellman 1957, doi 10.1515/9781400835386), with x the logarithms of all cells and of the ratio of the two clones and the
+drug's level before the dose, u one of some doses, and V interpolated between the points of the grid. What follows the
+drug faster than the clones grow has settled where a decision begins. No local optimum can hide from it, and its answer
+is as good as its grid and its doses: the same on half of both says how good.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from optimizer.objectives.progression import Progression
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Task
 from optimizer.programs import program, stored
-from optimizer.search.bellman import Choices, Table
+from optimizer.search.bellman import Choices, Table, from_logs
 from optimizer.settings import OptionError
 
 # Points of the grid, of an axis of logarithms at most, and of the axis of levels; odd along an axis, so that every
@@ -34,8 +34,9 @@ from optimizer.settings import OptionError
 _STATES = 15_200
 _MOST = 121
 _LEVELS = 9
-# Most doses to choose from, how far apart the largest and the smallest are, and points of the axis of budgets left.
-_DOSES = 32
+# Most doses to choose from, without a budget and with one, how far apart the largest and the smallest are, and points
+# of the axis of budgets left.
+_DOSES = (96, 32)
 _SPAN = 300.0
 _BUDGETS = 41
 
@@ -46,7 +47,7 @@ class Certificate:
 
     Attributes:
         value: the least objective on the grid.
-        margin: by how much that differs on half the grid.
+        margin: by how much that differs on half the grid, with half the doses.
         states: points of the grid, budgets left among them.
         doses: the schedule it takes [K, 1].
     """
@@ -64,7 +65,9 @@ class Certificate:
     def said(self, reached: float) -> str:
         """The same in words."""
         words = "{gap_percent:+.2g} % from {value:.6g}, the least of a dynamic program on {states:,} states"
-        return words.format(**self.to_json(reached)) + f" ({self.margin:.2g} away on half its grid)"
+        return (
+            words.format(**self.to_json(reached)) + f" ({self.margin:.2g} away on half its grid, with half its doses)"
+        )
 
 
 def dynamic_program(problem: Problem) -> Certificate:
@@ -86,7 +89,7 @@ def dynamic_program(problem: Problem) -> Certificate:
     states = int(np.prod([len(axis) for axis in axes]))
     plan = _choices(problem)
     value, doses = Table(problem, axes, plan).solved()
-    coarse, _ = Table(problem, [axis[::2] for axis in axes], plan).solved()
+    coarse, _ = Table(problem, [axis[::2] for axis in axes], plan.halved()).solved()
     return Certificate(value, abs(value - coarse), states * len(plan.budgets), doses)
 
 
@@ -118,9 +121,10 @@ def _adds_up(term: AbstractTerm, is_held: bool) -> bool:
 def _choices(problem: Problem) -> Choices:
     lower, upper = problem.lower[:, 0], problem.upper[:, 0]
     doses, most = problem.levels.get(problem.task.system.drugs[0]), float(upper.max())
-    if doses is None or len(doses) > _DOSES:
+    count = _DOSES[bool(problem.rows)]
+    if doses is None or len(doses) > count:
         # Small doses may do what large ones do not, so that half of them are even as logarithms.
-        half = _DOSES // 2
+        half = count // 2
         wished = np.r_[lower.min(), np.linspace(0.0, most, half), np.geomspace(most / _SPAN, most, half)]
         doses = np.unique(wished if doses is None else doses[np.abs(wished[:, None] - doses).argmin(1)])
     same = 1e-9 * most
@@ -147,19 +151,23 @@ def _prices(problem: Problem) -> Float[np.ndarray, "K"]:
 
 
 def _axes(problem: Problem) -> list[np.ndarray]:
-    """Points of the grid along each logarithm of cells and along the level before a dose."""
-    lower, upper = problem.lower, problem.upper
-    logs = []
+    """Points of the grid along the logarithms of all cells and of the clones' ratio, and the level before a dose."""
+    lower, upper, task, logs = problem.lower, problem.upper, problem.task, []
     for share in np.linspace(0.0, 1.0, 13) ** 2:
         trajectory, _ = problem.simulate(Schedule(stored(lower + share * (upper - lower))))
         logs.append(np.asarray(trajectory.states.log_cells))
     # A clone far below the cells that objectives add before a logarithm is gone.
-    seen = np.maximum(np.concatenate(logs), np.log(problem.task.system.model.floor()) - 4.0)
-    most = float(_most_left(problem.task, jnp.asarray(upper)))
+    seen = np.maximum(np.concatenate(logs), np.log(task.system.model.floor()) - 4.0)
+    seen = np.asarray(jax.vmap(from_logs)(jnp.asarray(seen)))
+    low, high = seen.min(0) - 0.2, seen.max(0) + 0.2
+    for term in task.objective.terms:
+        if isinstance(term, Progression):
+            # The grid ends where progression begins, so that no value is interpolated across that edge.
+            high[0] = np.log(float(term.factor) * float(task.system.model.burden(task.system.start()[1])))
+    most = float(_most_left(task, jnp.asarray(upper)))
     levels = [] if np.isnan(most) else [max(most, 1e-12) * np.linspace(0.0, 1.0, _LEVELS) ** 2]
     points = min(_MOST, (_STATES / (_LEVELS if levels else 1)) ** (1.0 / seen.shape[1]))
-    ends = zip(seen.min(0), seen.max(0), strict=True)
-    return [np.linspace(low - 0.2, high + 0.2, 2 * int(points / 2) + 1) for low, high in ends] + levels
+    return [np.linspace(*ends, 2 * int(points / 2) + 1) for ends in zip(low, high, strict=True)] + levels
 
 
 @program

@@ -63,6 +63,16 @@ def test_one_clone_without_crowding_is_exact(monkeypatch, tmp_path):
     assert found.value == pytest.approx(report.total, abs=5e-3)
 
 
+def test_a_tumor_is_held_as_long_as_the_search_holds_it(monkeypatch):
+    monkeypatch.setattr(room, "_STATES", 41 * 41)
+    problem = Scenario.load(SCENARIOS / "competing_clones.toml").problem()
+    found = room.dynamic_program(problem)
+    _, report = problem.simulate(Schedule(jnp.asarray(found.doses)))
+    # The search has -0.79533; every regimen and the best constant dose are above -0.34.
+    assert report.total == pytest.approx(-0.795, abs=0.02)
+    assert found.value == pytest.approx(report.total, abs=0.01)
+
+
 @pytest.mark.parametrize(
     ("name", "got"),
     [
