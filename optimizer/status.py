@@ -29,11 +29,7 @@ class Status(StrEnum):
     sentence: str
     exit_code: int
 
-    SOLVED = (
-        "solved",
-        0,
-        "Solved: the search converged, every constraint holds and the independent audit agrees.",
-    )
+    SOLVED = ("solved", 0, "Solved: the search converged, every constraint holds and the independent audit agrees.")
     INFEASIBLE = "infeasible", 4, "Infeasible: no schedule was found that meets every constraint."
     NOT_CONVERGED = (
         "not_converged",
@@ -50,11 +46,7 @@ class Status(StrEnum):
         5,
         "Simulation failed: the states became non-finite or the solver ran out of steps.",
     )
-    MISFIT = (
-        "misfit",
-        5,
-        "Misfit: what was measured contradicts the model or its plan, and a rule's dose is planned.",
-    )
+    MISFIT = ("misfit", 5, "Misfit: what was measured contradicts the model or its plan, and a rule's dose is planned.")
     INTERRUPTED = "interrupted", 130, "Interrupted: the best schedule found so far was kept."
 
     def __new__(cls, value: str, exit_code: int = 0, sentence: str = "") -> "Status":

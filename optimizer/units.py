@@ -176,10 +176,7 @@ def base_quantity(text: str) -> tuple[float, str]:
 
 
 def dose_to_internal(
-    value: str | float,
-    wanted_unit: str,
-    body_weight_kg: float | None = None,
-    body_surface_m2: float | None = None,
+    value: str | float, wanted_unit: str, body_weight_kg: float | None = None, body_surface_m2: float | None = None
 ) -> float:
     """Convert a dose to `wanted_unit`, scaling mg/kg_bw by body weight and mg/m2_bsa by body surface.
 

@@ -13,8 +13,8 @@ import numpy as np
 from optimizer.analysis.batch import WIDTH, Frame, build_systems, doses_of, judge_batch
 from optimizer.analysis.map import Map, Quantity, Request, request
 from optimizer.analysis.repeated import batches, repeated_drugs
-from optimizer.files.chunks import HERE, Workers, made, slices
-from optimizer.files.run import Columns, Run, columns_of, joined, table_bytes
+from optimizer.files.chunks import HERE, AbstractJob, Workers, collected, slices
+from optimizer.files.run import Columns, Run, table_bytes
 from optimizer.scenario import Scenario
 from optimizer.search.multistart import cores
 from optimizer.simulate import System
@@ -36,21 +36,12 @@ def regimen_map(
     return found
 
 
-class MapJob:
+class MapJob(AbstractJob):
     """A map that is ready to be evaluated, chunk by chunk: some points of one batch, which all share its nodes.
-
-    Args:
-        scenario: model, drugs, objective and horizon.
-        asked: by `request`.
-        out: directory of the chunks; None keeps nothing.
-        versions: of the packages that the numbers depend on; a run is not continued with others.
-        progress: is told how many points of how many are done.
-        is_shared: whether others may be at work in the directory at the same time.
 
     Raises:
         OptionError: numbers with which no model can be built.
         ScenarioError: a model of one's own that does not take the numbers given.
-        DirectoryError: the directory holds something else, or a map of which a field differs.
     """
 
     def __init__(
@@ -70,8 +61,8 @@ class MapJob:
         self.batches = batches(plan, asked.numbers, self.values, plan.every or _WEEK, asked.regimen)
         own = [(b, rows) for b, batch in enumerate(self.batches) for rows in slices(len(batch.points), _CHUNK)]
         ends = np.cumsum([len(rows) for _, rows in own]).tolist()
-        self.own, self.rows = own, [range(end - len(rows), end) for end, (_, rows) in zip(ends, own, strict=True)]
-        self.files, self.at_once = [[f"chunks/{rows.start:09d}.parquet"] for rows in self.rows], cores()
+        super().__init__([range(end - len(rows), end) for end, (_, rows) in zip(ends, own, strict=True)])
+        self.own, self.at_once = own, cores()
         self.run = None if out is None else Run(out, self._manifest(versions), is_shared)
         self._built: dict[int, tuple[System, np.ndarray, np.ndarray]] = {}
         self._locks, self._lock = [Lock() for _ in self.batches], Lock()
@@ -109,11 +100,10 @@ class MapJob:
         repeated = repeated_drugs(self.asked.numbers)
         return {"point": batch.points, **found, **{f"amount {drugs[j].name}": amounts[kept, j] for j in repeated}}
 
-    def read(self, number: int, data: bytes) -> Columns:
-        """A chunk's table, which is of its points."""
+    def keys(self, number: int) -> list[dict[str, Any]]:
+        """The points of a chunk."""
         b, rows = self.own[number]
-        path = Path(self.files[number][0]) if self.run is None else self.run.out / self.files[number][0]
-        return columns_of(data, path, {"point": self.batches[b].points[rows.start : rows.stop].tolist()})
+        return [{"point": self.batches[b].points[rows.start : rows.stop].tolist()}]
 
     def _more(self, count: int) -> None:
         with self._lock:
@@ -134,19 +124,13 @@ def compute(
     versions: Mapping[str, str] = {},
     workers: Workers = HERE,
 ) -> Map | None:
-    """Evaluate every point of a map.
-
-    Args:
-        scenario, asked, progress, out, versions: as of `MapJob`, which raises.
-        workers: who makes the chunks; of a part nothing comes back.
-    """
+    """Evaluate every point of a map; of a part nothing comes back. Raises as `MapJob` does."""
     job = MapJob(scenario, asked, out, versions, progress, workers.is_shared)
-    again = partial(MapJob, scenario, asked, out, versions, is_shared=True)
     job.tell(0)
-    parts = {Path(job.files[n][0]): job.read(n, data) for n, (data,) in made(job, workers, again)}
-    if workers.is_shared:
+    found = collected(job, workers, partial(MapJob, scenario, asked, out, versions, is_shared=True))
+    if found is None:
         return None
-    columns = joined(parts)
+    (columns,) = found
     order = np.argsort(columns["point"])
     return _map(scenario, asked, {name: column[order] for name, column in columns.items()})
 

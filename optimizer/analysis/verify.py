@@ -238,18 +238,5 @@ def resistant_share(library: Library, scenario: str, regimen: str, share: float)
     return float(time_above(trajectory.times, resistant, level)) if bool(jnp.any(resistant > level)) else None
 
 
-COMPUTE: dict[str, Callable[..., float | None]] = {
-    function.__name__: function
-    for function in (
-        crossing,
-        critical,
-        final_log10,
-        peak_log10,
-        progression,
-        day_after,
-        regrowth,
-        bound,
-        bound_and_regrowth,
-        resistant_share,
-    )
-}
+_FUNCTIONS = crossing, critical, final_log10, peak_log10, progression, day_after, regrowth, bound, bound_and_regrowth
+COMPUTE: dict[str, Callable[..., float | None]] = {f.__name__: f for f in (*_FUNCTIONS, resistant_share)}

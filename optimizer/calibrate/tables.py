@@ -161,10 +161,7 @@ ROLES = {
     "blank": ("background", "bg", "empty", "medium", "media", "no_cells"),
     "time_zero": ("t0", "time0", "day0", "start", "time_0", "day_0"),
 }
-HELD = {
-    "1": ("1.0", "on", "yes", "true", "treated", "y"),
-    "0": ("0.0", "off", "no", "false", "untreated", "n", "none"),
-}
+HELD = {"1": ("1.0", "on", "yes", "true", "treated", "y"), "0": ("0.0", "off", "no", "false", "untreated", "n", "none")}
 _KEPT: dict = {"required": False, "empty": "kept"}
 
 SCHEMAS: dict[str, Schema] = {

@@ -224,9 +224,8 @@ def _least(values: np.ndarray, costs: np.ndarray) -> np.ndarray:
     return least[same]
 
 
-def _quadratic(fit: Fit, w: np.ndarray, deviation: np.ndarray, variance: float, reach: float) -> tuple[Profile, ...]:
+def _quadratic(fit: Fit, w: np.ndarray, deviation: np.ndarray, _: float, reach: float) -> tuple[Profile, ...]:
     """What profiles are in the limit of many rows: tau is linear in w."""
-    del variance
     tau = np.array([-reach, 0.0, reach])
     ends = [fit.problem.space.natural(w + t * deviation) for t in tau]
     return tuple(
@@ -245,8 +244,7 @@ def profile_of(fit: Fit, i: int, w: float, grid: np.ndarray, rise: np.ndarray, r
     ends = (None if down is None else -down, _crossing(x[place:], tau[place:], reach))
     natural = np.exp if bool(fit.problem.space.log[i]) else np.asarray
     low, high = (None if end is None else float(natural(end)) for end in ends)
-    better = bool(np.min(rise) < -1e-6 * degrees_of_freedom(fit))
-    return Profile(fit.names[i], natural(x), tau, (low, high), better)
+    return Profile(fit.names[i], natural(x), tau, (low, high), bool(np.min(rise) < -1e-6 * degrees_of_freedom(fit)))
 
 
 def _from_neighbors(ends: np.ndarray, costs: np.ndarray, half: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 """A trial from its patients to its tables, chunk by chunk, to the same bytes after an interruption."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,8 +17,8 @@ from optimizer.control.trial import Asked, Trial, prepare
 from optimizer.control.trial_tables import PatientRecord, decision_columns, patient_columns
 from optimizer.ensemble.ensemble import Cores
 from optimizer.ensemble.patients import source_digest
-from optimizer.files.chunks import HERE, Workers, made, slices
-from optimizer.files.run import Columns, Run, columns_of, joined, table_bytes
+from optimizer.files.chunks import HERE, AbstractJob, Workers, collected, slices
+from optimizer.files.run import Columns, Run, table_bytes
 from optimizer.files.run_directory import check_writable
 from optimizer.search.feasible import make_feasible, satisfies
 from optimizer.search.multistart import Progress
@@ -63,22 +63,14 @@ def manifest(trial: Trial, versions: dict[str, str]) -> dict[str, Any]:
     }
 
 
-class TrialJob:
+class TrialJob(AbstractJob):
     """A trial that is ready to be run, chunk by chunk.
-
-    Args:
-        trial: what is asked.
-        out: directory of the run.
-        versions: of the packages that the numbers depend on; a run is not continued with others.
-        tell: hears how it goes.
-        is_shared: whether others may be at work in the directory at the same time.
 
     Raises:
         ScenarioError: visits on days that are no decisions.
-        DirectoryError: the directory holds something else, or a run of which a field differs.
     """
 
-    at_once = 1
+    run: Run
 
     def __init__(
         self,
@@ -92,8 +84,7 @@ class TrialJob:
         check_writable(out)
         self._runner = Runner(trial)
         self.run = Run(out, manifest(trial, versions), is_shared)
-        self.rows = slices(len(trial.ensemble.names), trial.settings.chunk)
-        self.files = [[f"{kind}/{rows.start:09d}.parquet" for kind in ("decisions", "chunks")] for rows in self.rows]
+        super().__init__(slices(len(trial.ensemble.names), trial.settings.chunk), ("decisions", "chunks"))
 
     def make(self, number: int) -> list[bytes]:
         """The decisions and the patients of a chunk."""
@@ -102,14 +93,13 @@ class TrialJob:
         columns = decision_columns(self.trial, rows, found), patient_columns(self.trial, rows, found)
         return [table_bytes(each) for each in columns]
 
-    def read(self, number: int, kept: Sequence[bytes]) -> tuple[Columns, Columns]:
-        """A chunk's decisions and patients, which are of its patients."""
+    def keys(self, number: int) -> list[dict[str, Any]]:
+        """The patients of a chunk, in its decisions and by policy."""
         trial, rows = self.trial, self.rows[number]
         whose = {"patient": np.repeat(rows, len(trial.rows)), "policy": [*trial.rows] * len(rows)}
         each = len(trial.rows) * trial.ensemble.task.grid.count
         simulated = {"patient": np.repeat([i for i in rows if trial.ensemble.included[i]], each).tolist()}
-        log, table = (self.run.out / name for name in self.files[number])
-        return columns_of(kept[0], log, simulated), columns_of(kept[1], table, whose)
+        return [simulated, whose]
 
     def tell(self, done: int) -> None:
         """Say how many patients are done."""
@@ -125,18 +115,12 @@ def run_trial(
 ) -> TrialResult | None:
     """Try all policies in all patients, writing each chunk when it is done; go on where the same stopped earlier.
 
-    Args:
-        trial, out, versions, tell: as of `TrialJob`, which raises.
-        workers: who makes the chunks; of a part nothing comes back.
+    Of a part nothing comes back. Raises as `TrialJob` does.
     """
     given = out, versions or {}
     job = TrialJob(trial, *given, tell or (lambda _: None), workers.is_shared)
-    again = partial(_opened, trial.asked, trial.settings.changes, *given)
-    logs, tables = dict[Path, Columns](), dict[Path, Columns]()
-    for number, kept in made(job, workers, again):
-        log, table = (job.run.out / name for name in job.files[number])
-        logs[log], tables[table] = job.read(number, kept)
-    return None if workers.is_shared else TrialResult(trial, joined(tables), joined(logs))
+    found = collected(job, workers, partial(_opened, trial.asked, trial.settings.changes, *given))
+    return None if found is None else TrialResult(trial, found[1], found[0])
 
 
 def _opened(asked: Asked, changes: Changes, out: Path, versions: dict[str, str]) -> TrialJob:

@@ -16,8 +16,8 @@ from optimizer.ensemble.patients import load_patients, source_digest
 from optimizer.ensemble.personalise import Personalised, Solver
 from optimizer.ensemble.program import build_program
 from optimizer.ensemble.risk import refuse_alpha
-from optimizer.files.chunks import HERE, Workers, made, slices
-from optimizer.files.run import Columns, Run, columns_of, joined, table_bytes, to_bytes
+from optimizer.files.chunks import HERE, AbstractJob, Workers, collected, slices
+from optimizer.files.run import Columns, Run, table_bytes, to_bytes
 from optimizer.files.run_directory import DirectoryError, check_writable
 from optimizer.programs import check_64_bits
 from optimizer.scenario import Scenario, ScenarioError
@@ -87,23 +87,14 @@ class Cohort:
         return (SCHEDULES[0], *self.shared.names)
 
 
-class CohortJob:
+class CohortJob(AbstractJob):
     """A cohort that is ready to be searched, chunk by chunk.
-
-    Args:
-        scenario: with the patients.
-        settings: what is asked of them.
-        out: directory of the run.
-        versions: of the packages that the numbers depend on; a run is not continued with others.
-        tell: hears how it goes.
-        is_shared: whether others may be at work in the directory at the same time.
 
     Raises:
         ScenarioError: patients that cannot be made, or dose levels, which a cohort does not round to.
-        DirectoryError: the directory holds something else, or a run of which a field differs.
     """
 
-    at_once = 1
+    run: Run
 
     def __init__(
         self,
@@ -126,8 +117,7 @@ class CohortJob:
         self.shared = _shared(scenario, self.settings, ensemble, self.run, tell)
         points, doses, factor = self.shared.points, self.shared.doses, scenario.progression_factor
         self._solver = Solver(ensemble, points, scenario.tolerance, doses, factor, self.settings.together)
-        self.rows = slices(len(ensemble.names), self.settings.chunk)
-        self.files = [[f"chunks/{rows.start:09d}.parquet"] for rows in self.rows]
+        super().__init__(slices(len(ensemble.names), self.settings.chunk))
 
     def make(self, number: int) -> list[bytes]:
         """The table of a chunk."""
@@ -135,11 +125,10 @@ class CohortJob:
         found = self._solver.chunk(first, self.settings.chunk, lambda done: self.tell(first + done))
         return [table_bytes(_columns(self.scenario, self.ensemble, found, first))]
 
-    def read(self, number: int, data: bytes) -> Columns:
-        """A chunk's table, which is of its patients."""
+    def keys(self, number: int) -> list[dict[str, Any]]:
+        """The patients of a chunk."""
         rows = self.rows[number]
-        who = {"patient": rows, "name": self.ensemble.names[rows.start : rows.stop]}
-        return columns_of(data, self.run.out / self.files[number][0], who)
+        return [{"patient": rows, "name": self.ensemble.names[rows.start : rows.stop]}]
 
     def tell(self, done: int) -> None:
         """Say how many patients are done."""
@@ -156,15 +145,12 @@ def run_chunks(
 ) -> Cohort | None:
     """Find all schedules, writing each chunk when it is done; go on where an earlier run of the same stopped.
 
-    Args:
-        scenario, settings, out, versions, tell: as of `CohortJob`, which raises.
-        workers: who makes the chunks; of a part nothing comes back.
+    Of a part nothing comes back. Raises as `CohortJob` does.
     """
     given = scenario, settings, out, versions or {}
     job = CohortJob(*given, tell or (lambda _: None), workers.is_shared)
-    again = partial(CohortJob, *given, is_shared=True)
-    parts = {job.run.out / job.files[n][0]: job.read(n, data) for n, (data,) in made(job, workers, again)}
-    return None if workers.is_shared else Cohort(scenario, job.settings, job.ensemble, job.shared, joined(parts))
+    found = collected(job, workers, partial(CohortJob, *given, is_shared=True))
+    return None if found is None else Cohort(scenario, job.settings, job.ensemble, job.shared, *found)
 
 
 def _check(scenario: Scenario, settings: Settings) -> None:

@@ -6,15 +6,17 @@ often, makes the same bytes. Schedulers, retries and workers are those of dask o
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from logging import CRITICAL
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
-from optimizer.files.run import Run
+from optimizer.files.run import Columns, Run, columns_of, joined
 from optimizer.files.run_directory import DirectoryError
 from optimizer.settings import OptionError
 
@@ -23,21 +25,36 @@ from optimizer.settings import OptionError
 _MOST_KILLED, _RETRIES = 100, 3
 
 
-class Job(Protocol):
-    """What is made in chunks."""
+class AbstractJob(ABC):
+    """What is made in chunks; it is opened in each process that makes some of them.
 
-    run: Any  #: the directory; None keeps nothing
-    rows: Any  #: which patients or points each chunk has
-    files: Any  #: names of the files of each chunk
-    at_once: int  #: how many chunks may be made side by side
+    A job takes, behind what it is of, the directory `out` of its run, the `versions` of the packages that its numbers
+    depend on (a run is not continued with others), what hears how it goes, and `is_shared`: whether others may be at
+    work in the directory at the same time. It refuses (DirectoryError) a directory that holds something else, or a run
+    of which a field differs.
+    """
 
+    at_once = 1  #: how many chunks may be made side by side
+    run: Run | None  #: the directory; None keeps nothing
+
+    def __init__(self, rows: Sequence[range], kinds: Sequence[str] = ("chunks",)):
+        self.rows = rows  #: which patients or points each chunk has
+        self.files = [[f"{kind}/{own.start:09d}.parquet" for kind in kinds] for own in rows]  #: tables of each chunk
+
+    @abstractmethod
     def make(self, number: int) -> Sequence[bytes]:
-        """The bytes of the files of a chunk."""
-        ...
+        """The tables of a chunk."""
 
+    @abstractmethod
+    def keys(self, number: int) -> Sequence[Mapping[str, Sequence[Any]]]:
+        """Of each table of a chunk, columns whose values are known: whose rows these are."""
+
+    @abstractmethod
     def tell(self, done: int) -> None:
-        """Hear how many rows are done."""
-        ...
+        """Say how many rows are done."""
+
+
+Again = Callable[[], AbstractJob]
 
 
 def slices(total: int, size: int) -> list[range]:
@@ -87,7 +104,7 @@ def workers_of(part: str | None, engine: str, cluster: str | None, prepare: Call
     return Workers(one if part is not None else None, engine == "dask", cluster, prepare)
 
 
-def made(job: Job, workers: Workers, again: Callable[[], Job]) -> Iterator[tuple[int, list[bytes]]]:
+def made(job: AbstractJob, workers: Workers, again: Again) -> Iterator[tuple[int, list[bytes]]]:
     """Number and bytes of each chunk in order, read where it was made before; of a part only its own.
 
     `again` is the same job as another process opens it, with a shared directory; it can be pickled.
@@ -114,10 +131,19 @@ def made(job: Job, workers: Workers, again: Callable[[], Job]) -> Iterator[tuple
         pool.shutdown(cancel_futures=True)
 
 
+def collected(job: AbstractJob, workers: Workers, again: Again) -> list[Columns] | None:
+    """The tables of all chunks, those of a kind one below the other; of a part nothing comes back. Raises as `made`."""
+    folder, tables = Path() if job.run is None else job.run.out, [dict[Path, Columns]() for _ in job.files[0]]
+    for number, kept in made(job, workers, again):
+        for table, name, data, keys in zip(tables, job.files[number], kept, job.keys(number), strict=True):
+            table[folder / name] = columns_of(data, folder / name, keys)
+    return None if workers.is_shared else [joined(table) for table in tables]
+
+
 # --- dask -------------------------------------------------------------------------------------------------------------
 
 
-def _on_dask(job: Job, run: Run, workers: Workers, again: Callable[[], Job], missing: list[int]) -> None:
+def _on_dask(job: AbstractJob, run: Run, workers: Workers, again: Again, missing: list[int]) -> None:
     """Have chunks made by workers that write into the same directory; theirs are taken over at the end."""
     try:
         import cloudpickle
@@ -163,7 +189,7 @@ def _task(opening: tuple[Callable[[], None], bytes, str, bool], number: int) -> 
 
 
 @lru_cache(maxsize=1)
-def _opened(prepare: Callable[[], None], opened: bytes, folder: str, is_local: bool) -> Job:
+def _opened(prepare: Callable[[], None], opened: bytes, folder: str, is_local: bool) -> AbstractJob:
     """The job as this worker has it, opened once; a worker of this machine takes a core of its own."""
     import cloudpickle
     from distributed import get_worker

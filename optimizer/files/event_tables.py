@@ -35,15 +35,7 @@ import numpy as np
 
 from optimizer.files.cells import protected
 from optimizer.files.dose_rows import ANY, DOSE_COLUMNS, KEPT, added_up, dose_events, drug_of, patients_of
-from optimizer.files.events import (
-    DoseEvent,
-    compress,
-    from_grid,
-    order_of,
-    to_mixed_grid,
-    unroll,
-    within,
-)
+from optimizer.files.events import DoseEvent, compress, from_grid, order_of, to_mixed_grid, unroll, within
 from optimizer.files.faults import DataError, TableWarning
 from optimizer.files.prescriptions import Form, as_decided, as_given
 from optimizer.files.run_directory import DirectoryError, write_whole

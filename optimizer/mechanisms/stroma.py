@@ -13,13 +13,7 @@ from optimizer.fields import parameter
 from optimizer.mechanisms.base import AbstractMechanism, over_nodes
 from optimizer.pharmacology.base import SwitchingLevel
 from optimizer.pharmacology.effects import hill
-from optimizer.pharmacology.roles import (
-    AbstractRole,
-    Inhibitor,
-    LigandBlocker,
-    StromaDesensitizer,
-    StromaKiller,
-)
+from optimizer.pharmacology.roles import AbstractRole, Inhibitor, LigandBlocker, StromaDesensitizer, StromaKiller
 
 _KRAUT = "doi 10.1038/s41540-025-00495-0"
 

@@ -116,11 +116,7 @@ def _kept(features: Features, path: Path) -> Features:
     names, groups = (tuple(np.array(part)[known].tolist()) for part in (features.names, features.groups))
     empty = tuple(np.array(features.names)[~known].tolist())
     return replace(
-        features,
-        names=names,
-        groups=groups,
-        values=features.values[:, known],
-        left_out=features.left_out + empty,
+        features, names=names, groups=groups, values=features.values[:, known], left_out=features.left_out + empty
     )
 
 

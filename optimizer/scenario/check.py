@@ -10,14 +10,9 @@ from pydantic import ValidationError
 from optimizer.endpoints.burden_factor import BurdenFactor
 from optimizer.fields import default_of, describe
 from optimizer.objectives.progression import Progression
+from optimizer.scenario.check_cohort import check_cohort
 from optimizer.scenario.check_model import check_model
-from optimizer.scenario.check_optional import (
-    check_cohort,
-    check_endpoint,
-    check_observations,
-    check_rule,
-    has_observables,
-)
+from optimizer.scenario.check_optional import check_endpoint, check_observations, check_rule, has_observables
 from optimizer.scenario.check_parts import Context, check_drugs
 from optimizer.scenario.check_regimens import check_decision, check_regimens
 from optimizer.scenario.faults import Faults, explain, one_of

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from optimizer.files.chunks import Workers, made, slices, workers_of
+from optimizer.files.chunks import AbstractJob, Workers, made, slices, workers_of
 from optimizer.files.run import Run, table_bytes
 from optimizer.files.run_directory import DirectoryError
 from optimizer.settings import OptionError
@@ -21,21 +21,22 @@ from optimizer.settings import OptionError
 CHUNKS = 11
 
 
-class Squares:
+class Squares(AbstractJob):
     """Squares of numbers, three to a chunk, in two files each."""
-
-    at_once = 1
 
     def __init__(self, out, seconds=0.0, chunks=CHUNKS, at_once=1, is_shared=False):
         self.run, self.seconds, self.at_once = Run(out, {"chunks": chunks}, is_shared), seconds, at_once
-        self.rows, self.made = slices(3 * chunks - 1, 3), []
-        self.files = [[f"{kind}/{rows.start:09d}.parquet" for kind in ("a", "b")] for rows in self.rows]
+        super().__init__(slices(3 * chunks - 1, 3), ("a", "b"))
+        self.made = []
 
     def make(self, number):
         self.made.append(number)
         time.sleep(self.seconds)
         x = np.array(self.rows[number])
         return [table_bytes({"x": x, "y": x**power}) for power in (2, 3)]
+
+    def keys(self, number):
+        return [{"x": self.rows[number]}] * 2
 
     def tell(self, done):
         assert 0 < done <= self.rows[-1].stop

@@ -127,12 +127,7 @@ def trial_figures(result: TrialResult) -> dict[str, Figure]:
 
 
 def sweep_figure(rows: list[dict], policies: tuple[str, ...]) -> Figure:
-    """Mean time to progression against the visit interval, by noise; one panel a policy.
-
-    Args:
-        rows: of the sweep's table.
-        policies: by name.
-    """
+    """Mean time to progression against the visit interval, by noise, of a sweep's rows; one panel a policy."""
     figure = new_figure(4.2 * len(policies), 4.0)
     noises = sorted({row["noise"] for row in rows}, key=lambda value: -1.0 if value is None else value)
     for ax, name in zip(figure.subplots(1, len(policies), squeeze=False, sharey=True)[0], policies, strict=True):

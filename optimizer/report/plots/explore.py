@@ -20,12 +20,7 @@ _MOST_NAMED = 12
 
 
 def window_figure(found: Windows, title: str = "") -> Figure:
-    """Net growth over the level, below it the intervals of each clone, and a panel for each number that was varied.
-
-    Args:
-        found: by `windows`.
-        title: above the figure.
-    """
+    """Net growth over the level, below it the intervals of each clone, and a panel for each number that was varied."""
     panels = len(found.varied)
     figure = new_figure(8.0, 4.4 + 2.8 * panels)
     heights = [3.0, 0.35 * len(found.clones) + 0.25, *[2.6] * panels]
@@ -133,14 +128,7 @@ _SHAPES = ("s", "^", "D", "v", "P", "<", ">", "X")
 
 
 def map_figure(found: Map, annotations: Sequence[Annotation] = (), show: str = "mean_last", title: str = "") -> Figure:
-    """A heat map of one quantity.
-
-    Args:
-        found: by `compute`.
-        annotations: schedules that have a place on it.
-        show: name of the quantity.
-        title: above the figure.
-    """
+    """A heat map of the quantity that is shown; annotations are schedules that have a place on it."""
     figure = new_figure(7.6, 5.6)
     heat(figure.subplots(), found, annotations, show)
     figure.suptitle(title, fontsize=10)
@@ -191,11 +179,7 @@ def tornado_figure(
 ) -> Figure:
     """What final cells and the day of progression become where each number is less or more, the strongest above.
 
-    Args:
-        own: outcome of the scenario as it stands.
-        moved: the outcomes with each number less and more, by its key.
-        horizon: day that stands for no progression.
-        title: above the figure.
+    The horizon [day] stands for no progression.
     """
     figure = new_figure(10.0, 1.6 + 0.22 * min(len(moved), _MOST_NAMED))
     for ax, (read, label) in zip(figure.subplots(1, 2), _told(horizon), strict=True):
@@ -228,12 +212,7 @@ def _told(horizon: float) -> tuple[tuple[Callable[[Outcome], float], str], ...]:
 
 
 def pareto_figure(front: Front, title: str = "") -> Figure:
-    """The front with its points, and the regimens as points of their own.
-
-    Args:
-        front: by `trace`.
-        title: above the figure.
-    """
+    """The front with its points, and the regimens as points of their own."""
     figure = new_figure(7.0, 5.2)
     plane(figure.subplots(), front)
     figure.suptitle(title, fontsize=10)

@@ -58,14 +58,9 @@ def with_unit(name: str, unit: str | None) -> str:
 
 
 def dose_bars(ax: Axes, edges: np.ndarray, heights: np.ndarray, place: tuple[int, int], base: float, **style) -> None:
-    """Bars over intervals as one patch, however many; drug j of N takes the j-th part of each interval.
+    """Bars [K] over intervals [K + 1] as one patch, however many, on a base; drug j of N takes the j-th part of each.
 
-    Args:
-        edges: [K + 1].
-        heights: [K].
-        place: j and N.
-        base: where the bars stand.
-        style: of the patch.
+    `place` is j and N.
     """
     j, count = place
     part = np.diff(edges) / count
@@ -79,12 +74,7 @@ def dose_bars(ax: Axes, edges: np.ndarray, heights: np.ndarray, place: tuple[int
 def swim(ax: Axes, edges: np.ndarray, shares: np.ndarray, progressed: np.ndarray, horizon: float) -> QuadMesh:
     """Swimmers: a lane each, dark where more was given; a diamond at progression, an arrow where there is none.
 
-    Args:
-        ax: what is drawn on.
-        edges: of the intervals [K + 1].
-        shares: of the largest doses [R, K]; nothing is drawn where they are NaN.
-        progressed: days of progression [R]; infinite where there is none.
-        horizon: end of the observation [day].
+    Shares of the largest doses [R, K] that are NaN are not drawn; a day of progression [R] that never is is infinite.
     """
     places = np.arange(len(shares) + 1) - 0.5
     shade = ax.pcolormesh(edges, places, shares, cmap=_INTENSITY, vmin=0.0, vmax=1.0)
@@ -104,13 +94,8 @@ def dose_scale(figure: Figure, shade: QuadMesh) -> None:
 def kaplan_meier(ax: Axes, progressed: Mapping[str, np.ndarray], horizon: float, bands: bool = False) -> Axes:
     """Share of patients without progression over time; a tick marks patients who have none at the end.
 
-    Below stand the patients at risk, and each arm's hazard ratio and log-rank p against the first one's.
-
-    Args:
-        ax: what is drawn on.
-        progressed: days of progression of each arm, infinite where there is none.
-        horizon: end of the observation [day].
-        bands: whether the first arms have their 95 % band.
+    Below stand the patients at risk, and each arm's hazard ratio and log-rank p against the first one's. Days of
+    progression are infinite where there is none; with bands the first arms have their 95 % band.
     """
     for i, (name, own) in enumerate(progressed.items()):
         found = survival(own, horizon)
