@@ -3,6 +3,8 @@
 import copy
 import json
 import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -300,6 +302,34 @@ def test_import_writes_a_scenario(tmp_path):
     # What is there is kept.
     assert run(*asked, "--control", "u")[0] == 2
     assert out.read_text() == text
+
+
+def test_import_loads_no_jax(tmp_path):
+    asked = ["--to", str(tmp_path / "out.toml"), "--burden", "Tumor_Volume_V", "--time-unit", "day", "--control", "u"]
+    words = [sys.executable, "-X", "importtime", "-m", "optimizer", "import", str(SBML / "BIOMD0000000825.xml"), *asked]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert " numpy\n" in done.stderr
+    assert " jax\n" not in done.stderr
+    assert " scipy\n" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("burden", "said"),
+    [
+        ("nobody", "burden: wanted an equation of names in the file, such as compartment, epsilon, d, p_r, alpha"),
+        ("1 +", "burden: wanted a number, a name or"),
+        ("Resistant_tumor_R", "burden: wanted a tumor at the start, more than 0; got 0"),
+        ("1 / Resistant_tumor_R", "burden: wanted a tumor at the start, more than 0; got inf"),
+        ("burden", "burden: wanted an output that does not hang on itself; got one that does"),
+    ],
+)
+def test_a_burden_that_is_none_writes_nothing(tmp_path, burden, said):
+    out, path = tmp_path / "out.toml", SBML / "BIOMD0000000825.xml"
+    found = run("import", path, "--to", out, "--burden", burden, "--time-unit", "day", "--control", "u")
+    assert found[0] == 3
+    assert found[1].startswith(f"BIOMD0000000825.xml: {said}")
+    assert found[1].count("\n") == 1
+    assert not out.exists()
 
 
 def test_import_of_a_control_stream(tmp_path):
