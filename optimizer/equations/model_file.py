@@ -107,7 +107,10 @@ def imported_text(path: Path, asked: Mapping[str, Any]) -> str:
     control = asked.get("control", ())
     if found.dosed and not control:
         asked.setdefault("doses", {found.dosed: "drug"})
-    doses = asked.get("doses", {})
+    # A word of the grammar has another name in the equations, and so has its drug.
+    control = [found.called.get(name, name) for name in control]
+    doses = {found.called.get(state, state): drug for state, drug in asked.get("doses", {}).items()}
+    asked |= {"doses": doses} if doses else {}
     drugs = [*control, *dict.fromkeys(doses.values())]
     if not drugs:
         listed = ", ".join([*found.parameters, *found.states][:12])
@@ -159,13 +162,17 @@ def _check(model: Mapping[str, Any], drugs: Sequence[str], file: str) -> None:
         start = {name: parse(x) if isinstance(x, str) else np.float64(x) for name, x in numbers.items()}
         values = Values({TIME: np.float64(0.0), **dict.fromkeys(drugs, np.float64(0.0))}, start | trees, np)
         with np.errstate(all="ignore"):
-            burden = float(values["burden"])
+            found = {name: float(values[name]) for name in trees}
+            found |= {f"the rate of {name}": float(values.of(parse(text))) for name, text in model["rates"].items()}
     except RecursionError:
         raise DataError(f"{file}: burden: wanted an output that does not hang on itself; got one that does") from None
     except EquationError as error:
         raise DataError(f"{file}: burden: {error}") from None
-    if not 0.0 < burden < np.inf:
-        raise DataError(f"{file}: burden: wanted a tumor at the start, more than 0; got {burden:g}")
+    if not 0.0 < found["burden"] < np.inf:
+        raise DataError(f"{file}: burden: wanted a tumor at the start, more than 0; got {found['burden']:g}")
+    if endless := [(name, x) for name, x in found.items() if not np.isfinite(x)]:
+        name, x = endless[0]
+        raise DataError(f"{file}: {name}: wanted a finite value at the start, without drug; got {x:g}")
 
 
 def _drug(name: str, is_control: bool, found: Imported) -> dict[str, Any]:

@@ -332,6 +332,35 @@ def test_a_burden_that_is_none_writes_nothing(tmp_path, burden, said):
     assert not out.exists()
 
 
+def test_words_of_the_grammar_are_other_names(tmp_path):
+    """A drug and a state that doses enter, called as functions of the grammar are; and a rate that is endless."""
+    text = (SBML / "BIOMD0000000825.xml").read_text()
+    event = text[text.index("<listOfEvents>") : text.index("</listOfEvents>") + len("</listOfEvents>")]
+    (tmp_path / "model.xml").write_text(text.replace('"u"', '"exp"').replace("<ci> u </ci>", "<ci> exp </ci>"))
+    asked = ["import", tmp_path / "model.xml", "--burden", "Tumor_Volume_V", "--time-unit", "day"]
+    code, said = run(*asked, "--to", tmp_path / "a.toml", "--control", "exp")
+    assert code == 0, said
+    scenario = Scenario.load(tmp_path / "a.toml")
+    assert scenario.plan.drugs[0].name == "exp_"
+    assert "exp_" in scenario.resolved()["scenario"]["model"]["outputs"]["drug_induced_death"]
+    without = text.replace(event, "").replace("Resistant_tumor_R", "sqrt")
+    (tmp_path / "model.xml").write_text(without)
+    asked[3] = "Sensitive_tumor_S"
+    code, said = run(*asked, "--to", tmp_path / "b.toml", "--dose", "sqrt=virus")
+    assert code == 0, said
+    assert tomllib.loads((tmp_path / "b.toml").read_text())["model"]["doses"] == {"sqrt_": "virus"}
+    assert Scenario.load(tmp_path / "b.toml").plan.drugs[0].name == "virus"
+
+
+def test_a_rate_without_an_end_is_refused_by_name(tmp_path):
+    text = (STREAMS / "tumor.ctl").read_text().replace("KE = LOG(2)/THETA(4)", "KE = 1/0")
+    (tmp_path / "model.ctl").write_text(text)
+    asked = ["import", tmp_path / "model.ctl", "--to", tmp_path / "out.toml", "--burden", "A1"]
+    code, said = run(*asked, "--time-unit", "week", "--parameter", "SEX=1")
+    assert (code, said) == (3, "model.ctl: KE: wanted a finite value at the start, without drug; got inf\n")
+    assert not (tmp_path / "out.toml").exists()
+
+
 def test_import_of_a_control_stream(tmp_path):
     out = tmp_path / "out.toml"
     asked = ["import", STREAMS / "tumor.ctl", "--to", out, "--burden", "A1 + A3", "--time-unit", "week"]
