@@ -16,7 +16,7 @@ from optimizer.equations.values import Values
 from optimizer.files.faults import DataError, show
 from optimizer.files.toml import toml_text
 
-OWN_DOSES = "as in the file"
+OWN_DOSES, HALVES = "as in the file", "half doses"
 SUFFIXES = {"sbml": (".xml", ".sbml"), "nonmem": (".ctl", ".mod"), "petab": (".yaml", ".yml")}
 
 
@@ -121,15 +121,11 @@ def imported_text(path: Path, asked: Mapping[str, Any]) -> str:
     except DataError as error:
         raise DataError(f"{path.name}: {error}") from None
     _check(model, drugs, path.name)
-    horizon = max([60.0, *(day + 1.0 for _, day, _ in found.doses)])
     tables = {
         "title": found.title or path.stem,
         **({"doi": list(found.doi)} if found.doi else {}),
         "model": model,
-        "drug": [_drug(drug, drug in control, found) for drug in drugs],
-        "decision": {"every": f"{horizon / 20.0!r} day", "horizon": f"{horizon!r} day"},
-        "objective": {"burden": 1.0, "drug_use": 0.01},
-        **({"regimen": [own]} if own else {}),
+        **_chosen(found, drugs, control, own),
         **({"cohort": found.cohort} if found.cohort else {}),
         **({"observation": observations(found, asked)} if found.observed else {}),
         "search": {"restarts": 16, "seed": 0},
@@ -138,7 +134,8 @@ def imported_text(path: Path, asked: Mapping[str, Any]) -> str:
         f"Written by adose import from {show(path.name)[1:-1]}.",
         *(f"Left out or assumed: {note}." for note in found.notes),
         f"A day is {1.0 / found.days:g} units of the file's time; other numbers are in the file's own units.",
-        "Chosen here, to be replaced by yours: kinetics, largest doses, decisions, horizon, objective, no limits.",
+        "Chosen here, to be replaced by yours: kinetics, largest doses, decisions, horizon, objective, no limits"
+        + (f', the regimen "{HALVES}".' if own is None else "."),
     ]
     return "".join(f"# {note}\n" for note in notes) + "\n" + toml_text(tables)
 
@@ -175,9 +172,19 @@ def _check(model: Mapping[str, Any], drugs: Sequence[str], file: str) -> None:
         raise DataError(f"{file}: {name}: wanted a finite value at the start, without drug; got {x:g}")
 
 
-def _drug(name: str, is_control: bool, found: Imported) -> dict[str, Any]:
-    """A drug whose level is the file's control, or whose doses enter a state."""
+def _chosen(
+    found: Imported, drugs: Sequence[str], control: Sequence[str], own: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Tables that a file does not say: drugs whose level is its control or whose doses enter a state, and a goal."""
     largest = max([1.0, *(amount for _, _, amount in found.doses)])
-    if is_control:
-        return {"name": name, "route": "infusion", "pk": {"kind": "direct"}, "dose": {"max": 1.0}}
-    return {"name": name, "route": "bolus", "pk": {"kind": "given"}, "dose": {"max": f"{largest!r} mg"}}
+    horizon = max([60.0, *(day + 1.0 for _, day, _ in found.doses)])
+    level = {"route": "infusion", "pk": {"kind": "direct"}, "dose": {"max": 1.0}}
+    given = {"route": "bolus", "pk": {"kind": "given"}, "dose": {"max": f"{largest!r} mg"}}
+    every = f"{horizon / 20.0!r} day"
+    halves = [{"drug": name, "amount": 0.5 if name in control else "0.5 mg", "every": every} for name in drugs]
+    return {
+        "drug": [{"name": name, **(level if name in control else given)} for name in drugs],
+        "decision": {"every": every, "horizon": f"{horizon!r} day"},
+        "objective": {"burden": 1.0, "drug_use": 0.01},
+        "regimen": [own or {"name": HALVES, "dose": halves}],
+    }

@@ -297,6 +297,8 @@ def test_import_writes_a_scenario(tmp_path):
     text = out.read_text()
     assert "# Left out or assumed: the event treatment, which writes u, was left out.\n" in text
     assert tomllib.loads(text)["model"]["outputs"]["resistant"] == "Resistant_tumor_R"
+    (regimen,) = Scenario.load(out).regimens()
+    assert (regimen.name, float(regimen.policy.doses[3, 0])) == ("half doses", 0.5)
     wanted = load(with_greene()).resolved()["scenario"]["model"]["rates"]
     assert Scenario.load(out).resolved()["scenario"]["model"]["rates"] == wanted
     # What is there is kept.
