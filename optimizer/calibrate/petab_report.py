@@ -1,5 +1,6 @@
 """The report of a PEtab problem: its free parameters at the largest posterior density, with profile intervals."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import scipy.stats
 
 from optimizer.calibrate.fit import Fit, Settings
 from optimizer.calibrate.likelihood import Array, Likelihood, prior_of
-from optimizer.calibrate.posterior import LAPLACE, Draws
+from optimizer.calibrate.posterior import LAPLACE, Draws, sample_outside, sampling_warnings
 from optimizer.calibrate.problem import make_problem
 from optimizer.calibrate.report import CHECKED, FitReport, Fragment, Panel, entries
 from optimizer.calibrate.space import EDGE, Parameter, Space
@@ -43,12 +44,10 @@ def petab_report(data: Measurements, settings: Settings) -> FitReport:
     log_likelihood, log_prior = likelihood.log_likelihood(fit.theta), likelihood.log_prior(fit.theta)
     values, noise, *_ = likelihood.simulated(fit.theta, sensitive=False)
     count, p = len(values), len(fit.theta)
-    drawn = around(fit, jac.T @ jac, settings.chains * settings.draws, settings.seed)
+    drawn = _draws(likelihood, fit, jac.T @ jac, settings)
     settings.progress("predictive check")
-    panels = _panels(likelihood, fit.theta, drawn[:: -(-len(drawn) // _COURSES)], settings.level)
-    drawn = drawn.reshape(settings.chains, settings.draws, p)
-    by_name = {name: drawn[:, :, i] for i, name in enumerate(fit.names)}
-    priors = {one.name: " ".join([one.prior, *(f"{x:g}" for x in one.numbers)]) for one in data.estimated}
+    some = np.stack([drawn.values[name].ravel() for name in fit.names], -1)
+    panels = _panels(likelihood, fit.theta, some[:: -(-len(some) // _COURSES)], settings.level)
     return FitReport(
         kind="petab",
         method=settings.method,
@@ -64,14 +63,14 @@ def petab_report(data: Measurements, settings: Settings) -> FitReport:
         },
         starts=settings.starts,
         starts_at_optimum=fit.starts_at_optimum,
-        warnings=(*data.notes, *found.warnings),
+        warnings=(*data.notes, *found.warnings, *sampling_warnings(drawn)),
         level=settings.level,
-        draws=Draws(by_name, dict.fromkeys(by_name, "1"), LAPLACE, priors),
+        draws=drawn,
         observed=likelihood.measured,
         fitted=values,
         criteria=information_criteria(count, p, log_likelihood),
         correlation=found.correlation,
-        fragment=_fragment(fit, by_name),
+        fragment=_fragment(fit, drawn.values),
         profiles=found.profiles,
         panels=panels,
         extra={"files": dict(data.files)},
@@ -81,10 +80,11 @@ def petab_report(data: Measurements, settings: Settings) -> FitReport:
 
 def _check(settings: Settings) -> None:
     """Refuse what the tables of a problem say themselves."""
-    for name, usual in (("deviation", None), ("loss", "linear"), ("bayes", False)):
+    for name, usual in (("deviation", None), ("loss", "linear")):
         if getattr(settings, name) != usual:
-            wanted = "none" if usual is None else str(usual).lower()
-            raise DataError(f"{name}: wanted {wanted} for petab, whose tables say it; got {getattr(settings, name)}")
+            raise DataError(
+                f"{name}: wanted {str(usual).lower()} for petab, whose tables say it; got {getattr(settings, name)}"
+            )
 
 
 def _fit(likelihood: Likelihood, settings: Settings) -> tuple[Fit, Array]:
@@ -163,6 +163,33 @@ def _uncertainty(likelihood: Likelihood, fit: Fit, jac: Array, level: float) -> 
     correlation = covariance / np.outer(deviation, deviation)
     said = tuple(sentences(fit, w, correlation, tuple(profiles), likelihood.size))
     return Uncertainty(level, 1.0, covariance, correlation, tuple(profiles), {}, said)
+
+
+def _draws(likelihood: Likelihood, fit: Fit, precision: Array, settings: Settings) -> Draws:
+    """Draws of the posterior: of a normal density at the fit, or by NUTS."""
+    count, space = settings.draws, fit.problem.space
+    near = around(fit, precision, settings.chains * count, settings.seed).reshape(settings.chains, count, -1)
+    priors = {one.name: " ".join([one.prior, *(f"{x:g}" for x in one.numbers)]) for one in likelihood.data.estimated}
+
+    if not settings.bayes:
+        values = {name: near[:, :, i] for i, name in enumerate(fit.names)}
+        return Draws(values, dict.fromkeys(values, "1"), LAPLACE, priors)
+    how = {"draws": count, "seed": settings.seed, "tell": settings.progress}
+    drawn = sample_outside(lambda w: log_density(likelihood, space, w), fit, precision, near[:, 0], **how)
+    return replace(drawn, priors=priors)
+
+
+def log_density(likelihood: Likelihood, space: Space, w: Array) -> tuple[float, Array]:
+    """Logarithm of the posterior density of w [P], but for a constant, and its derivatives [P].
+
+    It is that of theta, times theta where w is its logarithm; minus infinity where the model cannot be solved.
+    """
+    theta, is_log = space.natural(w), np.asarray(space.log)
+    values, slopes = likelihood.residuals(theta)
+    slope = -(values @ slopes) * np.where(is_log, theta, 1.0) + is_log
+    if not (np.all(np.isfinite(values)) and np.all(np.isfinite(slope))):
+        return -np.inf, np.zeros_like(w)
+    return float(np.sum(w[is_log]) - 0.5 * np.sum(values**2)), slope
 
 
 def _parameter(one: Estimated) -> Parameter:

@@ -29,6 +29,8 @@ ENOUGH_DRAWS = 400
 LAPLACE = "Laplace approximation at the least-squares optimum (Gaussian on the scaled axes); no MCMC was run"
 MOST_NUMBERS = 20_000_000
 BAND_DRAWS = 400
+# Draws that a chain takes to find its steps where it begins with those of a fit.
+OUTSIDE_WARMUP = 200
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,60 @@ def sample(
         f"log-normal: median {median:.4g}, sd of the logarithm {SIGMA_SD}",
         {name: got[name] for name in ("mu", "tau") if name in got},
     )
+
+
+def sample_outside(
+    density: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    fit: Fit,
+    precision: Float[np.ndarray, "P P"],
+    starts: Float[np.ndarray, "C P"],
+    *,
+    draws: int,
+    seed: int = 0,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Draws:
+    """NUTS on a density that JAX does not compute, one chain after the other.
+
+    Args:
+        density: its logarithm at w [P] and the derivatives [P]; called by the sampler, so without JAX.
+        fit: parameters and their bounds, within which draws are.
+        precision: minus the second derivatives in w at the fit: the first steps are as long as the density is wide.
+        starts: theta where each chain begins.
+        draws: of each chain, after `OUTSIDE_WARMUP` that are not kept.
+        seed: of the draws.
+        tell: hears which chain is drawn.
+    """
+    from numpyro.infer import MCMC, NUTS
+
+    space, shapes = fit.problem.space, (jax.ShapeDtypeStruct((), float), jax.ShapeDtypeStruct((len(fit.theta),), float))
+
+    def both(w: Array) -> Any:
+        return jax.pure_callback(lambda at: density(np.asarray(at)), shapes, w)
+
+    log_density = jax.custom_vjp(lambda w: both(w)[0])
+    log_density.defvjp(both, lambda slope, pulled: (pulled * slope,))
+
+    def potential(z: Array) -> Array:
+        return -log_density(space.from_free(z)) - jnp.sum(jax.nn.log_sigmoid(z) + jax.nn.log_sigmoid(-z))
+
+    z = space.to_free(space.scaled(fit.theta))
+    width = np.asarray(space.high - space.low) / (2.0 + 2.0 * np.cosh(np.clip(z, -6.0, 6.0)))
+    # A uniform density between the bounds is a logistic one in z.
+    inverse = np.linalg.inv(width[:, None] * precision * width + np.eye(len(z)) * 3.0 / np.pi**2)
+    kernel = NUTS(
+        potential_fn=potential, dense_mass=True, inverse_mass_matrix=jnp.asarray(inverse), target_accept_prob=0.8
+    )
+    mcmc = MCMC(kernel, num_warmup=OUTSIDE_WARMUP, num_samples=draws, num_chains=1, progress_bar=False)
+    found, divergences = [], 0
+    for chain, key in enumerate(jax.random.split(jax.random.key(seed), len(starts))):
+        tell(f"draws, chain {chain + 1} of {len(starts)}")
+        begin = space.to_free(space.scaled(starts[chain]))
+        mcmc.run(key, init_params=jnp.asarray(np.clip(begin, -6.0, 6.0)), extra_fields=("diverging",))
+        found.append(space.natural(space.from_free(np.asarray(mcmc.get_samples()))))
+        divergences += int(np.sum(np.asarray(mcmc.get_extra_fields()["diverging"])))
+    values = {name: np.stack(found)[:, :, i] for i, name in enumerate(fit.names)}
+    source = f"NUTS (numpyro), {len(starts)} x {draws} draws, {divergences} divergent"
+    return Draws(values, dict.fromkeys(values, "1"), source, diagnostics=_diagnose(values), divergences=divergences)
 
 
 def _start(fit: Fit, seed: int, pooled: np.ndarray | None) -> Any:

@@ -38,6 +38,8 @@ _PLACED = {
 }
 # Commands that take several files: what a later one needs and an earlier one built is there.
 _SEVERAL = frozenset({"check", "optimize", "compare"})
+# Commands that compute nothing, and load nothing that does.
+_PLAIN = frozenset({"import"})
 _ALL = "file out device json no_plot allow_code"
 _SHARED = f"{_ALL} part engine cluster"
 _SOME, _MAPPED = "file out json no_plot allow_code", f"{_SHARED} precision"
@@ -80,7 +82,7 @@ _COMMANDS: dict[str, dict[str, tuple[str, type, str, str, dict[str, str]]]] = {
         "train": ("train", settings.TrainSettings, _ALL, _TRIAL, {}),
     },
     "From data": {
-        "import": ("scenario", options.ImportSettings, "file", _SBML, {"file": "model file (SBML, .xml)"}),
+        "import": ("model", options.ImportSettings, "file", _SBML, {"file": "model file (SBML, .xml)"}),
         "risk train": ("risk", settings.RiskTrainSettings, "file out json", _RISK, _FEATURES),
         "risk apply": ("risk", options.RiskApplySettings, "file", "runs/risk features.csv", _MODEL),
         "replay": ("replay", settings.ReplaySettings, "file out json no_plot", _REPLAY, _COURSES),
@@ -128,7 +130,7 @@ def _add(group: str, name: str, home: str, own_settings: type, shared: str, exam
 
     def call(**given: Any) -> None:
         asked = {name: _value(common.get(name) or own[name], value) for name, value in given.items()}
-        with session(given.get("device"), given.get("precision", "float64"), given["quiet"]):
+        with session(given.get("device"), given.get("precision", "float64"), given["quiet"], name not in _PLAIN):
             mine = own_settings(**{name: asked[name] for name in own})
             run = getattr(import_module(f"optimizer.cli.{home}"), f"run_{name.replace(' ', '_')}")
             command = {name: asked[name] for name in common}

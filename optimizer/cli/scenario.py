@@ -1,4 +1,4 @@
-"""`new`, `check`, `import`, `schema` and `list`: what a scenario file says, and what it may say."""
+"""`new`, `check`, `schema` and `list`: what a scenario file says, and what it may say."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from optimizer.cli.options import CheckSettings, ImportSettings, ListSettings, NewSettings, SchemaSettings
+from optimizer.cli.model import write_new
+from optimizer.cli.options import CheckSettings, ListSettings, NewSettings, SchemaSettings
 from optimizer.files.run_directory import to_text
 from optimizer.report.terminal import USAGE, put, say, table
 from optimizer.scenario import Scenario
@@ -29,7 +30,7 @@ def run_new(_: Command, asked: NewSettings) -> int:
         raise OptionError(f"QUESTION: {one_of(list(templates), asked.question)}")
     place = asked.to or Path(f"{asked.question}.toml")
     # The first line names the schema, which lies beside the template alone.
-    _write_new(place, templates[asked.question].read_text(encoding="utf-8").partition("\n")[2])
+    write_new(place, templates[asked.question].read_text(encoding="utf-8").partition("\n")[2])
     say(f"Written to {place}: put your numbers in; adose check {place} says what it means.")
     return 0
 
@@ -55,41 +56,6 @@ def run_check(run: Command, _: CheckSettings) -> int:
 
     put(run.json, to_text(resolved), show)
     return 0
-
-
-def run_import(run: Command, asked: ImportSettings) -> int:
-    """Write the scenario of a model file."""
-    from optimizer.scenario.model_files import imported_text
-
-    table = {key: getattr(asked, key) for key in ("burden", "resistant", "control", "time_unit", "experiment")}
-    table["doses"] = _pairs("--dose", "STATE=DRUG", asked.dose)
-    try:
-        numbers = {k: float(v) for k, v in _pairs("--parameter", "NAME=NUMBER", asked.parameter).items()}
-    except ValueError:
-        raise OptionError(f"--parameter: wanted NAME=NUMBER; got {', '.join(asked.parameter)}") from None
-    text = imported_text(run.file, table | {"parameters": numbers})
-    _write_new(asked.to, text)
-    Scenario.load(asked.to)
-    say(f"Written to {asked.to}: adose check says what it means.")
-    return 0
-
-
-def _pairs(option: str, form: str, listed: tuple[str, ...]) -> dict[str, str]:
-    """What stands on both sides of =."""
-    pairs = {one: other for one, _, other in (pair.partition("=") for pair in listed)}
-    if not all(pairs.values()) or not all(pairs):
-        raise OptionError(f"{option}: wanted {form}; got {', '.join(listed)}")
-    return pairs
-
-
-def _write_new(place: Path, text: str) -> None:
-    """Write a file that is not there yet."""
-    try:
-        with open(place, "x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        said = f"--to: wanted a new file in a place that can be written; got {place}: {error.strerror}"
-        raise OptionError(said) from None
 
 
 def run_schema(_: Command, asked: SchemaSettings) -> int:

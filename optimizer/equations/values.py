@@ -6,10 +6,9 @@ from functools import reduce
 from types import ModuleType
 from typing import Any
 
-import jax.numpy as jnp
+import numpy as np
 
 from optimizer.equations.expression import Tree
-from optimizer.pharmacology import effects
 
 _BINARY = {
     "<": operator.lt,
@@ -46,7 +45,7 @@ class Values(dict[str, Any]):
         """The number that a tree stands for.
 
         Example:
-            >>> Values({"N": 2.0}, {"M": ("*", 3.0, "N")}, jnp).of(("+", "M", 1.0))
+            >>> Values({"N": 2.0}, {"M": ("*", 3.0, "N")}, np).of(("+", "M", 1.0))
             7.0
         """
         if isinstance(tree, str):
@@ -79,7 +78,12 @@ class Values(dict[str, Any]):
         return self._raised(x, self.of(exponent))
 
     def _raised(self, x: Any, k: Any) -> Any:
-        raised = effects.power(x, k) if self.xp is jnp else self.xp.power(self.xp.maximum(x, 0.0), k)
+        if self.xp is np:
+            raised = np.power(np.maximum(x, 0.0), k)
+        else:
+            from optimizer.pharmacology.effects import power  # with JAX, which readers of files do without
+
+            raised = power(x, k)
         return self.xp.where(x < _BELOW, float("nan"), raised)
 
     def _piecewise(self, parts: list[Tree]) -> Any:

@@ -4,7 +4,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,22 +118,27 @@ def then_put(json: bool, text: str, show: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def session(device: str | None = None, precision: str = "float64", quiet: bool = False) -> Iterator[None]:
+def session(
+    device: str | None = None, precision: str = "float64", quiet: bool = False, computes: bool = True
+) -> Iterator[None]:
     """Turn a user's mistake into sentences on stderr and an exit code; compute on "cpu", "gpu" or what there is."""
-    with at_once():
-        numerics(precision)
-        _placed(device)
-        import optimizer.scenario  # noqa: F401
-    from optimizer.constraints.base import ConstraintError
     from optimizer.files.faults import DataError
     from optimizer.files.run_directory import DirectoryError
-    from optimizer.scenario import ScenarioError
     from optimizer.settings import OptionError
 
+    refused: tuple[type[Exception], ...] = (DataError,)
+    if computes:
+        with at_once():
+            numerics(precision)
+            _placed(device)
+            import optimizer.scenario
+        from optimizer.constraints.base import ConstraintError
+
+        refused = (DataError, ConstraintError, optimizer.scenario.ScenarioError)
     try:
-        with _warnings_said(), _told_of_programs(quiet):
+        with _warnings_said(), _told_of_programs(quiet) if computes else nullcontext():
             yield
-    except (ScenarioError, DataError, ConstraintError) as error:
+    except refused as error:
         say(str(error))
         raise typer.Exit(REFUSED) from None
     except (DirectoryError, OptionError) as error:

@@ -6,9 +6,13 @@ import warnings
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from optimizer.calibrate import Settings, calibrate, read_table
-from optimizer.calibrate.posterior import Draws, sampling_warnings
+from optimizer.calibrate.fit import Fit
+from optimizer.calibrate.posterior import Draws, sample_outside, sampling_warnings
+from optimizer.calibrate.problem import make_problem
+from optimizer.calibrate.space import Parameter
 
 pytest.importorskip("numpyro")
 
@@ -65,3 +69,25 @@ def test_bad_chains_are_said():
         "only 10 effective draws of a (wanted at least 400)",
         "3 divergent transitions: the posterior may be biased",
     ]
+
+
+def test_a_density_of_numpy_is_drawn_within_its_bounds():
+    """A normal density cut off at a bound, and one with a logarithm: means and deviations as SciPy has them."""
+    parameters = (Parameter("a", "1", 0.0, 4.0), Parameter("b", "1", 1e-3, 1e3, log=True))
+    blank = np.zeros(2)
+    problem = make_problem(lambda theta, design: design, blank, blank, parameters)
+    mean, precision = np.array([0.5, np.log(2.0)]), np.array([[1.0, 0.0], [0.0, 25.0]])
+    fit = Fit(problem, parameters, np.array([0.5, 2.0]), 0.0, 0.0, np.zeros(1), np.array([[0.5, 2.0]]))
+
+    def density(w):
+        away = w - mean
+        return float(-0.5 * away @ precision @ away), -precision @ away
+
+    starts = np.array([[0.2, 1.5], [1.5, 3.0]])
+    draws = sample_outside(density, fit, precision, starts, draws=1500, seed=1)
+    a, b = draws.values["a"].ravel(), np.log(draws.values["b"].ravel())
+    cut = scipy.stats.truncnorm(-0.5, 3.5, loc=0.5)
+    assert a.min() > 0.0
+    assert [a.mean(), a.std()] == pytest.approx([cut.mean(), cut.std()], abs=0.06)
+    assert [b.mean(), b.std()] == pytest.approx([np.log(2.0), 0.2], abs=0.02)
+    assert all(d["r_hat"] < 1.02 and d["ess"] > 400 for d in draws.diagnostics.values())

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 pytest.importorskip("libsbml")
 pytest.importorskip("yaml")
 
 from optimizer.calibrate.likelihood import Likelihood, log_prior
+from optimizer.calibrate.petab_report import log_density
 from optimizer.calibrate.run import calibrate
+from optimizer.calibrate.space import Parameter, Space
 from optimizer.equations.petab_fit import Estimated, read_measurements
 from optimizer.files.faults import DataError
 from optimizer.report.plots.calibration import calibration_figures
@@ -136,6 +139,29 @@ def test_squares_are_the_posterior_and_slopes_are_theirs(tmp_path, distribution)
         assert slopes[:, i] == pytest.approx((ends[0] - ends[1]) / (2.0 * step[i]), rel=1e-4, abs=1e-4)
 
 
+def test_draws_by_nuts_are_of_the_posterior(tmp_path, monkeypatch):
+    file = problem(tmp_path / "problem", rows(0.1 * np.resize([1.0, -1.0, 0.7, -0.4], 17)))
+    likelihood = Likelihood(read_measurements(file, "day"))
+    space = Space.of(tuple(Parameter(n, "1", 1e-3, 5.0, log=n == "kill") for n in likelihood.names))
+    first, other = np.array([0.12, 0.25, 1.9, 0.2]), np.array([0.1, 0.35, 2.1, 0.15])
+    (one, slope), (two, _) = (log_density(likelihood, space, space.scaled(theta)) for theta in (first, other))
+    posterior = [likelihood.log_likelihood(x) + likelihood.log_prior(x) + np.log(x[1]) for x in (first, other)]
+    assert one - two == pytest.approx(posterior[0] - posterior[1], rel=1e-5)
+    for i in range(4):
+        step = 1e-4 * (np.arange(4) == i)
+        ends = [log_density(likelihood, space, space.scaled(first) + sign * step)[0] for sign in (1.0, -1.0)]
+        assert slope[i] == pytest.approx((ends[0] - ends[1]) / 2e-4, rel=1e-4, abs=1e-3)
+    monkeypatch.setattr("optimizer.calibrate.posterior.OUTSIDE_WARMUP", 10)
+    report = calibrate(file, "petab", tmp_path / "fit", time_unit="day", starts=2, draws=10, chains=1, bayes=True)
+    assert report.draws.source.startswith("NUTS (numpyro), 1 x 10 draws")
+    assert set(report.draws.diagnostics) == set(TRUTH)
+    assert any(text.startswith("only ") and "effective draws of growth" in text for text in report.warnings)
+    with xr.open_datatree(tmp_path / "fit" / "posterior.nc", engine="h5netcdf") as tree:
+        posterior = tree["posterior"]
+        assert posterior.attrs["source"] == report.draws.source
+        assert np.array_equal(posterior["model.parameters.growth"], report.draws.values["growth"])
+
+
 @pytest.mark.parametrize(
     ("prior", "numbers", "density"),
     [
@@ -219,7 +245,10 @@ def test_no_finite_likelihood_and_options_of_other_kinds_are_refused(tmp_path):
     how = {"time_unit": "day", "starts": 3}
     with pytest.raises(DataError, match="a likelihood at one of 3 starts within the bounds; got none"):
         calibrate(file, "petab", tmp_path / "fit", **how)
-    for option, said in (("bayes", "bayes: wanted false"), ("hierarchical", "hierarchical: wanted kind plate")):
+    for option, said in (
+        ({"loss": "cauchy"}, "loss: wanted linear for petab"),
+        ({"hierarchical": True}, "hierarchical: wanted kind plate"),
+    ):
         with pytest.raises(DataError, match=said):
-            calibrate(file, "petab", tmp_path / "fit", **how, **{option: True})
+            calibrate(file, "petab", tmp_path / "fit", **how, **option)
     assert not (tmp_path / "fit").exists()

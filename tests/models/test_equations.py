@@ -92,6 +92,25 @@ def wilbaux(t, y, c):
     return [-0.248 * amount, made - 5.13e-3 * latent, 1.40e-3 * latent - 8.13e-3 * psa]
 
 
+def eribulin(t, y, c):
+    """Kawamura et al. 2018 for neutrophils under eribulin, amounts in mg."""
+    a1, a2, a3, prol, t1, t2, t3, circ, n = y
+    level, ktr = a1 / 4.06, 24.0 * 4.0 / 104.5
+    to2, to3 = 24.0 * 2.64 * (level - a2 / 2.42), 24.0 * 6.60 * (level - a3 / 121.0)
+    return [
+        *(-24.0 * 3.11 * level - to2 - to3, to2, to3),
+        24.0 * 0.0377 * prol * (1.0 - 41.3 * level) * (3.2e9 / circ) ** 0.203 - ktr * prol,
+        *(ktr * np.array([prol - t1, t1 - t2, t2 - t3])),
+        ktr * t3 - 24.0 * 0.0295 * circ,
+        (0.01 - 4.0 * level) * n,
+    ]
+
+
+def stein(t, y, c):
+    """Stein et al. 2011: what grows and what shrinks."""
+    return [0.0016 * y[0], -0.0014 * c * y[1]]
+
+
 # Equations, start, doses of a course, and what the doses are: levels, or amounts into two compartments.
 MODELS = {
     "simeoni2004": (simeoni, [55.0, 0.0, 0.0, 0.0], [30.0, 0.0, 20.0, 5.0, 0.0, 5.0], "kinetics"),
@@ -99,6 +118,8 @@ MODELS = {
     "greene2019": (greene, [0.01, 0.0], [1.5, 0.0, 0.5, 2.0] * 5, "level"),
     "friberg2002": (friberg, [0.0, 0.0, *[5.05e9] * 5, 1e9], [150.0, 0.0, 90.0], "state"),
     "friberg2002_paclitaxel": (*(paclitaxel, [0.0, 0.0, *[7.21e9] * 5, 1e9], [150.0, 0.0, 90.0, *[0.0] * 18], "rate"),),
+    "kawamura2018_eribulin": (eribulin, [0.0, 0.0, 0.0, *[3.2e9] * 5, 1e9], [2.0, 1.0, 0.5], "state"),
+    "stein2011": (stein, [70.0, 70.0], [1.0, 0.0, 0.5, 0.7, 1.0, 0.2, 0.0, 0.0, 0.9, 0.1, 1.0, 0.4], "level"),
     "ribba2012": (ribba, [0.0, 7.13, 41.2, 0.0], [*[1.0] * 6, *[0.0] * 18], "state"),
     "wilbaux2015": (wilbaux, [0.0, 1.0, 0.153], [1.0, 1.0, 0.2, 0.7, 0.5, 1.0, 0.0, 0.0, 0.0], "state"),
 }
@@ -164,6 +185,17 @@ def test_claret_has_its_closed_form():
     # The smallest size comes when growth has caught up: log(KD E / KL) / lambda weeks.
     nadir = weeks[int(np.argmin(sizes.burden))]
     assert nadir == pytest.approx(np.log(0.025 * 2.5 / 0.021) / 0.053, abs=1.5)
+
+
+def test_stein_has_its_closed_form():
+    """The published equation under the treatment of the study."""
+    task = scenario("stein2011").problem().task
+    sizes = rollout(task.system, Schedule(jnp.ones((12, 1))), task.grid)
+    days = np.asarray(sizes.times)
+    wanted = 70.0 * (np.exp(-0.0014 * days) + np.exp(0.0016 * days) - 1.0)
+    np.testing.assert_allclose(np.asarray(sizes.burden), wanted, rtol=1e-7)
+    # As it grows faster than it shrinks, the smallest size is the first.
+    assert float(sizes.burden.min()) == pytest.approx(70.0, rel=1e-9)
 
 
 def test_simeoni_grows_exponentially_then_linearly():

@@ -3,6 +3,8 @@
 import copy
 import json
 import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -295,11 +297,70 @@ def test_import_writes_a_scenario(tmp_path):
     text = out.read_text()
     assert "# Left out or assumed: the event treatment, which writes u, was left out.\n" in text
     assert tomllib.loads(text)["model"]["outputs"]["resistant"] == "Resistant_tumor_R"
+    (regimen,) = Scenario.load(out).regimens()
+    assert (regimen.name, float(regimen.policy.doses[3, 0])) == ("half doses", 0.5)
     wanted = load(with_greene()).resolved()["scenario"]["model"]["rates"]
     assert Scenario.load(out).resolved()["scenario"]["model"]["rates"] == wanted
     # What is there is kept.
     assert run(*asked, "--control", "u")[0] == 2
     assert out.read_text() == text
+
+
+def test_import_loads_no_jax(tmp_path):
+    asked = ["--to", str(tmp_path / "out.toml"), "--burden", "Tumor_Volume_V", "--time-unit", "day", "--control", "u"]
+    words = [sys.executable, "-X", "importtime", "-m", "optimizer", "import", str(SBML / "BIOMD0000000825.xml"), *asked]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert " numpy\n" in done.stderr
+    assert " jax\n" not in done.stderr
+    assert " scipy\n" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("burden", "said"),
+    [
+        ("nobody", "burden: wanted an equation of names in the file, such as compartment, epsilon, d, p_r, alpha"),
+        ("1 +", "burden: wanted a number, a name or"),
+        ("Resistant_tumor_R", "burden: wanted a tumor at the start, more than 0; got 0"),
+        ("1 / Resistant_tumor_R", "burden: wanted a tumor at the start, more than 0; got inf"),
+        ("burden", "burden: wanted an output that does not hang on itself; got one that does"),
+    ],
+)
+def test_a_burden_that_is_none_writes_nothing(tmp_path, burden, said):
+    out, path = tmp_path / "out.toml", SBML / "BIOMD0000000825.xml"
+    found = run("import", path, "--to", out, "--burden", burden, "--time-unit", "day", "--control", "u")
+    assert found[0] == 3
+    assert found[1].startswith(f"BIOMD0000000825.xml: {said}")
+    assert found[1].count("\n") == 1
+    assert not out.exists()
+
+
+def test_words_of_the_grammar_are_other_names(tmp_path):
+    """A drug and a state that doses enter, called as functions of the grammar are; and a rate that is endless."""
+    text = (SBML / "BIOMD0000000825.xml").read_text()
+    event = text[text.index("<listOfEvents>") : text.index("</listOfEvents>") + len("</listOfEvents>")]
+    (tmp_path / "model.xml").write_text(text.replace('"u"', '"exp"').replace("<ci> u </ci>", "<ci> exp </ci>"))
+    asked = ["import", tmp_path / "model.xml", "--burden", "Tumor_Volume_V", "--time-unit", "day"]
+    code, said = run(*asked, "--to", tmp_path / "a.toml", "--control", "exp")
+    assert code == 0, said
+    scenario = Scenario.load(tmp_path / "a.toml")
+    assert scenario.plan.drugs[0].name == "exp_"
+    assert "exp_" in scenario.resolved()["scenario"]["model"]["outputs"]["drug_induced_death"]
+    without = text.replace(event, "").replace("Resistant_tumor_R", "sqrt")
+    (tmp_path / "model.xml").write_text(without)
+    asked[3] = "Sensitive_tumor_S"
+    code, said = run(*asked, "--to", tmp_path / "b.toml", "--dose", "sqrt=virus")
+    assert code == 0, said
+    assert tomllib.loads((tmp_path / "b.toml").read_text())["model"]["doses"] == {"sqrt_": "virus"}
+    assert Scenario.load(tmp_path / "b.toml").plan.drugs[0].name == "virus"
+
+
+def test_a_rate_without_an_end_is_refused_by_name(tmp_path):
+    text = (STREAMS / "tumor.ctl").read_text().replace("KE = LOG(2)/THETA(4)", "KE = 1/0")
+    (tmp_path / "model.ctl").write_text(text)
+    asked = ["import", tmp_path / "model.ctl", "--to", tmp_path / "out.toml", "--burden", "A1"]
+    code, said = run(*asked, "--time-unit", "week", "--parameter", "SEX=1")
+    assert (code, said) == (3, "model.ctl: KE: wanted a finite value at the start, without drug; got inf\n")
+    assert not (tmp_path / "out.toml").exists()
 
 
 def test_import_of_a_control_stream(tmp_path):
