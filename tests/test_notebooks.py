@@ -40,8 +40,19 @@ def test_is_one_to_learn_from(path):
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     assert "Research use only" in text
     assert "**To take home.**" in text
+    assert "**The question.**" in notebook.cells[0].source
+    *_, exercise, worked, answer = notebook.cells
+    assert exercise.source.startswith("## Exercise")
+    assert worked.outputs
+    assert answer.source.startswith("**Answer.**")
     # What a reader sees without running it.
     assert all(cell.outputs for cell in code(notebook) if "print(" in cell.source)
+
+
+def test_one_can_be_moved_by_hand():
+    sources = ["\n".join(cell.source for cell in code(nbformat.read(path, 4))) for path in NOTEBOOKS]
+    (moved,) = [source for source in sources if "from ipywidgets import" in source]
+    assert "except ImportError:" in moved  # without it the cell shows one course
 
 
 def test_there_are_six():

@@ -2,9 +2,10 @@
 
 import difflib
 import re
+import tomllib
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -15,6 +16,7 @@ from optimizer.units import QuantityError
 
 MOST = 10
 _MOST_FINDINGS = 100
+_MOST_NAME = 60
 
 
 class ScenarioError(ValueError):
@@ -214,23 +216,43 @@ _PART = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
 _NAME = rf"{_PART}(?:\s*\.\s*{_PART})*"
 _HEADER = re.compile(rf"\s*(\[\[?)\s*({_NAME})\s*\]\]?\s*(?:#.*)?")
 _KEY = re.compile(rf"\s*({_NAME})\s*=")
+_NUMBERED = re.compile(r"((?:model\.)?\w+)\[(\d+)\]")
 _PATH = re.compile(r"[\w.\[\]-]+(?=: )")
 
 
 def with_lines(faults: Sequence[str], file: str, text: str) -> list[str]:
     """Faults "FILE: KEY: ..." as "FILE:LINE: KEY: ..." where the key, or the table it should be in, is in the text.
 
+    A drug, clone, limit or regimen that has a number there is named at the end.
+
     Example:
-        >>> with_lines(["a.toml: drug[0].pk: wanted this key; got none"], "a.toml", "a = 1\\n[[drug]]\\nb = 2\\n")
-        ['a.toml:2: drug[0].pk: wanted this key; got none']
+        >>> text = "a = 1\\n[[drug]]\\nname = 'u'\\n"
+        >>> with_lines(["a.toml: drug[0].pk: wanted this key; got none"], "a.toml", text)
+        ['a.toml:2: drug[0].pk: wanted this key; got none (drug[0] is u)']
     """
-    places = _places(text)
+    places, tables = _places(text), _tables(text)
     out = []
     for fault in faults:
         found = _PATH.match(fault, len(file) + 2) if fault.startswith(f"{file}: ") else None
         line = _line(found[0], places) if found else 0
-        out.append(f"{file}:{line}{fault[len(file) :]}" if line else fault)
+        out.append(f"{file}:{line}{fault[len(file) :]}{_named(found[0], tables)}" if line and found else fault)
     return out
+
+
+def _tables(text: str) -> dict[str, Any]:
+    """The tables of a text; none where it is no TOML."""
+    with suppress(ValueError, RecursionError):
+        return tomllib.loads(text)
+    return {}
+
+
+def _named(path: str, tables: dict[str, Any]) -> str:
+    """What the first number in a key path stands for."""
+    found = _NUMBERED.match(path)
+    here = _table([*found[1].split("."), int(found[2])], tables) if found else {}
+    name = here.get("name") or " of ".join(str(here[key]) for key in ("kind", "drug") if key in here)
+    said = isinstance(name, str) and name.strip() and name.isprintable() and len(name) <= _MOST_NAME
+    return f" ({found[0]} is {name})" if found and said and path != f"{found[0]}.name" else ""
 
 
 def _line(path: str, places: dict[str, int]) -> int:

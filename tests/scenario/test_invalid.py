@@ -81,6 +81,29 @@ amount = 1
     }
     at |= {"regimen[1].dose[1].search.seed": 18, "regimen[0].dose[0]": 13}
     for key, line in at.items():
-        assert with_lines([f"f.toml: {key}: wanted"], "f.toml", text) == [f"f.toml:{line}: {key}: wanted"]
+        (fault,) = with_lines([f"f.toml: {key}: wanted"], "f.toml", text)
+        assert fault.partition(" (")[0] == f"f.toml:{line}: {key}: wanted"
     left = ["f.toml: decision: wanted this key", "f.toml: wanted", "other.toml: drug[0]: wanted"]
     assert with_lines(left, "f.toml", text) == left
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("model.clone[1].cells", " (model.clone[1] is b)"),
+        ("constraint[0].limit", " (constraint[0] is cumulative_dose of u)"),
+        ("constraint[0]", " (constraint[0] is cumulative_dose of u)"),
+        ("drug[0].name", ""),
+        ("drug[0].dose", " (drug[0] is u)"),
+        ("model.kind", ""),
+    ],
+)
+def test_what_a_number_stands_for_is_named(path, said):
+    text = (
+        "[model]\nkind = 'tumor'\n[[model.clone]]\nname = 'a'\n[[model.clone]]\nname = 'b'\n"
+        "[[drug]]\nname = 'u'\n[[constraint]]\nkind = 'cumulative_dose'\ndrug = 'u'\n"
+    )
+    (fault,) = with_lines([f"x.toml: {path}: wanted this; got that"], "x.toml", text)
+    assert fault.endswith(f": {path}: wanted this; got that{said}")
+    (broken,) = with_lines([f"x.toml: {path}: wanted this; got that"], "x.toml", f"{text}[")
+    assert broken.endswith("got that")
