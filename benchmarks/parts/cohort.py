@@ -46,7 +46,7 @@ def measure(options: Options) -> Iterator[Row]:
     solver.chunk(0, 1)  # compiled
     first, seconds = _timed(solver, min(_FIRST, size))
     count = int(np.clip(min(size, _LONGEST / (seconds / len(first))), len(first), size))
-    doses = {"ours": np.asarray(first)[:subset]}
+    doses: dict[str, Any] = {"ours": np.asarray(first)[:subset]}
     spent: dict[str, list[float]] = {"ours": []}
     for repeat in range(options.repeats):
         found, seconds = _timed(solver, count)
