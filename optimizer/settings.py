@@ -136,8 +136,8 @@ class ReplaySettings:
 class CohortSettings:
     """Search the best schedule of each virtual patient, and the best single schedule for all.
 
-    Of the restarts of a patient, the first begin at the optima of the typical patient and of the population. `together`
-    says whether patients are stepped together: on everything but a CPU when None.
+    The restarts of a patient begin at optima of the population and of the typical patient, or at starts that score
+    better in the patient. `together` says whether patients are stepped together: on everything but a CPU when None.
     """
 
     patients: int | None = option(None, "how many; else all of a table, or 100", min=1)

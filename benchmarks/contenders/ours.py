@@ -12,15 +12,17 @@ from scipy.optimize import LinearConstraint, minimize
 from benchmarks.contenders.base import Answer
 from benchmarks.problems.base import Benchmark
 from optimizer.ensemble import build_ensemble, load_patients
+from optimizer.ensemble.alone import descend
 from optimizer.ensemble.ensemble import Ensemble, with_system
-from optimizer.ensemble.personalise import descend
 from optimizer.problem import Problem, Task
 from optimizer.programs import program
 from optimizer.scenario import Scenario
 from optimizer.scenario.build import build_system
 from optimizer.scenario.keys import substituted
 from optimizer.search.feasible import make_feasible
-from optimizer.search.quadrature import fitting
+from optimizer.search.fewer_nodes import agree, on_panels_of, searched
+from optimizer.search.landscape import Landscape
+from optimizer.search.quadrature import QuadratureProgram
 
 TOLERANCE = 1e-6
 _descend = program(descend)
@@ -64,12 +66,18 @@ class Ours:
         self.benchmark, self.problem = benchmark, problem_of(benchmark)
         setting = benchmark.setting
         self.point = jnp.asarray((setting.start() / setting.most).ravel())
-        self.quick = fitting(self.problem.task, self.point[None])
+        self.searched = searched(self.problem.task, self.point[None])
         self._doses(self.problem)
 
     def _doses(self, problem: Problem) -> tuple[np.ndarray, int, bool]:
-        quick = self.quick and eqx.tree_at(lambda q: q.task, self.quick, problem.task)
-        found = jax.block_until_ready(_descend(quick or problem.task, self.point, jnp.asarray(TOLERANCE)))
+        own: Landscape = self.searched
+        if isinstance(own, QuadratureProgram):
+            own = eqx.tree_at(lambda q: q.task, own, problem.task)
+        elif isinstance(own, Task):
+            own = on_panels_of(own.system.mesh, problem.task)
+        found = jax.block_until_ready(_descend(own, self.point, jnp.asarray(TOLERANCE)))
+        if not agree(problem.task, own, np.asarray(found.x)[None])[0]:
+            found = jax.block_until_ready(_descend(problem.task, self.point, jnp.asarray(TOLERANCE)))
         doses = make_feasible(problem, np.asarray(problem.task.doses(found.x)))
         return doses, int(found.iterations), bool(found.done)
 

@@ -21,9 +21,9 @@ from optimizer.control.plan_search import Effort
 from optimizer.control.prior import load_prior
 from optimizer.control.receding_horizon import PlanDiagnostics, RecedingHorizonController
 from optimizer.control.tune import HIGHEST, WIDER, Tuned, constant_on_belief, tuned_on_belief
+from optimizer.ensemble.alone import solve
 from optimizer.ensemble.ensemble import Ensemble, build_ensemble, with_system
 from optimizer.ensemble.patients import DRAWN, Patients, load_patients
-from optimizer.ensemble.personalise import solve
 from optimizer.ensemble.risk import refuse_alpha
 from optimizer.objectives.progression import Progression
 from optimizer.observations import Channel

@@ -13,18 +13,17 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
+from optimizer.ensemble.alone import best_of, descend, search
 from optimizer.ensemble.ensemble import Cores, Ensemble, with_system
 from optimizer.ensemble.evaluate import Evaluation, evaluate_doses
-from optimizer.ensemble.risk import feasible_rank
 from optimizer.ensemble.slots import End, Solved, side_by_side
+from optimizer.mesh import Mesh as Panels
 from optimizer.problem import Task
-from optimizer.programs import program
+from optimizer.programs import program, stored
 from optimizer.search import kkt
 from optimizer.search.feasible import make_feasible, satisfies
-from optimizer.search.interior_point import step
-from optimizer.search.iterate import LEAST_TEMPERATURE, State, start
-from optimizer.search.landscape import Landscape
-from optimizer.search.multistart import MOST_ITERATIONS, SEARCH_TOLERANCE
+from optimizer.search.fewer_nodes import AT_ENDS, agree, on_panels_of, thinned
+from optimizer.search.iterate import LEAST_TEMPERATURE
 from optimizer.search.phase_one import center
 from optimizer.search.quadrature import QuadratureProgram, fitting
 from optimizer.search.screening import LIMIT_TOLERANCE
@@ -36,8 +35,6 @@ SLOTS = 4096
 # core holds every slot computes by the same instructions, and a patient's bits do not depend on the neighbors; with
 # more some are left to the scalar end of a loop.
 _SLOTS, _GROUP = 8, 64
-# How far the objective may lie from that on the nodes of the simulation, relative to it.
-_NODES = 2e-7
 
 
 class PatientStatus(StrEnum):
@@ -69,28 +66,6 @@ class Personalised:
     evaluated: Evaluation
 
 
-def descend(task: Landscape, point: Float[Array, "n"], tolerance: Array) -> State:
-    """Take one starting point of a patient to a stationary point."""
-    return jax.lax.while_loop(
-        lambda s: (s.iterations < MOST_ITERATIONS) & ~(s.done | s.stuck),
-        lambda s: step(task, s, tolerance, SEARCH_TOLERANCE),
-        start(task, point),
-    )
-
-
-def best_of(task: Task, ends: End) -> Solved:
-    """The best end that meets the limits, of ends with a leading axis [R]."""
-    found = jax.lax.map(lambda x: evaluate_doses(task, task.doses(x), jnp.ones(())), ends.x)
-    excess = jnp.where(found.ok, found.excess, jnp.inf)
-    best = jnp.argmin(feasible_rank(found.objective, excess, jnp))
-    return ends.chosen(best, jnp.sum(ends.done & (excess <= LIMIT_TOLERANCE)))
-
-
-def solve(task: Task, points: Float[Array, "R n"], tolerance: Array) -> Solved:
-    """Take every starting point of a patient to a stationary point, and keep the best that meets the limits."""
-    return best_of(task, jax.lax.map(lambda x: End.of(descend(task, x, tolerance)), points))
-
-
 def _solve_many(task: Task, systems: System, points: Array, tolerance: Array) -> Solved:
     """Patients as an accelerator takes them."""
     return side_by_side(
@@ -110,8 +85,8 @@ def _solve_group(quick: QuadratureProgram, systems: System, points: Array, live:
     return side_by_side(of, best, systems, points, tolerance, _SLOTS, live)
 
 
-def _descend_one(task: Task, system: System, point: Array, tolerance: Array) -> End:
-    return End.of(descend(with_system(task, system), point, tolerance))
+def _descend_one(task: Task, point: Array, tolerance: Array) -> End:
+    return End.of(descend(task, point, tolerance))
 
 
 def _best_one(task: Task, system: System, ends: End) -> Solved:
@@ -124,7 +99,7 @@ def _evaluate_one(task: Task, system: System, doses: Any, factor: Array) -> Eval
 
 # Everything that is a number is an argument: one compilation for all runs of the same shape. Alone, every restart is a
 # call: the same search in a loop over restarts takes up to three times as long (models stepped in time, on a CPU).
-_ALONE = program(_descend_one), program(_best_one), program(_evaluate_one)
+_ALONE = program(_descend_one), program(_evaluate_one)
 _QUICK = program(_solve_group), program(jax.vmap(_evaluate_one, (None, 0, 0, None)))
 
 
@@ -161,11 +136,13 @@ class Solver:
 
     Args:
         ensemble: the patients.
-        points: where everybody's restarts begin, strictly inside the limits [R, n].
+        points: known starts, strictly inside the limits [C, n]. Where patients are searched side by side everybody's
+            restarts begin at the first of them, where they are searched alone at those that are best for the patient.
         tolerance: KKT residual to reach, relative to the gradient at the start.
         shared: schedules that all patients are given besides their own [S - 1, K, N].
         factor: progression is more than this multiple of the cells at the start.
         together: whether to step patients together; on everything but a CPU when left out.
+        restarts: of each patient; as many as there are points when left out.
     """
 
     def __init__(
@@ -176,11 +153,16 @@ class Solver:
         shared: np.ndarray,
         factor: float,
         together: bool | None = None,
+        restarts: int | None = None,
     ):
         self.ensemble, self.shared, self._cores = ensemble, shared, Cores()
+        self.known, self.restarts = points, len(points) if restarts is None else restarts
         self.together = jax.default_backend() != "cpu" if together is None else together
-        self.points, self.tolerance, self.factor = jnp.asarray(points), jnp.asarray(tolerance), jnp.asarray(factor)
+        self.points = jnp.asarray(points[: self.restarts])
+        self.tolerance, self.factor = jnp.asarray(tolerance), jnp.asarray(factor)
         self.quick = None if self.together else fitting(ensemble.task, self.points[:1])
+        alone = self.quick is None and not self.together
+        self.mesh = (thinned(ensemble.task, self.points[:1]) if alone else ensemble.task).system.mesh
 
     @cached_property
     def middle(self) -> np.ndarray:
@@ -208,15 +190,22 @@ class Solver:
             tell(len(found))
         return self._gathered(found, included, first)
 
-    def _one(self, row: int) -> tuple[Any, np.ndarray, Any]:
-        descend_one, best_one, evaluate_one = _ALONE
+    def _one(self, row: int, mesh: Panels | None = None) -> tuple[Any, np.ndarray, Any]:
+        """A patient alone, on few nodes; on those of the simulation where the objective is not the same there."""
         task, system = self.ensemble.task, jax.tree.map(lambda leaf: leaf[row], self.ensemble.systems)
-        ends = [descend_one(task, system, point, self.tolerance) for point in self.points]
-        stacked = jax.tree.map(lambda *parts: np.stack(parts), *ends)
-        solved = jax.tree.map(np.asarray, best_one(task, system, stacked))
+        own = on_panels_of(self.mesh if mesh is None else mesh, with_system(task, system))
+
+        def descend_one(point: np.ndarray) -> End:
+            return jax.tree.map(np.asarray, _ALONE[0](own, stored(point), self.tolerance))
+
+        solved = search(own, self.known, self.restarts, self.middle, descend_one)
         doses = self._settled(solved.shares)
-        evaluated = evaluate_one(task, system, np.concatenate([doses[None], self.shared]), self.factor)
-        return solved, doses, jax.tree.map(np.asarray, evaluated)
+        evaluated = _ALONE[1](task, system, np.concatenate([doses[None], self.shared]), self.factor)
+        evaluated = jax.tree.map(np.asarray, evaluated)
+        is_on_few = mesh is None and self.mesh.size < system.mesh.size
+        if is_on_few and not agree(with_system(task, system), own, solved.shares[None])[0]:
+            return self._one(row, system.mesh)
+        return solved, doses, evaluated
 
     def _group(self, size: int, rows: np.ndarray) -> list[Any]:
         """Patients side by side, filled up with the first of them; who ends nowhere good is searched alone."""
@@ -237,7 +226,7 @@ class Solver:
         given = np.concatenate([given, np.repeat(given[:1], rest, axis=0)])
         evaluated = jax.tree.map(np.asarray, evaluate(task, own, given, self.factor))
         reached = evaluated.objective[:, 0]
-        good = solved.done & (np.abs(solved.value - reached) <= _NODES * np.maximum(1.0, np.abs(reached)))
+        good = solved.done & (np.abs(solved.value - reached) <= AT_ENDS * np.maximum(1.0, np.abs(reached)))
         return [
             jax.tree.map(lambda a, i=i: a[i], (solved, doses, evaluated))
             if good[i] or self.together
@@ -286,7 +275,7 @@ class Solver:
             return False
         own, x = with_system(task, system), jnp.asarray(solved.shares)
         starts = np.resize(jax.vmap(own.doses)(self.points), (1 + len(self.shared), *self.shared.shape[1:]))
-        begun = _ALONE[2](task, system, starts, self.factor)
+        begun = _ALONE[1](task, system, starts, self.factor)
         values = np.concatenate([evaluated.objective, begun.objective])
         slope = kkt.gradient(own, x, None if own.is_smooth else jnp.asarray(LEAST_TEMPERATURE))
         left = kkt.gap(own, solved.shares, np.asarray(slope))

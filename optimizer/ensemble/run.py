@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optimizer.ensemble.alone import different_optima, typical_starts
 from optimizer.ensemble.ensemble import Ensemble, build_ensemble
 from optimizer.ensemble.patients import load_patients, source_digest
 from optimizer.ensemble.personalise import Personalised, Solver
@@ -21,13 +22,9 @@ from optimizer.files.run import Columns, Run, table_bytes, to_bytes
 from optimizer.files.run_directory import DirectoryError, check_writable
 from optimizer.programs import check_64_bits
 from optimizer.scenario import Scenario, ScenarioError
-from optimizer.search import multistart
 from optimizer.search.feasible import make_feasible
-from optimizer.search.iterate import State
-from optimizer.search.landscape import Landscape
 from optimizer.search.multistart import Progress
 from optimizer.search.phase_one import center, off_the_limits
-from optimizer.search.starts import starts
 from optimizer.settings import CohortSettings as Settings
 
 # What a patient is given: the best for him or her, the best for all, the best for the typical patient.
@@ -36,7 +33,6 @@ SCHEDULES = ("personalised", "population", "typical")
 BY_RISK = ("absent", "present")
 FORMAT = "adose-cohort-1"
 _SHARED = "shared.json"
-_SAME = 0.02
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,7 @@ class Shared:
 
     Attributes:
         doses: of the population, of the typical patient, and of `BY_RISK` where there are both [S - 1, K, N].
-        points: strictly inside the limits [R, n].
+        points: strictly inside the limits, those of everybody's restarts first [C, n].
         converged: whether each of them reached the tolerance.
         residual: KKT residual of each, relative to the gradient at its start.
         iterations: of each.
@@ -116,7 +112,9 @@ class CohortJob(AbstractJob):
         self.run = Run(out, manifest(scenario, self.settings, len(ensemble.names), versions), is_shared)
         self.shared = _shared(scenario, self.settings, ensemble, self.run, tell)
         points, doses, factor = self.shared.points, self.shared.doses, scenario.progression_factor
-        self._solver = Solver(ensemble, points, scenario.tolerance, doses, factor, self.settings.together)
+        self._solver = Solver(
+            ensemble, points, scenario.tolerance, doses, factor, self.settings.together, self.settings.restarts
+        )
         super().__init__(slices(len(ensemble.names), self.settings.chunk))
 
     def make(self, number: int) -> list[bytes]:
@@ -217,41 +215,32 @@ def _find_shared(
     scenario: Scenario, settings: Settings, ensemble: Ensemble, tell: Callable[[Progress], None]
 ) -> Shared:
     task, tolerance = ensemble.task, scenario.tolerance
-    first = starts(task, scenario.restarts, settings.seed)
-    optima = _optima(task, first, tolerance, lambda event: tell(Progress("typical patient", 0, 1, event.best)))
+    optima, known = typical_starts(
+        task,
+        scenario.restarts,
+        tolerance,
+        settings.seed,
+        lambda event: tell(Progress("typical patient", 0, 1, event.best)),
+    )
     middle = center(task)
-    inside = off_the_limits(np.array([state.x for state in optima[: settings.restarts]]), middle)
+    own = off_the_limits(np.array([state.x for state in optima]), middle)
+    inside = own[: settings.restarts]
     typical = np.asarray(optima[0].x)
     tell(Progress("population", 0, 1, None))
     program = build_program(ensemble, settings.risk, settings.alpha, typical)
-    together = _optima(program, jnp.asarray(inside), tolerance, lambda event: None)
+    together = different_optima(program, jnp.asarray(inside), tolerance, lambda event: None)
     groups = [build_program(group, settings.risk, settings.alpha, typical) for group in by_clone(ensemble)]
-    by_risk = [_optima(group, jnp.asarray(inside), tolerance, lambda event: None)[0] for group in groups]
+    by_risk = [different_optima(group, jnp.asarray(inside), tolerance, lambda event: None)[0] for group in groups]
     best = [together[0], optima[0], *by_risk]
     doses = [make_feasible(ensemble.problem, np.asarray(task.doses(jnp.asarray(state.x))), middle) for state in best]
-    known = np.array([np.asarray(state.x) for state in (together[0], *by_risk)])
-    points = [*off_the_limits(known, middle), *inside, *np.asarray(first)]
+    shared = np.array([np.asarray(state.x) for state in (together[0], *by_risk)])
     return Shared(
         doses=np.array(doses),
-        points=np.array(points[: settings.restarts]),
+        points=np.array([*off_the_limits(shared, middle), *own, *known]),
         converged=tuple(bool(state.done) for state in best),
         residual=tuple(float(state.residual) for state in best),
         iterations=tuple(int(state.iterations) for state in best),
     )
-
-
-def _optima(task: Landscape, points: Any, tolerance: float, tell: Callable[[Progress], None]) -> list[State]:
-    """The different optima that restarts end in, best first; those that did not converge come last."""
-    found = multistart.run(task, points, tolerance, tell)
-    if found.interrupted:
-        raise KeyboardInterrupt
-    states = found.states
-    ordered = sorted(states, key=lambda s: (not bool(s.done), float(s.value) if np.isfinite(s.value) else np.inf))
-    kept: list[State] = []
-    for state in ordered:
-        if all(float(np.max(np.abs(np.asarray(state.x - other.x)))) > _SAME for other in kept):
-            kept.append(state)
-    return kept
 
 
 # --- the table --------------------------------------------------------------------------------------------------------

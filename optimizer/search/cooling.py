@@ -48,6 +48,8 @@ class FollowedProgression(AbstractTerm):
 
 
 def followed(task: Task) -> Task:
-    """The task with terms that a search follows in a way of their own."""
+    """The task with terms that a search follows in a way of their own; the same task where it has none."""
+    if not any(isinstance(term, Progression) for term in task.objective.terms):
+        return task
     terms = tuple(FollowedProgression(t.factor) if isinstance(t, Progression) else t for t in task.objective.terms)
     return dataclasses.replace(task, objective=Objective(terms, task.objective.weights))

@@ -15,17 +15,15 @@ from optimizer.axes import Index
 from optimizer.problem import Task
 from optimizer.programs import program, stored
 from optimizer.search.cooling import followed
+from optimizer.search.fewer_nodes import agree, searched
 from optimizer.search.interior_point import step
 from optimizer.search.iterate import State, start
 from optimizer.search.landscape import Landscape
-from optimizer.search.quadrature import fitting
 
 # State limits are driven to a tenth of what the audit lets pass.
 SEARCH_TOLERANCE = 1e-7
 _SLICE = 8
 MOST_ITERATIONS = 400
-# Starting points at which a shorter way to the objective is compared with the simulation.
-_COMPARED = 3
 
 
 class Progress(NamedTuple):
@@ -93,7 +91,7 @@ def _advance(task: Landscape, state: State, steps: Index, tolerance: jax.Array) 
 
 def prepare(task: Task, point: jax.Array) -> None:
     """Build the programs that descents from points like this one will most likely need, beside other work."""
-    likely = fitting(task, stored(np.tile(point, (_COMPARED, 1)))) or followed(task)
+    likely = searched(task, point[None])
     jax.block_until_ready(_advance(likely, _begin(likely, point), stored(0, int), stored(0.0)))
 
 
@@ -105,15 +103,19 @@ def run(task: Landscape, points: jax.Array, tolerance: float, progress: Callable
     """
     total = points.shape[0]
     progress(Progress("compile", 0, total, None))
-    if isinstance(task, Task):
-        # Always as many, so that there is one program of it.
-        task = fitting(task, stored(np.asarray(points)[np.arange(_COMPARED) % total])) or followed(task)
+    own = searched(task, points) if isinstance(task, Task) else task
     began, limit = time.perf_counter(), stored(tolerance)
-    states = [_begin(task, stored(point)) for point in np.asarray(points)]
-    jax.block_until_ready(_advance(task, states[0], stored(0, int), limit))
+    states = [_begin(own, stored(point)) for point in np.asarray(points)]
+    jax.block_until_ready(_advance(own, states[0], stored(0, int), limit))
     compiled = time.perf_counter()
-    rounds, interrupted = _descend(task, states, limit, progress)
+    rounds, interrupted = _descend(own, states, limit, progress)
     states = [_found(state, point) for state, point in zip(states, points, strict=True)]
+    if isinstance(task, Task) and not interrupted:
+        far = np.flatnonzero(~agree(task, own, np.array([state.x for state in states])))
+        again = [_begin(followed(task), points[r]) for r in far]
+        _, interrupted = _descend(followed(task), again, limit, progress) if again else ([], False)
+        for r, state in zip(far, again, strict=True):
+            states[r] = _found(state, points[r])
     return Run(states, _filled(np.array(rounds)), compiled - began, time.perf_counter() - compiled, interrupted)
 
 

@@ -21,6 +21,7 @@ from optimizer.programs import program
 from optimizer.search.elimination import MOST_ROWS, Blocks, adjoint, product
 from optimizer.search.iterate import State
 from optimizer.search.jets import Jet, jet, symmetric
+from optimizer.search.landscape import Landscape
 from optimizer.search.nodes import Course, Nodes
 from optimizer.simulate import read_out
 
@@ -197,14 +198,14 @@ def quadrature_program(task: Task, panel: int, layer: int) -> QuadratureProgram 
 
 
 @program
-def _apart(task: Task, quick: QuadratureProgram, points: Float[Array, "R n"]) -> Scalar:
-    """Largest difference of the objective from that on the nodes of the simulation, relative to it."""
+def apart(task: Task, quick: Landscape, points: Float[Array, "R n"]) -> Float[Array, "R"]:
+    """Differences of the objective from that on the nodes of the simulation, relative to it."""
 
     def one(x: Array) -> Scalar:
         wanted = task.evaluate(x, jnp.zeros(()))[0]
         return jnp.abs(quick.evaluate(x, jnp.zeros(()))[0] - wanted) / jnp.maximum(1.0, jnp.abs(wanted))
 
-    return jnp.max(jax.lax.map(one, points))
+    return jax.lax.map(one, points)
 
 
 def fitting(task: Task, points: Float[Array, "R n"]) -> QuadratureProgram | None:
@@ -213,6 +214,6 @@ def fitting(task: Task, points: Float[Array, "R n"]) -> QuadratureProgram | None
         quick = quadrature_program(task, panel, layer)
         if quick is None:
             return None
-        if float(_apart(task, quick, points)) <= _AGREES:
+        if float(jnp.max(apart(task, quick, points))) <= _AGREES:
             return quick
     return None

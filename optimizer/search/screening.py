@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -74,13 +75,17 @@ class Screened:
         points: flattened shares [B, n], inside the dose limits.
         values: objective as reported [B].
         excess: worst relative excess of a limit on states [B].
-        spread: of the objective over them, from the best to all but the worst twentieth.
     """
 
     points: Float[np.ndarray, "B n"]
     values: Float[np.ndarray, "B"]
     excess: Float[np.ndarray, "B"]
-    spread: float
+
+    @cached_property
+    def spread(self) -> float:
+        """Of the objective over them, from the best to all but the worst twentieth."""
+        good = self.values[np.isfinite(self.values)]
+        return float(np.quantile(good, _COMMON) - good.min()) if good.size else 0.0
 
     @property
     def best(self) -> int:
@@ -121,9 +126,7 @@ def screen(task: Task, seed: int, given: Iterable[np.ndarray] = ()) -> Screened:
     drawn = shapes(task, more, seed, middle)
     points = np.concatenate([fixed, drawn])
     values, excess = (np.concatenate(pair) for pair in zip(scores, evaluate(task, drawn), strict=True))
-    good = values[np.isfinite(values)]
-    spread = float(np.quantile(good, _COMMON) - good.min()) if good.size else 0.0
-    return Screened(points, values, excess, spread)
+    return Screened(points, values, excess)
 
 
 def chosen(task: Task, screened: Screened, restarts: int, seed: int) -> Float[Array, "R n"]:
