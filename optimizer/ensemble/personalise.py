@@ -238,9 +238,8 @@ class Solver:
         """Doses that satisfy every limit on doses exactly; NaN where the search ended nowhere."""
         if not np.all(np.isfinite(shares)):
             return np.full(self.shared.shape[1:], np.nan)
-        return make_feasible(
-            self.ensemble.problem, np.asarray(self.ensemble.task.doses(jnp.asarray(shares))), self.middle
-        )
+        doses = shares.reshape(self.shared.shape[1:]) * np.asarray(self.ensemble.task.scale)
+        return make_feasible(self.ensemble.problem, doses, self.middle)
 
     def _gathered(self, found: list[Any], included: np.ndarray, first: int) -> Personalised:
         """Rows as arrays; those of patients who cannot be simulated are masked here, after the solve."""

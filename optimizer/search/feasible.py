@@ -6,6 +6,7 @@ from decimal import Context, Decimal, Inexact, localcontext
 
 import numpy as np
 
+from optimizer.constraints.base import Row
 from optimizer.problem import Problem
 from optimizer.search.phase_one import center
 
@@ -24,17 +25,27 @@ class NoLevels(ValueError):
 
 
 def satisfies(problem: Problem, doses: np.ndarray) -> bool:
-    """Whether every dose limit holds in exact arithmetic on the decimals that will be written out, and in floats."""
+    """Whether every dose limit holds in exact arithmetic on the decimals that will be written out, and in floats.
+
+    Decimals are added up only where floats leave it open.
+    """
     if (doses < problem.lower).any() or (doses > problem.upper).any():
         return False
-    with localcontext(_EXACT):
-        given = [_decimal(dose) for dose in doses.ravel()]
-        for row in problem.rows:
-            used = np.flatnonzero(row.coefficients)
-            total = sum(_decimal(c) * given[i] for c, i in zip(row.coefficients.ravel()[used], used, strict=True))
-            if total > _decimal(row.limit):
-                return False
+    for row in problem.rows:
+        terms = row.weights * doses[row.used]
+        over = float(np.sum(terms)) - row.limit
+        # Rounding of each number, of each product and of the sum, twice over, is less than this.
+        doubt = (terms.size + 3) * np.finfo(float).eps * (float(np.sum(np.abs(terms))) + abs(row.limit))
+        if over > doubt or (over >= -doubt and _exceeds(row, doses)):
+            return False
     return all(np.isin(doses[:, j], problem.levels[d]).all() for j, d in _leveled(problem))
+
+
+def _exceeds(row: Row, doses: np.ndarray) -> bool:
+    """Whether a sum is above its limit as decimals."""
+    with localcontext(_EXACT):
+        pairs = zip(row.weights, doses[row.used], strict=True)
+        return sum((_decimal(c) * _decimal(dose) for c, dose in pairs), Decimal(0)) > _decimal(row.limit)
 
 
 def _decimal(value: float) -> Decimal:
@@ -56,7 +67,7 @@ def make_feasible(problem: Problem, doses: np.ndarray, middle: np.ndarray | None
     settled = np.where(doses - lower <= _SNAP * scale, lower, doses)
     settled = np.clip(np.where(upper - doses <= _SNAP * scale, upper, settled), lower, upper)
     # Twelve digits are far below what a pump delivers and keep the written numbers short.
-    settled = np.clip(np.vectorize(lambda d: float(f"{d:.12g}"))(settled), lower, upper)
+    settled = np.clip(np.array([float(f"{d:.12g}") for d in settled.flat]).reshape(settled.shape), lower, upper)
     unleveled = replace(problem, levels={})
     middle = center(problem.task) if middle is None else middle
     inward = middle.reshape(settled.shape) * scale - settled
