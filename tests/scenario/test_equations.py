@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from optimizer.cli import app
 from optimizer.policies.schedule import Schedule
+from optimizer.report.document import dataset
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.scenario.build import build_system
 from optimizer.scenario.keys import find, substituted
@@ -452,3 +453,21 @@ def test_import_of_dose_events(tmp_path):
     assert written["model"]["doses"] == {"Resistant_tumor_R": "virus"}
     regimen = Scenario.load(out).regimens()[0]
     assert np.asarray(regimen.policy.doses).max() == 0.25
+
+
+def test_states_called_as_parts_of_a_trajectory_are_told_apart():
+    """Names of a model of one's own that `trajectory.nc` has for something else."""
+    names = ("drug", "dose", "clone", "cells", "concentration", "interval")
+    data = tables(
+        states={"N": "1e8 cell", **dict.fromkeys(names, 2.0)},
+        rates={"N": "r*N*(1 - N/K) - k*u*N", **{name: f"-{i} * {name}" for i, name in enumerate(names)}},
+    )
+    scenario = load(data)
+    problem = scenario.problem()
+    trajectory, _ = problem.simulate(Schedule(np.array([[3.0], [1.0]])))
+    found = dataset(problem, trajectory, scenario.grid(), scenario.dose_units)
+    assert found["dose"].values.tolist() == [[3.0], [1.0]]
+    assert list(found["drug"].values) == ["u"]
+    for name in names:
+        assert np.array_equal(found[f"observable.{name}"], trajectory.observables[name])
+    assert "observable.N" not in found
