@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import optimizer as opt
 from optimizer.cli import app
 from optimizer.policies.schedule import Schedule
 from optimizer.report.document import dataset
@@ -471,3 +472,11 @@ def test_states_called_as_parts_of_a_trajectory_are_told_apart():
     for name in names:
         assert np.array_equal(found[f"observable.{name}"], trajectory.observables[name])
     assert "observable.N" not in found
+
+
+def test_a_burden_below_zero_is_no_solution():
+    data = tables(states={"N": "2 cell"}, rates={"N": "-0.5 - k*u"}, parameters={"k": 0.1}, outputs={"burden": "N"})
+    result = opt.optimize(load(data).problem(), seed=0, restarts=1)
+    assert result.status is opt.Status.SIMULATION_FAILED
+    assert result.reason.startswith("the burden falls below zero about day 4")
+    assert result.reason.endswith("at least), which no tumor does")
