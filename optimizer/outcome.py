@@ -15,7 +15,7 @@ from optimizer.simulate.crossings import peak
 
 # Burdens beyond which the next number may be infinite, and from which on "less than one cell" is meant literally:
 # models in shares of a capacity begin far below.
-_HUGE, _MANY = 1e200, 100.0
+_HUGE, _MANY, _ROUNDING = 1e200, 100.0, 1e-6
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Outcome:
 
 
 def remark(trajectory: Trajectory) -> str:
-    """What the numbers of a trajectory do not say: growth out of the range of numbers, or less than one cell.
+    """What the numbers of a trajectory do not say: growth out of the range of numbers, less than a cell, or than none.
 
     Empty when that is nothing.
     """
@@ -53,6 +53,9 @@ def remark(trajectory: Trajectory) -> str:
         )
     if out.any() or bool(trajectory.ok) is False:
         return "the states became non-finite or the solver ran out of steps"
+    if is_below_zero(trajectory):
+        day = times[np.argmax(burden < 0.0)]
+        return f"the burden falls below zero about day {day:.6g} ({burden.min():.3g} at least), which no tumor does"
     few = burden < 1.0
     if few.any() and burden[0] >= _MANY:
         return (
@@ -60,6 +63,12 @@ def remark(trajectory: Trajectory) -> str:
             "without chance says nothing there, the tumor is likely extinct, and regrowth from it is not to be believed"
         )
     return ""
+
+
+def is_below_zero(trajectory: Trajectory) -> bool:
+    """Whether the burden is negative by more than rounding, as equations of one's own may have it."""
+    burden = np.asarray(trajectory.burden)
+    return bool(burden.min() < -_ROUNDING * burden[0])
 
 
 def cumulative_dose(doses: np.ndarray, edges: np.ndarray, routes: Sequence[str]) -> np.ndarray:

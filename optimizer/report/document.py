@@ -216,8 +216,14 @@ def dataset(problem: Problem, trajectory: Trajectory, grid: Grid, dose_units: Ma
         "dose": (("interval", "drug"), np.asarray(trajectory.doses), {"units": every}),
         "interval_end": ("interval", edges[1:], {"units": "day"}),
     }
+    # What a model of one's own calls as something here is called is told apart.
+    taken = {*values, *kinds, *named, *begin} - {"burden", "resistant"}
     for name, series in trajectory.observables.items():
-        values[name] = ("time", np.asarray(series), {"units": UNITS.get(name, "")})
+        values[f"observable.{name}" if name in taken else name] = (
+            "time",
+            np.asarray(series),
+            {"units": UNITS.get(name, "")},
+        )
     attributes = {"Conventions": "CF-1.11", "comment": DISCLAIMER, "format": FORMAT}
     import xarray as xr
 

@@ -35,7 +35,7 @@ from optimizer.scenario.plan import Clone, Drug, Model, Part, Plan
 from optimizer.scenario.schema import AS_REGIMEN
 from optimizer.simulate import Grid, System, rollout
 from optimizer.simulate.forms import Infused, Tablets
-from optimizer.simulate.resolution import choose_mesh
+from optimizer.simulate.resolution import MOST_PANELS, choose_mesh, too_fast
 from optimizer.simulate.steady import steady_state
 
 _rolled = program(rollout)
@@ -157,6 +157,14 @@ def build_system(plan: Plan, mesh: Mesh | None = None) -> System:
     if any(drug.steady for drug in plan.drugs):
         primed = tuple(_primed(drug, pk) for drug, pk in zip(plan.drugs, kinetics, strict=True))
     return System(model, kinetics, given["drugs"], given["routes"], mesh, primed)
+
+
+def too_stiff(plan: Plan, system: System) -> str:
+    """Why a search cannot follow the model, as many steps as it may take; empty where it can."""
+    if system.mesh.uniform < MOST_PANELS:
+        return ""
+    kinetics, given = system.pharmacokinetics, around(plan)
+    return too_fast(system.model.surveyed(plan.edges, lambda: _courses(plan, kinetics, given)), plan.longest)
 
 
 def _kinetics(drug: Drug, pk: AbstractPK, longest: float) -> AbstractPK:

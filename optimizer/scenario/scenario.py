@@ -18,7 +18,7 @@ from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem
 from optimizer.programs import stored
 from optimizer.regimens import Regimen, Rule
-from optimizer.scenario.build import around, as_regimens, build_endpoint, build_system, make, number_of
+from optimizer.scenario.build import around, as_regimens, build_endpoint, build_system, make, number_of, too_stiff
 from optimizer.scenario.check import check
 from optimizer.scenario.faults import ScenarioError, with_lines
 from optimizer.scenario.files import include_drugs, own_models, read_toml
@@ -171,7 +171,7 @@ class Scenario:
         """The problem, with arrays in the precision that is switched on.
 
         Raises:
-            ScenarioError: limits that do not fit the drugs, or that no schedule satisfies.
+            ScenarioError: limits that do not fit the drugs or that no schedule keeps; a model too fast for a search.
         """
         drugs = self.plan.drugs
         least, most = [drug.minimum for drug in drugs], [drug.maximum for drug in drugs]
@@ -179,6 +179,8 @@ class Scenario:
         parts = [replace(p, values={k: number_of(v) for k, v in p.values.items()}) for p in self.plan.constraints]
         limits = tuple(make(part, given) for part in parts)
         system = self.system()
+        if said := too_stiff(self.plan, system):
+            raise ScenarioError(with_lines([f"{self.file}: model: {said}"], self.file, self.text))
         try:
             problem = Problem.build(system, self.grid(), self.objective(), least, most, limits)
             return as_regimens(self.plan, problem, self.regimens())

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from optimizer.outcome import remark
+from optimizer.outcome import is_below_zero, remark
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Report
 from optimizer.programs import stored
@@ -31,7 +31,7 @@ def verdict(
     """Status, and the sentence that says what decided it."""
     if found.interrupted:
         return Status.INTERRUPTED, f"interrupted after {record.converged} of {record.restarts} restarts"
-    if not checked.report.finite:
+    if not checked.report.finite or is_below_zero(checked.trajectory):
         return Status.SIMULATION_FAILED, remark(checked.trajectory)
     if not satisfies(problem, choice.doses):
         reason = choice.no_levels or "no schedule was found that satisfies every dose limit exactly"

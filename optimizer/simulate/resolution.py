@@ -16,6 +16,8 @@ from optimizer.programs import program
 
 # Time constants of the populations in a panel, and time constants of a smooth response.
 _STEP, _SWEEP = 0.4, 1.7
+# The most panels of an interval, and time constants in a panel beyond which the fixed steps grow without an end.
+MOST_PANELS, _STABLE = 4096, 2.5
 # Births and deaths of a cell in a panel, at which chances of survival are known to about 1e-6 of themselves.
 _TURNOVER = 0.8
 # In a boundary layer: time constants in the first and in the last panel, growth of one over the one before less one.
@@ -73,7 +75,7 @@ def choose_mesh(
     brief = [rate for rate in decline if rate * longest > _BRIEF]
     slowly = max(rate for rate in decline if rate * longest <= _BRIEF)
     needed = max(turnover / _TURNOVER, float(rates.fastest) / _STEP, max(sweep, 1.5 * slowly) / _SWEEP)
-    uniform = int(np.clip(math.ceil(longest * needed * refinement), 2, 4096))
+    uniform = int(np.clip(math.ceil(longest * needed * refinement), 2, MOST_PANELS))
     layer_rate, steepness = rates.layer.tolist()
     sharpness = dict(zip(decline, rates.sharpness.tolist(), strict=True))
     transients = [rate for rate in rates.transient.tolist() if rate > needed]
@@ -88,6 +90,15 @@ def choose_mesh(
     growth = 1.0 + _GROWTH / max(1.0, steepness)
     count = 1 + math.ceil(math.log(grading) / math.log(growth) * refinement)
     return Mesh(uniform, count, slowest, grading, switched)
+
+
+def too_fast(model: AbstractModel, longest: float) -> str:
+    """Why fixed steps cannot follow a model through intervals of `longest` days; empty where they can."""
+    most, rate = _STABLE * MOST_PANELS / longest, float(model.fastest_rate())
+    wanted = (
+        f"rates of at most {most:.3g} / day, as {MOST_PANELS} steps in {longest:g} days resolve (decide more often)"
+    )
+    return f"wanted {wanted}; got one of {rate:.3g} / day" if rate > most else ""
 
 
 def _switched(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from optimizer.policies.schedule import Schedule
-from optimizer.scenario import Scenario
+from optimizer.scenario import Scenario, ScenarioError
 from optimizer.simulate import adaptive, rollout
 
 pytest.importorskip("libsbml")
@@ -42,12 +42,12 @@ def scenario(name):
 
 @pytest.mark.parametrize("name", WANTED)
 def test_courses_are_those_of_roadrunner(name):
-    task, doses = scenario(name).problem().task, jnp.asarray(WANTED[name]["given"])
-    wanted = WANTED[name]["states"]
-    solved = adaptive.solve(task.system, doses, task.grid)
+    own, doses = scenario(name), jnp.asarray(WANTED[name]["given"])
+    wanted, grid = WANTED[name]["states"], own.grid()
+    solved = adaptive.solve(own.system(), doses, grid)
     assert set(wanted) <= set(solved.observables)
     for state, course in wanted.items():
-        found = np.asarray(solved.observables[state]).reshape(task.grid.count, -1)[:, -1]
+        found = np.asarray(solved.observables[state]).reshape(grid.count, -1)[:, -1]
         assert found == pytest.approx(course, rel=1e-6, abs=1e-9 * max(course)), state
 
 
@@ -63,3 +63,13 @@ def test_gradients_are_differences_of_roadrunner(name):
     assert float(value) == pytest.approx(np.log(tumor), abs=1e-5)
     differences = np.array(case["gradient"])
     assert np.all(np.abs(np.asarray(slope) - differences) < 1e-5 * np.abs(differences).max(0))
+
+
+def test_a_model_too_fast_for_a_search_is_refused():
+    """L' = -3 L^2 + ... at L = 2000: 12,000 a day, and 4096 steps in a week."""
+    own = scenario(*TOO_STIFF)
+    with pytest.raises(
+        ScenarioError, match=r"model: wanted rates of at most 1\.46e\+03 / day, as 4096 steps in 7 days"
+    ) as said:
+        own.problem()
+    assert float(str(said.value).split("got one of ")[1].split(" / ")[0]) == pytest.approx(12_000, rel=0.2)

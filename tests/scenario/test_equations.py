@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import optimizer as opt
 from optimizer.cli import app
 from optimizer.policies.schedule import Schedule
+from optimizer.report.document import dataset
 from optimizer.scenario import Scenario, ScenarioError
 from optimizer.scenario.build import build_system
 from optimizer.scenario.keys import find, substituted
@@ -452,3 +454,29 @@ def test_import_of_dose_events(tmp_path):
     assert written["model"]["doses"] == {"Resistant_tumor_R": "virus"}
     regimen = Scenario.load(out).regimens()[0]
     assert np.asarray(regimen.policy.doses).max() == 0.25
+
+
+def test_states_called_as_parts_of_a_trajectory_are_told_apart():
+    """Names of a model of one's own that `trajectory.nc` has for something else."""
+    names = ("drug", "dose", "clone", "cells", "concentration", "interval")
+    data = tables(
+        states={"N": "1e8 cell", **dict.fromkeys(names, 2.0)},
+        rates={"N": "r*N*(1 - N/K) - k*u*N", **{name: f"-{i} * {name}" for i, name in enumerate(names)}},
+    )
+    scenario = load(data)
+    problem = scenario.problem()
+    trajectory, _ = problem.simulate(Schedule(np.array([[3.0], [1.0]])))
+    found = dataset(problem, trajectory, scenario.grid(), scenario.dose_units)
+    assert found["dose"].values.tolist() == [[3.0], [1.0]]
+    assert list(found["drug"].values) == ["u"]
+    for name in names:
+        assert np.array_equal(found[f"observable.{name}"], trajectory.observables[name])
+    assert "observable.N" not in found
+
+
+def test_a_burden_below_zero_is_no_solution():
+    data = tables(states={"N": "2 cell"}, rates={"N": "-0.5 - k*u"}, parameters={"k": 0.1}, outputs={"burden": "N"})
+    result = opt.optimize(load(data).problem(), seed=0, restarts=1)
+    assert result.status is opt.Status.SIMULATION_FAILED
+    assert result.reason.startswith("the burden falls below zero about day 4")
+    assert result.reason.endswith("at least), which no tumor does")
