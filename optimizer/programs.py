@@ -39,6 +39,7 @@ _QUICK = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": Fa
 
 # What is an argument of a program rather than a part of it.
 _ARRAYS = (np.ndarray, np.generic, jax.Array, jax.ShapeDtypeStruct)
+_load = functools.cache(ctypes.CDLL)  # asked once: it waits for the system's loader and keeps Python's lock
 _ROOT = Path(__file__).parent
 # Modules that are imported, what is imported from them, and modules that are named in strings.
 _IMPORT = re.compile(r"^\s*(?:from|import)\s+(optimizer[\w.]*)(?:\s+import\s+(\([^)]*\)|[^\n]*))?", re.MULTILINE)
@@ -159,19 +160,17 @@ def one_blas_thread() -> int:
 
 def _blas_libraries() -> list[str]:
     """Files of OpenBLAS that SciPy and NumPy bring along and that are loaded."""
-    found: list[str] = []
-    for name in {"numpy", "scipy"} & sys.modules.keys():
-        root = Path(sys.modules[name].__file__ or "").parent
-        for folder in (root.with_name(f"{name}.libs"), root / ".dylibs"):
-            found += map(str, folder.glob("*openblas*"))
-    return found
+    names = {"numpy", "scipy"} & sys.modules.keys()
+    roots = {name: Path(sys.modules[name].__file__ or "").parent for name in names}
+    folders = (at for name, root in roots.items() for at in (root.with_name(f"{name}.libs"), root / ".dylibs"))
+    return [str(path) for folder in folders for path in folder.glob("*openblas*")]
 
 
 def _threads(path: str, count: int | None) -> int:
     """Set the threads of a library that is loaded, if a count is given; how many it has then."""
     try:
         # Without RTLD_NOLOAD there would be a copy of one that was not loaded yet.
-        library = ctypes.CDLL(path, mode=getattr(os, "RTLD_NOLOAD", 0) | getattr(os, "RTLD_NOW", 0))
+        library = _load(path, mode=getattr(os, "RTLD_NOLOAD", 0) | getattr(os, "RTLD_NOW", 0))
     except OSError:
         return 1
     for name in ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}"):

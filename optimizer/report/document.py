@@ -1,5 +1,6 @@
 """The record of a run: one JSON document, and a directory with the schedule, the trajectory, the figure and a page."""
 
+import gc
 import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
@@ -266,11 +267,21 @@ def write_run(
 
 
 def import_writers(plot: bool = True) -> None:
-    """Import what `write_run` needs, a second of one core, beside other work."""
-    import h5netcdf  # noqa: F401
-    import xarray  # noqa: F401
+    """Import what `write_run` needs, a second of one core, beside other work; garbage is collected afterwards.
 
-    from optimizer.report.html import page  # noqa: F401
+    JAX is told of collections in Python, where another thread may take over. Inside of matplotlib's loading, which
+    keeps the system's loader locked, that other thread would wait for the loader, and both for ever.
+    """
+    is_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        import h5netcdf  # noqa: F401
+        import xarray  # noqa: F401
 
-    if plot:
-        from optimizer.report.plots.schedule import overview  # noqa: F401
+        from optimizer.report.html import page  # noqa: F401
+
+        if plot:
+            from optimizer.report.plots.schedule import overview  # noqa: F401
+    finally:
+        if is_collecting:
+            gc.enable()

@@ -1,6 +1,8 @@
 """The run directory: complete, reproducible, whole or not at all."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -131,3 +133,23 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path):
     with pytest.raises(DirectoryError, match="mount point"):
         check_place(Path("/proc"), "uptime")
     check_place(tmp_path / "new" / "run", "report.json")
+
+
+IMPORTED = """
+import gc, sys
+from optimizer.report.document import import_writers
+seen = []
+gc.callbacks.append(lambda *_: seen.append(1))
+gc.set_threshold(20)
+seen.clear()
+import_writers()
+print(gc.isenabled(), len(seen) < 20, "matplotlib.ft2font" in sys.modules)
+"""
+
+
+def test_nothing_is_collected_while_writers_are_imported():
+    """A collection inside of matplotlib's loading and a library that is asked for elsewhere waited for each other."""
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED], capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=100
+    )
+    assert done.stdout.split() == ["True"] * 3, done.stderr
