@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from optimizer.files.chunks import AbstractJob, Workers, made, slices, workers_of
+from optimizer.files.chunks import AbstractJob, Workers, collected, made, slices, workers_of
 from optimizer.files.run import Run, table_bytes
 from optimizer.files.run_directory import DirectoryError
 from optimizer.settings import OptionError
@@ -57,6 +57,25 @@ def alone(tmp_path):
     """All bytes of a run in one process."""
     worked(tmp_path / "alone")
     return everything(tmp_path / "alone")
+
+
+def test_tables_of_a_kind_are_one_below_the_other(tmp_path):
+    job = Squares(tmp_path / "run")
+    squares, cubes = collected(job, Workers(), partial(Squares, tmp_path / "run", is_shared=True))
+    numbers = np.arange(job.rows[-1].stop)
+    for table, power in ((squares, 2), (cubes, 3)):
+        np.testing.assert_array_equal(table["x"], numbers)
+        np.testing.assert_array_equal(table["y"], numbers**power)
+    part = Squares(tmp_path / "part", is_shared=True)
+    assert collected(part, Workers(part=(1, 2)), partial(Squares, tmp_path / "part", is_shared=True)) is None
+    assert part.made == [*range(0, CHUNKS, 2)]
+
+
+def test_a_table_of_other_rows_is_refused_by_name(tmp_path):
+    job = Squares(tmp_path / "run")
+    job.keys = lambda number: [{"x": job.rows[number]}, {"x": job.rows[0]}]
+    with pytest.raises(DirectoryError, match=r"b/000000003\.parquet: x: wanted 3 rows, \"\[0, 2\]\"; got 3 rows"):
+        collected(job, Workers(), partial(Squares, tmp_path / "run", is_shared=True))
 
 
 @pytest.mark.parametrize("parts", [1, 2, 4, 13])
