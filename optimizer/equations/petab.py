@@ -45,7 +45,7 @@ def read_petab(
         DataError: not such a problem, or one with something that is not supported; one sentence with its name.
     """
     problem = Problem(path)
-    nominal = problem.nominal() | dict(values or {})
+    nominal = problem.nominal(values or {})
     model = problem.file("model")
     begin, periods = problem.periods(experiment or problem.only_experiment())
     if begin != 0.0:
@@ -179,9 +179,10 @@ class Problem:
             raise self.refuse(f"a finite value of {where}", str(found))
         return found
 
-    def nominal(self) -> dict[str, float]:
-        """Values of the parameter table by name."""
-        return {row["parameterId"]: self.number(row, "nominalValue") for row in self.rows("parameter")}
+    def nominal(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Values of the parameter table by name, but those that are given."""
+        left = [row for row in self.rows("parameter") if row["parameterId"] not in values]
+        return {row["parameterId"]: self.number(row, "nominalValue") for row in left} | dict(values)
 
     def only_experiment(self) -> str:
         """The experiment where there is one; empty where there is none."""

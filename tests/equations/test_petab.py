@@ -49,6 +49,16 @@ def test_other_experiments_and_other_numbers():
     ]
 
 
+def test_a_parameter_without_a_nominal_value_may_be_given(tmp_path):
+    shutil.copytree(HERE, tmp_path, dirs_exist_ok=True)
+    table = (tmp_path / "parameters.tsv").read_text()
+    (tmp_path / "parameters.tsv").write_text(table.replace("scale\t0\t10\t2", "scale\t0\t10\t"))
+    found = read_petab(tmp_path / "problem.yaml", time_unit="day", experiment="low", values={"scale": 3.0})
+    assert found.parameters["scale"] == 3.0
+    with pytest.raises(DataError, match='a number as nominalValue; got "" of scale'):
+        read_petab(tmp_path / "problem.yaml", time_unit="day", experiment="low")
+
+
 @pytest.mark.parametrize(
     ("noise", "distribution", "sd"),
     [
