@@ -259,7 +259,7 @@ MUTANTS = (
         "name, 0.0, limit, 0.0",
         LIMITS,
     ),
-    Mutant("limits", "sums hold in floats", "if total > _decimal(row.limit):", "if float(total) > row.limit:", PARTS),
+    Mutant("limits", "sums hold in floats", "(over >= -doubt and _exceeds(row, doses))", "over > 0.0", PARTS),
     Mutant("limits", "traces stay", "_TRACE, _FREE = 1e-3, 1e-6", "_TRACE, _FREE = 0.0, 1e-6", PARTS),
     Mutant("limits", "traces go at any price", "_TRACE, _FREE = 1e-3, 1e-6", "_TRACE, _FREE = 1e-3, 1e6", PARTS),
     Mutant(
@@ -377,8 +377,8 @@ MUTANTS = (
     Mutant(
         "models",
         "no slope at no drug",
-        "jnp.where(inside, safe**exponent, x * _SECANT ** (exponent - 1.0))",
-        "jnp.where(inside, safe**exponent, 0.0)",
+        "jnp.exp(exponent * jnp.log(safe)), x * _SECANT ** (exponent - 1.0))",
+        "jnp.exp(exponent * jnp.log(safe)), 0.0)",
         FACTS,
     ),
     Mutant(

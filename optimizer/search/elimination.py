@@ -29,7 +29,8 @@ MOST_ROWS = 8
 
 def product(one: Float[Array, "... a b"], other: Float[Array, "... b c"]) -> Float[Array, "... a c"]:
     """Matrix product as plain sums."""
-    return jnp.sum(one[..., :, :, None] * other[..., None, :, :], -2)
+    parts = [one[..., :, b, None] * other[..., b, None, :] for b in range(one.shape[-1])]
+    return sum(parts[1:], parts[0]) if parts else jnp.sum(one[..., :, :, None] * other[..., None, :, :], -2)
 
 
 def adjoint(slopes: Float[Array, "K d_N"], onwards: Float[Array, "K d d_N"]) -> Float[Array, "K N"]:
@@ -104,30 +105,26 @@ class Blocks(NamedTuple):
         """
         count, width, size = self.onwards.shape
         drugs, rows = size - width, self.matrix.shape[0]
-        shaped = [a.reshape(count, drugs) for a in (diagonal, free, downhill)]
-        diagonal, free, downhill = shaped
-        share = jnp.moveaxis(self.matrix.reshape(rows, count, drugs), 0, 1) * free[:, None]
-        # Sums so far stand between the start and the doses.
-        onwards = jnp.concatenate(
-            [
-                jnp.concatenate([self.onwards[:, :, :width], jnp.zeros((count, rows, width))], 1),
-                jnp.concatenate([jnp.zeros((count, width, rows)), jnp.tile(jnp.eye(rows), (count, 1, 1))], 1),
-                jnp.concatenate([self.onwards[:, :, width:] * free[:, None], share], 1),
-            ],
-            2,
-        )
+        diagonal, free, downhill = (a.reshape(count, drugs) for a in (diagonal, free, downhill))
         kept = jnp.concatenate([jnp.ones((count, width)), free], 1)
-        own = self.hessians * kept[:, :, None] * kept[:, None, :]
-        start, doses = jnp.split(own, [width], 1)
-        zeros = jnp.zeros((count, rows, width + rows + drugs))
-        start, doses = (
-            jnp.concatenate([p[..., :width], jnp.zeros((*p.shape[:2], rows)), p[..., width:]], 2)
-            for p in (start, doses)
-        )
-        doses = doses.at[:, :, width + rows :].add(diagonal[:, :, None] * jnp.eye(drugs))
-        whole = jnp.concatenate([start, zeros, doses], 1)
-        last = jnp.zeros((width + rows,) * 2).at[width:, width:].set(jnp.diag(weights))
-        return _eliminated(whole, onwards, last, downhill, damping, solved)
+        share = jnp.moveaxis(self.matrix.reshape(rows, count, drugs), 0, 1) * free[:, None]
+
+        def parted(values: Array, between: Array) -> Array:
+            """With something between what is of the start and what is of the doses, in the last axis."""
+            return jnp.concatenate([values[..., :width], between, values[..., width:]], -1)
+
+        # Between them stand the sums so far, and a one, whose row and column are the right-hand side.
+        more = parted(jnp.zeros((count, rows + 1, size)), jnp.tile(jnp.eye(rows + 1), (count, 1, 1)))
+        more = more.at[:, :rows, size - drugs + rows + 1 :].set(share)
+        onwards = parted(self.onwards * kept[:, None], jnp.zeros((count, width, rows + 1)))
+        own = self.hessians * kept[:, :, None] * kept[:, None]
+        own = own.at[:, width:, width:].add(diagonal[:, :, None] * jnp.eye(drugs))
+        right = jnp.pad(-downhill, ((0, 0), (width, 0)))[:, :, None]
+        own = parted(own, jnp.concatenate([jnp.zeros((count, size, rows)), right], 2))
+        right = parted(right[..., 0], jnp.zeros((count, rows + 1)))[:, None]
+        none = jnp.zeros((count, rows, size + rows + 1))
+        whole = jnp.concatenate([own[:, :width], none, right, own[:, width:]], 1)
+        return _eliminated(whole, jnp.concatenate([onwards, more], 1), jnp.pad(weights, (width, 1)), damping, solved)
 
 
 class Chain(NamedTuple):
@@ -163,37 +160,35 @@ class Chain(NamedTuple):
 
 
 def _eliminated(
-    whole: Array, onwards: Array, last: Array, downhill: Array, damping: Scalar, solved: Flag
-) -> tuple[Array, Scalar]:
-    width, drugs = onwards.shape[1], downhill.shape[1]
+    whole: Float[Array, "K m m"], onwards: Float[Array, "K d m"], last: Float[Array, "d"], damping: Scalar, solved: Flag
+) -> tuple[Float[Array, "n"], Scalar]:
+    """Doses from quadratic forms of what stands at an interval's start, a one as the last of it, and of its doses."""
+    width, size = onwards.shape[1:]
 
-    def back(later: tuple[Array, Array], inputs: Any) -> tuple[tuple[Array, Array], Any]:
-        hessian, slope = later
-        whole, onwards, downhill = inputs
-        matrix = whole + product(product(onwards.T, hessian), onwards)
-        right = jnp.sum(onwards * slope[:, None], 0).at[width:].add(-downhill)
+    def back(later: Array, inputs: Any) -> tuple[Array, Any]:
+        whole, onwards = inputs
+        matrix = whole + product(product(onwards.T, later), onwards)
         own = jnp.diagonal(matrix)
         pivots, lines = [], []
-        # The last dose first: each takes its row and column away, that of the right-hand side with it.
-        for i in reversed(range(width, width + drugs)):
+        # The last dose first: each takes its row and column away.
+        for i in reversed(range(width, size)):
             pivot = matrix[i, i]
             safe = jnp.maximum(jnp.abs(pivot) * (1.0 + damping), _LEAST_PIVOT * jnp.abs(own[i]) + 1e-30)
-            line = jnp.append(matrix[i, :i], right[i]) / safe
-            matrix, right = matrix[:i, :i] - matrix[:i, i, None] * line[:-1], right[:i] - matrix[:i, i] * line[-1]
+            line = matrix[i, :i] / safe
+            matrix = matrix[:i, :i] - matrix[:i, i, None] * line
             pivots.append(pivot <= _LEAST_PIVOT * jnp.abs(own[i]))
             lines.append(line)
-        return (matrix, right), (tuple(lines), jnp.stack(pivots))
+        return matrix, (tuple(lines), jnp.stack(pivots))
 
-    none = (last, jnp.zeros(width))
-    _, (lines, turned) = jax.lax.scan(back, none, (whole, onwards, downhill), reverse=True)
+    _, (lines, turned) = jax.lax.scan(back, jnp.diag(last), (whole, onwards), reverse=True)
 
     def forward(start: Array, inputs: Any) -> tuple[Array, Array]:
         onwards, lines, turned = inputs
         all_ = start
         for line, is_negative in zip(reversed(lines), reversed(turned), strict=True):
             kick = jnp.where(is_negative & solved, _KICK, 0.0)
-            all_ = jnp.append(all_, kick - line[-1] - jnp.sum(line[:-1] * all_))
+            all_ = jnp.append(all_, kick - jnp.sum(line * all_))
         return jnp.sum(onwards * all_, 1), all_[width:]
 
-    _, x = jax.lax.scan(forward, jnp.zeros(width), (onwards, lines, turned))
+    _, x = jax.lax.scan(forward, jnp.zeros(width).at[-1].set(1.0), (onwards, lines, turned))
     return x.ravel(), jnp.where(jnp.any(turned), -jnp.inf, 1.0)

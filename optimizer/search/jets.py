@@ -25,14 +25,14 @@ class Jet(NamedTuple):
     """A function of m numbers with its derivatives.
 
     Attributes:
-        value: any shape.
-        first: by each number [m, ...].
-        second: by each pair i <= j, in the order of `pairs` [m (m + 1) / 2, ...].
+        value: any pytree.
+        first: such pytrees by each number [m].
+        second: by each pair i <= j.
     """
 
     value: Any
-    first: Any
-    second: Any
+    first: list[Any]
+    second: dict[tuple[int, int], Any]
 
 
 def pairs(size: int) -> list[tuple[int, int]]:
@@ -40,7 +40,7 @@ def pairs(size: int) -> list[tuple[int, int]]:
     return [(i, j) for i in range(size) for j in range(i, size)]
 
 
-def jet(function: Callable[[list[Scalar]], Array], point: Sequence[Scalar]) -> Jet:
+def jet(function: Callable[[list[Scalar]], Any], point: Sequence[Scalar]) -> Jet:
     """Value, first and second derivatives by nested forward mode, one number at a time: what is zero costs nothing."""
     given = list(point)
 
@@ -51,13 +51,21 @@ def jet(function: Callable[[list[Scalar]], Array], point: Sequence[Scalar]) -> J
         return both
 
     found = {(i, j): by(j, by(i, function))(given) for i, j in pairs(len(given))}
-    value, firsts = function(given), [found[i, i][0][1] for i in range(len(given))]
-    return Jet(value, jnp.stack(firsts), jnp.stack([bend for _, (_, bend) in found.values()]))
+    firsts = [found[i, i][0][1] for i in range(len(given))]
+    return Jet(function(given), firsts, {pair: bend for pair, (_, (_, bend)) in found.items()})
 
 
-def symmetric(listed: Float[Array, "pairs ..."]) -> Float[Array, "m m ..."]:
+def symmetric(second: dict[tuple[int, int], Array]) -> Float[Array, "m m ..."]:
     """Both halves of a symmetric matrix from its pairs."""
-    size = int((np.sqrt(8 * listed.shape[0] + 1) - 1) / 2)
-    place = {pair: k for k, pair in enumerate(pairs(size))}
-    rows = [[listed[place[min(i, j), max(i, j)]] for j in range(size)] for i in range(size)]
+    size = 1 + max(j for _, j in second)
+    rows = [[second[min(i, j), max(i, j)] for j in range(size)] for i in range(size)]
     return jnp.stack([jnp.stack(row) for row in rows])
+
+
+def split(jets: Jet) -> tuple[Jet, Jet]:
+    """Jets of both of two numbers, from one whose leaves are pairs."""
+    seconds = jets.second.items()
+    return (
+        Jet(jets.value[0], [a for a, _ in jets.first], {at: a for at, (a, _) in seconds}),
+        Jet(jets.value[1], [b for _, b in jets.first], {at: b for at, (_, b) in seconds}),
+    )

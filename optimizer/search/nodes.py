@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -10,12 +11,15 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from optimizer.axes import Scalar
+from optimizer.axes import Flag, Scalar
 from optimizer.models.base import Quadrature
 from optimizer.problem import Task
 from optimizer.search.elimination import product
-from optimizer.search.jets import Jet, gauss, jet, pairs
+from optimizer.search.jets import Jet, gauss, jet, pairs, split
 from optimizer.simulate.switching_levels import crossings
+
+# Intervals that a core computes at a time; of fewer, each would be computed alone.
+LANES = 16
 
 
 class Course(NamedTuple):
@@ -40,12 +44,17 @@ class Nodes:
         found = self.system.model.quadrature()
         assert found is not None
         self.model: Quadrature = found
-        self.is_first = jnp.arange(task.grid.count) == 0
+        # Intervals are side by side in vectors that are full, by some of no length at the end.
+        self.more = -task.grid.count % LANES
+        self.lengths = jnp.pad(task.grid.lengths, (0, self.more))
+        self.is_first = jnp.arange(self.lengths.size) == 0
         self.first, self._levels = ravel_pytree(self.system.start()[0])
         self.infused = [j for j, route in enumerate(self.system.routes) if route == "infusion"]
         self.panels = 1 + jax.eval_shape(self._crossings, [1.0] * (self.first.size + len(self.infused))).size
-        self.places, self.panel_weights, self.integrals = gauss(panel)
-        self.weights = jnp.asarray(np.tile(self.panel_weights, self.panels))
+        places, self.weights, self.inner = gauss(panel)
+        # What each panel's length counts in the panel's of a node and in the node's time [panels, q, panels].
+        self.own = np.eye(self.panels)[:, None] * np.ones((panel, 1))
+        self.reach = np.tri(self.panels, k=-1)[:, None] + places[:, None] * self.own
         self.layer = gauss(layer)[:2]
         self.has_layer = bool(jax.tree.leaves(found.fast))
 
@@ -70,15 +79,16 @@ class Nodes:
             return ravel_pytree(tuple(pk.evolve(s, r, length) for pk, s, r in parts))[0]
 
         onwards = jax.vmap(jax.jacfwd(later), (None, 0))(none, self.task.grid.lengths)
-        added = product(rows[:, None], self.entering().T)[:, 0]
+        size, added = self.first.size, product(rows[:, None], self.entering().T)[:, 0]
 
-        def interval(before: Array, inputs: Any) -> tuple[Array, tuple[Array, Array]]:
-            added, onwards = inputs
-            after = jnp.concatenate([before, jnp.zeros(len(self.infused))]) + added
-            return jnp.sum(onwards * after, 1), (before, after)
+        def joined(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:
+            """Two stretches of time, one after the other: each takes levels to its matrix times them and a vector."""
+            return product(other[0], one[0]), jnp.sum(other[0] * one[1][:, None], 2) + other[1]
 
-        _, (before, after) = jax.lax.scan(interval, self.first, (added, onwards))
-        return Course(before, after, onwards)
+        matrices, ends = jax.lax.associative_scan(joined, (onwards[..., :size], jnp.sum(onwards * added[:, None], 2)))
+        ends = ends + jnp.sum(matrices * self.first, 2)
+        before = jnp.concatenate([self.first[None], ends[:-1]])
+        return Course(before, jnp.pad(before, ((0, 0), (0, len(self.infused)))) + added, onwards)
 
     def entering(self) -> Float[Array, "v N"]:
         """What a share of a dose adds to levels and rates."""
@@ -94,10 +104,18 @@ class Nodes:
         levels, rates = self._drugs(after)
 
         def at(t: Scalar) -> Array:
-            parts = zip(self.system.pharmacokinetics, levels, rates, strict=True)
-            return self.system.concentrations(tuple(pk.evolve(s, r, t) for pk, s, r in parts), rates)
+            return self.system.concentrations(self._evolved(levels, rates, t), rates)
 
         return at
+
+    def _evolved(self, levels: tuple[Any, ...], rates: Array, t: Scalar) -> tuple[Any, ...]:
+        """Levels after some time: they are linear in levels and rates, and no rate of a bolus is looked at."""
+        parts = []
+        for j, (pk, state) in enumerate(zip(self.system.pharmacokinetics, levels, strict=True)):
+            given = (state, rates[j]) if j in self.infused else (state,)
+            none = jax.tree.map(jnp.zeros_like, given)
+            parts.append(jax.jvp(lambda s, r=jnp.zeros(()), pk=pk: pk.evolve(s, r, t), none, given)[1])
+        return tuple(parts)
 
     # --- nodes ------------------------------------------------------------------------------------------------
 
@@ -105,45 +123,44 @@ class Nodes:
         system, (levels, rates) = self.system, self._drugs(after)
         return crossings(system.mesh, system.model, system.pharmacokinetics, levels, rates)
 
-    def _edges(self, after: Sequence[Scalar], length: Scalar) -> list[Scalar]:
-        """Panel edges, in order: times at which a concentration crosses a level that the mesh has an edge at."""
+    def _spans(self, after: Sequence[Scalar], length: Scalar) -> list[Scalar]:
+        """Lengths of panels, between times at which a concentration crosses a level that the mesh has an edge at."""
         edges = [jnp.zeros_like(length), length]
         for time in self._crossings(after):
             time = jnp.clip(time, 0.0, length)
             inner = [jnp.maximum(a, jnp.minimum(time, b)) for a, b in itertools.pairwise(edges)]
             edges = [edges[0], *inner, edges[-1]]
-        return edges
+        return [b - a for a, b in itertools.pairwise(edges)]
 
-    def _node(self, after: Sequence[Scalar], length: Scalar, panel: int, place: Scalar) -> Float[Array, "M1"]:
-        """Growth of the logarithms at a node times the length of its panel, and that length."""
-        edges, conc = self._edges(after, length), self._conc(after)
-        span = edges[panel + 1] - edges[panel]
-        t = edges[panel] + place * span
-        rate = self.model.rate(self.model.settled(conc, t), conc(t))
-        return jnp.append(span * rate, span)
+    def _node(self, after: Sequence[Scalar], length: Scalar, own: Array, reach: Array) -> tuple[Array, Scalar]:
+        """Growth of the logarithms [M] at a node times the length of its panel, and that length.
 
-    def nodes(self, after: Float[Array, "v"], length: Scalar) -> Float[Array, "Q M1"]:
-        """All nodes of an interval."""
-        each = [
-            jax.vmap(lambda c, j=j: self._node(list(after), length, j, c))(jnp.asarray(self.places))
-            for j in range(self.panels)
-        ]
-        return jnp.concatenate(each)
+        Its time and its panel's length are sums over the lengths of all panels.
+        """
+        spans, conc = self._spans(after, length), self._conc(after)
+        t, span = (sum(c * s for c, s in zip(of, spans, strict=True)) for of in (reach, own))
+        return span * self.model.rate(self.model.settled(conc, t), conc(t)), span
 
-    def node_jets(self, after: Float[Array, "v"], length: Scalar) -> Jet:
-        """The same by levels and rates [., Q, M + 1]."""
+    def _lanes(self, levels: Float[Array, "K v"]) -> list[Float[Array, "L"]]:
+        """Each number of all intervals."""
+        return [*jnp.pad(levels, ((0, self.more), (0, 0)), "edge").T]
 
-        def one(panel: int, place: Scalar) -> Jet:
-            return jet(lambda a: self._node(a, length, panel, place), list(after))
+    def _everywhere(self, function: Callable[..., Any], after: Float[Array, "K v"]) -> Any:
+        """A function of levels and rates, length and place at all nodes of all intervals, leaves [panels, ., q, K]."""
+        of_interval = jax.vmap(function, (0, 0, None, None), -1)
+        of_place = jax.vmap(of_interval, (None, None, 0, 0), -2)
+        of_panel = jax.vmap(of_place, (None, None, 0, 0))
+        return of_panel(self._lanes(after), self.lengths, self.own, self.reach)
 
-        each = [
-            jax.vmap(lambda c, j=j: one(j, c), out_axes=Jet(0, 1, 1))(jnp.asarray(self.places))
-            for j in range(self.panels)
-        ]
-        values, firsts, seconds = zip(*each, strict=True)
-        return Jet(jnp.concatenate(values), jnp.concatenate(firsts, 1), jnp.concatenate(seconds, 1))
+    def nodes(self, after: Float[Array, "K v"]) -> tuple[Float[Array, "panels M q L"], Float[Array, "panels q L"]]:
+        """All nodes of all intervals: growth times the length of a panel, and that length."""
+        return self._everywhere(self._node, after)
 
-    def _jump(self, given: Sequence[Scalar], is_first: Array) -> Float[Array, "M"]:
+    def node_jets(self, after: Float[Array, "K v"]) -> tuple[Jet, Jet]:
+        """The same by levels and rates."""
+        return self._everywhere(lambda a, *at: split(jet(lambda a: self._node(a, *at), a)), after)
+
+    def _jump(self, is_first: Flag, given: Sequence[Scalar]) -> Float[Array, "M"]:
         """Growth in the boundary layer beyond that of a settled state: levels before the dose, then those after it.
 
         In s = exp(-rate t) it is the integral of (f(settled + s off) - f(settled)) / (rate s) from 0 to 1.
@@ -155,49 +172,44 @@ class Nodes:
         earlier = jax.tree.map(lambda a, b: jnp.where(is_first, a, b), self.model.fast, earlier)
         off = jax.tree.map(jnp.subtract, earlier, self.model.settled(conc, jnp.zeros(())))
 
-        def at(s: Scalar, weight: Scalar) -> Array:
-            t = -jnp.log(s) / rate
+        def at(s: float, weight: float) -> Array:
+            t = -np.log(s) / rate
             settled, level = self.model.settled(conc, t), conc(t)
             stirred = jax.tree.map(lambda a, b: a + s * b, settled, off)
             return weight / (rate * s) * (self.model.rate(stirred, level) - self.model.rate(settled, level))
 
-        return jnp.sum(jax.vmap(at)(*(jnp.asarray(a) for a in self.layer)), 0)
+        return sum((at(float(s), float(w)) for s, w in zip(*self.layer, strict=True)), jnp.zeros(()))
 
-    def jump(self, before: Array, after: Array, is_first: Array) -> Float[Array, "M"]:
-        """What the boundary layer of an interval adds to the logarithms."""
+    def jumps(self, course: Course) -> Float[Array, "M K"]:
+        """What the boundary layers of all intervals add to the logarithms."""
         if not self.has_layer:
-            return jnp.zeros_like(self.model.logs)
-        return self._jump([*before, *after], is_first)
+            return jnp.zeros((self.model.logs.size, self.is_first.size))
+        return jax.vmap(self._jump, 0, -1)(self.is_first, self._lanes(course.before) + self._lanes(course.after))
 
-    def jump_jet(self, before: Array, after: Array, is_first: Array) -> Jet:
-        """The same by levels before the dose, and levels and rates after it."""
-        given = [*before, *after]
+    def jump_jets(self, course: Course) -> Jet:
+        """The same by levels before the dose, and levels and rates after it, each leaf [M, K]."""
+        given = self._lanes(course.before) + self._lanes(course.after)
         if not self.has_layer:
-            size = len(given)
-            none = jnp.zeros_like(self.model.logs)
-            return Jet(none, jnp.stack([none] * size), jnp.stack([none] * len(pairs(size))))
-        return jet(lambda a: self._jump(a, is_first), given)
+            none = self.jumps(course)
+            return Jet(none, [none] * len(given), dict.fromkeys(pairs(len(given)), none))
+        return jax.vmap(lambda first, x: jet(partial(self._jump, first), x), 0, -1)(self.is_first, given)
 
     # --- sums -------------------------------------------------------------------------------------------------
 
-    def summed(self, rates: Float[Array, "... Q M"]) -> Float[Array, "... Q1 M"]:
-        """Integrals from the start of an interval to each node, and over all of it last."""
-        count, before, out = len(self.places), 0.0, []
-        for panel in range(self.panels):
-            values = [rates[..., panel * count + r, :] for r in range(count)]
-            out += [before + sum(float(c) * v for c, v in zip(row, values, strict=True)) for row in self.integrals]
-            before = before + sum(float(c) * v for c, v in zip(self.panel_weights, values, strict=True))
-        return jnp.stack([*out, before], -2)
+    def integrals(self, growth: Any) -> tuple[Any, Any]:
+        """What has grown at the end of every interval, each leaf [..., K], and at its nodes [panels, ..., q, K]."""
 
-    def pulled(self, pull: Float[Array, "Q M"]) -> Float[Array, "Q M"]:
-        """The transpose of `summed`, without its last row."""
-        count, after, out = len(self.places), 0.0, []
-        for panel in reversed(range(self.panels)):
-            values = [pull[panel * count + q] for q in range(count)]
-            columns = self.integrals.T, self.panel_weights
-            out = [
-                sum(float(c) * v for c, v in zip(column, values, strict=True)) + float(weight) * after
-                for column, weight in zip(*columns, strict=True)
-            ] + out
-            after = after + sum(values)
-        return jnp.stack(out)
+        def panel(before: Any, growth: Any) -> tuple[Any, Any]:
+            def at(weights: np.ndarray) -> Any:
+                return jax.tree.map(lambda a, g: a + weighted(weights, g), before, growth)
+
+            return at(self.weights), jax.tree.map(lambda *a: jnp.stack(a, -2), *(at(row) for row in self.inner))
+
+        none = jax.tree.map(lambda a: jnp.zeros_like(a[0, ..., 0, :]), growth)
+        return jax.lax.scan(panel, none, growth)
+
+
+def weighted(weights: np.ndarray, values: Float[Array, "... q K"]) -> Float[Array, "... K"]:
+    """Sum over the nodes of a panel, written out: intervals stay side by side."""
+    parts = [float(w) * values[..., q, :] for q, w in enumerate(weights)]
+    return sum(parts[1:], parts[0])

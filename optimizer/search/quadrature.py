@@ -7,6 +7,7 @@ The adjoint of the logarithms is a running sum, that of the levels a linear recu
 10.1007/BF00940728).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -20,9 +21,9 @@ from optimizer.problem import Task
 from optimizer.programs import program
 from optimizer.search.elimination import MOST_ROWS, Blocks, adjoint, product
 from optimizer.search.iterate import State
-from optimizer.search.jets import Jet, jet, symmetric
+from optimizer.search.jets import Jet, jet, pairs, symmetric
 from optimizer.search.landscape import Landscape
-from optimizer.search.nodes import Course, Nodes
+from optimizer.search.nodes import Course, Nodes, weighted
 from optimizer.simulate import read_out
 
 # Edges at switching levels, each of which is one panel more that is compiled by itself.
@@ -74,19 +75,17 @@ class QuadratureProgram(eqx.Module):
         """The objective; there are no state limits."""
         nodes, rows = Nodes(self.task, self.panel, self.layer), shares.reshape(self.task.grid.count, -1)
         course, sums = nodes.course(rows), _Sums(nodes)
-        values = jax.vmap(nodes.nodes)(course.after, self.task.grid.lengths)
-        jump = jax.vmap(nodes.jump)(course.before, course.after, nodes.is_first)
-        logs = sums.logs_at(jump, nodes.summed(values[..., :-1]))
-        costs = jax.vmap(jax.vmap(sums.density))(logs)
-        return sums.total(jnp.sum(nodes.weights * values[..., -1] * costs), rows), ()
+        growth, span = nodes.nodes(course.after)
+        ends, gains = nodes.integrals(growth)
+        logs = sums.logs_at(nodes.jumps(course), ends)[:, None] + gains
+        costs = weighted(nodes.weights, span * jax.vmap(sums.densities)(logs))
+        return sums.total(jnp.sum(costs), rows), ()
 
     def derivatives(self, shares: Float[Array, "n"]) -> tuple[Scalar, Float[Array, "n"], Blocks]:
         """The objective, its gradient [n], and its Hessian as blocks of intervals."""
         nodes, rows = Nodes(self.task, self.panel, self.layer), shares.reshape(self.task.grid.count, -1)
         course = nodes.course(rows)
-        jets = jax.vmap(nodes.node_jets)(course.after, self.task.grid.lengths)
-        jumps = jax.vmap(nodes.jump_jet)(course.before, course.after, nodes.is_first)
-        return _Sums(nodes).assembled(rows, course, jets, jumps)
+        return _Sums(nodes).assembled(rows, course, nodes.node_jets(course.after), nodes.jump_jets(course))
 
     def derive(self, state: State) -> tuple[Scalar, Any, Array, Blocks]:
         """Value, excesses (none), gradient and Hessian blocks, as a step of the search asks for them."""
@@ -95,18 +94,16 @@ class QuadratureProgram(eqx.Module):
 
 
 class _Sums:
-    """What an objective makes of the nodes of all intervals."""
+    """What an objective makes of the nodes of all intervals: arrays [..., K], intervals side by side."""
 
     def __init__(self, nodes: Nodes):
         self.nodes = nodes
         terms = list(zip(nodes.task.objective.terms, nodes.task.objective.weights, strict=True))
         self.sums, self.others = ([pair for pair in terms if pair[0].is_sum is kept] for kept in (True, False))
 
-    def logs_at(self, jump: Float[Array, "K M"], gain: Float[Array, "K Q1 M"]) -> Float[Array, "K Q M"]:
-        """Logarithms at all nodes, from the gains since each interval's start."""
-        grown = jump + gain[:, -1]
-        start = self.nodes.model.logs + jnp.cumsum(grown, 0) - grown
-        return (start + jump)[:, None] + gain[:, :-1]
+    def logs_at(self, jump: Float[Array, "M K"], gain: Float[Array, "M K"]) -> Float[Array, "M K"]:
+        """Logarithms just after every interval's boundary layer, from the growth in the layers and after them."""
+        return self.nodes.model.logs[:, None] + jnp.cumsum(jump + gain, 1) - gain
 
     def _scene(self, logs: Float[Array, "M"], rows: Float[Array, "K N"]) -> Scene:
         """A day in a state."""
@@ -117,10 +114,18 @@ class _Sums:
         scene = nodes.task.scene(read_out(nodes.system, 0.0 * one, one, conc, state, doses))
         return scene._replace(first=nodes.system.model.burden(first))
 
-    def density(self, logs: Float[Array, "M"]) -> Scalar:
+    def _density(self, logs: list[Scalar]) -> Scalar:
         """What a day in a state adds to the objective."""
-        scene = self._scene(logs, jnp.zeros((1, len(self.nodes.system.drugs))))
+        scene = self._scene(jnp.stack(logs), jnp.zeros((1, len(self.nodes.system.drugs))))
         return sum((w * t.evaluate(scene) for t, w in self.sums), jnp.zeros(()))
+
+    def densities(self, logs: Float[Array, "M q K"]) -> Float[Array, "q K"]:
+        """The same at all nodes of a panel."""
+        return jax.vmap(jax.vmap(self._density))([*logs])
+
+    def _density_jets(self, logs: Float[Array, "M q K"]) -> Jet:
+        """With derivatives by the logarithms, each leaf [q, K]."""
+        return jax.vmap(jax.vmap(lambda x: jet(self._density, x)))([*logs])
 
     def total(self, sums: Scalar, rows: Float[Array, "K N"]) -> Scalar:
         """With the terms that are linear in the doses."""
@@ -129,58 +134,96 @@ class _Sums:
         scene = self._scene(self.nodes.model.logs, rows)
         return sums + sum(w * t.evaluate(scene) for t, w in self.others)
 
-    def assembled(self, rows: Array, course: Course, jets: Jet, jumps: Jet) -> tuple[Scalar, Array, Blocks]:
-        """Value, gradient and blocks from the jets of all nodes [K, ., Q, M + 1] and layers [K, ., M]."""
-        logs = self.logs_at(jumps.value, self.nodes.summed(jets.value[..., :-1]))
-        costs = jax.vmap(jax.vmap(lambda x: jet(lambda a: self.density(jnp.stack(a)), list(x))))(logs)
-        span = self.nodes.weights * jets.value[..., -1]
-        own = jnp.sum(span[..., None] * costs.first, 1)
-        ahead = jnp.cumsum(own[::-1], 0)[::-1]
-        slopes, hessians, grown = jax.vmap(self._interval)(jets, jumps, costs, span, ahead, ahead - own)
-        given, onwards = self._in_doses(grown, course.onwards)
-        blocks = Blocks(product(product(given.T, hessians), given), onwards, self.nodes.task.matrix)
-        slope = adjoint(product(slopes[:, None], given)[:, 0], onwards)
-        linear = jax.grad(lambda r: self.total(jnp.zeros(()), r))(rows) if self.others else 0.0
-        return self.total(jnp.sum(span * costs.value), rows), (slope + linear).ravel(), blocks
+    def assembled(self, rows: Array, course: Course, jets: tuple[Jet, Jet], jumps: Jet) -> tuple[Scalar, Array, Blocks]:
+        """Value, gradient and blocks from the jets of all nodes (growth and lengths of panels) and layers.
 
-    def _in_doses(self, grown: Float[Array, "K W M"], onwards: Float[Array, "K l v"]) -> tuple[Array, Array]:
-        """From levels and logarithms at an interval's start and its shares: its numbers, and the next ones' start."""
-        levels, clones, entering = self.nodes.first.size, grown.shape[-1], self.nodes.entering()
-        after = jnp.concatenate(
-            [jnp.eye(entering.shape[0], levels), jnp.zeros((entering.shape[0], clones)), entering], 1
-        )
-        before = jnp.eye(levels, after.shape[1])
-        logs = jnp.eye(clones, after.shape[1], levels)
-        given = jnp.concatenate([before, after])
-        later = product(onwards, after), logs + product(jnp.swapaxes(grown, 1, 2), given)
-        return jnp.concatenate([given, logs]), jnp.concatenate(later, 1)
-
-    def _interval(
-        self, jets: Jet, jumps: Jet, costs: Jet, span: Array, ahead: Array, onwards: Array
-    ) -> tuple[Array, Array, Array]:
-        """Gradient [W + M] and Hessian [W + M, W + M] of what an interval does, and slopes of its growth [W, M].
-
-        The W numbers are the levels before the dose, and levels and rates after it; then come the logarithms at its
-        start. `ahead` and `onwards` are the derivatives of the objective by the logarithms at its start and its end.
+        What an interval does depends on S numbers: the levels before the dose, levels and rates after it, and the
+        logarithms at its start.
         """
-        padded = [(self.nodes.first.size, 0), (0, 0), (0, 0)]
-        sums = jnp.pad(self.nodes.summed(jets.first[..., :-1]), padded) + jumps.first[:, None]
-        gains, grown = sums[:, :-1], sums[:, -1]
-        lengths = self.nodes.weights * jnp.pad(jets.first[..., -1], padded[:2])
-        pull = span[:, None] * costs.first
-        slope = jnp.sum(pull * gains, (1, 2)) + jnp.sum(lengths * costs.value, 1)
-        bend = span * symmetric(costs.second.T)
-        moved = jnp.sum(bend * jnp.moveaxis(gains, -1, 1)[:, None], 2)
-        crossed = jnp.sum(lengths[:, None] * jnp.sum(costs.first * gains, -1), -1)
-        twice = jnp.sum(jnp.moveaxis(gains, -1, 1)[:, None] * moved, (2, 3)) + crossed + crossed.T
-        twice = twice + symmetric(jnp.sum(ahead * jumps.second, -1))
-        # Cotangent of the growth at a node: what it does to all that comes after it.
-        each = self.nodes.weights[:, None]
-        weights = jnp.concatenate([self.nodes.pulled(pull) + onwards * each, each * costs.value[:, None]], 1)
-        twice = twice + jnp.pad(symmetric(jnp.sum(weights * jets.second, (1, 2))), padded[:1] * 2)
-        mixed = jnp.sum(moved, -1) + jnp.sum(lengths[..., None] * costs.first, 1)
-        whole = jnp.block([[twice, mixed], [mixed.T, jnp.sum(bend, -1)]])
-        return jnp.concatenate([slope, jnp.sum(pull, 0)]), whole, grown
+        clones, size = self.nodes.model.logs.size, len(jumps.first) + self.nodes.model.logs.size
+        ends, gains = self.nodes.integrals(jets[0])
+        start, none = self.logs_at(jumps.value, ends.value) - jumps.value, jnp.zeros(self.nodes.lengths.size)
+        sums = Jet(none, [none] * size, dict.fromkeys(pairs(size), none))
+
+        def panel(sums: Jet, at: tuple[Jet, Jet]) -> tuple[Jet, None]:
+            return self._with_panel(start, jumps, sums, *at), None
+
+        sums, _ = jax.lax.scan(panel, sums, (gains, jets[1]))
+        # What growth does to all that comes after an interval.
+        own, grown = jnp.stack(sums.first[-clones:]), _after_jumps(jumps, ends)
+        later = jnp.cumsum(own[:, ::-1], 1)[:, ::-1] - own
+        hessian = {at: bend + _dot(later, grown.second.get(at, ())) for at, bend in sums.second.items()}
+        logs = [*grown.first, *(jnp.broadcast_to(row[:, None], own.shape) for row in jnp.eye(clones))]
+        return self._in_doses(rows, course, sums._replace(second=hessian), jnp.stack(logs))
+
+    def _with_panel(self, start: Float[Array, "M K"], jumps: Jet, sums: Jet, gains: Jet, spans: Jet) -> Jet:
+        """The objective, its gradient [S] and Hessian, each leaf [K], with the nodes of one panel more."""
+        before = self.nodes.first.size
+        logs = _after_jumps(jax.tree.map(lambda a: a[:, None], jumps), gains)
+        costs = self._density_jets(start[:, None] + logs.value)
+        bends, moves = symmetric(costs.second), [*logs.first, *jnp.eye(len(start))[..., None, None]]
+        pulls = [_dot(costs.first, move) for move in moves]
+        lengths = dict(enumerate(spans.first, before))
+        longer = {(i + before, j + before): bend for (i, j), bend in spans.second.items()}
+
+        def first(i: int) -> Array:
+            return spans.value * pulls[i] + (lengths[i] * costs.value if i in lengths else 0.0)
+
+        def second(i: int, j: int) -> Array:
+            bend = _dot([_dot(row, moves[i]) for row in bends], moves[j])
+            bend = spans.value * (bend + _dot(costs.first, logs.second.get((i, j), ())))
+            bend = bend + sum(lengths[a] * pulls[b] for a, b in ((i, j), (j, i)) if a in lengths)
+            return bend + longer[i, j] * costs.value if (i, j) in longer else bend
+
+        def more(sum_: Array, values: Array) -> Array:
+            return sum_ + weighted(self.nodes.weights, values)
+
+        return Jet(
+            more(sums.value, spans.value * costs.value),
+            [more(own, first(i)) for i, own in enumerate(sums.first)],
+            {at: more(own, second(*at)) for at, own in sums.second.items()},
+        )
+
+    def _in_doses(
+        self, rows: Array, course: Course, sums: Jet, logs: Float[Array, "S M K"]
+    ) -> tuple[Scalar, Array, Blocks]:
+        """From the S numbers of intervals to levels and logarithms at their start, and shares."""
+        given, size = self._given(), self.nodes.first.size
+        hessians = _combined(given, jnp.swapaxes(_combined(given, symmetric(sums.second)), 0, 1))
+        each = _combined(given, jnp.stack(sums.first)), hessians, jnp.swapaxes(_combined(given, logs), 0, 1)
+        slopes, hessians, logs = (jnp.moveaxis(a[..., : len(rows)], -1, 0) for a in each)
+        onwards = jnp.concatenate([product(course.onwards, given[size : size + course.after.shape[1]]), logs], 1)
+        linear = jax.grad(lambda r: self.total(jnp.zeros(()), r))(rows) if self.others else 0.0
+        slope = (adjoint(slopes, onwards) + linear).ravel()
+        return self.total(jnp.sum(sums.value), rows), slope, Blocks(hessians, onwards, self.nodes.task.matrix)
+
+    def _given(self) -> Float[Array, "S m"]:
+        """What levels and logarithms at an interval's start, and its shares, add to its S numbers."""
+        levels, clones, entering = self.nodes.first.size, self.nodes.model.logs.size, self.nodes.entering()
+        size = levels + clones + entering.shape[1]
+        after = [jnp.eye(len(entering), levels), jnp.zeros((len(entering), clones)), entering]
+        return jnp.concatenate([jnp.eye(levels, size), jnp.concatenate(after, 1), jnp.eye(clones, size, levels)])
+
+
+def _after_jumps(jumps: Jet, gains: Jet) -> Jet:
+    """Growth since an interval's start; levels before the dose move the boundary layer alone."""
+    before = len(jumps.first) - len(gains.first)
+    firsts = [jump + gains.first[i - before] if i >= before else jump for i, jump in enumerate(jumps.first)]
+    seconds = {
+        (i, j): jump + gains.second[i - before, j - before] if i >= before else jump
+        for (i, j), jump in jumps.second.items()
+    }
+    return Jet(jumps.value + gains.value, firsts, seconds)
+
+
+def _dot(some: Sequence[Array] | Array, others: Sequence[Array] | Array) -> Any:
+    """Sum of products, written out; of nothing where there are no others."""
+    return sum(a * b for a, b in zip(some, others, strict=False))
+
+
+def _combined(given: Float[Array, "S m"], values: Float[Array, "S ... K"]) -> Float[Array, "m ... K"]:
+    """Derivatives by other numbers, of which the S are sums."""
+    return _dot([row.reshape(-1, *[1] * (values.ndim - 1)) for row in given], values)
 
 
 def quadrature_program(task: Task, panel: int, layer: int) -> QuadratureProgram | None:
