@@ -14,9 +14,10 @@ from optimizer.analysis.axes import AMOUNT, MEAN, Number
 from optimizer.analysis.levels import mean_concentration
 from optimizer.analysis.repeated import Batch
 from optimizer.axes import Edges, Index, Scalar, Times
+from optimizer.endpoints.base import Progressed
 from optimizer.mesh import DEGREE, END_WEIGHT, POWERS
 from optimizer.objectives.base import Objective, Scene
-from optimizer.objectives.progression import time_above
+from optimizer.objectives.progression import day_of
 from optimizer.policies.schedule import Schedule
 from optimizer.scenario import Scenario
 from optimizer.scenario.build import build_system
@@ -38,14 +39,14 @@ class Frame(eqx.Module):
     Attributes:
         objective: terms and weights.
         scale: largest dose of each drug [N].
-        factor: progression is more than this multiple of the cells at the start.
+        progressed: what progression is.
         horizon: end of the last interval [day].
         begin: start of the last days [day].
     """
 
     objective: Objective
     scale: Array
-    factor: Scalar
+    progressed: Progressed
     horizon: Scalar
     begin: Scalar
 
@@ -83,14 +84,11 @@ def _judge(frame: Frame, systems: System, edges: Array, counts: Array, doses: Ar
         grid = Grid(jnp.minimum(edges, frame.horizon))
         scene = Scene(held, grid, frame.scale, system.model.floor(), count, system=system)
         mean, peak = last_days(held.times, held.weights, scene.log_burden, frame.begin, nodes)
-        log_burden = jnp.log(held.burden)
-        level = jnp.log(frame.factor) + log_burden[0]
-        crossing = time_above(held.times, log_burden, level)
-        reached = jnp.any(log_burden > level)
+        day, _ = day_of(frame.progressed, system, held)
         found = {"objective": frame.objective.evaluate(scene), **frame.objective.values(scene)}
         found |= {"mean_last": mean, "peak_last": peak}
         found = {name: jnp.where(held.ok, value, jnp.nan) for name, value in found.items()}
-        return found | {"progression_day": jnp.where(reached & held.ok, crossing, jnp.nan), "ok": held.ok}
+        return found | {"progression_day": jnp.where(jnp.isfinite(day) & held.ok, day, jnp.nan), "ok": held.ok}
 
     return jax.vmap(one)(systems, edges, counts, doses)
 

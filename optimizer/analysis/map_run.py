@@ -56,8 +56,8 @@ class MapJob(AbstractJob):
         plan, self.scenario, self.asked = scenario.plan, scenario, asked
         self.values, self._progress, self._done = asked.points(), progress, 0
         task = scenario.problem().task
-        shared = (scenario.progression_factor, plan.horizon, plan.horizon - asked.last)
-        self._frame = Frame(task.objective, task.scale, *map(jnp.asarray, shared))
+        shared = (scenario.progression(), plan.horizon, plan.horizon - asked.last)
+        self._frame = Frame(task.objective, task.scale, *jax.tree.map(jnp.asarray, shared))
         self.batches = batches(plan, asked.numbers, self.values, plan.every or _WEEK, asked.regimen)
         own = [(b, rows) for b, batch in enumerate(self.batches) for rows in slices(len(batch.points), _CHUNK)]
         ends = np.cumsum([len(rows) for _, rows in own]).tolist()

@@ -80,7 +80,6 @@ def two_terms(scenario: Scenario, text: str) -> tuple[AbstractTerm, AbstractTerm
         OptionError: not two terms, one that the scenario does not say enough of, or two that are not smooth.
     """
     known = discover("optimizer.objectives", AbstractTerm)
-    own = {term.kind: term for term in scenario.objective().terms}
     names = [name.strip() for name in text.split(",")]
     if len(names) != 2 or names[0] == names[1]:
         raise OptionError(f'--terms: wanted two terms, as in "burden,drug_use"; got "{text}"')
@@ -89,9 +88,10 @@ def two_terms(scenario: Scenario, text: str) -> tuple[AbstractTerm, AbstractTerm
         if name not in known:
             raise OptionError(f"--terms: {one_of(list(known), name)}")
         try:
-            terms.append(own[name] if name in own else known[name]())
+            terms.append(scenario.term(name))
         except TypeError:
             wanted = "a term without keys of its own, or one of the scenario's objective"
+            wanted = "[endpoint] read at visits" if known[name].at_visits else wanted
             raise OptionError(f'--terms: wanted {wanted}; got "{name}"') from None
     observables = scenario.system().model.observable_names
     for term in terms:

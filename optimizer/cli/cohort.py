@@ -5,7 +5,7 @@ from typing import Any
 from optimizer.files.event_tables import write_schedule
 from optimizer.files.run_directory import write_whole
 from optimizer.report import plots
-from optimizer.report.account import Account, Table, write_account
+from optimizer.report.account import Account, Table, by_endpoint, severe_of, write_account
 from optimizer.report.document import MARKER, cohort_document, to_text, versions
 from optimizer.report.terminal import number, progress, say_kept, say_part, say_written, show, then_put, workers
 from optimizer.scenario import Scenario
@@ -46,17 +46,19 @@ def _account(body: dict[str, Any], title: str) -> Account:
     states = [[name, str(count)] for name, count in body["by_status"].items()]
     first = Table(f"{title}: {body['patients']} patients", ["status", "patients"], states)
     header = ["schedule", "mean", "sd", f"cvar {body['alpha']:g}", "worst", "progression,\nmedian [day]", "without"]
+    graded = next(iter(body["schedules"].values())).get("neutropenia")
+    header += ["neutropenia,\ngrade 3 or 4"] * bool(graded)
     rows = []
     for name, found in body["schedules"].items():
         risk, objective = found["risk"], found["objective"]
         numbers = [objective["mean"], objective["sd"], risk["cvar"], risk["worst"], found["median_progression_day"]]
-        rows.append([name, *map(number, numbers), number(found["without_progression"])])
+        rows.append([name, *map(number, numbers), number(found["without_progression"]), *severe_of(found)])
     values = [
         [f"over the {name} schedule", number(found["mean"]), *map(number, found["quantiles"].values())]
         for name, found in body["value_of_personalising"].items()
     ]
     quantiles = [f"{float(q):.0%}" for q in next(iter(body["value_of_personalising"].values()))["quantiles"]]
-    tables = [first, Table("Objective", header, rows)]
+    tables = [first, Table("Objective" + by_endpoint(body, ", progression"), header, rows)]
     tables.append(Table("Value of personalising", ["objective lowered", "mean", *quantiles], values))
     means = ", ".join(f"{name} {number(found['objective']['mean'])}" for name, found in body["schedules"].items())
     question = "What is the best schedule of each virtual patient, and what the best single schedule for all?"

@@ -14,7 +14,7 @@ from optimizer.control.trial_summary import summary
 from optimizer.files.run import table_bytes
 from optimizer.files.run_directory import check_writable, write_whole
 from optimizer.report import plots
-from optimizer.report.account import Account, Table, write_account
+from optimizer.report.account import Account, Table, by_endpoint, severe_of, write_account
 from optimizer.report.document import cohort_document, to_text, versions
 from optimizer.report.terminal import number, progress, put, say_kept, say_part, say_written, show, workers
 from optimizer.scenario import Scenario
@@ -85,6 +85,8 @@ def account(body: dict[str, Any], title: str) -> Account:
         "worse than\ncontinuous",
     ]
     header += ["worse than\nAT50", "visits\noutside 99 %", "regret,\nmedian [day]", "violation"]
+    graded = next(iter(body["policies"].values())).get("neutropenia")
+    header += ["neutropenia,\ngrade 3 or 4"] * bool(graded)
     rows = []
     for name, found in body["policies"].items():
         outside = found["outside_99_percent"]
@@ -94,9 +96,9 @@ def account(body: dict[str, Any], title: str) -> Account:
         rest += ["" if outside is None else f"{100 * outside:.1f} %"]
         regret = found["regret_day"]["quantiles"].get("0.5")
         rest += ["" if regret is None else number(regret)]
-        rows.append([name, *ends, *rest, f"{found['worst_violation']:.1e}"])
+        rows.append([name, *ends, *rest, f"{found['worst_violation']:.1e}", *severe_of(found)])
     truth = "" if body["truth"] is None else f"; truth: {body['truth']}"
-    named = f"{title}: {body['counted']} of {body['patients']} patients, time to progression{truth}"
+    named = f"{title}: {body['counted']} of {body['patients']} patients, time to progression{by_endpoint(body)}{truth}"
     tables = [Table(named, header, rows), _pairs(body["comparisons"])]
     notes = [found["sentence"] for found in body["policies"].values() if found["median_progression_day"] is None]
     plans = body["replan"]
@@ -108,7 +110,7 @@ def account(body: dict[str, Any], title: str) -> Account:
         )
     means = {n: found["mean_without_progression_day"] for n, found in body["policies"].items()}
     known = sorted((n for n, mean in means.items() if mean is not None), key=lambda n: -means[n])
-    said = ", ".join(f"{n} {number(means[n])}" for n in known)
+    said = ", ".join(f"{n} {means[n]:.4g}" for n in known)
     question = "Which policy keeps patients whose numbers nobody knows longest without progression?"
     return Account(title, question, [f"Mean days without progression, the longest first: {said}."], tables, notes)
 

@@ -9,10 +9,9 @@ from optimizer.axes import Scalar
 from optimizer.constraints.base import AbstractStateLimit, Reading
 from optimizer.constraints.nadir import Nadir
 from optimizer.fields import setting
+from optimizer.mechanisms.myelosuppression import GRADES
+from optimizer.models.base import AbstractModel
 from optimizer.objectives.base import Scene
-
-# Counts below which neutropenia has grade 1, 2, 3 and 4 [cell/L]; CTCAE leaves that of grade 1 to the laboratory.
-GRADES = (2e9, 1.5e9, 1e9, 0.5e9)
 
 
 class ToxicityGrade(AbstractStateLimit):
@@ -32,6 +31,11 @@ class ToxicityGrade(AbstractStateLimit):
         found = Nadir(jnp.asarray(GRADES[self.worst])).read(scene)
         grade = jnp.sum(found.value < jnp.asarray(GRADES)).astype(float)
         return Reading(found.excess, grade, jnp.asarray(float(self.worst)))
+
+
+def has_grades(model: AbstractModel) -> bool:
+    """Whether a model tells the counts that grades are read of."""
+    return set(ToxicityGrade.needs) <= set(model.observable_names)
 
 
 def grade(least: Scalar | float) -> int:

@@ -13,8 +13,11 @@ from jaxtyping import Array, Float
 
 from optimizer.axes import Doses, Index, Scalar
 from optimizer.control.assays import Assays, Results
+from optimizer.endpoints.base import AtVisits, Progressed
 from optimizer.ensemble.ensemble import Members
 from optimizer.ensemble.evaluate import Evaluation, evaluation
+from optimizer.objectives.progression import day_of
+from optimizer.observations import MISSING
 from optimizer.policies.base import AbstractPolicy
 from optimizer.policies.limited import Limited
 from optimizer.problem import Task
@@ -25,16 +28,33 @@ class Conduct(NamedTuple):
     """How patients are followed.
 
     Attributes:
-        factor: progression is more than this multiple of the first burden.
+        progressed: what progression is.
         stops: whether nothing is planned any more after progression.
         keys: of what a controller draws, of its first particles and of its updates; None for one that draws nothing.
         patient: number of the patient, of whom a controller may know a risk.
     """
 
-    factor: Scalar
+    progressed: Progressed
     stops: bool = True
     keys: tuple[Array, Array] | None = None
     patient: Index | int = 0
+
+    def found(
+        self, task: Task, trajectory: Trajectory, results: Results, until: Scalar | float = jnp.inf
+    ) -> tuple[Scalar, Scalar]:
+        """Day of progression by what is known on a day, and the last day that is known to be without it.
+
+        By the samples of the trial where an endpoint reads one of its channels.
+        """
+        read = self.progressed
+        if not isinstance(read, AtVisits):
+            day, after = day_of(read, task.system, trajectory)
+            return jnp.where(day <= until, day, jnp.inf), after
+        endpoint, days = read.endpoint, read.visits
+        if read.column is None or endpoint.channel is None:
+            return endpoint.found(endpoint.values(task.system, trajectory, days), days, days <= until)
+        days, shown, seen = task.grid.edges[:-1], results.shown[:, read.column], results.seen[:, read.column]
+        return endpoint.found(endpoint.channel.value(shown), days, (seen != MISSING) & (days <= until))
 
 
 class Controller(Protocol):
@@ -121,5 +141,7 @@ def of_one(task: Task, controller: Controller, assays: Assays, conduct: Conduct)
     shares = scene.shares.ravel()
     sums = (task.matrix @ shares - task.bound) / jnp.maximum(jnp.abs(task.bound), 1e-300)
     over = jnp.max(jnp.concatenate([sums, shares - task.upper, task.lower - shares]), initial=0.0)
-    found = evaluation(task, scene, conduct.factor)
+    found = evaluation(task, scene, jnp.ones(()))
+    day, after = conduct.found(task, trajectory, results)
+    found = found._replace(progression=day, after=after)
     return PatientOutcome(trajectory.doses, burden, found, over, jnp.mean(scene.shares), results), account

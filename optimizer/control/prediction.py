@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 from optimizer.axes import Doses, Flag, Index, Scalar
 from optimizer.control.belief import Belief, Inference
 from optimizer.control.tempering import BATCH
+from optimizer.endpoints.base import AtVisits, Progressed
 from optimizer.ensemble.ensemble import with_system
 from optimizer.ensemble.evaluate import evaluation
 from optimizer.ensemble.risk import Risk, risk_of
@@ -91,12 +92,12 @@ class Fit(NamedTuple):
     residuals: Float[np.ndarray, "L C"]
 
 
-def predict(inference: Inference, belief: Belief, doses: Doses, factor: float) -> Prediction:
-    """Simulate all particles under doses [K, N]; progression is more than `factor` times the cells at the start."""
+def predict(inference: Inference, belief: Belief, doses: Doses, progressed: float | AtVisits) -> Prediction:
+    """Simulate all particles under doses [K, N]."""
     grid = inference.problem.task.grid
     edges = np.asarray(grid.edges)
     days = np.unique(np.concatenate([edges, 0.5 * (edges[1:] + edges[:-1])]))
-    logs, evaluated = _outlook(inference, belief, doses, jnp.asarray(days), jnp.asarray(factor))
+    logs, evaluated = _outlook(inference, belief, doses, jnp.asarray(days), jax.tree.map(jnp.asarray, progressed))
     weights = np.exp(np.asarray(belief.log_weights))
     weights = weights / weights.sum()
     used = weights > 0.0
@@ -107,13 +108,13 @@ def predict(inference: Inference, belief: Belief, doses: Doses, factor: float) -
 
 
 @partial(jax.jit, static_argnums=0)
-def _outlook(inference: Inference, belief: Belief, doses: Array, days: Array, factor: Array) -> Any:
+def _outlook(inference: Inference, belief: Belief, doses: Array, days: Array, progressed: Progressed) -> Any:
     """Log burden on some days and evaluation of every particle."""
 
     def one(own: Any) -> Any:
         task = with_system(inference.problem.task, inference.system(*own))
         trajectory = rollout(task.system, Schedule(doses), task.grid)
-        found = evaluation(task, task.scene(trajectory), factor)
+        found = evaluation(task, task.scene(trajectory), progressed)
         return jnp.interp(days, trajectory.times, jnp.log(trajectory.burden)), found
 
     return jax.lax.map(one, (belief.z, belief.changes), batch_size=BATCH)

@@ -165,7 +165,7 @@ class RecedingHorizonController:
                 state, _, memory, seen_last, last = carry
                 found, trajectory = assays.under(task.system, state.plan, task.grid)
                 burden, times = trajectory.burden, trajectory.times
-                passed = jnp.any((burden > conduct.factor * burden[0]) & (times <= task.grid.edges[k])) & conduct.stops
+                passed = jnp.isfinite(conduct.found(task, trajectory, found, task.grid.edges[k])[0]) & conduct.stops
                 seen = jnp.where(assays.visits.counts == k, found.seen, MISSING)
                 new = Measurement(k, state.plan, task.grid.edges[:-1], found.shown, seen)
                 goes = ((k == 0) | jnp.any(seen != MISSING)) & ~passed

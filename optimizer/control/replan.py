@@ -165,8 +165,8 @@ def replan(
         held = np.where(np.arange(len(doses))[:, None] >= asked.index, fallback.dose, asked.given)
         doses, no_levels = search.rounded(belief, held, seed)
     tell(Progress("outlook", 0, 1, None))
-    factor = scenario.progression_factor
-    plan, stay = (predict(inference, belief, jnp.asarray(d), factor) for d in (doses, course[1]))
+    progressed = scenario.progression()
+    plan, stay = (predict(inference, belief, jnp.asarray(d), progressed) for d in (doses, course[1]))
     identified = identify(search, belief, record, plan, found.doses) if visits and not misfits else None
     tell(Progress("audit", 0, 1, None))
     checked = audited(inference, search.problem, belief, doses)

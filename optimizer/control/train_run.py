@@ -102,7 +102,7 @@ def learn(scenario: Scenario, settings: Settings, tell: Callable[[Progress], Non
     split = _split(scenario, settings)
     problem, members = split.ensemble.problem, split.ensemble.members(0, split.count)
     others = split.ensemble.members(split.count if split.are_others else 0)
-    scale, conduct = problem.task.scale, Conduct(jnp.asarray(scenario.progression_factor))
+    scale, conduct = problem.task.scale, Conduct(jax.tree.map(jnp.asarray, scenario.progression()))
     assays = BurdenAssays(jnp.asarray(settings.noise, dtype=float), problem.task.grid.count)
 
     def controller(policy: AbstractPolicy) -> Feedback:

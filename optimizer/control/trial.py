@@ -1,7 +1,7 @@
 """What a trial is made of: the controller's scenario, the hidden patients, the policies and the compiled programs."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from optimizer.control.plan_search import Effort
 from optimizer.control.prior import load_prior
 from optimizer.control.receding_horizon import PlanDiagnostics, RecedingHorizonController
 from optimizer.control.tune import HIGHEST, WIDER, Tuned, constant_on_belief, tuned_on_belief
+from optimizer.endpoints.base import AtVisits, Progressed
 from optimizer.ensemble.alone import solve
 from optimizer.ensemble.ensemble import Ensemble, build_ensemble, with_system
 from optimizer.ensemble.patients import DRAWN, Patients, load_patients
@@ -133,7 +134,7 @@ def prepare(scenario: Scenario, settings: Settings, allow_code: bool = False) ->
         inference=inference,
         effort=effort_of(settings),
         rows=task.grid.count * max(apart, 1),
-        factor=scenario.progression_factor,
+        progressed=_progressed(scenario, channels),
         tune=lambda: {} if inference is None else _tuned(scenario, settings, inference, believing),
         may_stop=scenario.plan.may_stop,
     )
@@ -153,6 +154,15 @@ def _tuned(scenario: Scenario, settings: Settings, inference: Inference, names: 
     if CONSTANT in names:
         found[CONSTANT] = constant_on_belief(inference, *risk)
     return found
+
+
+def _progressed(scenario: Scenario, channels: Sequence[Channel]) -> Progressed:
+    """What progression is; an endpoint without visits of its own reads what the trial measures."""
+    found = scenario.progression()
+    if isinstance(found, AtVisits) and found.endpoint.channel is not None and not found.endpoint.every:
+        labels = [channel.label() for channel in channels]
+        found = dataclasses.replace(found, column=labels.index(found.endpoint.channel.label()))
+    return jax.tree.map(jnp.asarray, found)
 
 
 def _check(scenario: Scenario, settings: Settings) -> None:
@@ -226,7 +236,7 @@ class Programs:
         inference: the controller's beliefs; None where nothing is replanned.
         effort: how hard plans are searched.
         rows: of results that a record has room for: samples of one day whose results come apart are rows of their own.
-        factor: progression is more than this multiple of the first burden.
+        progressed: what progression is.
         tune: finds the rules that do best on the belief, the one that replan falls back on among them.
         may_stop: whether a plan may stop treatment for good while the measured burden rises.
     """
@@ -236,12 +246,12 @@ class Programs:
     inference: Inference | None
     effort: Effort
     rows: int
-    factor: float
+    progressed: Progressed
     tune: Callable[[], dict[str, Tuned]]
     may_stop: bool
 
     def __post_init__(self):
-        self.stops = any(isinstance(term, Progression) for term in self.task.objective.terms)
+        self.stops = any(isinstance(term, Progression) or term.at_visits for term in self.task.objective.terms)
         self.rules = jax.jit(self._rules)
         self.replan = jax.jit(self._replan)
         self.best = jax.jit(self._best)
@@ -259,7 +269,7 @@ class Programs:
 
     def _rules(self, assays: TrialAssays, system: System, index: Array) -> dict[str, PatientOutcome]:
         """Every policy that is not searched, each of them one rollout."""
-        task, own, conduct = with_system(self.task, system), assays(index), Conduct(jnp.asarray(self.factor))
+        task, own, conduct = with_system(self.task, system), assays(index), Conduct(self.progressed)
         return {name: of_one(task, rule, own, conduct)[0] for name, rule in self.compared.items()}
 
     def _replan(self, assays: TrialAssays, system: System, index: Array) -> tuple[PatientOutcome, PlanDiagnostics]:
@@ -268,13 +278,13 @@ class Programs:
         inference = self.inference.measured_by(assays.channels)
         fallback = self.tuned[FALLBACK].controller if FALLBACK in self.tuned else None
         controller = RecedingHorizonController(inference, self.effort, self.rows, fallback, self.may_stop)
-        conduct = Conduct(jnp.asarray(self.factor), self.stops, belief_keys(assays.seed, index), index)
+        conduct = Conduct(self.progressed, self.stops, belief_keys(assays.seed, index), index)
         return of_one(with_system(self.task, system), controller, assays(index), conduct)
 
     def _live(self, assays: TrialAssays, system: System, index: Array, doses: Doses) -> PatientOutcome:
         """What doses [K, N] come to in a patient, and what would be measured."""
         given = Feedback(Schedule(doses), False)
-        return of_one(with_system(self.task, system), given, assays(index), Conduct(jnp.asarray(self.factor)))[0]
+        return of_one(with_system(self.task, system), given, assays(index), Conduct(self.progressed))[0]
 
     def _best(
         self, system: System, points: Float[Array, "R n"], middle: Float[Array, "n"], copied: Doses, tolerance: Array

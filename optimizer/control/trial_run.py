@@ -158,7 +158,8 @@ class Runner:
         copied = False
         if trial.settings.restarts:
             found[CLAIRVOYANT], copied = self._best(own, found)
-        bound = ideal_containment(system, trial.scenario.progression_factor)
+        level = trial.scenario.progression()
+        bound = ideal_containment(system, level) if isinstance(level, float) else None
         found = {name: found[name] for name in trial.rows}
         return PatientRecord(found, plans, copied, np.nan if bound is None else bound.value)
 

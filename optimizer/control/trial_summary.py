@@ -12,7 +12,7 @@ from optimizer.control.controller_state import PlanDiagnostics
 from optimizer.control.prediction import OUTSIDE
 from optimizer.control.trial_run import TrialResult
 from optimizer.ensemble.personalise import PatientStatus
-from optimizer.ensemble.survival import compared, holm, spread, survival
+from optimizer.ensemble.survival import between, compared, grades, holm, spread, survival
 from optimizer.files.run import Columns
 
 _MOST_NAMED = 100
@@ -41,6 +41,12 @@ def horizon_of(result: TrialResult) -> float:
     return float(result.trial.ensemble.task.grid.horizon)
 
 
+def after_of(result: TrialResult, name: str) -> np.ndarray | None:
+    """Last visits known to be without progression, of each patient who counts; None where it is read at any time."""
+    key = "progression_after_day"
+    return of_policy(result, name, key) if key in result.table else None
+
+
 def held(result: TrialResult, name: str) -> np.ndarray:
     """Days without progression, up to the horizon, of each patient who counts."""
     return np.minimum(of_policy(result, name, "progression_day"), horizon_of(result))
@@ -60,6 +66,7 @@ def summary(result: TrialResult) -> dict[str, Any]:
         "truth": None if result.trial.truth is result.trial.scenario else result.trial.truth.name,
         "truth_title": result.trial.truth.title,
         "median": "Kaplan-Meier: first day on which no more than half of the patients are without progression",
+        "endpoint": result.trial.scenario.endpoint().kind,
         "horizon_day": horizon_of(result),
         "changes": vars(result.trial.settings.changes),
         "policies": {name: _policy(result, name) for name in names},
@@ -71,12 +78,13 @@ def summary(result: TrialResult) -> dict[str, Any]:
 
 
 def _policy(result: TrialResult, name: str) -> dict[str, Any]:
-    horizon, days = horizon_of(result), of_policy(result, name, "progression_day")
-    curve = survival(days, horizon)
+    horizon, days, after = horizon_of(result), of_policy(result, name, "progression_day"), after_of(result, name)
+    curve = survival(days, horizon, after)
     totals = [key for key in result.table if key.startswith("cumulative_dose.")]
     return {
         "median_progression_day": curve.median,
         "median_interval_day": list(curve.interval),
+        **between(curve.median, after),
         "sentence": _sentence(name, days, curve.median, horizon),
         "mean_without_progression_day": float(np.mean(held(result, name))) if days.size else None,
         "worse_than": _worse(result, name),
@@ -90,6 +98,7 @@ def _policy(result: TrialResult, name: str) -> dict[str, Any]:
         "regret": spread(_finite(of_policy(result, name, "regret"))),
         "regret_day": spread(_finite(of_policy(result, name, "regret_day"))),
         "worst_violation": float(np.max(of_policy(result, name, "violation"), initial=0.0)),
+        **grades(of_policy(result, name, key) if (key := "neutropenia_grade") in result.table else None),
     }
 
 
@@ -114,7 +123,8 @@ def _comparisons(result: TrialResult) -> list[dict[str, Any]]:
     horizon, found = horizon_of(result), []
     for pair in combinations(result.trial.policies, 2):
         mine, theirs = (of_policy(result, name, "progression_day") for name in pair)
-        found.append({"policies": list(pair), **compared(mine, theirs, horizon)})
+        after = [own for name in pair if (own := after_of(result, name)) is not None]
+        found.append({"policies": list(pair), **compared(mine, theirs, horizon, after)})
     for test in ("log_rank", "stratified_log_rank", "wilcoxon"):
         own = [None if pair[test] is None else pair[test]["p"] for pair in found]
         for pair, p in zip(found, holm(own), strict=True):

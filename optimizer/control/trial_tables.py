@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from optimizer.constraints.toxicity_grade import has_grades
 from optimizer.control.closed_loop import PatientOutcome
 from optimizer.control.comparators import CLAIRVOYANT, REPLAN
 from optimizer.control.receding_horizon import PlanDiagnostics
@@ -36,6 +37,7 @@ class PatientRecord(NamedTuple):
 def patient_columns(trial: Trial, rows: Sequence[int], found: Sequence[PatientRecord | None]) -> Columns:
     """A chunk as columns, one row for each patient and policy."""
     names, horizon = trial.rows, float(trial.ensemble.task.grid.horizon)
+    at_visits = trial.scenario.is_read_at_visits
     pairs = [(i, record, name) for i, record in zip(rows, found, strict=True) for name in names]
     outcomes = [None if record is None else record.outcomes[name] for _, record, name in pairs]
     best = [None if record is None else record.outcomes.get(CLAIRVOYANT) for _, record, _ in pairs]
@@ -53,6 +55,7 @@ def patient_columns(trial: Trial, rows: Sequence[int], found: Sequence[PatientRe
         "status": [_status(trial, i, one).value for (i, _, _), one in zip(pairs, outcomes, strict=True)],
         "reason": [trial.ensemble.excluded.get(i, "") for i, _, _ in pairs],
         "progression_day": column(lambda one: one.evaluation.progression),
+        **({"progression_after_day": column(lambda one: one.evaluation.after)} if at_visits else {}),
         "objective": column(lambda one: one.evaluation.objective),
     }
     for t, term in enumerate(trial.ensemble.task.objective.terms):
@@ -63,6 +66,8 @@ def patient_columns(trial: Trial, rows: Sequence[int], found: Sequence[PatientRe
     out["final_burden"] = column(lambda one: one.burden[-1])
     out["log10_change"] = column(lambda one: one.evaluation.change)
     out["violation"] = column(lambda one: one.excess)
+    if has_grades(trial.ensemble.task.system.model):
+        out["neutropenia_grade"] = column(lambda one: one.evaluation.grade)
     out["regret"] = out["objective"] - column(lambda one: one.evaluation.objective, best)
     out["regret_day"] = column(held, best) - column(held)
     out["copied"] = np.array([r is not None and r.copied and name == CLAIRVOYANT for _, r, name in pairs])

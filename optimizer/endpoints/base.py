@@ -10,7 +10,9 @@ import numpy as np
 from equinox import AbstractClassVar, AbstractVar
 from jaxtyping import Array, Bool, Float
 
+from optimizer.axes import Scalar
 from optimizer.observations.base import AbstractQuantity, Assay, Channel
+from optimizer.programs import stored
 from optimizer.simulate import System, Trajectory
 
 # A criterion that is met but for rounding is met.
@@ -112,16 +114,51 @@ class AbstractEndpoint(eqx.Module):
         The least logarithm of value over level from this visit to the one that confirms it; far below zero where none
         does, and at visits that do not count. Differentiable.
         """
+        return self._margins(self.values(system, trajectory, days), days)[1]
+
+    def of_burden(self, burden: Scalar) -> Scalar:
+        """What is read of so many cells [cell], where the assay is in balance with them; rising in them."""
+        one, channel, zero, column = jnp.reshape(burden, (1,)), self._channel(), jnp.zeros(1), jnp.zeros((1, 1))
+        still = Trajectory(zero, zero, column, None, one[:, None], one, zero, {}, column, jnp.asarray(True))
+        return channel.quantity.expected(None, still)[0]  # type: ignore[arg-type]
+
+    def at(self, edges: Float[np.ndarray, "edges"]) -> "AtVisits | float":
+        """What progression is in programs, where doses are decided at `edges` [day]."""
+        return AtVisits(self, stored(self.visits(edges)))
+
+    def found(
+        self, values: Float[Array, "V"], days: Float[Array, "V"], seen: Bool[Array, "V"]
+    ) -> tuple[Scalar, Scalar]:
+        """What `assess` finds, in a program: the day of progression, infinite when never, and `after` it.
+
+        Args:
+            values: in the unit of the quantity.
+            days: increasing.
+            seen: visits that have a value; the others count for nothing.
+        """
+        order = jnp.argsort(~seen)
+        days = jnp.where(seen, days, jnp.inf)[order]
+        beyond, lasting = self._margins(values[order], days)
+        start = jnp.argmax(lasting >= 0.0)
+        free = jnp.max(jnp.where((beyond < 0.0) & jnp.isfinite(days), jnp.arange(days.size), -1))
+        last = jnp.where(lasting[start] >= 0.0, start - 1, free)
+        day = jnp.where(lasting[start] >= 0.0, days[start], jnp.inf)
+        return day, jnp.where(last >= 0, days[last], 0.0)
+
+    def values(self, system: System, trajectory: Trajectory, days: Float[Array, "V"]) -> Float[Array, "V"]:
         channel = self._channel()
-        values = channel.value(jnp.clip(_shown(channel, system, trajectory, days), -_MOST, _MOST))
+        return channel.value(jnp.clip(_shown(channel, system, trajectory, days), -_MOST, _MOST))
+
+    def _margins(self, values: Float[Array, "V"], days: Float[Array, "V"]) -> tuple[Array, Array]:
+        """Logarithm of value over level at each visit, and its least until the one that confirms it [V]."""
         level = jnp.asarray(self.level(values[0], jax.lax.cummin(values))) * (1.0 - _ROUNDING)
         beyond = jnp.log(values) - jnp.log(level)
-        beyond = jnp.where(self.counts(days), beyond, _NEVER)
-        last = jnp.searchsorted(days, days + self.confirm - 1e-9)
+        beyond = jnp.where(self.counts(days) & jnp.isfinite(days), beyond, _NEVER)
         place = jnp.arange(days.size)
+        last = jnp.maximum(jnp.searchsorted(days, days + self.confirm - 1e-9), place)
         within = (place >= place[:, None]) & (place <= last[:, None])
         lasting = jnp.min(jnp.where(within, beyond, jnp.inf), axis=1)
-        return jnp.where(last < days.size, lasting, _NEVER)
+        return beyond, jnp.where(last < days.size, lasting, _NEVER)
 
     def _channel(self) -> Channel:
         """What is read, by a standard assay where the scenario has none."""
@@ -139,6 +176,30 @@ class AbstractEndpoint(eqx.Module):
             return np.array([day for day in assay.days if day <= end])
         every = self.every or (0.0 if assay is None else assay.every)
         return every * np.arange(int(end / every + 1e-9) + 1) if every else np.asarray(edges, dtype=float)
+
+
+class AtVisits(eqx.Module):
+    """An endpoint as programs read it.
+
+    Attributes:
+        endpoint: the criterion.
+        visits: days on which it is read [V].
+        column: number of the channel whose samples it reads, errors, missing ones and all, where a trial takes them;
+            None where it reads what an assay without error shows.
+    """
+
+    endpoint: AbstractEndpoint
+    visits: Float[Array, "V"]
+    column: int | None = eqx.field(static=True, default=None)
+
+    def read(self, system: System, trajectory: Trajectory) -> tuple[Scalar, Scalar]:
+        """Day of progression, infinite when never, and the last visit that is known to be without it."""
+        values = self.endpoint.values(system, trajectory, self.visits)
+        return self.endpoint.found(values, self.visits, jnp.ones(self.visits.shape, bool))
+
+
+# What progression is in programs: more than this multiple of the cells at the start, or an endpoint at its visits.
+Progressed: TypeAlias = Scalar | AtVisits
 
 
 def _shown(channel: Channel, system: System, trajectory: Trajectory, days: Float[Array, "V"]) -> Float[Array, "V"]:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from optimizer.endpoints.base import AbstractEndpoint, Values, Verdict
+from optimizer.endpoints.base import AbstractEndpoint, AtVisits, Values, Verdict
 from optimizer.fields import setting
 from optimizer.observations.base import AbstractQuantity, Channel
 from optimizer.observations.burden import Burden
@@ -33,6 +33,9 @@ class BurdenFactor(AbstractEndpoint):
     @classmethod
     def standard(cls) -> AbstractQuantity:
         return Burden()
+
+    def at(self, edges: Float[np.ndarray, "edges"]) -> AtVisits | float:
+        return super().at(edges) if self.every else self.factor
 
     def read(self, system: System, trajectory: Trajectory, edges: Float[np.ndarray, "edges"]) -> Verdict:
         return super().read(system, trajectory, edges) if self.every else exceeds(trajectory, self.factor)

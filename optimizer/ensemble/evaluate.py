@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from optimizer.axes import Scalar
+from optimizer.constraints.toxicity_grade import ToxicityGrade, has_grades
+from optimizer.endpoints.base import AtVisits, Progressed
 from optimizer.ensemble.ensemble import BATCH, Ensemble, by_chunk, with_system
 from optimizer.objectives.base import Scene
-from optimizer.objectives.progression import time_above
+from optimizer.objectives.progression import day_of
 from optimizer.problem import Task
 from optimizer.simulate import System
 
@@ -25,45 +26,52 @@ class Evaluation(NamedTuple):
     Attributes:
         objective: as reported.
         terms: unweighted value of each term [terms].
-        progression: day on which the cells first exceed the factor times those at the start; infinite when never.
+        progression: its day by the endpoint; infinite when never.
+        after: the last day that is known to be without it: the visit before, or that very day where it is read at any
+            time; without progression the end of what is known.
         change: log10 of the cells at the end over those at the start.
         excess: worst relative excess of a limit on states; at least 0.
+        grade: worst grade of neutropenia; NaN where the model has no counts.
         ok: whether the simulation gave finite numbers.
     """
 
     objective: Numbers
     terms: Float[Numbers, "terms"]
     progression: Numbers
+    after: Numbers
     change: Numbers
     excess: Numbers
+    grade: Numbers
     ok: Numbers
 
 
-def evaluation(task: Task, scene: Scene, factor: Scalar) -> Evaluation:
+def evaluation(task: Task, scene: Scene, progressed: Progressed) -> Evaluation:
     """What was simulated comes to in a patient."""
     burden = scene.trajectory.burden
-    level = jnp.log(factor * burden[0])
-    crossing = time_above(scene.trajectory.times, jnp.log(burden), level)
+    day, after = day_of(progressed, task.system, scene.trajectory)
+    graded = has_grades(task.system.model)
     worst = [jnp.max(reading.excess) for reading in task.readings(scene)]
     return Evaluation(
         objective=task.objective.evaluate(scene),
         terms=jnp.stack(list(task.objective.values(scene).values())),
-        progression=jnp.where(jnp.any(jnp.log(burden) > level), crossing, jnp.inf),
+        progression=day,
+        after=after,
         change=jnp.log10(burden[-1] / burden[0]),
         excess=jnp.max(jnp.stack([jnp.zeros(()), *worst])),
+        grade=ToxicityGrade(3).read(scene).value if graded else jnp.asarray(jnp.nan),
         ok=scene.trajectory.ok,
     )
 
 
-def evaluate_doses(task: Task, doses: Float[Array, "K N"], factor: Scalar) -> Evaluation:
+def evaluate_doses(task: Task, doses: Float[Array, "K N"], progressed: Progressed) -> Evaluation:
     """What doses come to in a patient."""
-    return evaluation(task, task.simulate((doses / task.scale).ravel()), factor)
+    return evaluation(task, task.simulate((doses / task.scale).ravel()), progressed)
 
 
 @jax.jit
-def _evaluated(task: Task, systems: System, doses: Array, factor: Array) -> Evaluation:
+def _evaluated(task: Task, systems: System, doses: Array, progressed: Progressed) -> Evaluation:
     def one(system: System) -> Evaluation:
-        return jax.vmap(lambda d: evaluate_doses(with_system(task, system), d, factor))(doses)
+        return jax.vmap(lambda d: evaluate_doses(with_system(task, system), d, progressed))(doses)
 
     return jax.lax.map(one, systems, batch_size=BATCH)
 
@@ -71,7 +79,7 @@ def _evaluated(task: Task, systems: System, doses: Array, factor: Array) -> Eval
 def evaluate(
     ensemble: Ensemble,
     schedules: Float[np.ndarray, "S K N"],
-    factor: float = 1.2,
+    factor: float | AtVisits = 1.2,
     tell: Callable[[int], None] = lambda done: None,
 ) -> Evaluation:
     """Objective, terms and time to progression of every patient under every schedule.
@@ -81,7 +89,7 @@ def evaluate(
     Args:
         ensemble: P patients.
         schedules: doses that all patients are given [S, K, N].
-        factor: progression is more than this multiple of the cells at the start.
+        factor: progression is more than this multiple of the cells at the start, or `scenario.progression()`.
         tell: hears how many patients are done.
 
     Returns:
@@ -101,10 +109,10 @@ def evaluate(
     shape = ensemble.problem.lower.shape
     if schedules.ndim != 3 or schedules.shape[1:] != shape:
         raise ValueError(f"schedules: wanted the shape [S, {shape[0]}, {shape[1]}]; got {list(schedules.shape)}")
-    task, doses = ensemble.task, jnp.asarray(schedules)
+    task, doses, progressed = ensemble.task, jnp.asarray(schedules), jax.tree.map(jnp.asarray, factor)
 
     def evaluated(part: System) -> Evaluation:
-        return jax.tree.map(np.asarray, _evaluated(task, part, doses, jnp.asarray(factor)))
+        return jax.tree.map(np.asarray, _evaluated(task, part, doses, progressed))
 
     whole = by_chunk(evaluated, ensemble.systems, len(ensemble.names), tell)
     for leaf in whole:

@@ -13,6 +13,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
+from optimizer.endpoints.base import AtVisits, Progressed
 from optimizer.ensemble.alone import best_of, descend, search
 from optimizer.ensemble.ensemble import Cores, Ensemble, with_system
 from optimizer.ensemble.evaluate import Evaluation, evaluate_doses
@@ -93,8 +94,8 @@ def _best_one(task: Task, system: System, ends: End) -> Solved:
     return best_of(with_system(task, system), ends)
 
 
-def _evaluate_one(task: Task, system: System, doses: Any, factor: Array) -> Evaluation:
-    return jax.lax.map(lambda d: evaluate_doses(with_system(task, system), d, factor), doses)
+def _evaluate_one(task: Task, system: System, doses: Any, progressed: Progressed) -> Evaluation:
+    return jax.lax.map(lambda d: evaluate_doses(with_system(task, system), d, progressed), doses)
 
 
 # Everything that is a number is an argument: one compilation for all runs of the same shape. Alone, every restart is a
@@ -140,7 +141,7 @@ class Solver:
             restarts begin at the first of them, where they are searched alone at those that are best for the patient.
         tolerance: KKT residual to reach, relative to the gradient at the start.
         shared: schedules that all patients are given besides their own [S - 1, K, N].
-        factor: progression is more than this multiple of the cells at the start.
+        progressed: what progression is.
         together: whether to step patients together; on everything but a CPU when left out.
         restarts: of each patient; as many as there are points when left out.
     """
@@ -151,7 +152,7 @@ class Solver:
         points: np.ndarray,
         tolerance: float,
         shared: np.ndarray,
-        factor: float,
+        progressed: float | AtVisits,
         together: bool | None = None,
         restarts: int | None = None,
     ):
@@ -159,7 +160,7 @@ class Solver:
         self.known, self.restarts = points, len(points) if restarts is None else restarts
         self.together = jax.default_backend() != "cpu" if together is None else together
         self.points = jnp.asarray(points[: self.restarts])
-        self.tolerance, self.factor = jnp.asarray(tolerance), jnp.asarray(factor)
+        self.tolerance, self.progressed = jnp.asarray(tolerance), jax.tree.map(jnp.asarray, progressed)
         self.quick = None if self.together else fitting(ensemble.task, self.points[:1])
         alone = self.quick is None and not self.together
         self.mesh = (thinned(ensemble.task, self.points[:1]) if alone else ensemble.task).system.mesh
@@ -200,7 +201,7 @@ class Solver:
 
         solved = search(own, self.known, self.restarts, self.middle, descend_one)
         doses = self._settled(solved.shares)
-        evaluated = _ALONE[1](task, system, np.concatenate([doses[None], self.shared]), self.factor)
+        evaluated = _ALONE[1](task, system, np.concatenate([doses[None], self.shared]), self.progressed)
         evaluated = jax.tree.map(np.asarray, evaluated)
         is_on_few = mesh is None and self.mesh.size < system.mesh.size
         if is_on_few and not agree(with_system(task, system), own, solved.shares[None])[0]:
@@ -224,7 +225,7 @@ class Solver:
         doses = np.stack([self._settled(shares) for shares in solved.shares[: len(rows)]])
         given = np.concatenate([doses[:, None], np.broadcast_to(self.shared, (len(rows), *self.shared.shape))], 1)
         given = np.concatenate([given, np.repeat(given[:1], rest, axis=0)])
-        evaluated = jax.tree.map(np.asarray, evaluate(task, own, given, self.factor))
+        evaluated = jax.tree.map(np.asarray, evaluate(task, own, given, self.progressed))
         reached = evaluated.objective[:, 0]
         good = solved.done & (np.abs(solved.value - reached) <= AT_ENDS * np.maximum(1.0, np.abs(reached)))
         return [
@@ -245,9 +246,7 @@ class Solver:
         """Rows as arrays; those of patients who cannot be simulated are masked here, after the solve."""
         blank = _blank(self.ensemble, self.shared)
         rows = [row if good else blank for row, good in zip(found, included, strict=True)]
-        solved, doses, evaluated = (
-            jax.tree.map(lambda *parts: np.stack(parts), *part) for part in zip(*rows, strict=True)
-        )
+        solved, doses, evaluated = (jax.tree.map(lambda *p: np.stack(p), *part) for part in zip(*rows, strict=True))
         status = [self._status(row, first + i) for i, row in enumerate(rows)]
         return Personalised(status, doses, solved, evaluated)
 
@@ -274,7 +273,7 @@ class Solver:
             return False
         own, x = with_system(task, system), jnp.asarray(solved.shares)
         starts = np.resize(jax.vmap(own.doses)(self.points), (1 + len(self.shared), *self.shared.shape[1:]))
-        begun = _ALONE[1](task, system, starts, self.factor)
+        begun = _ALONE[1](task, system, starts, self.progressed)
         values = np.concatenate([evaluated.objective, begun.objective])
         slope = kkt.gradient(own, x, None if own.is_smooth else jnp.asarray(LEAST_TEMPERATURE))
         left = kkt.gap(own, solved.shares, np.asarray(slope))
@@ -286,5 +285,6 @@ def _blank(ensemble: Ensemble, shared: np.ndarray) -> Any:
     one, many, terms = np.full((), np.nan), np.full(1 + len(shared), np.nan), len(ensemble.task.objective.terms)
     whole, no = np.zeros((), int), np.zeros((), bool)
     solved = Solved(np.full(ensemble.task.lower.size, np.nan), whole, whole, one, no, one)
-    evaluated = Evaluation(many, np.full((many.size, terms), np.nan), many, many, many, np.zeros(many.size, bool))
+    table = np.full((many.size, terms), np.nan)
+    evaluated = Evaluation(many, table, many, many, many, many, many, np.zeros(many.size, bool))
     return solved, np.full(shared.shape[1:], np.nan), evaluated

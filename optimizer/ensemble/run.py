@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optimizer.constraints.toxicity_grade import has_grades
 from optimizer.ensemble.alone import different_optima, typical_starts
 from optimizer.ensemble.ensemble import Ensemble, build_ensemble
 from optimizer.ensemble.patients import load_patients, source_digest
@@ -111,9 +112,9 @@ class CohortJob(AbstractJob):
         ensemble.require(scenario.file)
         self.run = Run(out, manifest(scenario, self.settings, len(ensemble.names), versions), is_shared)
         self.shared = _shared(scenario, self.settings, ensemble, self.run, tell)
-        points, doses, factor = self.shared.points, self.shared.doses, scenario.progression_factor
+        points, doses, progressed = self.shared.points, self.shared.doses, scenario.progression()
         self._solver = Solver(
-            ensemble, points, scenario.tolerance, doses, factor, self.settings.together, self.settings.restarts
+            ensemble, points, scenario.tolerance, doses, progressed, self.settings.together, self.settings.restarts
         )
         super().__init__(slices(len(ensemble.names), self.settings.chunk))
 
@@ -258,12 +259,15 @@ def _columns(scenario: Scenario, ensemble: Ensemble, found: Personalised, first:
     }
     solved, evaluated = found.solved, found.evaluated
     out |= {"converged": solved.converged, "iterations": solved.iterations, "residual": solved.residual}
-    terms = [term.kind for term in ensemble.task.objective.terms]
+    terms, at_visits = [term.kind for term in ensemble.task.objective.terms], scenario.is_read_at_visits
     for s, name in enumerate((*SCHEDULES, *BY_RISK)[: evaluated.objective.shape[1]]):
         own = {"objective": evaluated.objective[:, s]}
         own |= {term: evaluated.terms[:, s, t] for t, term in enumerate(terms)}
-        own |= {"progression_day": evaluated.progression[:, s], "log10_change": evaluated.change[:, s]}
+        own |= {"progression_day": evaluated.progression[:, s]}
+        own |= {"progression_after_day": evaluated.after[:, s]} if at_visits else {}
+        own |= {"log10_change": evaluated.change[:, s]}
         own |= {"violation": evaluated.excess[:, s]}
+        own |= {"neutropenia_grade": evaluated.grade[:, s]} if has_grades(ensemble.task.system.model) else {}
         out |= {f"{name}.{key}": np.ascontiguousarray(column) for key, column in own.items()}
     for j, drug in enumerate(ensemble.task.system.drugs):
         out[f"doses.{drug} [{scenario.dose_units[drug]}]"] = np.ascontiguousarray(found.doses[:, :, j])

@@ -10,9 +10,10 @@ from jaxtyping import Float
 from optimizer.ensemble.personalise import PatientStatus
 from optimizer.ensemble.risk import Risk, risk_of
 from optimizer.ensemble.run import BY_RISK, Cohort, by_clone
-from optimizer.ensemble.survival import spread, survival
+from optimizer.ensemble.survival import between, grades, spread, survival
 
 _MOST_NAMED = 100
+_READ = ("progression_after_day", "neutropenia_grade")
 
 
 def counted(cohort: Cohort) -> np.ndarray:
@@ -29,17 +30,21 @@ def summary(cohort: Cohort) -> dict[str, Any]:
     schedules = {}
     for name in cohort.schedules:
         objective = table[f"{name}.objective"][used]
-        curve = survival(table[f"{name}.progression_day"][used], horizon)
+        after, grade = (own[used] if (own := table.get(f"{name}.{key}")) is not None else None for key in _READ)
+        curve = survival(table[f"{name}.progression_day"][used], horizon, after)
         schedules[name] = {
             "objective": spread(objective),
             "risk": risks(objective, settings.alpha),
             "terms": {term: spread(table[f"{name}.{term}"][used]) for term in terms},
             "median_progression_day": curve.median,
+            **between(curve.median, after),
             "without_progression": float(curve.share[-1]) if objective.size else None,
             "worst_violation": float(np.max(table[f"{name}.violation"][used], initial=0.0)),
+            **grades(grade),
         }
     return {
         "status": _status(cohort, used),
+        "endpoint": cohort.scenario.endpoint().kind,
         "patients": len(table["patient"]),
         "by_status": dict(sorted(Counter(table["status"]).items())),
         "faults": [reason for reason in table["reason"] if reason][:_MOST_NAMED],

@@ -14,6 +14,8 @@ _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _LONGER = 1e-6
 # Ends of the search for a logarithm of a hazard ratio.
 _MOST = 20.0
+# Most sweeps of the expectation and maximization of Turnbull's estimate.
+_SWEEPS = 5000
 
 
 class Survival(NamedTuple):
@@ -39,14 +41,20 @@ class Survival(NamedTuple):
         return float(self.days[at[0]]) if at.size else None
 
 
-def survival(days: Float[np.ndarray, "P"], horizon: float) -> Survival:
+def survival(days: Float[np.ndarray, "P"], horizon: float, after: Float[np.ndarray, "P"] | None = None) -> Survival:
     """Kaplan-Meier estimate (doi 10.1080/01621459.1958.10501452) with a band by Greenwood's formula for log(-log S).
 
-    A day of progression that is infinite is censored at the horizon [day].
+    Progression that is known to lie between two visits is no better known than that: where `after` is given the
+    estimate is Turnbull's (doi 10.1111/j.2517-6161.1976.tb01597.x), each fall at the end of the time that it lies in.
+
+    A day of progression that is infinite is censored at the horizon [day]. `after` are the last visits known to be
+    without progression [day]; None where it is read at any time.
     """
     happened = np.isfinite(days)
     if not happened.any():
         return Survival(np.zeros(1), *[np.ones(1)] * 3)
+    if after is not None:
+        return _between_visits(days, after)
     estimate = scipy.stats.ecdf(censored(days, horizon)).sf
     with warnings.catch_warnings():
         # Where all or none are left the formula has no width, which scipy warns of.
@@ -58,6 +66,37 @@ def survival(days: Float[np.ndarray, "P"], horizon: float) -> Survival:
     return Survival(
         *(np.r_[first, x] for first, x in ((0.0, estimate.quantiles[at]), (1.0, share), *((1.0, e) for e in ends)))
     )
+
+
+def _between_visits(days: np.ndarray, after: np.ndarray) -> Survival:
+    """Turnbull's estimate; its band counts the events that it expects on each day as Greenwood's formula does."""
+    ends = np.append(np.unique(days[np.isfinite(days)]), np.inf)
+    within = (after[:, None] < ends) & (ends <= np.where(np.isfinite(days), days, np.inf)[:, None])
+    mass = np.full(ends.size, 1.0 / ends.size)
+    for _ in range(_SWEEPS):
+        expected = (within * mass / (within @ mass)[:, None]).sum(axis=0)
+        change, mass = np.abs(expected / days.size - mass).max(), expected / days.size
+        if change < 1e-12:
+            break
+    expected, at_risk = expected[:-1], np.cumsum(expected[::-1])[::-1][:-1]
+    share = np.maximum(1.0 - np.cumsum(mass[:-1]), 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.sqrt(np.cumsum(expected / (at_risk * (at_risk - expected)))) / np.abs(np.log(share))
+        reach = scipy.stats.norm.ppf(0.5 + 0.5 * _LEVEL) * error
+        low, high = (np.where(np.isfinite(e := share ** np.exp(s * reach)), e, share) for s in (1.0, -1.0))
+    return Survival(np.r_[0.0, ends[:-1]], *(np.r_[1.0, each] for each in (share, low, high)))
+
+
+def between(median: float | None, after: Float[np.ndarray, "P"] | None) -> dict[str, float | None]:
+    """The last visit before that of the median, JSON-able; nothing where progression is read at any time."""
+    if after is None:
+        return {}
+    return {"median_after_day": None if median is None else float(np.max(after[after < median], initial=0.0))}
+
+
+def grades(worst: Float[np.ndarray, "P"] | None) -> dict[str, dict[str, int]]:
+    """Patients by their worst grade of neutropenia, 0 to 4; nothing where there are no counts."""
+    return {} if worst is None else {"neutropenia": {str(g): int((worst == g).sum()) for g in range(5)}}
 
 
 def censored(days: Float[np.ndarray, "P"], horizon: float) -> Any:
@@ -77,12 +116,20 @@ def spread(values: Float[np.ndarray, "P"]) -> dict[str, Any]:
 # --- two policies on the same virtual patients ------------------------------------------------------------------------
 
 
-def compared(mine: Float[np.ndarray, "P"], theirs: Float[np.ndarray, "P"], horizon: float) -> dict[str, Any]:
+def compared(
+    mine: Float[np.ndarray, "P"],
+    theirs: Float[np.ndarray, "P"],
+    horizon: float,
+    after: Sequence[Float[np.ndarray, "P"]] = (),
+) -> dict[str, Any]:
     """How days of progression under one policy stand to those of the same patients under another; JSON-able.
 
     Wilcoxon's signed-rank test (doi 10.2307/3001968), the difference in restricted mean time with an interval of
     Student's t for pairs, the log-rank test (doi 10.1093/biomet/52.1-2.203), the same stratified by patient, and the
-    hazard ratio of Cox (doi 10.1111/j.2517-6161.1972.tb00899.x). A day that is infinite is censored at the horizon.
+    hazard ratio of Cox (doi 10.1111/j.2517-6161.1972.tb00899.x), or Finkelstein's where progression lies between two
+    visits; all else goes by the day of the visit.
+    A day that is infinite is censored at the horizon. `after` are the last visits known to be without progression under
+    either policy; none where it is read at any time.
     """
     gain = np.minimum(mine, horizon) - np.minimum(theirs, horizon)
     test = None
@@ -94,7 +141,7 @@ def compared(mine: Float[np.ndarray, "P"], theirs: Float[np.ndarray, "P"], horiz
         "stratified_log_rank": stratified(mine, theirs),
         "wilcoxon": signed_rank(gain),
         "restricted_mean_difference": mean_difference(gain),
-        "hazard_ratio": hazard_ratio(mine, theirs, horizon),
+        "hazard_ratio": hazard_ratio_at_visits(mine, theirs, *after) if after else hazard_ratio(mine, theirs, horizon),
         "longer_day": spread(gain),
         "patients_longer": int((gain > _LONGER).sum()),
         "patients_shorter": int((gain < -_LONGER).sum()),
@@ -158,6 +205,48 @@ def hazard_ratio(mine: Float[np.ndarray, "P"], theirs: Float[np.ndarray, "P"], h
     error = 1.0 / np.sqrt(np.sum(events * share(found) * (1.0 - share(found))))
     reach = scipy.stats.norm.ppf(0.5 + 0.5 * _LEVEL) * error
     return {"ratio": float(np.exp(found)), "interval_95": [float(np.exp(found - reach)), float(np.exp(found + reach))]}
+
+
+def hazard_ratio_at_visits(
+    mine: Float[np.ndarray, "P"],
+    theirs: Float[np.ndarray, "P"],
+    mine_after: Float[np.ndarray, "P"],
+    theirs_after: Float[np.ndarray, "P"],
+) -> dict[str, Any] | None:
+    """The hazard ratio of proportional hazards where each progression lies between two visits.
+
+    Likelihood of Finkelstein (1986, doi 10.2307/2530698), whose interval is that of the observed information; for days
+    that all patients share it is the model of Prentice and Gloeckler. None where the ratio is 0 or infinite.
+    """
+    if not (np.isfinite(mine).any() and np.isfinite(theirs).any()):
+        return None
+    days, after = np.concatenate([mine, theirs]), np.concatenate([mine_after, theirs_after])
+    first, happened = np.repeat([1.0, 0.0], [mine.size, theirs.size]), np.isfinite(days)
+    ends = np.unique(days[happened])
+    before, since = ends <= after[:, None], (ends > after[:, None]) & (ends <= days[:, None]) & happened[:, None]
+
+    def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
+        steps, ratio = np.exp(x[1:]), np.exp(first * x[0])
+        spent, own = ratio * (before @ steps), ratio * (since @ steps)
+        own = np.where(happened, np.maximum(own, 1e-300), 1.0)
+        pull = np.where(happened, own / np.expm1(np.minimum(own, 700.0)), 0.0)
+        value = np.sum(spent) - np.sum(np.log(-np.expm1(-own))[happened])
+        slopes = (ratio @ before - (pull / own * ratio) @ since) * steps
+        return float(value), np.r_[np.sum(first * (spent - pull)), slopes]
+
+    bounds = [(-_MOST / 2.0, _MOST / 2.0), *[(-_MOST, 5.0)] * ends.size]
+    begun = np.r_[0.0, np.full(ends.size, -np.log(2.0 * ends.size))]
+    how: Any = {"maxiter": 5000, "maxfun": 20000, "ftol": 1e-14, "gtol": 1e-9}
+    found: Any = scipy.optimize.minimize(loss, begun, jac=True, method="L-BFGS-B", bounds=bounds, options=how)
+    free = np.r_[True, found.x[1:] > 1e-3 - _MOST]
+    steps = 1e-4 * np.eye(found.x.size)[free]
+    bent = np.array([(loss(found.x + h)[1] - loss(found.x - h)[1])[free] / 2e-4 for h in steps])
+    error = np.sqrt(np.linalg.pinv(bent)[0, 0])
+    if abs(found.x[0]) > 0.4 * _MOST:
+        return None
+    reach = scipy.stats.norm.ppf(0.5 + 0.5 * _LEVEL) * error
+    ends_of = [float(np.exp(found.x[0] + s * reach)) for s in (-1.0, 1.0)]
+    return {"ratio": float(np.exp(found.x[0])), "interval_95": ends_of}
 
 
 def holm(p: Sequence[float | None]) -> list[float | None]:

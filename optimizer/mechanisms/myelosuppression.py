@@ -11,6 +11,8 @@ from optimizer.mechanisms.base import AbstractMechanism
 
 _FRIBERG = "doi 10.1200/JCO.2002.02.140"
 _TRANSIT = 3
+# Counts below which neutropenia has grade 1, 2, 3 and 4 [cell/L]; CTCAE leaves that of grade 1 to the laboratory.
+GRADES = (2e9, 1.5e9, 1e9, 0.5e9)
 
 
 class MarrowState(NamedTuple):

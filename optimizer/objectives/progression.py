@@ -11,8 +11,10 @@ from jaxtyping import Array
 from numpy.polynomial.legendre import leggauss
 
 from optimizer.axes import Scalar, Times
+from optimizer.endpoints.base import AtVisits, Progressed
 from optimizer.fields import parameter
 from optimizer.objectives.base import AbstractTerm, Scene
+from optimizer.simulate import System, Trajectory
 from optimizer.simulate.crossings import first_above
 
 
@@ -39,6 +41,16 @@ def time_above(times: Times, log_burden: Times, level: Scalar) -> Scalar:
         root = jnp.clip(jax.lax.stop_gradient(root) - value / jnp.where(slope > 0.0, slope, jnp.inf), low, high)
     crossing = jnp.where(above[0], times[0], root)
     return jnp.where(jnp.any(above), crossing, times[-1])
+
+
+def day_of(progressed: Progressed, system: System, trajectory: Trajectory) -> tuple[Scalar, Scalar]:
+    """Day of progression, infinite when never, and the last day that is known to be without it."""
+    if isinstance(progressed, AtVisits):
+        return progressed.read(system, trajectory)
+    logs = jnp.log(trajectory.burden)
+    level = jnp.log(progressed) + logs[0]
+    crossing = time_above(trajectory.times, logs, level)
+    return jnp.where(jnp.any(logs > level), crossing, jnp.inf), crossing
 
 
 def _newton_polynomial(nodes: Array, values: Array) -> Callable[[Scalar], Scalar]:

@@ -1,7 +1,9 @@
 """The protocol of a policy, and what a policy that watches the burden needs."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import KW_ONLY
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -23,6 +25,7 @@ class Observation(NamedTuple):
         length: its length [day].
         burden: cancer cells now [cell].
         start_burden: cancer cells at time 0 [cell].
+        observables: what else the model tells now, by name; nothing where a rule is asked outside a simulation.
     """
 
     index: Index
@@ -30,6 +33,7 @@ class Observation(NamedTuple):
     length: Scalar
     burden: Scalar
     start_burden: Scalar
+    observables: Mapping[str, Scalar] = MappingProxyType({})
 
 
 class AbstractPolicy(eqx.Module):

@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from optimizer.axes import Index, Scalar
+from optimizer.axes import Flag, Index, Scalar
+from optimizer.mechanisms.myelosuppression import GRADES
 from optimizer.policies.base import AbstractPolicy, Observation
 
 # Days by which a visit may fall short of the end of a phase that rounding put just after it.
 _NEAR = 1e-9
 # What each end is where a phase has none of that kind.
-NEVER = {"after": float("inf"), "below": 0.0, "above": float("inf")}
+NEVER = {"after": float("inf"), "below": 0.0, "above": float("inf"), "grade": float("inf"), "progression": False}
 
 
 def _as_arrays(ends: Any) -> tuple[Array, ...]:
@@ -29,14 +30,17 @@ class Progress(NamedTuple):
     time: Scalar  #: its start [day]
     first: Scalar  #: burden at its start [cell]
     nadir: Scalar  #: least burden since [cell]
+    since: Scalar  #: from which day on all visits show progression; infinite where the last does not [day]
     memories: tuple[Any, ...]  #: of all phases
 
 
 class Sequential(AbstractPolicy):
-    """Rules in phases: each doses until its end, at a visit, by time or by burden; the last one has no end.
+    """Rules in phases: each doses until its end, at a visit, by time, burden, toxicity or progression.
 
     A rule counts visits and days from the start of its phase, and the first burden is that of day 0 for all of them.
-    At a visit at which a phase ends the next one gives the dose. Ends stay as hard as they are where rules are smooth.
+    At a visit at which a phase ends the next one gives the dose; the last has no end. Progression is by the scenario's
+    endpoint, whose first value, nadir and days are those of the phase; the assay is taken for in balance. Ends stay as
+    hard as they are where rules are smooth.
     """
 
     kind: ClassVar[str] = "sequence"
@@ -47,11 +51,16 @@ class Sequential(AbstractPolicy):
     below: tuple[Scalar, ...] = eqx.field(converter=_as_arrays)
     #: it ends above this multiple of the least burden since its start, infinite where it does not
     above: tuple[Scalar, ...] = eqx.field(converter=_as_arrays)
+    #: it ends at this grade of neutropenia or a worse one (CTCAE v5), infinite where it does not
+    grade: tuple[Scalar, ...] = eqx.field(converter=_as_arrays)
+    #: whether it ends at progression
+    progression: tuple[bool, ...] = eqx.field(static=True)
+    endpoint: Any = None  #: what progression is (`AbstractEndpoint`); None where no phase asks
 
     @property
     def watches(self) -> bool:
         burdens = np.any(np.asarray(self.below) > 0.0) or np.any(np.isfinite(np.asarray(self.above)))
-        return bool(burdens) or any(phase.watches for phase in self.phases)
+        return bool(burdens) or any(self.progression) or any(phase.watches for phase in self.phases)
 
     def number(self, name: str) -> Any:
         """A number of a phase, or what ends it: `phases[0].share`, `phases[0].ends_after`."""
@@ -63,7 +72,7 @@ class Sequential(AbstractPolicy):
     def init(self) -> Any:
         zero = jnp.zeros(())
         memories = tuple(phase.init() for phase in self.phases)
-        return Progress(jnp.zeros((), int), jnp.zeros((), int), zero, zero, zero, memories)
+        return Progress(jnp.zeros((), int), jnp.zeros((), int), zero, zero, zero, zero + jnp.inf, memories)
 
     def decide(self, memory: Any, observation: Observation) -> tuple[Float[Array, "N"], Any]:
         now = self._begun(memory, observation)
@@ -83,6 +92,11 @@ class Sequential(AbstractPolicy):
         over = observation.time - memory.time >= jnp.stack(self.after)[i] - _NEAR
         over |= observation.burden < jnp.stack(self.below)[i] * memory.first
         over |= observation.burden > jnp.stack(self.above)[i] * memory.nadir
+        if "neutrophils" in observation.observables:
+            grade = jnp.sum(observation.observables["neutrophils"] < jnp.asarray(GRADES))
+            over |= grade >= jnp.stack(self.grade)[i]
+        since, confirmed = self._progressed(memory, observation)
+        over |= confirmed & jnp.asarray(self.progression)[i]
         over &= ~first
         begins = first | over
         return Progress(
@@ -91,9 +105,22 @@ class Sequential(AbstractPolicy):
             jnp.where(begins, observation.time, memory.time),
             jnp.where(begins, observation.burden, memory.first),
             jnp.where(begins, observation.burden, jnp.minimum(memory.nadir, observation.burden)),
+            jnp.where(begins, jnp.inf, since),
             memory.memories,
         )
 
+    def _progressed(self, memory: Progress, observation: Observation) -> tuple[Scalar, Flag]:
+        """From which day on all visits of the phase show progression, and whether that is confirmed."""
+        if not any(self.progression):
+            return memory.since, jnp.asarray(False)
+        now, first, nadir = (
+            self.endpoint.of_burden(burden)
+            for burden in (observation.burden, memory.first, jnp.minimum(memory.nadir, observation.burden))
+        )
+        met = (now >= self.endpoint.level(first, nadir)) & self.endpoint.counts(observation.time - memory.time)
+        since = jnp.where(met, jnp.minimum(memory.since, observation.time), jnp.inf)
+        return since, observation.time - since >= self.endpoint.confirm - _NEAR
+
     def smooth(self, temperature: Scalar) -> "AbstractPolicy":
         phases = tuple(phase.smooth(temperature) for phase in self.phases)
-        return Sequential(phases, self.after, self.below, self.above)
+        return Sequential(phases, self.after, self.below, self.above, self.grade, self.progression, self.endpoint)

@@ -39,6 +39,17 @@ class Account:
     notes: Sequence[str] = ()  #: sentences below the tables
 
 
+def by_endpoint(body: Mapping[str, Any], before: str = "") -> str:
+    """By which endpoint many patients progress, after a word; empty where a multiple of the first cells says it."""
+    return "" if body["endpoint"] == "burden_factor" else f"{before} by {body['endpoint']}"
+
+
+def severe_of(found: Mapping[str, Any]) -> list[str]:
+    """One cell: patients with severe neutropenia, of those who count; none where there are no grades."""
+    graded = found.get("neutropenia", {})
+    return [f"{graded['3'] + graded['4']} of {sum(graded.values())}"] if graded else []
+
+
 def write_account(
     folder: Path, account: Account, document: Mapping[str, Any], figures: "Mapping[str, Figure] | None" = None
 ) -> None:

@@ -43,6 +43,7 @@ def check(
     context.faults.stop()
     edges, every = check_decision(context, spec.decision)
     model = check_model(context, spec.model, code)
+    context.observables = model.observables
     endpoint = context.endpoint = check_endpoint(context, spec)
     factor = _factor(spec, endpoint)
     objective = _objective(context, spec, model, factor)

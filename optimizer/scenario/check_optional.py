@@ -75,8 +75,8 @@ def check_endpoint(context: Context, spec: Any) -> Part | None:
         context.faults.add("endpoint.kind", f"wanted {wanted}; got {', '.join(kinds) or 'none'}")
     if cls is not BurdenFactor:
         context.notes.append(
-            f"Progression in tables of one patient is by {part.kind}; cohort, trial, train, replan and the term "
-            "progression count cells by [progression] factor; the term endpoint reads it."
+            f"Progression in tables is by {part.kind}; the term progression and adose stochastic count cells by "
+            "[progression] factor; the term endpoint reads it."
         )
         return part
     given, own = spec.progression.factor, part.values.get("factor")
@@ -149,7 +149,7 @@ def sequence(context: Context, path: str, phases: Sequence[Any]) -> Part | None:
         return None
     for i, phase in enumerate(phases):
         ends = [getattr(phase, f"ends_{end}") for end in NEVER]
-        ended, last = any(end is not None for end in ends), i == len(phases) - 1
+        ended, last = any(end not in (None, False) for end in ends), i == len(phases) - 1
         if ended == last:
             wanted = "no end of the last phase" if last else f"one of {', '.join(f'ends_{end}' for end in NEVER)}"
             context.faults.add(f"{path}.phases[{i}]", f"wanted {wanted}; got {'one' if last else 'none'}")
@@ -159,9 +159,13 @@ def sequence(context: Context, path: str, phases: Sequence[Any]) -> Part | None:
     parts = [policy(context, f"{path}.phases[{i}].policy", phase.policy) for i, phase in enumerate(phases)]
     if None in parts:
         return None
-    ends = {end: [getattr(phase, f"ends_{end}") for phase in phases] for end in NEVER}
-    ends = {end: tuple(NEVER[end] if own is None else own for own in given) for end, given in ends.items()}
-    units = {"after": "day", "below": "1", "above": "1"}
+    given = {end: [getattr(phase, f"ends_{end}") for phase in phases] for end in NEVER}
+    ends = {end: tuple(NEVER[end] if own is None else own for own in each) for end, each in given.items()}
+    units = {"after": "day", "below": "1", "above": "1", "grade": "1", "progression": ""}
+    if any(given["grade"]) and not context.tells("neutrophils"):
+        context.faults.add(f"{path}.phases", "wanted a model with neutrophils beside ends_grade; got one without")
+    if any(given["progression"]) and context.endpoint is None:
+        context.faults.add(f"{path}.phases", "wanted [endpoint] beside ends_progression; got none")
     return Part(Sequential.kind, Sequential, {"phases": tuple(parts), **ends}, units)
 
 
@@ -189,7 +193,7 @@ def _open(part: Part) -> dict[str, tuple[FieldInfo, Any]]:
     found = {}
     for i, phase in enumerate(part.values["phases"]):
         ends = {f"ends_{end}": (part.units[end], part.values[end][i]) for end in NEVER}
-        ends = {end: own for end, own in ends.items() if own[1] not in NEVER.values()}
+        ends = {end: own for end, own in ends.items() if own[0] and own[1] not in NEVER.values()}
         found |= {f"phases[{i}].{name}": own for name, own in _open(phase).items()}
         found |= {f"phases[{i}].{e}": (FieldInfo(unit, "", positive=True), own) for e, (unit, own) in ends.items()}
     return found

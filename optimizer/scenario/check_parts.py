@@ -31,6 +31,7 @@ class Context:
     drugs: tuple[Drug, ...] = ()
     notes: list[str] = dataclasses.field(default_factory=list)
     endpoint: Part | None = None
+    observables: Sequence[str] | None = ()
 
     @property
     def drug_names(self) -> list[str]:
@@ -44,6 +45,10 @@ class Context:
                 return drug
         self.faults.add(path, one_of(self.drug_names, name))
         return None
+
+    def tells(self, observable: str) -> bool:
+        """Whether the model tells a quantity, or may, where only the built model knows."""
+        return self.observables is None or observable in self.observables
 
     def number(self, path: str, raw: Any, info: FieldInfo, unit: str) -> float:
         """A quantity in `unit`; a fault and NaN where it is none."""

@@ -118,12 +118,11 @@ def _regimen(context: Context, path: str, spec: Any, edges: np.ndarray) -> Regim
         return None if part is None else _ruled(context, path, spec.name, part, spec.policy.every, edges)
     before, events = len(context.faults.found), []
     for i, dose in enumerate(spec.dose):
-        place = f"{path}.dose[{i}]"
         if len(events) > MOST_INTERVALS:
             context.faults.add(path, f"wanted at most {MOST_INTERVALS} doses; got more")
             break
-        own = list(_doses(context, place, dose, float(edges[-1])))
-        _once(context, place, own, events)
+        own = list(_doses(context, f"{path}.dose[{i}]", dose, float(edges[-1])))
+        _once(context, f"{path}.dose[{i}]", own, events)
         events += own
     if len(context.faults.found) > before:
         return None
@@ -208,8 +207,7 @@ def _doses(context: Context, path: str, spec: Any, horizon: float) -> Iterator[D
     if not math.isfinite(amount * horizon):
         context.faults.add(f"{path}.amount", f"wanted doses whose sum is a number; got {amount:g} {unit}")
         return
-    last = min(spec.stop or horizon, horizon)
-    for time, after in zip(times, [*times[1:], last], strict=True):
+    for time, after in zip(times, [*times[1:], min(spec.stop or horizon, horizon)], strict=True):
         if route == "bolus":
             yield DoseEvent(time, drug.name, amount)
             continue
@@ -244,9 +242,8 @@ def _dose_table(context: Context, spec: Any) -> dict[str, Any]:
     amount = read_quantity(spec.amount, _AMOUNT, unit, context.sizes)
     out: dict[str, Any] = {"drug": spec.drug, "amount": written(amount, unit)}
     out |= {name: getattr(spec, name) for name in ("route", "on") if getattr(spec, name) is not None}
-    for name in ("every", "cycle", "start", "stop", "duration"):
-        if getattr(spec, name) is not None:
-            out[name] = written(getattr(spec, name), "day")
+    times = ("every", "cycle", "start", "stop", "duration")
+    out |= {name: written(given, "day") for name in times if (given := getattr(spec, name)) is not None}
     return out if spec.days is None else out | {"days": [float(day) for day in spec.days]}
 
 

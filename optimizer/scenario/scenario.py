@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from optimizer.constraints.base import AbstractDoseLimit, ConstraintError, DoseFrame
-from optimizer.endpoints.base import AbstractEndpoint
+from optimizer.endpoints.base import AbstractEndpoint, AtVisits
 from optimizer.endpoints.burden_factor import BurdenFactor
 from optimizer.files.event_tables import Target
-from optimizer.objectives.base import Objective
+from optimizer.objectives.base import AbstractTerm, Objective
 from optimizer.observations.base import Channel
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem
@@ -24,8 +24,9 @@ from optimizer.scenario.faults import ScenarioError, with_lines
 from optimizer.scenario.files import include_drugs, own_models, read_toml
 from optimizer.scenario.model_files import include_model
 from optimizer.scenario.networks import include_networks
-from optimizer.scenario.plan import Plan
+from optimizer.scenario.plan import Part, Plan
 from optimizer.scenario.resolved import resolve
+from optimizer.scenario.schema import classes
 from optimizer.simulate import Grid, System
 
 S = TypeVar("S")
@@ -167,6 +168,18 @@ class Scenario:
         terms = tuple(make(part, given) for _, part in self.plan.objective)
         return Objective(terms, stored([weight for weight, _ in self.plan.objective]))
 
+    def term(self, kind: str) -> AbstractTerm:
+        """A term as the objective has it, else with its defaults.
+
+        Raises:
+            TypeError: keys, or visits of an endpoint, that the scenario does not give.
+        """
+        own = [part for _, part in self.plan.objective if part.kind == kind]
+        part = own[0] if own else Part(kind, classes("term")[kind], {}, {})
+        if getattr(part.cls, "at_visits", False) and not self.is_read_at_visits:
+            raise TypeError(f"{kind}: wanted [endpoint] read at visits; got none")
+        return make(part, {"factor": self.plan.progression_factor, **around(self.plan)})
+
     def problem(self) -> Problem:
         """The problem, with arrays in the precision that is switched on.
 
@@ -230,8 +243,17 @@ class Scenario:
         return tuple(Channel(*(make(part, {}) for part in pair)) for pair in self.plan.observations)
 
     def endpoint(self) -> AbstractEndpoint:
-        """What counts as progression in tables of one patient, with the first observation that it reads."""
+        """What counts as progression, with the first observation that it reads."""
         return build_endpoint(self.plan) or BurdenFactor(self.plan.progression_factor)
+
+    def progression(self) -> float | AtVisits:
+        """What progression is in programs: more than this multiple of the first cells, or an endpoint at its visits."""
+        return self.endpoint().at(self.plan.edges)
+
+    @property
+    def is_read_at_visits(self) -> bool:
+        """Whether progression is known to lie between two visits, no better."""
+        return not isinstance(self.progression(), float)
 
     def resolved(self) -> dict[str, Any]:
         """What the file means: every number after defaults and conversion, with its unit; ready for JSON.

@@ -65,7 +65,7 @@ def _policies() -> Any:
 
 
 def _phase() -> type[Spec]:
-    ratio = FieldInfo("1", "", positive=True)
+    ratio, grade = FieldInfo("1", "", positive=True), FieldInfo("1", "", minimum=1.0, maximum=4.0)
     return table(
         "phase",
         "A rule and what ends it, at a visit; the last phase has no end.",
@@ -74,6 +74,8 @@ def _phase() -> type[Spec]:
             "ends_after": key(quantity(_SPAN), "length of the phase [day]", None),
             "ends_below": key(quantity(ratio), "multiple of the burden at its start below which it ends [1]", None),
             "ends_above": key(quantity(ratio), "multiple of its least burden above which it ends [1]", None),
+            "ends_progression": key(bool, "whether it ends at progression by [endpoint], counted from its start", None),
+            "ends_grade": key(quantity(grade), "grade of neutropenia (CTCAE) from which on it ends, 1 to 4 [1]", None),
         },
     )
 

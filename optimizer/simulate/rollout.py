@@ -188,7 +188,8 @@ def rollout(system: System, policy: AbstractPolicy, grid: Grid) -> Trajectory:
     def interval(carry: Any, inputs: Any) -> tuple[Any, Any]:
         (pk, y), memory = carry
         index, time, length, other = inputs
-        seen = Observation(index, time, length, system.model.burden(y), start_burden)
+        also = system.model.observables(y, system.concentrations(pk, jnp.zeros(len(system.drugs))))
+        seen = Observation(index, time, length, system.model.burden(y), start_burden, also)
         dose, memory = policy.decide(memory, seen)
         last, nodes = flow(system, (system.give(pk, dose, other), y), system.rates(dose, other), time, length)
         return (last, memory), (nodes, dose)

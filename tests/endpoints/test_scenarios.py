@@ -114,8 +114,8 @@ def test_faults_are_sentences(more, said):
 
 
 def test_another_endpoint_says_what_it_is_not_used_for():
-    assert any("cohort, trial" in note for note in growing(endpoint={"kind": "recist"}).notes)
-    assert not any("trial" in note for note in growing(endpoint={"kind": "burden_factor"}).notes)
+    assert any("term progression" in note for note in growing(endpoint={"kind": "recist"}).notes)
+    assert not any("term progression" in note for note in growing(endpoint={"kind": "burden_factor"}).notes)
     assert isinstance(growing(endpoint={"kind": "recist"}).endpoint(), Recist)
 
 

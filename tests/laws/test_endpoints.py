@@ -21,11 +21,13 @@ ENDPOINTS = list(discover("optimizer.endpoints", AbstractEndpoint).values())
 @pytest.mark.parametrize("cls", ENDPOINTS, ids=lambda cls: cls.kind)
 def test_dates_are_visits_that_later_ones_do_not_move(cls):
     endpoint, rng, seen = cls(), np.random.default_rng(0), 0
-    days = 28.0 * np.arange(20)
+    days, judged = 28.0 * np.arange(20), eqx.filter_jit(endpoint.found)
     for _ in range(200):
         values = 50.0 * np.exp(np.cumsum(rng.normal(0.15, 0.3, days.size)))
         values[rng.uniform(size=days.size) < 0.1] = np.nan
         found = endpoint.assess(days, values)
+        inside = [float(part) for part in judged(jnp.nan_to_num(values, nan=1.0), days, ~np.isnan(values))]
+        assert inside == [np.inf if found.day is None else found.day, found.after or 0.0]
         if found.day is None:
             # Where nothing has risen for good, a large rise that stays does it.
             more = np.r_[days, 600.0, 700.0], np.r_[values, 1e6, 1e6]

@@ -1,5 +1,7 @@
 """Rules in the closed loop against loops written by hand over SciPy, and what a gradient sees of them."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -103,7 +105,7 @@ def skipping(seen, shares):
 
 
 def containment(seen, shares):
-    before = shares[-1] if shares else 0.0
+    before = shares[-1] if shares else 0.5
     error = np.log(seen[-1] / seen[0] / 1.05)
     trend = np.log(seen[-1] / seen[-2]) if len(seen) > 1 else 0.0
     return float(np.clip(before + (error + trend) / (0.03 * EVERY), 0.0, 1.0))
@@ -209,6 +211,7 @@ def test_a_limited_rule_gives_what_is_allowed():
     assert soft == [[0.62, 0.3], [0.6, 1.0], [1.0, 0.0]]
 
 
+PSA = {"kind": "psa", "production": "10 ug/L/cell/day", "decay": "0.5 / day"}
 PHASES = [
     {"policy": {"kind": "continuous"}, "ends_below": 0.5},
     {"policy": {"kind": "intermittent", "on": "14 day", "off": "28 day"}, "ends_above": 1.3, "ends_after": "140 day"},
@@ -233,6 +236,70 @@ def test_phases_against_a_loop_by_hand():
         cells = next_visit(cells, shares[-1])
     assert set(phases) == {0, 1, 2}
     np.testing.assert_array_equal(np.asarray(trajectory.doses)[:, 0], shares)
+
+
+def test_a_phase_ends_at_a_grade_of_toxicity():
+    """The full dose until neutrophils show grade 2 at a visit, then a fifth of it."""
+    marrow = {"kind": "myelosuppression", "drug": "drug", "slope": "0.6 L/mg", "baseline": "5e9 cell/L"}
+    reduced = [
+        {"policy": {"kind": "continuous"}, "ends_grade": 2},
+        {"policy": {"kind": "continuous", "share": 0.2}},
+    ]
+    own = tables(regimen=[{"name": "r", "phases": reduced}])
+    own["model"] |= {"mechanism": [marrow | {"transit_time": "89 hour", "feedback": 0.16}]}
+    own["drug"] = [{**own["drug"][0], "pk": {"kind": "first_order", "elimination": "2 / day"}}]
+    own["drug"][0]["dose"] = {"max": "2 mg/L/day"}
+    own["model"]["clone"] = [{**clone} for clone in own["model"]["clone"]]
+    own["model"]["clone"][0]["effect"] = [{"drug": "drug", "law": "linear", "strength": "0.01 L/mg/day"}]
+    scenario = Scenario.from_tables(own, "graded")
+    [regimen] = scenario.regimens()
+    trajectory, _ = scenario.problem().simulate(regimen.policy, regimen.grid)
+    given, edges = np.asarray(trajectory.doses)[:, 0], np.asarray(regimen.grid.edges)
+    counts = np.interp(edges[:-1], trajectory.times, trajectory.observables["neutrophils"])
+    [first, *_] = np.flatnonzero(counts < 1.5e9)
+    assert 0 < first < VISITS - 1
+    np.testing.assert_allclose(given, np.where(np.arange(VISITS) < first, 2.0, 0.4))
+    resolved = scenario.resolved()["scenario"]
+    assert Scenario.from_tables(resolved, "again").resolved()["scenario"] == resolved
+    with pytest.raises(ScenarioError, match="wanted a model with neutrophils beside ends_grade"):
+        Scenario.from_tables(tables(regimen=[{"name": "r", "phases": reduced}]), "none")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "more"),
+    [
+        ({"kind": "burden_factor", "factor": 1.2, "confirm": "28 day"}, {}),
+        ({"kind": "recist", "least": "0 mm"}, {}),
+        ({"kind": "psa_pcwg3", "least": "0 ug/L"}, {"observation": [PSA]}),
+    ],
+    ids=lambda given: given.get("kind", "") if isinstance(given, dict) else "",
+)
+def test_a_phase_ends_at_progression(endpoint, more):
+    """The full dose until progression, read anew from the start of each phase; then half, then a quarter."""
+    half, quarter = ({"policy": {"kind": "continuous", "share": share}} for share in (0.5, 0.25))
+    phases = [PHASES[0] | {"ends_below": 0.9}, half | {"ends_progression": True}, quarter]
+    scenario = Scenario.from_tables(
+        tables(endpoint=endpoint, regimen=[{"name": "r", "phases": phases}], **more), "switch"
+    )
+    [regimen] = scenario.regimens()
+    trajectory, _ = scenario.problem().simulate(regimen.policy, regimen.grid)
+    given, edges = np.asarray(trajectory.doses)[:, 0], np.asarray(regimen.grid.edges)[:-1]
+    burden = np.exp(np.interp(edges, trajectory.times, np.log(trajectory.burden)))
+    begun = int(np.flatnonzero(burden < 0.9 * burden[0])[0])
+    found = scenario.endpoint()
+    read = dataclasses.replace(found, every=0.0).assess(
+        edges[begun:] - edges[begun], np.array([float(found.of_burden(jnp.asarray(b))) for b in burden[begun:]])
+    )
+    assert read.day is not None
+    over = edges[begun] + read.day + found.confirm
+    confirmed = edges[np.flatnonzero(edges >= over - 1e-9)[0]]
+    wanted = np.where(edges < edges[begun], 1.0, np.where(edges < confirmed, 0.5, 0.25))
+    np.testing.assert_allclose(given, wanted)
+    assert {1.0, 0.5, 0.25} == set(given)
+    resolved = scenario.resolved()["scenario"]
+    assert Scenario.from_tables(resolved, "again").resolved()["scenario"] == resolved
+    with pytest.raises(ScenarioError, match=r"wanted \[endpoint\] beside ends_progression; got none"):
+        Scenario.from_tables(tables(regimen=[{"name": "r", "phases": phases}]), "none")
 
 
 def test_phases_are_written_out_as_they_were_read():

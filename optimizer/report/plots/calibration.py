@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from optimizer.calibrate.report import CHECKED, FitReport, Panel
 from optimizer.calibrate.uncertainty import Profile
-from optimizer.report.plots.style import new_figure, save_all
+from optimizer.report.plots.style import new_figure, save_all, with_unit
 
 DATA, FITTED, BAND, SEEN = "#222222", "#0072B2", "#56B4E9", "#D55E00"
 # Replicates at a time whose quantiles are shown, and the range above which an axis is logarithmic.
@@ -63,7 +63,7 @@ def predictive_check(ax: Axes, panel: Panel) -> Axes:
     return ax
 
 
-def profile(ax: Axes, result: Profile, level_tau: float | None = None) -> Axes:
+def profile(ax: Axes, result: Profile, unit: str = "", level_tau: float | None = None) -> Axes:
     """Profile likelihood as |tau| against the parameter: straight lines mean a quadratic likelihood."""
     ax.plot(result.values, np.abs(result.tau), ".-", color=FITTED, lw=1.2, ms=4)
     if level_tau is not None:
@@ -71,7 +71,7 @@ def profile(ax: Axes, result: Profile, level_tau: float | None = None) -> Axes:
     for end in result.interval:
         if end is not None:
             ax.axvline(end, color=BAND, lw=1.0)
-    ax.set(xlabel=result.name, ylabel="|tau|", ylim=(0, 5))
+    ax.set(xlabel=with_unit(result.name, unit), ylabel="|tau|, sd from the fit", ylim=(0, 5))
     if np.all(result.values > 0):
         ax.set_xscale("log")
     return ax
@@ -86,7 +86,8 @@ def correlation(ax: Axes, report: FitReport) -> Axes:
         ax.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=7)
         ax.set_yticks(range(len(names)), names, fontsize=7)
     for i, j in np.ndindex(*matrix.shape):
-        ax.text(j, i, f"{matrix[i, j]:.2f}", ha="center", va="center", fontsize=6)
+        dark = abs(matrix[i, j]) > 0.7
+        ax.text(j, i, f"{matrix[i, j]:.2f}", ha="center", va="center", fontsize=6, color="white" if dark else "black")
     ax.set(title="correlation")
     return ax
 
@@ -96,7 +97,7 @@ def residuals(ax: Axes, report: FitReport) -> Axes:
     step = max(1, len(report.fitted) // MOST_POINTS)
     ax.axhline(0.0, color="0.5", lw=0.8)
     ax.plot(report.fitted[::step], (report.observed - report.fitted)[::step], "o", color=DATA, ms=4)
-    ax.set(xlabel=f"fitted, {report.sse_unit}", ylabel="observed - fitted", title="residuals")
+    ax.set(xlabel=f"fitted, {report.sse_unit}", ylabel=f"observed - fitted, {report.sse_unit}", title="residuals")
     return ax
 
 
@@ -115,7 +116,8 @@ def calibration_figures(report: FitReport) -> dict[str, Figure]:
         found["vpc"] = _grid([lambda ax, p=p: predictive_check(ax, p) for p in courses])
     if report.profiles:
         shown = report.profiles[:MOST_PANELS]
-        found["profiles"] = _grid([lambda ax, p=p: profile(ax, p) for p in shown])
+        units = {entry.name: entry.unit for entry in report.parameters}
+        found["profiles"] = _grid([lambda ax, p=p: profile(ax, p, units.get(p.name, "")) for p in shown])
     if report.correlation is not None:
         found["correlation"] = _grid([lambda ax: correlation(ax, report)], size=4.5)
     return found

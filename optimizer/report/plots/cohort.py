@@ -70,8 +70,11 @@ def cohort_figures(cohort: Cohort) -> dict[str, Figure]:
     """The figures of a run by the name of their file."""
     survived, fell, whole = style.new_figure(7.0, 4.5), style.new_figure(9.0, 4.5), style.new_figure(9.0, 7.0)
     used, horizon = counted(cohort), float(cohort.ensemble.task.grid.horizon)
-    days = {name: cohort.table[f"{name}.progression_day"][used] for name in cohort.schedules}
-    style.kaplan_meier(survived.subplots(), days, horizon)
+    days, visits = (
+        {name: own[used] for name in cohort.schedules if (own := cohort.table.get(f"{name}.{key}")) is not None}
+        for key in ("progression_day", "progression_after_day")
+    )
+    style.kaplan_meier(survived.subplots(), days, horizon, after=visits or None)
     pair = fell.subplots(1, 2, sharey=True)
     for ax, name in zip(pair, cohort.schedules[:2], strict=True):
         waterfall(ax, cohort, name)

@@ -10,7 +10,7 @@ from optimizer.control.decisions import LAST, TIMES, decide
 from optimizer.control.train_report import visit
 from optimizer.control.train_run import Learned
 from optimizer.control.trial_run import TrialResult
-from optimizer.control.trial_summary import counted, horizon_of, of_policy
+from optimizer.control.trial_summary import after_of, counted, horizon_of, of_policy
 from optimizer.report.plots.style import (
     GREY,
     change_axis,
@@ -103,7 +103,8 @@ def trial_figures(result: TrialResult) -> dict[str, Figure]:
     survived, swam = new_figure(7.0, 5.5), new_figure(8.0, 0.8 + len(names) * (0.5 + 0.08 * len(drawn)))
     horizon = horizon_of(result)
     days = {name: of_policy(result, name, "progression_day") for name in names}
-    kaplan_meier(survived.subplots(), days, horizon, bands=True)
+    visits = {name: own for name in names if (own := after_of(result, name)) is not None}
+    kaplan_meier(survived.subplots(), days, horizon, bands=True, after=visits or None)
     for ax, name in zip(swam.subplots(len(names), 1, squeeze=False, sharex=True)[:, 0], names, strict=True):
         shade = swimmers(ax, result, name, drawn)
     swam.axes[-1].set_xlabel("time [day]")
@@ -179,7 +180,7 @@ def losses(ax: Axes, learned: Learned) -> Axes:
     ax.plot(steps, [entry.loss for entry in history], color=color(0), ls=line(0), label="loss (smoothed)")
     ax.plot(steps, [entry.objective for entry in history], color=color(1), ls=line(1), label="objective")
     ax.plot([best.step], [best.objective], "o", color=color(1), label="kept")
-    ax.set(xlabel="step", ylabel="over the patients trained on")
+    ax.set(xlabel="step", ylabel="objective, patients trained on")
     ax.legend(fontsize=7, frameon=False)
     return ax
 

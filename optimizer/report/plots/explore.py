@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,7 +13,9 @@ from optimizer.analysis.intervals import Interval, Response
 from optimizer.analysis.map import Map
 from optimizer.analysis.pareto import Front
 from optimizer.analysis.window import Varied, Windows
+from optimizer.objectives.base import AbstractTerm
 from optimizer.outcome import Outcome
+from optimizer.registry import discover
 from optimizer.report.plots.style import COLORS, GREY, SHRINKING, color, footnote, line, log_axis, new_figure, with_unit
 
 _GROWING = "#D55E00"
@@ -234,8 +237,10 @@ def plane(ax: Axes, front: Front) -> Axes:
         style = {"mec": shade, "mfc": "none" if point.dominated else shade, "ms": 7, "zorder": 3}
         label = f"{point.name}{f' ({chr(44).join(notes)})' if notes else ''}".replace(",", ", ")
         ax.plot([point.terms[1]], [point.terms[0]], _SHAPES[i % len(_SHAPES)], ls="", label=label, **style)
-    ax.set_ylabel(front.kinds[0])
-    ax.set_xlabel(front.kinds[1])
+    known = discover("optimizer.objectives", AbstractTerm)
+    said = [f"{kind}: {(known[kind].__doc__ or '').splitlines()[0]}" for kind in front.kinds]
+    ax.set_ylabel(fill(said[0], 60), fontsize=8)
+    ax.set_xlabel(fill(said[1], 90), fontsize=8)
     ax.grid(color=GREY, alpha=0.25, lw=0.5)
     ax.legend(fontsize=7, frameon=False)
     return ax

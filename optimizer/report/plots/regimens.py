@@ -10,7 +10,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from optimizer.analysis.comparison import Entry
-from optimizer.constraints.toxicity_grade import GRADES
+from optimizer.mechanisms.myelosuppression import GRADES
 from optimizer.problem import Problem
 from optimizer.report.plots.style import (
     GREY,

@@ -26,7 +26,7 @@ def expected_burden(ax: Axes, found: Replanned) -> Axes:
         if channel.quantity.kind == "burden":
             measured(ax, found, i)
     ax.axvline(start, color=GREY, lw=0.8, ls=(0, (1, 2)))
-    ax.set(yscale="log", ylabel="cancer cells", xlim=(plan.days[0], plan.days[-1]))
+    ax.set(yscale="log", ylabel="cancer cells [cell]", xlim=(plan.days[0], plan.days[-1]))
     ax.legend(fontsize=7, frameon=False)
     return ax
 
@@ -59,7 +59,7 @@ def chance(ax: Axes, found: Replanned) -> Axes:
     names = ("plan", found.course[0])
     for i, (name, ahead) in enumerate(zip(names, found.predictions, strict=True)):
         ax.plot(ahead.days, ahead.probability(), color=color(i), ls=line(i), label=name)
-    ax.set(ylabel="progressed by then", ylim=(-0.02, 1.03))
+    ax.set(ylabel="probability of\nprogression by then", ylim=(-0.02, 1.03))
     ax.legend(fontsize=7, frameon=False)
     return ax
 
@@ -77,7 +77,10 @@ def doses(ax: Axes, found: Replanned) -> Axes:
         dose_bars(ax, edges, planned, place, 0.0, color=color(j), label=with_unit(f"{drug}, planned", unit))
         ax.stairs(np.where(before, np.nan, found.course[1])[:, j], edges, color="black", lw=0.8, baseline=None)
     ax.plot([], [], color="black", lw=0.8, label=found.course[0])
-    ax.set(xlabel="time [day]", ylabel="dose")
+    units = {*found.asked.scenario.dose_units.values()}
+    ax.set(
+        xlabel="time [day]", ylabel=with_unit("dose", units.pop()) if len(units) == 1 else "dose, unit in the legend"
+    )
     ax.legend(fontsize=7, framealpha=0.85, edgecolor="none")
     return ax
 
@@ -91,7 +94,8 @@ def replan_figure(found: Replanned) -> Figure:
     )
     expected_burden(first, found)
     for ax, (i, channel) in zip(more, channels, strict=True):
-        measured(ax, found, i).set_ylabel(with_unit(f"{channel.label()},\nmeasured", channel.quantity.unit), fontsize=7)
+        said = channel.label().replace("_", " ").replace(".", ",\n")
+        measured(ax, found, i).set_ylabel(with_unit(said, channel.quantity.unit), fontsize=8)
     chance(other, found)
     doses(last, found)
     count = len(found.asked.seen.days)

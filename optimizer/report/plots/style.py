@@ -91,14 +91,21 @@ def dose_scale(figure: Figure, shade: QuadMesh) -> None:
     figure.colorbar(shade, ax=figure.axes, aspect=40).set_label("dose / largest dose, mean of the drugs", fontsize=8)
 
 
-def kaplan_meier(ax: Axes, progressed: Mapping[str, np.ndarray], horizon: float, bands: bool = False) -> Axes:
+def kaplan_meier(
+    ax: Axes,
+    progressed: Mapping[str, np.ndarray],
+    horizon: float,
+    bands: bool = False,
+    after: Mapping[str, np.ndarray] | None = None,
+) -> Axes:
     """Share of patients without progression over time; a tick marks patients who have none at the end.
 
     Below stand the patients at risk, and each arm's hazard ratio and log-rank p against the first one's. Days of
-    progression are infinite where there is none; with bands the first arms have their 95 % band.
+    progression are infinite where there is none; with bands the first arms have their 95 % band. `after` are the
+    last visits known to be without progression of each arm; None where it is read at any time.
     """
     for i, (name, own) in enumerate(progressed.items()):
-        found = survival(own, horizon)
+        found = survival(own, horizon, None if after is None else after[name])
         median = "median not reached" if found.median is None else f"median {found.median:.4g} day"
         days = np.r_[found.days, horizon]
         share, low, high = (np.r_[x, x[-1]] for x in (found.share, found.low, found.high))
@@ -107,13 +114,16 @@ def kaplan_meier(ax: Axes, progressed: Mapping[str, np.ndarray], horizon: float,
             ax.fill_between(days, low, high, step="post", color=color(i), alpha=0.12, lw=0.0)
         if share[-1] > 0.0:
             ax.plot(horizon, share[-1], "|", color=color(i), ms=9)
-    ax.set(xlabel="time [day]", ylabel="without progression", xlim=(0.0, 1.01 * horizon), ylim=(0.0, 1.03))
+    label = "time [day]" if after is None else "time [day], progression at the visit that shows it"
+    ax.set(xlabel=label, ylabel="share without progression", xlim=(0.0, 1.01 * horizon), ylim=(0.0, 1.03))
     ax.legend(fontsize=7, frameon=False)
-    at_risk(ax, progressed, horizon)
+    at_risk(ax, progressed, horizon, after)
     return ax
 
 
-def at_risk(ax: Axes, progressed: Mapping[str, np.ndarray], horizon: float) -> None:
+def at_risk(
+    ax: Axes, progressed: Mapping[str, np.ndarray], horizon: float, after: Mapping[str, np.ndarray] | None = None
+) -> None:
     """Numbers at risk under the ticks of time, then a line for each arm but the first, against that one."""
     days = [day for day in ax.get_xticks() if 0.0 <= day <= horizon]
     names = list(progressed)
@@ -127,7 +137,8 @@ def at_risk(ax: Axes, progressed: Mapping[str, np.ndarray], horizon: float) -> N
         for day in days:
             put(day, i, str(int(np.sum(own >= day))), ha="center")
     for i, name in enumerate(names[1:], len(names)):
-        told = compared(progressed[name], progressed[names[0]], horizon)
+        visits = [] if after is None else [after[name], after[names[0]]]
+        told = compared(progressed[name], progressed[names[0]], horizon, visits)
         ratio, test = told["hazard_ratio"], told["log_rank"]
         said = "none" if ratio is None else "{:.2g} ({:.2g} to {:.2g})".format(ratio["ratio"], *ratio["interval_95"])
         p = "none" if test is None else f"{test['p']:.2g}"
