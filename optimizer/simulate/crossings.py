@@ -80,7 +80,8 @@ def _polynomial(times: np.ndarray, values: np.ndarray, low: int, high: int) -> C
         first, last = (first - 1, last) if goes_left else (first, last + 1)
     from scipy.interpolate import BarycentricInterpolator  # 0.3 s, and nothing where nothing is simulated
 
-    return BarycentricInterpolator(times[first : last + 1], values[first : last + 1])
+    # It weighs the points in an order that it draws.
+    return BarycentricInterpolator(times[first : last + 1], values[first : last + 1], rng=0)
 
 
 def _highest(curve: Curve, times: np.ndarray, low: int, high: int) -> tuple[float, float]:
