@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,12 @@ from optimizer.calibrate.likelihood import Likelihood, log_prior
 from optimizer.calibrate.petab_report import log_density
 from optimizer.calibrate.run import calibrate
 from optimizer.calibrate.space import Parameter, Space
+from optimizer.ensemble.patients import load_patients
+from optimizer.equations.model_file import imported_text
 from optimizer.equations.petab_fit import Estimated, read_measurements
 from optimizer.files.faults import DataError
 from optimizer.report.plots.calibration import calibration_figures
+from optimizer.scenario import Scenario
 
 HERE = Path(__file__).parents[1] / "equations" / "petab"
 TRUTH = {"growth": 0.1, "kill": 0.3, "scale": 2.0, "noise": 0.1}
@@ -108,6 +112,17 @@ def test_measurements_lie_within_what_is_simulated(fitted):
             assert np.all((away > 0.95) & (away < 1.6))
         assert panel.covered().mean() >= 0.8
     assert len(report.panels) == 2
+
+
+def test_draws_are_patients_of_the_imported_scenario(fitted):
+    file, folder, report = fitted
+    asked = {"burden": "tumor", "time_unit": "day", "doses": {"drug": "cisplatin"}, "experiment": "low"}
+    asked["parameters"] = {name: report.value(name) for name in TRUTH}
+    scenario = Scenario.from_tables(tomllib.loads(imported_text(file, asked)), "imported")
+    patients = load_patients(scenario, 7, 0, folder / "posterior.nc")
+    assert [place.key for place in patients.places] == [f"model.parameters.{n}" for n in ("growth", "kill", "scale")]
+    drawn = np.stack([report.draws.values[place.key.rpartition(".")[2]].ravel() for place in patients.places], -1)
+    assert all(any(np.array_equal(row, draw) for draw in drawn) for row in np.asarray(patients.values))
 
 
 def test_likelihood_is_that_of_the_closed_form(tmp_path):
