@@ -97,6 +97,7 @@ def test_reference_has_every_public_name_word_and_command(site):
 def test_equations_are_mathml(site):
     theory = (site / "theory.html").read_text(encoding="utf-8")
     assert theory.count("<math") > 30
+    assert theory.count("<math") == theory.count('<math style="font-family: ')  # one with its measures, for accents
     assert "$$" not in theory
 
 
