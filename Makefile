@@ -1,10 +1,10 @@
 # One-word tasks; PYTHON may be another interpreter.
 PYTHON ?= .venv/bin/python
 
-.PHONY: help fast test slow mutants fuzz lint generate docs bench
+.PHONY: help fast test slow mutants fuzz lint generate outputs docs bench
 
 help:
-	@echo "make fast | test | slow | mutants | fuzz | lint | generate | docs | bench"
+	@echo "make fast | test | slow | mutants | fuzz | lint | generate | outputs | docs | bench"
 
 fast:
 	$(PYTHON) -m pytest -n 2 -m fast
@@ -29,6 +29,9 @@ lint:
 generate:
 	$(PYTHON) -m optimizer schema --out scenarios/scenario.schema.json
 	$(PYTHON) -m benchmarks --table
+
+outputs:
+	$(PYTHON) docs/extension/outputs.py
 
 docs: generate
 	$(PYTHON) -m sphinx -W docs docs/_build/html

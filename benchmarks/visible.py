@@ -19,6 +19,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 _CAF, _STRIKES = "scenarios/crc_caf_cetuximab.toml", "scenarios/two_strikes.toml"
 _TRIAL, _BISTABLE = "scenarios/competing_clones_trial.toml", "scenarios/bistable_general.toml"
+_SBML = "tests/equations/sbml/BIOMD0000000825.xml"
 COMMANDS: dict[str, list[str]] = {
     "check": [_CAF],
     "simulate": [_CAF, "--regimen", "weekly 1 ug/mL"],
@@ -34,6 +35,12 @@ COMMANDS: dict[str, list[str]] = {
     "train": [_TRIAL, "--steps", "50"],
     "calibrate": ["data/crc_birth_death_rates.csv", "--kind", "rates", "--out", "OUT"],
     "verify": [],
+    "replay": ["data/courses.csv", "--model", "examples/courses/washout.toml"],
+    "risk train": ["data/risk/training.csv", "--label", "resistant", "--out", "OUT"],
+    "import": f"{_SBML} --to OUT.toml --control u --burden Tumor_Volume_V".split(),
+    "list": [],
+    "schema": ["--out", "OUT.json"],
+    "new": [],
 }
 
 
@@ -89,9 +96,9 @@ def main() -> None:
     for name in sys.argv[1:] or COMMANDS:
         with tempfile.TemporaryDirectory() as folder:
             words = [word.replace("OUT", f"{folder}/fit") for word in COMMANDS[name]]
-            places = {"optimize", "compare", "map", "pareto", "cohort", "trial", "replan", "train"}
+            places = {"optimize", "compare", "map", "pareto", "cohort", "trial", "replan", "train", "replay"}
             out = ["--out", f"{folder}/run"] if name in places else []
-            seen = watch(["-m", "optimizer", name, *words, *out])
+            seen = watch(["-m", "optimizer", *name.split(), *words, *out])
         print(f"| {name} | {seen.code} | {seen.first:.2f} | {seen.gap:.2f} | {seen.seconds:.1f} |", flush=True)
 
 

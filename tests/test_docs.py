@@ -1,6 +1,7 @@
 """The pages of docs/ say what is true: they build without a warning, their commands parse, their code runs."""
 
 import contextlib
+import importlib
 import re
 import shlex
 import subprocess
@@ -28,13 +29,9 @@ DOCS = ROOT / "docs"
 PAGES = {page.relative_to(DOCS).as_posix(): page.read_text(encoding="utf-8") for page in sorted(DOCS.rglob("*.md"))}
 
 
-def leaves(group=get_command(app), above=""):
-    """Commands by their whole names, those of groups too."""
-    for name, command in group.commands.items():
-        yield from leaves(command, f"{above}{name} ") if hasattr(command, "commands") else [(above + name, command)]
-
-
-LEAVES = dict(leaves())
+sys.path.insert(0, str(DOCS / "extension"))
+outputs = importlib.import_module("outputs")
+LEAVES = dict(outputs.leaves(get_command(app)))
 EXAMPLES = [command.epilog.replace("\\[", "[") for command in LEAVES.values()]
 COMMANDS = sorted(
     {c for text in PAGES.values() for c in re.findall(r"\$ \.venv/bin/adose (.+)", text)}
@@ -100,6 +97,7 @@ def test_reference_has_every_public_name_word_and_command(site):
 def test_equations_are_mathml(site):
     theory = (site / "theory.html").read_text(encoding="utf-8")
     assert theory.count("<math") > 30
+    assert theory.count("<math") == theory.count('<math style="font-family: ')  # one with its measures, for accents
     assert "$$" not in theory
 
 
@@ -113,6 +111,29 @@ def test_commands_parse(command):
     for argument in arguments:
         if argument.startswith(("scenarios/", "data/", "examples/")):
             assert (ROOT / argument).is_file(), argument
+
+
+def test_the_reference_has_what_each_example_prints():
+    lines = outputs.examples()
+    for name, line in lines.items():
+        typed, _, said = outputs.kept(name).read_text(encoding="utf-8").partition("\n")
+        assert typed == f"$ {line}", f"python docs/extension/outputs.py '{name}' writes it anew"
+        assert said.strip() or name == "schema", name  # which writes its file in silence
+        assert "Traceback" not in said, name
+    assert len(list(outputs.KEPT.iterdir())) == len(lines)
+
+
+@pytest.mark.parametrize("name", ["check", "simulate", "window", "list"])
+def test_what_examples_print_is_still_so(name):
+    """In shape: numbers may move in their last digits."""
+    done = CliRunner(env={"NO_COLOR": "1"}).invoke(app, shlex.split(outputs.examples()[name])[1:])
+    assert done.exit_code == 0
+    known = outputs.kept(name).read_text(encoding="utf-8").splitlines()[1:]
+    printed = outputs.shortened(done.stdout).splitlines()
+    shape = [re.sub(r"[-\d.e+]+", "#", line).split() for line in known]
+    missing = [line for line in printed[:12] if re.sub(r"[-\d.e+]+", "#", line).split() not in shape]
+    assert printed
+    assert not missing
 
 
 def test_files_that_pages_name_exist():
@@ -149,6 +170,18 @@ def test_scenarios_build(page):
 def test_python_compiles(page):
     for code in blocks(PAGES[page], "python"):
         compile(code, page, "exec")
+
+
+def test_python_without_a_file_is_the_same_by_both_ways():
+    said = []
+    for code in blocks(PAGES["howto/without_toml.md"], "python"):
+        space = {"__name__": "page"}
+        exec(compile(code, "without_toml", "exec"), space)
+        said.append(space["result"])
+    first, second = said
+    assert first.status is second.status
+    assert first.doses.sum() == pytest.approx(8.0)
+    assert first.doses == pytest.approx(second.doses, abs=1e-4)
 
 
 def test_refused_file_is_refused():

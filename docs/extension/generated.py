@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from docutils import nodes
+from outputs import examples, kept, leaves
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 _SECTION = re.compile(r"(Args|Attributes|Returns|Raises|Example):")
-_EXAMPLE = "```console\n$ .venv/bin/{}\n```\n"
+_TYPES = {int: "integer", float: "number", bool: "switch", Path: "path", str: "text"}
 _ENTRY = re.compile(r"(\w[\w ,.*]*): (.*)")
 
 
@@ -170,26 +171,44 @@ def _cell(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>|$#])", r"\\\1", " ".join(text.split()))
 
 
-def _leaves(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:
-    """Commands with their whole names, those of groups too."""
-    for name, command in group.commands.items():
-        yield from _leaves(command, f"{above}{name} ") if hasattr(command, "commands") else [(above + name, command)]
-
-
 def commands() -> str:
-    """Every command with its arguments and options, as `--help` prints them."""
+    """Every command with its arguments and options, their types and defaults, its example, and what that prints."""
     from typer.main import get_command
 
     from optimizer.cli import app
 
-    parts = []
-    for name, command in _leaves(get_command(app)):
-        parts += [f"## adose {name}", "", _cell(command.help or ""), "", "| option | meaning |", "|---|---|"]
+    parts, lines = [], examples()
+    for name, command in leaves(get_command(app)):
+        parts += [f"## adose {name}", "", _cell(command.help or ""), ""]
+        parts += ["| option | type | default | meaning |", "|---|---|---|---|"]
         for option in command.params:
             shown = ", ".join(option.opts) if option.param_type_name == "option" else option.name.upper()
-            parts.append(f"| `{shown}` | {_cell(getattr(option, 'help', '') or '')} |")
-        parts += ["", _EXAMPLE.format(command.epilog.removeprefix("Example: ").replace(r"\[", "["))]
+            row = [f"`{shown}`", _type(option), _default_of(option), _cell(getattr(option, "help", "") or "")]
+            parts.append(f"| {' | '.join(row)} |")
+        typed, _, said = kept(name).read_text(encoding="utf-8").partition("\n")
+        if typed != f"$ {lines[name]}":
+            raise ValueError(f"{kept(name)}: another example; python docs/extension/outputs.py '{name}' writes it anew")
+        parts += ["", f"```console\n$ .venv/bin/{lines[name]}\n{said}```\n"]
     return "\n".join(parts)
+
+
+def _type(option: Any) -> str:
+    """What is typed behind an option."""
+    kind = option.type_descriptor.annotation
+    if get_origin(kind) is Literal:
+        return _cell(", ".join(map(str, get_args(kind))))
+    repeated = get_origin(kind) is list
+    word = _TYPES.get(get_args(kind)[0] if repeated else kind, "text")
+    ends = [f">= {option.min:g}"] if option.min is not None else []
+    ends += [f"<= {option.max:g}"] if option.max is not None else []
+    return _cell(" ".join([word, ", ".join(ends), "(may be repeated)" * repeated])).strip()
+
+
+def _default_of(option: Any) -> str:
+    default = option.default
+    if option.required:
+        return "required"
+    return "" if default is None or default is False or default == [] else f"`{getattr(default, 'value', default)}`"
 
 
 class Generated(SphinxDirective):

@@ -53,9 +53,10 @@ _TABLE = {"file": "table of measurements (CSV, Parquet)"}
 _COURSES = {"file": "table of courses (CSV, Parquet): patient, day or date, psa, whether treatment is on"}
 _RUN = {"file": "run directory of optimize"}
 _WINDOW = {"out": "directory for window.json and a figure"}
-_SBML = "model.xml --to scenario.toml --control u --burden 'S + R' --time-unit day"
+_SBML = "tests/equations/sbml/BIOMD0000000825.xml --to greene.toml --control u --burden Tumor_Volume_V --time-unit day"
 _FEATURES, _MODEL = {"file": "table of features (CSV, Parquet)"}, {"file": "directory of adose risk train"}
-_RISK = "features.csv --label EGFR --clinical clinical.csv --out runs/risk"
+_RISK = "data/risk/training.csv --label resistant --clinical data/risk/training_clinical.csv --out runs/risk"
+_NEW = "runs/risk data/risk/new.csv --clinical data/risk/new_clinical.csv --out runs/risk.csv"
 _REPLAY = "data/courses.csv --model examples/courses/washout.toml --model examples/courses/two_speeds.toml"
 _RATES = "data/crc_birth_death_rates.csv --kind rates --out fits/crc --against kraut2025_caf"
 
@@ -77,14 +78,14 @@ _COMMANDS: dict[str, dict[str, tuple[str, type, str, str, dict[str, str]]]] = {
     },
     "Many patients, or one over time": {
         "cohort": ("cohort", settings.CohortSettings, _SHARED, "scenarios/crc_caf_patients.toml --patients 40", {}),
-        "trial": ("trial", settings.TrialSettings, _SHARED, f"{_TRIAL} --patients 20", {}),
+        "trial": ("trial", settings.TrialSettings, _SHARED, f"{_TRIAL} --patients 4", {}),
         "replan": ("replan", settings.ReplanSettings, _ALL, f"{_TRIAL} {_SEEN}", {}),
-        "train": ("train", settings.TrainSettings, _ALL, _TRIAL, {}),
+        "train": ("train", settings.TrainSettings, _ALL, f"{_TRIAL} --steps 50", {}),
     },
     "From data": {
         "import": ("model", options.ImportSettings, "file", _SBML, {"file": "model file (SBML, .xml)"}),
         "risk train": ("risk", settings.RiskTrainSettings, "file out json", _RISK, _FEATURES),
-        "risk apply": ("risk", options.RiskApplySettings, "file", "runs/risk features.csv", _MODEL),
+        "risk apply": ("risk", options.RiskApplySettings, "file", _NEW, _MODEL),
         "replay": ("replay", settings.ReplaySettings, "file out json no_plot", _REPLAY, _COURSES),
         "calibrate": ("calibrate", settings.CalibrateSettings, "file json no_plot", _RATES, _TABLE),
     },

@@ -17,6 +17,7 @@ from optimizer.files.event_tables import read_schedule
 from optimizer.files.events import DoseEvent
 from optimizer.files.faults import DataError
 from optimizer.files.run_directory import check_place, whole
+from optimizer.models.stromal import PRESETS
 from optimizer.page.explore import Explorer
 from optimizer.policies.schedule import Schedule
 from optimizer.problem import Problem, Report
@@ -37,8 +38,6 @@ from optimizer.settings import Command, CompareSettings, OptimizeSettings, Optio
 from optimizer.simulate import Grid, System
 from optimizer.simulate.steady import steady_state
 from optimizer.status import DISCLAIMER, Status
-
-_TENTH = 0.1
 
 
 def run_optimize(run: Command, asked: OptimizeSettings) -> int:
@@ -83,9 +82,9 @@ def _print_result(scenario: Scenario, result: Result, entries: tuple[Entry, ...]
         tables.append(Table(f"The rule: {t.kind}", ["number", "best", "as written", "range"], rows))
     if result.status.has_schedule:
         edges, drugs = np.asarray(result.problem.task.grid.edges), result.problem.task.system.drugs
-        levels = result.problem.levels
+        digits = [6 if drug in result.problem.levels else 3 for drug in drugs]
         rows = [
-            [f"{edge:g}", *[f"{dose:.{6 if drug in levels else 3}g}" for drug, dose in zip(drugs, doses, strict=True)]]
+            [f"{edge:g}", *[f"{dose:.{most}g}" for most, dose in zip(digits, doses, strict=True)]]
             for edge, doses in zip(edges[:-1], np.asarray(result.trajectory.doses), strict=True)
         ]
         tables.append(Table("Schedule", ["day", *[f"{drug} [{units[drug]}]" for drug in drugs]], rows))
@@ -93,6 +92,8 @@ def _print_result(scenario: Scenario, result: Result, entries: tuple[Entry, ...]
     if bound is not None and bound["within_percent"] is not None:
         value = f"{bound['name']}, {number(bound['value'])} (doi {bound['doi']})"
         notes.append(f"Within {bound['within_percent']:.3g} % of a bound that no schedule passes: {value}.")
+    doubt = getattr(PRESETS.get(scenario.tables["model"].get("preset")), "doubt", "")
+    notes.append(f"The parameters are one set. {doubt or 'adose cohort --posterior asks what comes of others.'}")
     answer = [] if said is None else [said["sentence"], *said["warnings"]]
     show(Account(scenario.title, "", answer, [*tables, regimens], notes))
 
@@ -184,7 +185,7 @@ def run_compare(run: Command, asked: CompareSettings) -> int:
 def _tornado(scenario: Scenario, entries: Sequence[Entry], name: str) -> Any:
     """The figure of a regimen with each number of the scenario less and more by a tenth."""
     own = next(entry for entry in entries if entry.name == name)
-    moved = Explorer(scenario).sensitivities(name, _TENTH)
+    moved = Explorer(scenario).sensitivities(name, 0.1)
     return plots.tornado_figure(own.outcome, moved, float(own.grid.horizon), f"{scenario.title}: {name}")
 
 

@@ -15,6 +15,7 @@ from optimizer.report.plots.style import COLORS, SHRINKING, with_unit
 # Points of a line, more of which no screen shows.
 _POINTS = 200
 _DASHES: tuple[Any, ...] = ("solid", "dashed", "dotted", [8, 3, 2, 3])
+_POWERS = "(value) => Math.abs(Math.log10(value)) < 4 ? value : value.toExponential(0).replace('+', '')"
 _HEIGHT, _GAP, _TOP = 190, 62, 90
 # Cells below this are not drawn: less than a hundredth of a cell says nothing.
 _LOWEST = 1e-2
@@ -47,7 +48,7 @@ def options(explorer: Explorer, shown: Sequence[Course], beside: Sequence[Course
     axis = {"axisLabel": text, "axisLine": {"lineStyle": text}, "splitLine": {"lineStyle": {"color": line}}}
     count, tops = len(titles), [_TOP + i * (_HEIGHT + _GAP) for i in range(len(titles))]
     y: list[dict] = [{**axis, "gridIndex": i, "type": "value", "min": 0, "scale": True} for i in range(count)]
-    y[0] |= {"type": "log", "logBase": 10, "min": None}
+    y[0] |= {"type": "log", "logBase": 10, "min": None, "axisLabel": {**text, ":formatter": _POWERS}}
     names = [
         {"text": title, "left": 4, "top": top - 26, "textStyle": {**text, "fontSize": 13}}
         for title, top in zip(titles, tops, strict=True)

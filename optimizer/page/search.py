@@ -110,11 +110,12 @@ def search_tab(file: Path | None, queue: Queue) -> None:
 def _field(option: Any, given: dict[str, str]) -> None:
     default = "" if option.default in (MISSING, None, (), False) else option.default
     said = ",".join(default) if isinstance(default, tuple) else str(default)
-    ui.input(
-        f"{option.name.replace('_', ' ')}: {option.metadata['doc']}",
+    field = ui.input(
+        option.name.replace("_", " "),
         placeholder=said,
         on_change=lambda event: given.update({option.name: (event.value or "").strip()}),
-    ).classes("full")
+    )
+    field.classes("full").props["hint"] = option.metadata["doc"]
 
 
 def _copy(text: str) -> None:

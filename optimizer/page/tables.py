@@ -17,17 +17,21 @@ from optimizer.report.document import UNITS
 from optimizer.report.plots.style import with_unit
 from optimizer.search.screening import LIMIT_TOLERANCE
 
+# Cells of more letters than this are sentences.
+_SENTENCE = 40
 # Rows of the table under the chart.
 _ROWS = 13
 
 
 def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table in HTML, of plain text; the first column names the rows."""
-    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
-    body = "".join(
-        f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in row[1:])}</tr>'
-        for row in rows
-    )
+    words = [any(len(row[i]) > _SENTENCE for row in rows) for i in range(len(header))]
+    kinds = [' class="words"' if is_words else "" for is_words in words]
+    head = "".join(f'<th scope="col"{kind}>{escape(cell)}</th>' for kind, cell in zip(kinds, header, strict=True))
+    body = ""
+    for row in rows:
+        cells = "".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(kinds[1:], row[1:], strict=True))
+        body += f'<tr><th scope="row">{escape(row[0])}</th>{cells}</tr>'
     said = escape(caption)
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-label="{said}"><table><caption>{said}</caption>'
