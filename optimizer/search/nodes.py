@@ -19,7 +19,7 @@ from optimizer.search.jets import Jet, gauss, jet, pairs, split
 from optimizer.simulate.switching_levels import crossings
 
 # Intervals that a core computes at a time; of fewer, each would be computed alone.
-LANES = 16
+_LANES = 16
 
 
 class Course(NamedTuple):
@@ -37,7 +37,10 @@ class Course(NamedTuple):
 
 
 class Nodes:
-    """Node functions of one patient: K intervals, l levels, v levels and rates after a dose, M clones, Q nodes."""
+    """Node functions of one patient: K intervals, l levels, v levels and rates after a dose, M clones, q nodes a panel.
+
+    Of what is made of them, intervals are the last axis, filled up to L.
+    """
 
     def __init__(self, task: Task, panel: int, layer: int):
         self.task, self.system = task, task.system
@@ -45,7 +48,7 @@ class Nodes:
         assert found is not None
         self.model: Quadrature = found
         # Intervals are side by side in vectors that are full, by some of no length at the end.
-        self.more = -task.grid.count % LANES
+        self.more = -task.grid.count % _LANES
         self.lengths = jnp.pad(task.grid.lengths, (0, self.more))
         self.is_first = jnp.arange(self.lengths.size) == 0
         self.first, self._levels = ravel_pytree(self.system.start()[0])
@@ -146,7 +149,7 @@ class Nodes:
         return [*jnp.pad(levels, ((0, self.more), (0, 0)), "edge").T]
 
     def _everywhere(self, function: Callable[..., Any], after: Float[Array, "K v"]) -> Any:
-        """A function of levels and rates, length and place at all nodes of all intervals, leaves [panels, ., q, K]."""
+        """A function of levels and rates, length and place at all nodes of all intervals, leaves [panels, ., q, L]."""
         of_interval = jax.vmap(function, (0, 0, None, None), -1)
         of_place = jax.vmap(of_interval, (None, None, 0, 0), -2)
         of_panel = jax.vmap(of_place, (None, None, 0, 0))
@@ -180,14 +183,14 @@ class Nodes:
 
         return sum((at(float(s), float(w)) for s, w in zip(*self.layer, strict=True)), jnp.zeros(()))
 
-    def jumps(self, course: Course) -> Float[Array, "M K"]:
+    def jumps(self, course: Course) -> Float[Array, "M L"]:
         """What the boundary layers of all intervals add to the logarithms."""
         if not self.has_layer:
             return jnp.zeros((self.model.logs.size, self.is_first.size))
         return jax.vmap(self._jump, 0, -1)(self.is_first, self._lanes(course.before) + self._lanes(course.after))
 
     def jump_jets(self, course: Course) -> Jet:
-        """The same by levels before the dose, and levels and rates after it, each leaf [M, K]."""
+        """The same by levels before the dose, and levels and rates after it, each leaf [M, L]."""
         given = self._lanes(course.before) + self._lanes(course.after)
         if not self.has_layer:
             none = self.jumps(course)
@@ -197,7 +200,7 @@ class Nodes:
     # --- sums -------------------------------------------------------------------------------------------------
 
     def integrals(self, growth: Any) -> tuple[Any, Any]:
-        """What has grown at the end of every interval, each leaf [..., K], and at its nodes [panels, ..., q, K]."""
+        """What has grown at the end of every interval, each leaf [..., L], and at its nodes [panels, ..., q, L]."""
 
         def panel(before: Any, growth: Any) -> tuple[Any, Any]:
             def at(weights: np.ndarray) -> Any:

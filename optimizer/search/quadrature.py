@@ -94,7 +94,7 @@ class QuadratureProgram(eqx.Module):
 
 
 class _Sums:
-    """What an objective makes of the nodes of all intervals: arrays [..., K], intervals side by side."""
+    """What an objective makes of the nodes of all intervals: arrays [..., K], where K are filled up as in `Nodes`."""
 
     def __init__(self, nodes: Nodes):
         self.nodes = nodes
