@@ -101,6 +101,10 @@ def account(body: dict[str, Any], title: str) -> Account:
     named = f"{title}: {body['counted']} of {body['patients']} patients, time to progression{by_endpoint(body)}{truth}"
     tables = [Table(named, header, rows), _pairs(body["comparisons"])]
     notes = [found["sentence"] for found in body["policies"].values() if found["median_progression_day"] is None]
+    left = {name: found["conduct"]["dropped_out"] for name, found in body["policies"].items() if found["conduct"]}
+    if any(left.values()):
+        said = ", ".join(f"{name} {count}" for name, count in left.items())
+        notes.append(f"Left before progression, and censored then: {said} of {body['counted']} patients.")
     plans = body["replan"]
     if plans is not None and plans["patients_with_misfit"]:
         many = f"{plans['patients_with_misfit']} of {body['counted']} patients"

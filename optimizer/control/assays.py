@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from optimizer.axes import Doses, Index, Scalar
+from optimizer.control.conduct import Adherence, Lives
 from optimizer.observations import Assay, Channel
 from optimizer.observations.burden import Burden
 from optimizer.observations.record import draw_errors, expectations, measure, visit_days
@@ -25,7 +26,7 @@ _NEAR = 1e-6
 # Quantities from which a burden can be told, with the power of the quantity that the burden is.
 _POWERS = {"burden": 1.0, "volume": 1.0, "ca125": 1.0, "psa": 1.0, "ctdna": 1.0, "diameter": 3.0}
 # Keeps the noise of a patient apart from the numbers of patient and prior, which are drawn from the same seed.
-_NOISE, _BELIEF, _STEPS = 0x0B5E7, 0xBE11E, 0x57E95
+_NOISE, _BELIEF, _STEPS, _LIVED = 0x0B5E7, 0xBE11E, 0x57E95, 0x11FED
 
 
 class Visits(NamedTuple):
@@ -62,12 +63,14 @@ class Assays(NamedTuple):
         errors: in standard deviations [K, C].
         lots: uniform numbers; a result is missing where its number is below the share of missing ones [K, C].
         visits: when samples are taken, and when their results count.
+        adherence: how the patient takes doses; None where as they are asked for.
     """
 
     channels: tuple[Channel, ...]
     errors: Float[Array, "K C"]
     lots: Float[Array, "K C"]
     visits: Visits
+    adherence: Adherence | None = None
 
     @property
     def present(self) -> Bool[Array, "K C"]:
@@ -121,15 +124,26 @@ class TrialAssays(eqx.Module):
         visits: when samples are taken, and when their results count.
         seed: of the trial.
         days: of the K decisions.
+        lives: what patients meet; None where they keep to everything.
     """
 
     channels: tuple[Channel, ...]
     visits: Visits
     seed: Array
     days: Float[Array, "K"]
+    lives: Lives | None = None
 
     def __call__(self, index: Index) -> Assays:
         """How a patient is measured."""
+        found = self._measured(index)
+        if self.lives is None:
+            return found
+        adherence = self.lives(_key(self.seed, index, _LIVED))
+        taken = jnp.zeros_like(self.visits.taken).at[adherence.arrives].max(self.visits.taken)
+        visits = self.visits._replace(taken=taken & (self.days <= adherence.leaves)[:, None])
+        return found._replace(visits=visits, adherence=adherence)
+
+    def _measured(self, index: Index) -> Assays:
         own, lots = jax.random.split(_key(self.seed, index, _NOISE))
         if not self.channels:
             none = jnp.zeros((self.days.shape[0], 0))
@@ -234,8 +248,13 @@ def trial_assays(scenario: Scenario, channels: tuple[Channel, ...], seed: int) -
     plain = tuple(Channel(c.quantity, replace(c.assay, every=0.0, days=())) for c in channels)
     # Strongly typed, or a number that was changed would be a second compilation.
     plain = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype=float), plain)
-    visits = plan_visits(scenario.file, channels, edges)
-    return TrialAssays(plain, visits, jnp.asarray(np.uint32(seed)), jnp.asarray(edges[:-1]))
+    visits, conduct = plan_visits(scenario.file, channels, edges), scenario.plan.conduct
+    jitter, least = 0.0 if conduct is None else conduct["visit_jitter"], 0.5 * float(np.diff(edges).min())
+    if 0.0 < jitter < least:
+        wanted = f"0 or at least {least:g} day, as visits are on days of decisions"
+        raise ScenarioError([f"{scenario.file}: conduct.visit_jitter: wanted {wanted}; got {jitter:g} day"])
+    lives = None if conduct is None else Lives.of(conduct, scenario.problem().task)
+    return TrialAssays(plain, visits, jnp.asarray(np.uint32(seed)), jnp.asarray(edges[:-1]), lives)
 
 
 def plan_visits(file: str, channels: Sequence[Channel], edges: np.ndarray) -> Visits:

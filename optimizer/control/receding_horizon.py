@@ -5,6 +5,7 @@ In the field's words: a receding-horizon controller with the scenario (particle)
 blocking; the belief is a tempered sequential Monte Carlo filter. All of it is pure functions of what was measured.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -188,7 +189,8 @@ class RecedingHorizonController:
 
         memory = None if rule is None else rule.init()
         start = (self._init(belief, steps), jnp.asarray(False), memory, jnp.asarray(jnp.inf), jnp.zeros((), int))
-        (state, *_), told = jax.lax.scan(decision, start, jnp.arange(task.grid.count))
+        found, told = jax.lax.scan(as_taken(decision, assays), (start, jnp.ones(())), jnp.arange(task.grid.count))
+        state = found[0][0]
         return rollout(task.system, Schedule(state.plan), task.grid), told
 
     def _overruled(self, state: ControllerState, k: Index, rises: Flag) -> Index:
@@ -233,6 +235,21 @@ class RecedingHorizonController:
         )
         like = PlanDiagnostics.none(state.plan.dtype)
         return state, jax.tree.map(lambda a, b: jnp.asarray(a, b.dtype), told, like)
+
+
+def as_taken(decision: Callable[[Any, Index], Any], assays: Assays) -> Callable[[Any, Index], Any]:
+    """A decision of the loop whose dose is taken as the patient does, and kept in the plan so."""
+
+    def step(carry: Any, k: Index) -> Any:
+        (own, most), adherence = carry, assays.adherence
+        (state, *rest), told = decision(own, k)
+        if adherence is not None:
+            before = jnp.where(k > 0, state.plan[k - 1], 0.0)
+            dose, most = adherence.given(k, state.plan[k], before, most)
+            state = state._replace(plan=state.plan.at[k].set(dose))
+        return ((state, *rest), most), told
+
+    return step
 
 
 def _done(task: Task, index: Index) -> Array:

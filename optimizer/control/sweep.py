@@ -12,7 +12,7 @@ import numpy as np
 from optimizer.control.assays import trial_assays, watched
 from optimizer.control.trial import Trial
 from optimizer.control.trial_run import TrialResult, manifest, run_trial
-from optimizer.control.trial_summary import after_of, held, horizon_of, of_policy
+from optimizer.control.trial_summary import after_of, followed, held, of_policy
 from optimizer.ensemble.survival import survival
 from optimizer.files.chunks import HERE, Workers
 from optimizer.files.event_tables import csv_of
@@ -139,7 +139,7 @@ def _row(result: TrialResult, combination: dict[str, float], name: str) -> dict[
         "policy": name,
         "patients": int(days.size),
         "measurements": _measurements(result, name),
-        "median_progression_day": survival(days, horizon_of(result), after_of(result, name)).median,
+        "median_progression_day": survival(days, followed(result, name), after_of(result, name)).median,
         "mean_without_progression_day": float(np.mean(held(result, name))) if days.size else None,
         "mean_objective": float(np.mean(of_policy(result, name, "objective"))) if days.size else None,
     }

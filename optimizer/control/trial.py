@@ -282,9 +282,9 @@ class Programs:
         return of_one(with_system(self.task, system), controller, assays(index), conduct)
 
     def _live(self, assays: TrialAssays, system: System, index: Array, doses: Doses) -> PatientOutcome:
-        """What doses [K, N] come to in a patient, and what would be measured."""
-        given = Feedback(Schedule(doses), False)
-        return of_one(with_system(self.task, system), given, assays(index), Conduct(self.progressed))[0]
+        """What doses [K, N] come to in a patient who takes all of them, and what would be measured."""
+        given, own = Feedback(Schedule(doses), False), assays(index)._replace(adherence=None)
+        return of_one(with_system(self.task, system), given, own, Conduct(self.progressed))[0]
 
     def _best(
         self, system: System, points: Float[Array, "R n"], middle: Float[Array, "n"], copied: Doses, tolerance: Array

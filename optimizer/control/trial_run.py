@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from optimizer.analysis.bounds import ideal_containment
 from optimizer.control.assays import trial_assays
 from optimizer.control.closed_loop import PatientOutcome
 from optimizer.control.comparators import CLAIRVOYANT, REPLAN
+from optimizer.control.conduct import Adherence
 from optimizer.control.trial import Asked, Trial, prepare
 from optimizer.control.trial_tables import PatientRecord, decision_columns, patient_columns
 from optimizer.ensemble.ensemble import Cores
@@ -160,8 +162,10 @@ class Runner:
             found[CLAIRVOYANT], copied = self._best(own, found)
         level = trial.scenario.progression()
         bound = ideal_containment(system, level) if isinstance(level, float) else None
-        found = {name: found[name] for name in trial.rows}
-        return PatientRecord(found, plans, copied, np.nan if bound is None else bound.value)
+        lived = self.assays.lives is not None
+        adherence = numbers(self.assays(jnp.asarray(np.uint32(i))).adherence) if lived else None
+        found = {name: seen_until(found[name], adherence) for name in trial.rows}
+        return PatientRecord(found, plans, copied, np.nan if bound is None else bound.value, adherence)
 
     def _best(self, own: Any, found: dict[str, PatientOutcome]) -> tuple[PatientOutcome, bool]:
         """Who knows the truth: the best that a search finds, or the best of the policies that keep the limits."""
@@ -176,6 +180,15 @@ class Runner:
         is_behind = bool(allowed) and known.evaluation.objective < best.evaluation.objective
         is_worse = is_behind or not keeps(best) or not satisfies(problem, best.doses)
         return (known, True) if is_worse else (best, False)
+
+
+def seen_until(one: PatientOutcome, adherence: Adherence | None) -> PatientOutcome:
+    """An outcome without the progression that is found after a patient has left."""
+    if adherence is None:
+        return one
+    found = one.evaluation
+    day = np.where(found.progression > adherence.leaves, np.inf, found.progression)
+    return one._replace(evaluation=found._replace(progression=day, after=np.minimum(found.after, adherence.leaves)))
 
 
 def numbers(tree: Any) -> Any:

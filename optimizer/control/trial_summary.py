@@ -11,6 +11,7 @@ from optimizer.control.comparators import AT50, CONTINUOUS, REPLAN
 from optimizer.control.controller_state import PlanDiagnostics
 from optimizer.control.prediction import OUTSIDE
 from optimizer.control.trial_run import TrialResult
+from optimizer.control.trial_tables import KEPT_TO
 from optimizer.ensemble.personalise import PatientStatus
 from optimizer.ensemble.survival import between, compared, grades, holm, spread, survival
 from optimizer.files.run import Columns
@@ -47,9 +48,16 @@ def after_of(result: TrialResult, name: str) -> np.ndarray | None:
     return of_policy(result, name, key) if key in result.table else None
 
 
+def followed(result: TrialResult, name: str) -> np.ndarray:
+    """Day on which each patient who counts is seen last: the horizon, or when he or she leaves."""
+    days = of_policy(result, name, "progression_day")
+    leaves = of_policy(result, name, "dropout_day") if "dropout_day" in result.table else np.inf
+    return np.minimum(np.full(days.shape, horizon_of(result)), leaves)
+
+
 def held(result: TrialResult, name: str) -> np.ndarray:
-    """Days without progression, up to the horizon, of each patient who counts."""
-    return np.minimum(of_policy(result, name, "progression_day"), horizon_of(result))
+    """Days without progression, as long as each patient who counts is seen."""
+    return np.minimum(of_policy(result, name, "progression_day"), followed(result, name))
 
 
 def summary(result: TrialResult) -> dict[str, Any]:
@@ -68,6 +76,7 @@ def summary(result: TrialResult) -> dict[str, Any]:
         "median": "Kaplan-Meier: first day on which no more than half of the patients are without progression",
         "endpoint": result.trial.scenario.endpoint().kind,
         "horizon_day": horizon_of(result),
+        "conduct": result.trial.scenario.plan.conduct,
         "changes": vars(result.trial.settings.changes),
         "policies": {name: _policy(result, name) for name in names},
         "comparisons": _comparisons(result),
@@ -79,7 +88,7 @@ def summary(result: TrialResult) -> dict[str, Any]:
 
 def _policy(result: TrialResult, name: str) -> dict[str, Any]:
     horizon, days, after = horizon_of(result), of_policy(result, name, "progression_day"), after_of(result, name)
-    curve = survival(days, horizon, after)
+    curve = survival(days, followed(result, name), after)
     totals = [key for key in result.table if key.startswith("cumulative_dose.")]
     return {
         "median_progression_day": curve.median,
@@ -88,6 +97,7 @@ def _policy(result: TrialResult, name: str) -> dict[str, Any]:
         "sentence": _sentence(name, days, curve.median, horizon),
         "mean_without_progression_day": float(np.mean(held(result, name))) if days.size else None,
         "worse_than": _worse(result, name),
+        "conduct": _kept_to(result, name),
         "mean_change": _mean_change(result, name),
         "outside_99_percent": _outside(result) if name == REPLAN else None,
         "progressed": int(np.isfinite(days).sum()),
@@ -120,11 +130,11 @@ def _sentence(name: str, days: np.ndarray, middle: float | None, horizon: float)
 
 def _comparisons(result: TrialResult) -> list[dict[str, Any]]:
     """Every pair of policies; p-values also corrected for how many pairs there are."""
-    horizon, found = horizon_of(result), []
+    found = []
     for pair in combinations(result.trial.policies, 2):
         mine, theirs = (of_policy(result, name, "progression_day") for name in pair)
         after = [own for name in pair if (own := after_of(result, name)) is not None]
-        found.append({"policies": list(pair), **compared(mine, theirs, horizon, after)})
+        found.append({"policies": list(pair), **compared(mine, theirs, followed(result, pair[0]), after)})
     for test in ("log_rank", "stratified_log_rank", "wilcoxon"):
         own = [None if pair[test] is None else pair[test]["p"] for pair in found]
         for pair, p in zip(found, holm(own), strict=True):
@@ -149,6 +159,15 @@ def _given(result: TrialResult, name: str) -> Iterator[tuple[float, np.ndarray]]
     for patient, day in zip(table["patient"][rows], table["progression_day"][rows], strict=True):
         own = (np.array(log["policy"]) == name) & (np.asarray(log["patient"]) == patient)
         yield day, doses[own & ~(np.asarray(log["day"]) >= day)]
+
+
+def _kept_to(result: TrialResult, name: str) -> dict[str, Any] | None:
+    """Patients who left before progression, and what each missed on average; None where there is no [conduct]."""
+    if result.trial.scenario.plan.conduct is None:
+        return None
+    left = np.isinf(of_policy(result, name, "progression_day")) & (followed(result, name) < horizon_of(result))
+    rest = {key: spread(_finite(of_policy(result, name, key)))["mean"] for key in KEPT_TO[1:]}
+    return {"dropped_out": int(left.sum()), **rest}
 
 
 def _worse(result: TrialResult, name: str) -> dict[str, int]:

@@ -8,6 +8,7 @@ import numpy as np
 from optimizer.constraints.toxicity_grade import has_grades
 from optimizer.control.closed_loop import PatientOutcome
 from optimizer.control.comparators import CLAIRVOYANT, REPLAN
+from optimizer.control.conduct import Adherence
 from optimizer.control.receding_horizon import PlanDiagnostics
 from optimizer.control.trial import Trial
 from optimizer.ensemble.personalise import PatientStatus
@@ -15,6 +16,8 @@ from optimizer.files.run import Columns
 from optimizer.observations import MISSING
 from optimizer.outcome import cumulative_dose
 
+# Columns of a trial with [conduct].
+KEPT_TO = ("dropout_day", "missed_doses", "late_doses", "toxicities")
 _WHOLE = ("planned", "temperatures", "converged", "iterations", "fallback")
 
 
@@ -26,12 +29,14 @@ class PatientRecord(NamedTuple):
         plans: how each plan of `replan` came about, arrays with a leading axis [K]; None without it.
         copied: whether the best policy's schedule is the best that was found.
         bound: the longest possible time to progression, where theory knows it [day]; else NaN.
+        adherence: how the patient kept to the trial; None where there is no [conduct].
     """
 
     outcomes: dict[str, PatientOutcome]
     plans: PlanDiagnostics | None
     copied: bool
     bound: float
+    adherence: Adherence | None = None
 
 
 def patient_columns(trial: Trial, rows: Sequence[int], found: Sequence[PatientRecord | None]) -> Columns:
@@ -63,6 +68,9 @@ def patient_columns(trial: Trial, rows: Sequence[int], found: Sequence[PatientRe
     for j, drug in enumerate(trial.scenario.plan.drugs):
         key = f"cumulative_dose.{drug.name} [{drug.total_unit}]"
         out[key] = column(lambda one, j=j: _total(trial, one)[j])
+    if trial.scenario.plan.conduct is not None:
+        kept = [_kept_to(trial, record, name) for _, record, name in pairs]
+        out |= {key: np.array([own[key] for own in kept]) for key in KEPT_TO}
     out["final_burden"] = column(lambda one: one.burden[-1])
     out["log10_change"] = column(lambda one: one.evaluation.change)
     out["violation"] = column(lambda one: one.excess)
@@ -73,6 +81,17 @@ def patient_columns(trial: Trial, rows: Sequence[int], found: Sequence[PatientRe
     out["copied"] = np.array([r is not None and r.copied and name == CLAIRVOYANT for _, r, name in pairs])
     out["ideal_bound_day"] = np.array([np.nan if record is None else record.bound for _, record, _ in pairs])
     return out
+
+
+def _kept_to(trial: Trial, record: PatientRecord | None, name: str) -> dict[str, float]:
+    """When a patient leaves, and what was missed before, or before progression; not of who knows the patient."""
+    if record is None or record.adherence is None:
+        return dict.fromkeys(KEPT_TO, np.nan)
+    adherence, one = record.adherence, record.outcomes[name]
+    until = min(float(one.evaluation.progression), float(adherence.leaves))
+    counts = adherence.counted(np.asarray(one.doses), until, np.asarray(trial.ensemble.task.grid.edges)[:-1])
+    missed = [np.nan] * len(counts) if name == CLAIRVOYANT else counts
+    return dict(zip(KEPT_TO, (float(adherence.leaves), *missed), strict=True))
 
 
 def _total(trial: Trial, one: PatientOutcome) -> np.ndarray:

@@ -2,12 +2,14 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import scipy
 from jaxtyping import Float
 
+# End of the observation [day], of all patients or of each.
+Ends: TypeAlias = float | Float[np.ndarray, "P"]
 _LEVEL = 0.95
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 # Days by which one policy must hold longer than another to count as longer.
@@ -41,14 +43,14 @@ class Survival(NamedTuple):
         return float(self.days[at[0]]) if at.size else None
 
 
-def survival(days: Float[np.ndarray, "P"], horizon: float, after: Float[np.ndarray, "P"] | None = None) -> Survival:
+def survival(days: Float[np.ndarray, "P"], horizon: Ends, after: Float[np.ndarray, "P"] | None = None) -> Survival:
     """Kaplan-Meier estimate (doi 10.1080/01621459.1958.10501452) with a band by Greenwood's formula for log(-log S).
 
     Progression that is known to lie between two visits is no better known than that: where `after` is given the
     estimate is Turnbull's (doi 10.1111/j.2517-6161.1976.tb01597.x), each fall at the end of the time that it lies in.
 
-    A day of progression that is infinite is censored at the horizon [day]. `after` are the last visits known to be
-    without progression [day]; None where it is read at any time.
+    A day of progression that is infinite is censored at the horizon [day], of all patients or of each. `after` are the
+    last visits known to be without progression [day]; None where it is read at any time.
     """
     happened = np.isfinite(days)
     if not happened.any():
@@ -99,10 +101,10 @@ def grades(worst: Float[np.ndarray, "P"] | None) -> dict[str, dict[str, int]]:
     return {} if worst is None else {"neutropenia": {str(g): int((worst == g).sum()) for g in range(5)}}
 
 
-def censored(days: Float[np.ndarray, "P"], horizon: float) -> Any:
+def censored(days: Float[np.ndarray, "P"], horizon: Ends) -> Any:
     """Days of progression as SciPy takes them."""
     happened = np.isfinite(days)
-    return scipy.stats.CensoredData(uncensored=days[happened], right=np.full(int((~happened).sum()), horizon))
+    return scipy.stats.CensoredData(uncensored=days[happened], right=np.broadcast_to(horizon, days.shape)[~happened])
 
 
 def spread(values: Float[np.ndarray, "P"]) -> dict[str, Any]:
@@ -119,7 +121,7 @@ def spread(values: Float[np.ndarray, "P"]) -> dict[str, Any]:
 def compared(
     mine: Float[np.ndarray, "P"],
     theirs: Float[np.ndarray, "P"],
-    horizon: float,
+    horizon: Ends,
     after: Sequence[Float[np.ndarray, "P"]] = (),
 ) -> dict[str, Any]:
     """How days of progression under one policy stand to those of the same patients under another; JSON-able.
@@ -179,7 +181,7 @@ def stratified(mine: Float[np.ndarray, "P"], theirs: Float[np.ndarray, "P"]) -> 
     return {"statistic": float(statistic), "p": float(scipy.stats.chi2.sf(statistic, 1))}
 
 
-def hazard_ratio(mine: Float[np.ndarray, "P"], theirs: Float[np.ndarray, "P"], horizon: float) -> dict[str, Any] | None:
+def hazard_ratio(mine: Float[np.ndarray, "P"], theirs: Float[np.ndarray, "P"], horizon: Ends) -> dict[str, Any] | None:
     """Cox's hazard ratio of the first policy over the second, ties after Breslow; None where it is 0 or infinite.
 
     >>> round(hazard_ratio(np.array([10.0, 20.0]), np.array([10.0, 20.0]), 30.0)["ratio"], 6)
@@ -188,10 +190,10 @@ def hazard_ratio(mine: Float[np.ndarray, "P"], theirs: Float[np.ndarray, "P"], h
     if not (np.isfinite(mine).any() and np.isfinite(theirs).any()):
         return None
     days = np.unique(np.concatenate([mine, theirs]))
-    days = days[np.isfinite(days) & (days <= horizon)]
+    days = days[np.isfinite(days) & (days <= np.max(horizon))]
     own = np.array([(mine == day).sum() for day in days])
     events = own + np.array([(theirs == day).sum() for day in days])
-    at_risk, others = (np.array([(who >= day).sum() for day in days]) for who in (mine, theirs))
+    at_risk, others = (np.array([(np.minimum(who, horizon) >= day).sum() for day in days]) for who in (mine, theirs))
 
     def share(log_ratio: float) -> np.ndarray:
         return at_risk * np.exp(log_ratio) / (others + at_risk * np.exp(log_ratio))

@@ -77,6 +77,7 @@ def check(
         observations=observations,
         endpoint=endpoint,
         may_stop=spec.progression.may_stop,
+        conduct=None if spec.conduct is None else spec.conduct.model_dump(),
     )
 
 

@@ -217,6 +217,7 @@ class Plan:
     observations: tuple[tuple[Part, Part], ...] = ()
     endpoint: Part | None = None
     may_stop: bool = False
+    conduct: Mapping[str, Any] | None = None
 
     @property
     def horizon(self) -> float:

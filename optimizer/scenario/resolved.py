@@ -30,6 +30,9 @@ def _scenario(plan: Plan) -> dict[str, Any]:
     cohort = {} if plan.cohort is None else {"cohort": dict(plan.cohort.written)}
     measured = [quantity.table() | assay.table() for quantity, assay in plan.observations]
     observation = {"observation": measured} if measured else {}
+    units = {"visit_jitter": "day", "dropout": "1/day", "toxicity": "1/day"}
+    lived = (plan.conduct or {}).items()
+    conduct = {name: written(value, units.get(name, "1")) for name, value in lived}
     endpoint = {} if plan.endpoint is None else {"endpoint": plan.endpoint.table()}
     rule = {} if plan.rule is None else {"policy": _rule(plan.rule.policy)}
     search: dict[str, Any] = {"restarts": plan.restarts, "seed": plan.seed, "tolerance": plan.tolerance}
@@ -52,6 +55,7 @@ def _scenario(plan: Plan) -> dict[str, Any]:
         "progression": {"factor": plan.progression_factor, **({"may_stop": True} if plan.may_stop else {})},
         **rule,
         **cohort,
+        **({"conduct": conduct} if conduct else {}),
         **observation,
         **endpoint,
     }

@@ -177,6 +177,20 @@ def _decision() -> type[Spec]:
     )
 
 
+def _conduct() -> type[Spec]:
+    share, span = FieldInfo("1", "", minimum=0.0, maximum=1.0), FieldInfo("day", "", minimum=0.0)
+    rate = quantity(FieldInfo("1/day", "", minimum=0.0))
+    fields = {
+        "missed_dose": key(quantity(share), "probability that the dose of a decision is not taken", 0.0),
+        "late_dose": key(quantity(share), "probability that it begins only at the next decision", 0.0),
+        "visit_jitter": key(quantity(span), "a visit comes up to so long before or after its day [day]", 0.0),
+        "dropout": key(rate, "rate at which patients leave, who are censored then [1/day]", 0.0),
+        "toxicity": key(rate, "rate of toxicity at the largest doses, which holds back the next dose [1/day]", 0.0),
+        "reduction": key(quantity(share), "share by which the largest doses fall after each toxicity", 0.25),
+    }
+    return table("conduct", "How patients of a trial keep to it.", fields)
+
+
 def _tables() -> dict[str, Any]:
     positive = FieldInfo("1", "", positive=True)
     bounded = FieldInfo("1", "", positive=True, maximum=0.1)
@@ -209,6 +223,7 @@ def _tables() -> dict[str, Any]:
         "search": _optional("search", "How to search.", search),
         "patient": _optional("patient", "Size of the patient, for doses per body weight or surface.", patient),
         "cohort": key(_cohort(), "virtual patients, for adose cohort", None),
+        "conduct": key(_conduct(), "how patients of adose trial keep to it", None),
         "progression": _optional("progression", "When the tumor counts as progressed.", ends),
     }
 

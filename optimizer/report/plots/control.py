@@ -10,7 +10,7 @@ from optimizer.control.decisions import LAST, TIMES, decide
 from optimizer.control.train_report import visit
 from optimizer.control.train_run import Learned
 from optimizer.control.trial_run import TrialResult
-from optimizer.control.trial_summary import after_of, counted, horizon_of, of_policy
+from optimizer.control.trial_summary import after_of, counted, followed, horizon_of, of_policy
 from optimizer.report.plots.style import (
     GREY,
     change_axis,
@@ -104,7 +104,8 @@ def trial_figures(result: TrialResult) -> dict[str, Figure]:
     horizon = horizon_of(result)
     days = {name: of_policy(result, name, "progression_day") for name in names}
     visits = {name: own for name in names if (own := after_of(result, name)) is not None}
-    kaplan_meier(survived.subplots(), days, horizon, bands=True, after=visits or None)
+    until = {name: followed(result, name) for name in names}
+    kaplan_meier(survived.subplots(), days, horizon, bands=True, after=visits or None, until=until)
     for ax, name in zip(swam.subplots(len(names), 1, squeeze=False, sharex=True)[:, 0], names, strict=True):
         shade = swimmers(ax, result, name, drawn)
     swam.axes[-1].set_xlabel("time [day]")

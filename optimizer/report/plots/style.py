@@ -97,32 +97,40 @@ def kaplan_meier(
     horizon: float,
     bands: bool = False,
     after: Mapping[str, np.ndarray] | None = None,
+    until: Mapping[str, np.ndarray] | None = None,
 ) -> Axes:
-    """Share of patients without progression over time; a tick marks patients who have none at the end.
+    """Share of patients without progression over time; a tick marks patients who have none when last seen.
 
     Below stand the patients at risk, and each arm's hazard ratio and log-rank p against the first one's. Days of
     progression are infinite where there is none; with bands the first arms have their 95 % band. `after` are the
-    last visits known to be without progression of each arm; None where it is read at any time.
+    last visits known to be without progression of each arm; None where it is read at any time. `until` says when each
+    patient is seen last, where that is not the horizon [day].
     """
+    last_seen = until or {name: np.full(own.shape, horizon) for name, own in progressed.items()}
     for i, (name, own) in enumerate(progressed.items()):
-        found = survival(own, horizon, None if after is None else after[name])
+        found = survival(own, last_seen[name], None if after is None else after[name])
         median = "median not reached" if found.median is None else f"median {found.median:.4g} day"
         days = np.r_[found.days, horizon]
         share, low, high = (np.r_[x, x[-1]] for x in (found.share, found.low, found.high))
         ax.step(days, share, where="post", color=color(i), ls=line(i), label=f"{name} ({median})")
         if bands and i < _MOST_BANDS:
             ax.fill_between(days, low, high, step="post", color=color(i), alpha=0.12, lw=0.0)
-        if share[-1] > 0.0:
-            ax.plot(horizon, share[-1], "|", color=color(i), ms=9)
+        last = np.unique(last_seen[name][np.isinf(own)])
+        if last.size:
+            ax.plot(last, share[np.searchsorted(days, last, side="right") - 1], "|", color=color(i), ms=9)
     label = "time [day]" if after is None else "time [day], progression at the visit that shows it"
     ax.set(xlabel=label, ylabel="share without progression", xlim=(0.0, 1.01 * horizon), ylim=(0.0, 1.03))
     ax.legend(fontsize=7, frameon=False)
-    at_risk(ax, progressed, horizon, after)
+    at_risk(ax, progressed, last_seen, horizon, after)
     return ax
 
 
 def at_risk(
-    ax: Axes, progressed: Mapping[str, np.ndarray], horizon: float, after: Mapping[str, np.ndarray] | None = None
+    ax: Axes,
+    progressed: Mapping[str, np.ndarray],
+    last_seen: Mapping[str, np.ndarray],
+    horizon: float,
+    after: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Numbers at risk under the ticks of time, then a line for each arm but the first, against that one."""
     days = [day for day in ax.get_xticks() if 0.0 <= day <= horizon]
@@ -135,10 +143,10 @@ def at_risk(
     for i, (name, own) in enumerate(progressed.items()):
         put(-0.04 * horizon, i, name if i else f"{name} (at risk)", ha="right", color=color(i))
         for day in days:
-            put(day, i, str(int(np.sum(own >= day))), ha="center")
+            put(day, i, str(int(np.sum(np.minimum(own, last_seen[name]) >= day))), ha="center")
     for i, name in enumerate(names[1:], len(names)):
         visits = [] if after is None else [after[name], after[names[0]]]
-        told = compared(progressed[name], progressed[names[0]], horizon, visits)
+        told = compared(progressed[name], progressed[names[0]], last_seen[name], visits)
         ratio, test = told["hazard_ratio"], told["log_rank"]
         said = "none" if ratio is None else "{:.2g} ({:.2g} to {:.2g})".format(ratio["ratio"], *ratio["interval_95"])
         p = "none" if test is None else f"{test['p']:.2g}"
