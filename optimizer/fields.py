@@ -12,25 +12,15 @@ _KEY = "adose"
 
 @dataclass(frozen=True)
 class FieldInfo:
-    """What a reader must know of a parameter; the scenario schema is generated from it.
+    """What a reader must know of a parameter; the scenario schema is generated from it."""
 
-    Attributes:
-        unit: internal unit, for example "1/day"; "1" is dimensionless.
-        doc: meaning, one line.
-        source: DOI or other origin of the equation or default; empty when it is the user's number.
-        minimum: smallest allowed value (exclusive when `positive`).
-        positive: whether zero is refused.
-        maximum: largest allowed value.
-        ndim: 0 for a number, 1 for a list of numbers.
-    """
-
-    unit: str
-    doc: str
-    source: str = ""
-    minimum: float | None = None
-    positive: bool = False
-    maximum: float | None = None
-    ndim: int = 0
+    unit: str  #: internal unit, for example "1/day"; "1" is dimensionless
+    doc: str  #: meaning, one line
+    source: str = ""  #: DOI or other origin of the equation or default; empty when it is the user's number
+    minimum: float | None = None  #: smallest allowed value (exclusive when `positive`)
+    positive: bool = False  #: whether zero is refused
+    maximum: float | None = None  #: largest allowed value
+    ndim: int = 0  #: 0 for a number, 1 for a list of numbers
 
 
 def _as_array(value: Any) -> Any:

@@ -34,21 +34,13 @@ _REFINEMENT = 1.25
 
 
 class Frame(eqx.Module):
-    """What all points of a map share.
+    """What all points of a map share."""
 
-    Attributes:
-        objective: terms and weights.
-        scale: largest dose of each drug [N].
-        progressed: what progression is.
-        horizon: end of the last interval [day].
-        begin: start of the last days [day].
-    """
-
-    objective: Objective
-    scale: Array
-    progressed: Progressed
-    horizon: Scalar
-    begin: Scalar
+    objective: Objective  #: terms and weights
+    scale: Array  #: largest dose of each drug [N]
+    progressed: Progressed  #: what progression is
+    horizon: Scalar  #: end of the last interval [day]
+    begin: Scalar  #: start of the last days [day]
 
 
 def judge_batch(

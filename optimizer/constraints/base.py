@@ -20,21 +20,13 @@ class ConstraintError(ValueError):
 
 @dataclass(frozen=True)
 class Check:
-    """One constraint as reported.
+    """One constraint as reported."""
 
-    Attributes:
-        name: of the limit.
-        value: what was reached; not a number where the limit is not checked.
-        limit: what is allowed.
-        violation: relative; 0 when the limit holds.
-        is_checked: whether the limit has a meaning for these doses; some have none off the decision grid.
-    """
-
-    name: str
-    value: float
-    limit: float
-    violation: float
-    is_checked: bool = True
+    name: str  #: of the limit
+    value: float  #: what was reached; not a number where the limit is not checked
+    limit: float  #: what is allowed
+    violation: float  #: relative; 0 when the limit holds
+    is_checked: bool = True  #: whether the limit has a meaning for these doses; some have none off the decision grid
 
     @property
     def wanted(self) -> str:
@@ -54,23 +46,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Row:
-    """One linear limit on the doses: sum of coefficients times doses <= limit.
+    """One linear limit on the doses: sum of coefficients times doses <= limit."""
 
-    Attributes:
-        name: what a report calls it.
-        used: intervals whose doses it limits [n], and the drug.
-        weights: coefficient of each of these doses [n].
-        shape: of the doses, (K, N).
-        limit: right-hand side.
-        key: what the limit is about; the report shows the worst row of each key.
-    """
-
-    name: str
-    used: tuple[np.ndarray, int]
-    weights: np.ndarray
-    shape: tuple[int, int]
-    limit: float
-    key: str
+    name: str  #: what a report calls it
+    used: tuple[np.ndarray, int]  #: intervals whose doses it limits [n], and the drug
+    weights: np.ndarray  #: coefficient of each of these doses [n]
+    shape: tuple[int, int]  #: of the doses, (K, N)
+    limit: float  #: right-hand side
+    key: str  #: what the limit is about; the report shows the worst row of each key
 
     @property
     def coefficients(self) -> np.ndarray:
@@ -82,27 +65,16 @@ class Row:
 
 @dataclass
 class DoseFrame:
-    """Doses to be limited: bounds that constraints tighten, rows that they add.
+    """Doses to be limited: bounds that constraints tighten, rows that they add."""
 
-    Attributes:
-        drugs: names [N].
-        routes: "bolus" or "infusion" [N].
-        edges: of the decision intervals [K + 1, day].
-        lower: smallest doses [K, N].
-        upper: largest doses [K, N].
-        rows: linear limits.
-        levels: by drug, the allowed doses: an increasing array.
-        own: smallest and largest doses before any limit.
-    """
-
-    drugs: tuple[str, ...]
-    routes: tuple[str, ...]
-    edges: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    rows: list[Row] = field(default_factory=list)
-    levels: dict[str, np.ndarray] = field(default_factory=dict)
-    own: tuple[np.ndarray, np.ndarray] = field(init=False)
+    drugs: tuple[str, ...]  #: names [N]
+    routes: tuple[str, ...]  #: "bolus" or "infusion" [N]
+    edges: np.ndarray  #: of the decision intervals [K + 1, day]
+    lower: np.ndarray  #: smallest doses [K, N]
+    upper: np.ndarray  #: largest doses [K, N]
+    rows: list[Row] = field(default_factory=list)  #: linear limits
+    levels: dict[str, np.ndarray] = field(default_factory=dict)  #: by drug, the allowed doses: an increasing array
+    own: tuple[np.ndarray, np.ndarray] = field(init=False)  #: smallest and largest doses before any limit
 
     def __post_init__(self) -> None:
         self.own = self.lower.copy(), self.upper.copy()
@@ -185,17 +157,11 @@ class AbstractDoseLimit(eqx.Module):
 
 
 class Reading(NamedTuple):
-    """A state limit read off a trajectory.
+    """A state limit read off a trajectory."""
 
-    Attributes:
-        excess: relative violation where positive, at each saved time [T], or one number [1].
-        value: the number that the limit is about (its worst over time).
-        limit: the limit in the same unit.
-    """
-
-    excess: Times
-    value: Scalar
-    limit: Scalar
+    excess: Times  #: relative violation where positive, at each saved time [T], or one number [1]
+    value: Scalar  #: the number that the limit is about (its worst over time)
+    limit: Scalar  #: the limit in the same unit
 
 
 class AbstractStateLimit(eqx.Module):

@@ -30,47 +30,31 @@ _NOISE, _BELIEF, _STEPS, _LIVED = 0x0B5E7, 0xBE11E, 0x57E95, 0x11FED
 
 
 class Visits(NamedTuple):
-    """Samples of C channels at K decisions.
+    """Samples of C channels at K decisions."""
 
-    Attributes:
-        taken: whether a sample is taken at a decision [K, C].
-        counts: first decision at which its result is known; K or more where that is never [K, C].
-    """
-
-    taken: Bool[Array, "K C"]
-    counts: Int[Array, "K C"]
+    taken: Bool[Array, "K C"]  #: whether a sample is taken at a decision [K, C]
+    counts: Int[Array, "K C"]  #: first decision at which its result is known; K or more where that is never [K, C]
 
 
 class Results(NamedTuple):
-    """Samples of a patient, by the decision at which they are taken [K, C].
+    """Samples of a patient, by the decision at which they are taken [K, C]."""
 
-    Attributes:
-        shown: on the scales on which errors add.
-        seen: MISSING, MEASURED or BELOW.
-    """
-
-    shown: Float[Array, "K C"]
-    seen: Int[Array, "K C"]
+    shown: Float[Array, "K C"]  #: on the scales on which errors add
+    seen: Int[Array, "K C"]  #: MISSING, MEASURED or BELOW
 
 
 class Assays(NamedTuple):
     """How one patient is measured: the one noise model of every closed loop.
 
     Chance is drawn for every decision, whether there is a visit or not.
-
-    Attributes:
-        channels: C quantities with their assays; none where nothing is measured.
-        errors: in standard deviations [K, C].
-        lots: uniform numbers; a result is missing where its number is below the share of missing ones [K, C].
-        visits: when samples are taken, and when their results count.
-        adherence: how the patient takes doses; None where as they are asked for.
     """
 
-    channels: tuple[Channel, ...]
-    errors: Float[Array, "K C"]
+    channels: tuple[Channel, ...]  #: C quantities with their assays; none where nothing is measured
+    errors: Float[Array, "K C"]  #: in standard deviations [K, C]
+    #: uniform numbers; a result is missing where its number is below the share of missing ones [K, C]
     lots: Float[Array, "K C"]
-    visits: Visits
-    adherence: Adherence | None = None
+    visits: Visits  #: when samples are taken, and when their results count
+    adherence: Adherence | None = None  #: how the patient takes doses; None where as they are asked for
 
     @property
     def present(self) -> Bool[Array, "K C"]:
@@ -117,21 +101,13 @@ class Assays(NamedTuple):
 
 
 class TrialAssays(eqx.Module):
-    """The assays of a trial: a patient's are known by the seed and the patient's number alone.
+    """The assays of a trial: a patient's are known by the seed and the patient's number alone."""
 
-    Attributes:
-        channels: C quantities with their assays.
-        visits: when samples are taken, and when their results count.
-        seed: of the trial.
-        days: of the K decisions.
-        lives: what patients meet; None where they keep to everything.
-    """
-
-    channels: tuple[Channel, ...]
-    visits: Visits
-    seed: Array
-    days: Float[Array, "K"]
-    lives: Lives | None = None
+    channels: tuple[Channel, ...]  #: C quantities with their assays
+    visits: Visits  #: when samples are taken, and when their results count
+    seed: Array  #: of the trial
+    days: Float[Array, "K"]  #: of the K decisions
+    lives: Lives | None = None  #: what patients meet; None where they keep to everything
 
     def __call__(self, index: Index) -> Assays:
         """How a patient is measured."""
@@ -153,15 +129,10 @@ class TrialAssays(eqx.Module):
 
 
 class BurdenAssays(eqx.Module):
-    """The burden at every decision, burden times exp(noise z); the draws depend on the patient's number alone.
+    """The burden at every decision, burden times exp(noise z); the draws depend on the patient's number alone."""
 
-    Attributes:
-        noise: standard deviation of the logarithm of a measured burden.
-        decisions: how many there are, K.
-    """
-
-    noise: Scalar
-    decisions: int = eqx.field(static=True)
+    noise: Scalar  #: standard deviation of the logarithm of a measured burden
+    decisions: int = eqx.field(static=True)  #: how many there are, K
 
     def __call__(self, index: Index) -> Assays:
         """How a patient is measured."""
@@ -176,23 +147,15 @@ class Measured(AbstractPolicy):
     """A rule that is asked only when a result is new; what it sees are measured burdens, the first one included.
 
     Before the first result it takes the tumor for unchanged.
-
-    Attributes:
-        rule: without noise and delay of its own.
-        errors: of the logarithm of the burden at each decision [K].
-        newest: decision at which the newest result that is known was taken; -1 before there is one [K].
-        is_new: decisions at which something new is known, and the first one [K].
-        lengths: days until there is something new [K].
-        drugs: how many there are, N.
     """
 
     kind: ClassVar[str] = "measured"
-    rule: AbstractPolicy
-    errors: Float[Array, "K"]
-    newest: Int[Array, "K"]
-    is_new: Bool[Array, "K"]
-    lengths: Float[Array, "K"]
-    drugs: int = eqx.field(static=True)
+    rule: AbstractPolicy  #: without noise and delay of its own
+    errors: Float[Array, "K"]  #: of the logarithm of the burden at each decision [K]
+    newest: Int[Array, "K"]  #: decision at which the newest result that is known was taken; -1 before there is one [K]
+    is_new: Bool[Array, "K"]  #: decisions at which something new is known, and the first one [K]
+    lengths: Float[Array, "K"]  #: days until there is something new [K]
+    drugs: int = eqx.field(static=True)  #: how many there are, N
 
     def init(self) -> Any:
         return self.rule.init(), jnp.zeros(self.drugs), jnp.zeros(self.errors.shape)

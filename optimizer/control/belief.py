@@ -56,20 +56,14 @@ class Belief(NamedTuple):
 
 
 class Updated(NamedTuple):
-    """How an update went.
+    """How an update went."""
 
-    Attributes:
-        ess: effective number of particles after the measurements were weighed, before any was moved.
-        temperatures: stages in which particles were moved; 0 where their weights alone were changed.
-        negative_log_predictive: minus the logarithm of the density that the belief gave to each new measurement, 0
-            elsewhere [L, C].
-        predictive_p: two-sided probability, by the belief before it, of a value as far out as each new measurement; of
-            one below its detection limit, that it is; NaN elsewhere [L, C].
-    """
-
-    ess: Scalar
-    temperatures: Index
+    ess: Scalar  #: effective number of particles after the measurements were weighed, before any was moved
+    temperatures: Index  #: stages in which particles were moved; 0 where their weights alone were changed
+    #: minus the logarithm of the density that the belief gave to each new measurement, 0 elsewhere [L, C]
     negative_log_predictive: Float[Array, "L C"]
+    #: two-sided probability, by the belief before it, of a value as far out as each new measurement; of one below its
+    #: detection limit, that it is; NaN elsewhere [L, C]
     predictive_p: Float[Array, "L C"]
 
 

@@ -97,23 +97,14 @@ class Feedback(eqx.Module):
 
 
 class PatientOutcome(NamedTuple):
-    """A patient under a controller; arrays [P, ...] for an ensemble.
+    """A patient under a controller; arrays [P, ...] for an ensemble."""
 
-    Attributes:
-        doses: given [K, N].
-        burden: at the decisions and at the end [K + 1].
-        evaluation: what it comes to.
-        over: worst relative excess of a limit on doses; at least 0.
-        given: mean share of the largest doses.
-        results: what was sampled; none of it where nothing is measured.
-    """
-
-    doses: Doses
-    burden: Float[Array, "edges"]
-    evaluation: Evaluation
-    over: Scalar
-    given: Scalar
-    results: Results
+    doses: Doses  #: given [K, N]
+    burden: Float[Array, "edges"]  #: at the decisions and at the end [K + 1]
+    evaluation: Evaluation  #: what it comes to
+    over: Scalar  #: worst relative excess of a limit on doses; at least 0
+    given: Scalar  #: mean share of the largest doses
+    results: Results  #: what was sampled; none of it where nothing is measured
 
     @property
     def excess(self) -> Any:

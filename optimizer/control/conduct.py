@@ -19,31 +19,18 @@ from optimizer.problem import Task
 
 
 class Adherence(NamedTuple):
-    """What one patient meets at K decisions.
+    """What one patient meets at K decisions."""
 
-    Attributes:
-        missed: whether the dose is not taken [K].
-        late: whether the dose before goes on until the next decision [K].
-        lots: uniform numbers; toxicity where they are below its probability [K].
-        arrives: decision at which the visit of a decision takes place [K].
-        leaves: day on which the patient leaves; infinite where that is never.
-        toxicity: rate of toxicity at the largest doses [1/day].
-        reduction: share by which the largest doses fall after it.
-        scale: largest doses [N].
-        is_infused: drugs that go on until something else is given [N].
-        lengths: of the intervals [K, day].
-    """
-
-    missed: Bool[Any, "K"]
-    late: Bool[Any, "K"]
-    lots: Float[Any, "K"]
-    arrives: Int[Any, "K"]
-    leaves: Any
-    toxicity: Any
-    reduction: Any
-    scale: Float[Any, "N"]
-    is_infused: Bool[Any, "N"]
-    lengths: Float[Any, "K"]
+    missed: Bool[Any, "K"]  #: whether the dose is not taken [K]
+    late: Bool[Any, "K"]  #: whether the dose before goes on until the next decision [K]
+    lots: Float[Any, "K"]  #: uniform numbers; toxicity where they are below its probability [K]
+    arrives: Int[Any, "K"]  #: decision at which the visit of a decision takes place [K]
+    leaves: Any  #: day on which the patient leaves; infinite where that is never
+    toxicity: Any  #: rate of toxicity at the largest doses [1/day]
+    reduction: Any  #: share by which the largest doses fall after it
+    scale: Float[Any, "N"]  #: largest doses [N]
+    is_infused: Bool[Any, "N"]  #: drugs that go on until something else is given [N]
+    lengths: Float[Any, "K"]  #: of the intervals [K, day]
 
     def is_toxic(self, k: Any, last: Any) -> Any:
         """Whether toxicity is found at a decision, after the doses of the interval before it."""
@@ -76,16 +63,11 @@ class Adherence(NamedTuple):
 
 
 class Lived(AbstractPolicy):
-    """A policy whose doses are taken as a patient does.
-
-    Attributes:
-        policy: asks for doses.
-        adherence: of the patient.
-    """
+    """A policy whose doses are taken as a patient does."""
 
     kind: ClassVar[str] = "lived"
-    policy: AbstractPolicy
-    adherence: Adherence
+    policy: AbstractPolicy  #: asks for doses
+    adherence: Adherence  #: of the patient
 
     def init(self) -> Any:
         return self.policy.init(), jnp.zeros_like(self.adherence.scale), jnp.ones(())
@@ -98,19 +80,12 @@ class Lived(AbstractPolicy):
 
 
 class Lives(eqx.Module):
-    """What the patients of a trial meet, by [conduct].
+    """What the patients of a trial meet, by [conduct]."""
 
-    Attributes:
-        numbers: the table's.
-        scale: largest doses [N].
-        edges: of the decisions [K + 1, day].
-        routes: of the drugs.
-    """
-
-    numbers: dict[str, Array]
-    scale: Float[Array, "N"]
-    edges: Float[Array, "edges"]
-    routes: tuple[str, ...] = eqx.field(static=True)
+    numbers: dict[str, Array]  #: the table's
+    scale: Float[Array, "N"]  #: largest doses [N]
+    edges: Float[Array, "edges"]  #: of the decisions [K + 1, day]
+    routes: tuple[str, ...] = eqx.field(static=True)  #: of the drugs
 
     @classmethod
     def of(cls, conduct: Mapping[str, float], task: Task) -> "Lives":

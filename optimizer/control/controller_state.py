@@ -51,53 +51,31 @@ class Measurement(NamedTuple):
 
 
 class ControllerState(NamedTuple):
-    """All that a plan depends on: state in, state out.
+    """All that a plan depends on: state in, state out."""
 
-    Attributes:
-        belief: given everything measured.
-        record: everything measured, empty rows at its end.
-        rows: of the record that are filled.
-        plan: the last one, which the next search begins from [K, N].
-        key: of the update.
-        check: whether the model fits what was measured.
-    """
-
-    belief: Belief
-    record: Record
-    rows: Index
-    plan: Doses
-    key: Array
-    check: ModelCheck
+    belief: Belief  #: given everything measured
+    record: Record  #: everything measured, empty rows at its end
+    rows: Index  #: of the record that are filled
+    plan: Doses  #: the last one, which the next search begins from [K, N]
+    key: Array  #: of the update
+    check: ModelCheck  #: whether the model fits what was measured
 
 
 class PlanDiagnostics(NamedTuple):
-    """How a plan came about at a decision; NaN and 0 where the plan was kept.
+    """How a plan came about at a decision; NaN and 0 where the plan was kept."""
 
-    Attributes:
-        planned: whether it was planned again.
-        ess: effective number of particles once the new results were weighed.
-        temperatures: stages in which particles were moved.
-        negative_log_predictive: minus the logarithm of the density that the belief gave to the new results.
-        objective: risk of the objective over the particles, as searched.
-        residual: KKT residual, relative to the gradient at the start.
-        converged: whether it reached the tolerance.
-        iterations: of the search.
-        predicted: median burden at the next decision over the particles that are planned for [cell].
-        predictive_p: tail probability of the visit's results given all before.
-        fallback: whether the fallback rule's dose was given: 1 because the model misfits, 2 because the plan would have
-            stopped treatment for good while the measured burden rises, else 0.
-    """
-
-    planned: Flag
-    ess: Scalar
-    temperatures: Index
-    negative_log_predictive: Scalar
-    objective: Scalar
-    residual: Scalar
-    converged: Flag
-    iterations: Index
-    predicted: Scalar
-    predictive_p: Scalar
+    planned: Flag  #: whether it was planned again
+    ess: Scalar  #: effective number of particles once the new results were weighed
+    temperatures: Index  #: stages in which particles were moved
+    negative_log_predictive: Scalar  #: minus the logarithm of the density that the belief gave to the new results
+    objective: Scalar  #: risk of the objective over the particles, as searched
+    residual: Scalar  #: KKT residual, relative to the gradient at the start
+    converged: Flag  #: whether it reached the tolerance
+    iterations: Index  #: of the search
+    predicted: Scalar  #: median burden at the next decision over the particles that are planned for [cell]
+    predictive_p: Scalar  #: tail probability of the visit's results given all before
+    #: whether the fallback rule's dose was given: 1 because the model misfits, 2 because the plan would have stopped
+    #: treatment for good while the measured burden rises, else 0
     fallback: Index
 
     @classmethod

@@ -20,18 +20,12 @@ def _of_model(name: str) -> Any:
 
 
 class Corrected(AbstractModel):
-    """A model whose cells are changed at the start of decision intervals.
-
-    Attributes:
-        model: the equations.
-        edges: of the intervals [K + 1, day].
-        changes: of ln C_i at the start of each interval [K, M].
-    """
+    """A model whose cells are changed at the start of decision intervals."""
 
     kind: ClassVar[str] = "corrected"
-    model: AbstractModel
-    edges: Edges
-    changes: Float[Array, "K M"]
+    model: AbstractModel  #: the equations
+    edges: Edges  #: of the intervals [K + 1, day]
+    changes: Float[Array, "K M"]  #: of ln C_i at the start of each interval [K, M]
 
     def advance(self, y: Any, t0: Scalar, tau: Nodes, conc: Float[Array, "Q N"]) -> Any:
         k = jnp.searchsorted(self.edges, t0 + SAME_DAY, side="right") - 1

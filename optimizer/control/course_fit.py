@@ -34,23 +34,14 @@ _LEAST, _MOST = 1e-3, 1e6
 
 
 class Rows(NamedTuple):
-    """A patient's measurements and treatment, padded; a leading axis [P] where they are of many.
+    """A patient's measurements and treatment, padded; a leading axis [P] where they are of many."""
 
-    Attributes:
-        days: of the measurements [L].
-        logs: ln(PSA + 0.1) [L].
-        signs: -1 below it, 1 above it, else 0 [L].
-        used: 1 where a row counts, else 0 [L].
-        changes: days on which treatment begins or ends [E].
-        levels: 1 or 0 from then on [E].
-    """
-
-    days: Any
-    logs: Any
-    signs: Any
-    used: Any
-    changes: Any
-    levels: Any
+    days: Any  #: of the measurements [L]
+    logs: Any  #: ln(PSA + 0.1) [L]
+    signs: Any  #: -1 below it, 1 above it, else 0 [L]
+    used: Any  #: 1 where a row counts, else 0 [L]
+    changes: Any  #: days on which treatment begins or ends [E]
+    levels: Any  #: 1 or 0 from then on [E]
 
 
 class Population(NamedTuple):
@@ -62,18 +53,13 @@ class Population(NamedTuple):
 
 
 class Individuals(NamedTuple):
-    """P patients: most probable numbers, their covariance by Laplace's method, and what the fit came to.
+    """P patients: most probable numbers, their covariance by Laplace's method, and what the fit came to."""
 
-    Attributes:
-        middle: x_i [P, V].
-        covariance: (J^T J / s^2 + C^-1)^-1 [P, V, V].
-        squares: sum of squared errors, and what is expected of it for what is not known of x_i [P].
-        evidence: ln of the probability of what was measured under the population, by Laplace's method [P].
-    """
-
-    middle: Float[np.ndarray, "P V"]
-    covariance: Float[np.ndarray, "P V V"]
+    middle: Float[np.ndarray, "P V"]  #: x_i [P, V]
+    covariance: Float[np.ndarray, "P V V"]  #: (J^T J / s^2 + C^-1)^-1 [P, V, V]
+    #: sum of squared errors, and what is expected of it for what is not known of x_i [P]
     squares: Float[np.ndarray, "P"]
+    #: ln of the probability of what was measured under the population, by Laplace's method [P]
     evidence: Float[np.ndarray, "P"]
 
 

@@ -33,23 +33,14 @@ _SCHEMA = Schema(
 
 @dataclass(frozen=True)
 class Course:
-    """One patient.
+    """One patient."""
 
-    Attributes:
-        patient: the name.
-        days: of the measurements, increasing from the first record, which is day 0 [L].
-        psa: what was measured, the limit where it was below or above one [L, ug/L].
-        signs: -1 below `psa`, 1 above it, else 0 [L].
-        changes: days on which treatment begins and ends, in turns, from day 0 [E].
-        levels: 1 where it begins, 0 where it ends [E].
-    """
-
-    patient: str
-    days: Float[np.ndarray, "L"]
-    psa: Float[np.ndarray, "L"]
-    signs: Float[np.ndarray, "L"]
-    changes: Float[np.ndarray, "E"]
-    levels: Float[np.ndarray, "E"]
+    patient: str  #: the name
+    days: Float[np.ndarray, "L"]  #: of the measurements, increasing from the first record, which is day 0 [L]
+    psa: Float[np.ndarray, "L"]  #: what was measured, the limit where it was below or above one [L, ug/L]
+    signs: Float[np.ndarray, "L"]  #: -1 below `psa`, 1 above it, else 0 [L]
+    changes: Float[np.ndarray, "E"]  #: days on which treatment begins and ends, in turns, from day 0 [E]
+    levels: Float[np.ndarray, "E"]  #: 1 where it begins, 0 where it ends [E]
 
     @property
     def logs(self) -> Float[np.ndarray, "L"]:
@@ -59,19 +50,12 @@ class Course:
 
 @dataclass(frozen=True)
 class Rests:
-    """A course cut at its first two rests from treatment.
+    """A course cut at its first two rests from treatment."""
 
-    Attributes:
-        course: all that was measured up to the third start.
-        stops: days of the first and of the second stop.
-        first: which measurements are of the first rest [L].
-        ahead: which are from the second stop on, hence forecast; those before are known [L].
-    """
-
-    course: Course
-    stops: tuple[float, float]
-    first: np.ndarray
-    ahead: np.ndarray
+    course: Course  #: all that was measured up to the third start
+    stops: tuple[float, float]  #: days of the first and of the second stop
+    first: np.ndarray  #: which measurements are of the first rest [L]
+    ahead: np.ndarray  #: which are from the second stop on, hence forecast; those before are known [L]
 
     @property
     def measured(self) -> Float[np.ndarray, "A"]:

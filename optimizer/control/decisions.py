@@ -22,23 +22,14 @@ TIMES = (0.1, 0.5, 0.9)
 
 
 class Decisions(NamedTuple):
-    """Rows of the table; every number that the network sees is in them.
+    """Rows of the table; every number that the network sees is in them."""
 
-    Attributes:
-        day: since the start [R].
-        burden: measured, over the first [R].
-        change: relative change in a week [R].
-        lowest: measured so far, over the first [R].
-        last: share of each drug at the last visit, the same of all [R].
-        shares: of each drug's largest dose that the network gives [R, N].
-    """
-
-    day: Float[np.ndarray, "R"]
-    burden: Float[np.ndarray, "R"]
-    change: Float[np.ndarray, "R"]
-    lowest: Float[np.ndarray, "R"]
-    last: Float[np.ndarray, "R"]
-    shares: Float[np.ndarray, "R N"]
+    day: Float[np.ndarray, "R"]  #: since the start [R]
+    burden: Float[np.ndarray, "R"]  #: measured, over the first [R]
+    change: Float[np.ndarray, "R"]  #: relative change in a week [R]
+    lowest: Float[np.ndarray, "R"]  #: measured so far, over the first [R]
+    last: Float[np.ndarray, "R"]  #: share of each drug at the last visit, the same of all [R]
+    shares: Float[np.ndarray, "R N"]  #: of each drug's largest dose that the network gives [R, N]
 
 
 def inputs_of(decisions: Decisions, span: float) -> Float[np.ndarray, "R inputs"]:

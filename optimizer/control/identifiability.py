@@ -34,19 +34,14 @@ STOP, GO = 0.05, 0.25
 
 @dataclass(frozen=True)
 class Identifiability:
-    """What the measurements decide.
+    """What the measurements decide."""
 
-    Attributes:
-        information: eigenvalues of F, decreasing; 1 is what the prior knows of a standard normal number [V].
-        by_data: width of each number's profile over the prior's, by the data alone; infinite without an end [V].
-        width: the same with the prior [V].
-        next_doses: the best next dose for the draws at `BAND` [5, N], as shares of the largest.
-    """
-
+    #: eigenvalues of F, decreasing; 1 is what the prior knows of a standard normal number [V]
     information: Float[np.ndarray, "V"]
+    #: width of each number's profile over the prior's, by the data alone; infinite without an end [V]
     by_data: Float[np.ndarray, "V"]
-    width: Float[np.ndarray, "V"]
-    next_doses: Float[np.ndarray, "5 N"]
+    width: Float[np.ndarray, "V"]  #: the same with the prior [V]
+    next_doses: Float[np.ndarray, "5 N"]  #: the best next dose for the draws at `BAND` [5, N], as shares of the largest
 
     @property
     def rank(self) -> int:

@@ -32,17 +32,12 @@ _DOSES = "no such column without --given, whose event table says what was given"
 
 @dataclass(frozen=True)
 class Measurements:
-    """Visits with C channels, as they were written.
+    """Visits with C channels, as they were written."""
 
-    Attributes:
-        days: of the visits [L].
-        values: in the units of the quantities; NaN where there is none, the limit where it was below or above [L, C].
-        seen: MISSING, MEASURED, BELOW, UNDER or OVER [L, C].
-    """
-
-    days: Float[np.ndarray, "L"]
+    days: Float[np.ndarray, "L"]  #: of the visits [L]
+    #: in the units of the quantities; NaN where there is none, the limit where it was below or above [L, C]
     values: Float[np.ndarray, "L C"]
-    seen: Int[np.ndarray, "L C"]
+    seen: Int[np.ndarray, "L C"]  #: MISSING, MEASURED, BELOW, UNDER or OVER [L, C]
 
     def record(self, channels: Sequence[Channel]) -> Record:
         """On the scales on which errors add."""

@@ -42,23 +42,14 @@ _NORMAL = np.array([NormalDist().inv_cdf((i + 0.5) / 32) for i in range(32)])
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a schedule comes to over a belief.
+    """What a schedule comes to over a belief."""
 
-    Attributes:
-        days: on which the burden is told [D].
-        burden: its quantiles on these days [D, Q].
-        progression: of each particle [E, day]; infinite where there is none up to the horizon.
-        objective: of each particle [E].
-        weights: of the particles [E].
-        violation: worst relative excess of a limit on states, over the particles.
-    """
-
-    days: Float[np.ndarray, "D"]
-    burden: Float[np.ndarray, "D Q"]
-    progression: Float[np.ndarray, "E"]
-    objective: Float[np.ndarray, "E"]
-    weights: Float[np.ndarray, "E"]
-    violation: float
+    days: Float[np.ndarray, "D"]  #: on which the burden is told [D]
+    burden: Float[np.ndarray, "D Q"]  #: its quantiles on these days [D, Q]
+    progression: Float[np.ndarray, "E"]  #: of each particle [E, day]; infinite where there is none up to the horizon
+    objective: Float[np.ndarray, "E"]  #: of each particle [E]
+    weights: Float[np.ndarray, "E"]  #: of the particles [E]
+    violation: float  #: worst relative excess of a limit on states, over the particles
 
     def probability(self) -> Float[np.ndarray, "D"]:
         """Probability of progression up to each day."""
@@ -81,14 +72,11 @@ class Prediction:
 
 
 class Fit(NamedTuple):
-    """How well what was measured fits.
+    """How well what was measured fits."""
 
-    Attributes:
-        p_value: posterior predictive probability of residuals as large as those measured; None without a measurement.
-        residuals: mean standardized residual of each measurement, given those before it [L, C]; NaN where none is.
-    """
-
+    #: posterior predictive probability of residuals as large as those measured; None without a measurement
     p_value: float | None
+    #: mean standardized residual of each measurement, given those before it [L, C]; NaN where none is
     residuals: Float[np.ndarray, "L C"]
 
 
@@ -187,19 +175,12 @@ def followed_at(inference: Inference, z: Array, doses: Array, record: Record) ->
 
 
 class ModelCheck(NamedTuple):
-    """What the test says so far.
+    """What the test says so far."""
 
-    Attributes:
-        misfits: whether the model is not to be believed now.
-        outside: visits outside in a row.
-        inside: visits in a row that were not.
-        p: tail probability of the last visit; 1 before there is one.
-    """
-
-    misfits: Flag
-    outside: Index
-    inside: Index
-    p: Scalar
+    misfits: Flag  #: whether the model is not to be believed now
+    outside: Index  #: visits outside in a row
+    inside: Index  #: visits in a row that were not
+    p: Scalar  #: tail probability of the last visit; 1 before there is one
 
     @classmethod
     def start(cls) -> "ModelCheck":

@@ -38,27 +38,16 @@ FOLLOWED, UNINFORMED = "the schedule being followed", "the plan without the meas
 
 
 class Asked(NamedTuple):
-    """What a replan is asked, read and checked.
+    """What a replan is asked, read and checked."""
 
-    Attributes:
-        scenario: with its decisions split where doses were given between them.
-        settings: how.
-        effort: how hard plans are searched.
-        inference: the particles' model.
-        seen: what was measured.
-        index: decisions that were made already.
-        listed: doses of the event table [K, N].
-        follows: whether the table has any from today on.
-    """
-
-    scenario: Scenario
-    settings: Settings
-    effort: Effort
-    inference: Inference
-    seen: Measurements
-    index: int
-    listed: np.ndarray
-    follows: bool
+    scenario: Scenario  #: with its decisions split where doses were given between them
+    settings: Settings  #: how
+    effort: Effort  #: how hard plans are searched
+    inference: Inference  #: the particles' model
+    seen: Measurements  #: what was measured
+    index: int  #: decisions that were made already
+    listed: np.ndarray  #: doses of the event table [K, N]
+    follows: bool  #: whether the table has any from today on
 
     @property
     def given(self) -> np.ndarray:
@@ -68,64 +57,40 @@ class Asked(NamedTuple):
 
 @dataclass(frozen=True)
 class Visit:
-    """What one visit changed.
+    """What one visit changed."""
 
-    Attributes:
-        row: of the measurements.
-        expected: two-sided probability, by the belief before it, of values as far out [C]; NaN where none was measured.
-        forecast: 5, 50 and 95 % quantiles of the values that the belief before it expected [C, 3]; NaN likewise.
-        ess: effective number of particles once it was weighed.
-        doses: the plan after it; None where no plan was made after this visit [K, N].
-        change: mean change of the doses ahead against the plan before, as shares of the largest; None likewise.
-    """
-
-    row: int
+    row: int  #: of the measurements
+    #: two-sided probability, by the belief before it, of values as far out [C]; NaN where none was measured
     expected: Float[np.ndarray, "C"]
+    #: 5, 50 and 95 % quantiles of the values that the belief before it expected [C, 3]; NaN likewise
     forecast: Float[np.ndarray, "C 3"]
-    ess: float
-    doses: Float[np.ndarray, "K N"] | None
+    ess: float  #: effective number of particles once it was weighed
+    doses: Float[np.ndarray, "K N"] | None  #: the plan after it; None where no plan was made after this visit [K, N]
+    #: mean change of the doses ahead against the plan before, as shares of the largest; None likewise
     change: float | None
 
 
 @dataclass(frozen=True)
 class Replanned:
-    """What came of it.
+    """What came of it."""
 
-    Attributes:
-        asked: with what was given and measured.
-        before: the belief without a measurement.
-        belief: the belief now.
-        doses: what was given and what is planned [K, N].
-        found: the search's own account of it.
-        course: what the plan is compared with, in words, and its doses [K, N].
-        predictions: what the belief expects of the plan and of the course.
-        visits: what each changed.
-        fit: whether what was measured fits the model, all of it at once.
-        check: the same visit by visit.
-        misfits: whether one of both says that it does not.
-        fallback: the rule whose dose is planned in place of the search's; None where the plan is the search's.
-        identified: what the measurements decide; None without any, and where they do not fit.
-        audit: of the plan in the particle with the largest weight.
-        status: outcome.
-        reason: what decided it.
-    """
-
-    asked: Asked
-    before: Belief
-    belief: Belief
-    doses: Float[np.ndarray, "K N"]
-    found: Found
-    course: tuple[str, Float[np.ndarray, "K N"]]
-    predictions: tuple[Prediction, Prediction]
-    visits: tuple[Visit, ...]
-    fit: Fit
-    check: ModelCheck
-    misfits: bool
+    asked: Asked  #: with what was given and measured
+    before: Belief  #: the belief without a measurement
+    belief: Belief  #: the belief now
+    doses: Float[np.ndarray, "K N"]  #: what was given and what is planned [K, N]
+    found: Found  #: the search's own account of it
+    course: tuple[str, Float[np.ndarray, "K N"]]  #: what the plan is compared with, in words, and its doses [K, N]
+    predictions: tuple[Prediction, Prediction]  #: what the belief expects of the plan and of the course
+    visits: tuple[Visit, ...]  #: what each changed
+    fit: Fit  #: whether what was measured fits the model, all of it at once
+    check: ModelCheck  #: the same visit by visit
+    misfits: bool  #: whether one of both says that it does not
+    #: the rule whose dose is planned in place of the search's; None where the plan is the search's
     fallback: Fallback | None
-    identified: Identifiability | None
-    audit: Audit
-    status: Status
-    reason: str
+    identified: Identifiability | None  #: what the measurements decide; None without any, and where they do not fit
+    audit: Audit  #: of the plan in the particle with the largest weight
+    status: Status  #: outcome
+    reason: str  #: what decided it
 
 
 def replan(

@@ -42,36 +42,22 @@ _SAME = 1e-9
 
 
 class Modeled(NamedTuple):
-    """What one model says of P patients, all their rows: those known and those ahead.
+    """What one model says of P patients, all their rows: those known and those ahead."""
 
-    Attributes:
-        middle: median of ln(PSA + 0.1) of each patient, [L] each.
-        variance: about it of a measurement, likewise.
-        evidence: ln of the probability of what was known [P].
-    """
-
-    middle: list[np.ndarray]
-    variance: list[np.ndarray]
-    evidence: Float[np.ndarray, "P"]
+    middle: list[np.ndarray]  #: median of ln(PSA + 0.1) of each patient, [L] each
+    variance: list[np.ndarray]  #: about it of a measurement, likewise
+    evidence: Float[np.ndarray, "P"]  #: ln of the probability of what was known [P]
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """All courses.
+    """All courses."""
 
-    Attributes:
-        rests: of the P patients with two rests from treatment.
-        left_out: names of the others.
-        forecasts: of each forecaster, ln(PSA + 0.1) of each patient.
-        half_width: of the band about `CORRECTED`, of each patient.
-        weights: of the models by their evidence [P, models].
-    """
-
-    rests: tuple[Rests, ...]
-    left_out: tuple[str, ...]
-    forecasts: dict[str, list[np.ndarray]]
-    half_width: list[np.ndarray]
-    weights: Float[np.ndarray, "P models"]
+    rests: tuple[Rests, ...]  #: of the P patients with two rests from treatment
+    left_out: tuple[str, ...]  #: names of the others
+    forecasts: dict[str, list[np.ndarray]]  #: of each forecaster, ln(PSA + 0.1) of each patient
+    half_width: list[np.ndarray]  #: of the band about `CORRECTED`, of each patient
+    weights: Float[np.ndarray, "P models"]  #: of the models by their evidence [P, models]
 
     def errors(self) -> dict[str, Float[np.ndarray, "P"]]:
         """Root mean square error of each forecaster in each patient."""

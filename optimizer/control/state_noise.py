@@ -29,17 +29,11 @@ _LARGEST = 2.0
 
 
 class StateNoise(NamedTuple):
-    """What is believed of the noise before anything is measured: both sizes are lognormal.
+    """What is believed of the noise before anything is measured: both sizes are lognormal."""
 
-    Attributes:
-        size: median of s, the standard deviation of ln C_i after a day [1/day^0.5].
-        spread: standard deviation of ln s.
-        assay: standard deviation of ln f.
-    """
-
-    size: float = 0.004
-    spread: float = 1.2
-    assay: float = 0.3
+    size: float = 0.004  #: median of s, the standard deviation of ln C_i after a day [1/day^0.5]
+    spread: float = 1.2  #: standard deviation of ln s
+    assay: float = 0.3  #: standard deviation of ln f
 
     @property
     def count(self) -> int:
@@ -56,42 +50,26 @@ class StateNoise(NamedTuple):
 
 
 class Followed(NamedTuple):
-    """One particle along a record.
+    """One particle along a record."""
 
-    Attributes:
-        at: normal predictions of the measurements, each given those before it [L, C].
-        changes: of ln C_i at the start of each interval [K, M]; the last of them is drawn, not a mean. None without
-            noise.
-    """
-
-    at: Predicted
+    at: Predicted  #: normal predictions of the measurements, each given those before it [L, C]
+    #: of ln C_i at the start of each interval [K, M]; the last of them is drawn, not a mean. None without noise.
     changes: Float[Array, "K M"] | None
 
 
 class _Walk(NamedTuple):
-    """What the filter carries from one decision to the next.
+    """What the filter carries from one decision to the next."""
 
-    Attributes:
-        start: kinetics and state at the decision, before its dose.
-        times: nodes of the interval before [Q].
-        logs: ln C_i at them [Q, M].
-        covariance: of ln C_i now [M, M].
-        error: of the mean, drawn from that covariance [M].
-        errors: last error of each channel, in standard deviations, and its day; NaN before there is one [2, C].
-        mean: of the measurements so far [L, C].
-        sd: likewise.
-        changes: so far [K, M].
-    """
-
-    start: Any
-    times: Float[Array, "Q"]
-    logs: Float[Array, "Q M"]
-    covariance: Float[Array, "M M"]
-    error: Float[Array, "M"]
+    start: Any  #: kinetics and state at the decision, before its dose
+    times: Float[Array, "Q"]  #: nodes of the interval before [Q]
+    logs: Float[Array, "Q M"]  #: ln C_i at them [Q, M]
+    covariance: Float[Array, "M M"]  #: of ln C_i now [M, M]
+    error: Float[Array, "M"]  #: of the mean, drawn from that covariance [M]
+    #: last error of each channel, in standard deviations, and its day; NaN before there is one [2, C]
     errors: Float[Array, "2 C"]
-    mean: Float[Array, "L C"]
-    sd: Float[Array, "L C"]
-    changes: Float[Array, "K M"]
+    mean: Float[Array, "L C"]  #: of the measurements so far [L, C]
+    sd: Float[Array, "L C"]  #: likewise
+    changes: Float[Array, "K M"]  #: so far [K, M]
 
 
 def by_decisions(record: Record, grid: Grid, each: int) -> tuple[Int[Array, "decisions R C"], Array]:

@@ -42,44 +42,26 @@ _BATCH = 64
 
 
 class Checkpoint(NamedTuple):
-    """What a training had come to.
+    """What a training had come to."""
 
-    Attributes:
-        step: steps taken.
-        temperature: of smoothed terms.
-        loss: what the gradient makes small: the smoothed risk and the price of broken limits.
-        slope: length of its gradient.
-        objective: risk of the objectives as reported.
-        excess: worst excess of a limit in any patient.
-    """
-
-    step: int
-    temperature: float
-    loss: float
-    slope: float
-    objective: float
-    excess: float
+    step: int  #: steps taken
+    temperature: float  #: of smoothed terms
+    loss: float  #: what the gradient makes small: the smoothed risk and the price of broken limits
+    slope: float  #: length of its gradient
+    objective: float  #: risk of the objectives as reported
+    excess: float  #: worst excess of a limit in any patient
 
 
 @dataclass(frozen=True)
 class Training:
-    """What came of a training.
+    """What came of a training."""
 
-    Attributes:
-        weights: those that did best on the patients it was trained on [W].
-        best: the checkpoint at which they did.
-        history: every checkpoint, the first before the first step.
-        steps: how many were asked for.
-        fall: relative fall of the loss in the last tenth of the steps; infinite where they were not all taken.
-        interrupted: whether the user stopped it.
-    """
-
-    weights: Float[np.ndarray, "W"]
-    best: Checkpoint
-    history: tuple[Checkpoint, ...]
-    steps: int
-    fall: float
-    interrupted: bool
+    weights: Float[np.ndarray, "W"]  #: those that did best on the patients it was trained on [W]
+    best: Checkpoint  #: the checkpoint at which they did
+    history: tuple[Checkpoint, ...]  #: every checkpoint, the first before the first step
+    steps: int  #: how many were asked for
+    fall: float  #: relative fall of the loss in the last tenth of the steps; infinite where they were not all taken
+    interrupted: bool  #: whether the user stopped it
 
     @property
     def converged(self) -> bool:
@@ -88,23 +70,14 @@ class Training:
 
 
 class TrainingSet(eqx.Module):
-    """What is made small: the risk of a controller over patients.
+    """What is made small: the risk of a controller over patients."""
 
-    Attributes:
-        members: P patients.
-        controller: the network within the limits on single doses.
-        assays: how they are measured.
-        risk: how the patients' objectives are made one.
-        alpha: of cvar.
-        width: over which the corners of the risk are rounded off at temperature 1.
-    """
-
-    members: Members
-    controller: Feedback
-    assays: BurdenAssays
-    risk: Risk = eqx.field(static=True)
-    alpha: float = eqx.field(static=True)
-    width: Scalar
+    members: Members  #: P patients
+    controller: Feedback  #: the network within the limits on single doses
+    assays: BurdenAssays  #: how they are measured
+    risk: Risk = eqx.field(static=True)  #: how the patients' objectives are made one
+    alpha: float = eqx.field(static=True)  #: of cvar
+    width: Scalar  #: over which the corners of the risk are rounded off at temperature 1
 
     def with_weights(self, weights: Float[Array, "W"]) -> Feedback:
         """The controller with other weights [W]."""

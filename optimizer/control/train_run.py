@@ -38,17 +38,11 @@ NETWORK, TUNED = "network", "tuned rule"
 
 @dataclass(frozen=True)
 class Split:
-    """Who is trained on and who is held out.
+    """Who is trained on and who is held out."""
 
-    Attributes:
-        ensemble: both, one after the other.
-        count: of those who are trained on.
-        are_others: whether those held out are others.
-    """
-
-    ensemble: Ensemble
-    count: int
-    are_others: bool
+    ensemble: Ensemble  #: both, one after the other
+    count: int  #: of those who are trained on
+    are_others: bool  #: whether those held out are others
 
 
 @dataclass(frozen=True)

@@ -65,29 +65,18 @@ def effort_of(settings: Settings) -> Effort:
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial that is ready to be run.
+    """A trial that is ready to be run."""
 
-    Attributes:
-        scenario: what the controller believes.
-        truth: the hidden patients' scenario, with the decisions, the objective and the limits of the controller's.
-        settings: what is asked.
-        ensemble: the hidden patients.
-        programs: compiled once, shared by the trials of a sweep.
-        points: where the search of who knows the truth begins [R, n].
-        middle: a point far from all limits on doses [n].
-        policies: names of the policies.
-        asked: what `prepare` made it of.
-    """
-
-    scenario: Scenario
+    scenario: Scenario  #: what the controller believes
+    #: the hidden patients' scenario, with the decisions, the objective and the limits of the controller's
     truth: Scenario
-    settings: Settings
-    ensemble: Ensemble
-    programs: "Programs"
-    points: np.ndarray
-    middle: np.ndarray
-    policies: tuple[str, ...]
-    asked: Asked
+    settings: Settings  #: what is asked
+    ensemble: Ensemble  #: the hidden patients
+    programs: "Programs"  #: compiled once, shared by the trials of a sweep
+    points: np.ndarray  #: where the search of who knows the truth begins [R, n]
+    middle: np.ndarray  #: a point far from all limits on doses [n]
+    policies: tuple[str, ...]  #: names of the policies
+    asked: Asked  #: what `prepare` made it of
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -228,27 +217,18 @@ def _patients(truth: Scenario, settings: Settings) -> Patients:
 
 @dataclass(eq=False)
 class Programs:
-    """The compiled programs of a trial; assays and patients are their arguments, so that a sweep shares them.
+    """The compiled programs of a trial; assays and patients are their arguments, so that a sweep shares them."""
 
-    Attributes:
-        task: of the typical hidden patient, with the decisions, the objective and the limits of the controller's.
-        feedback: policies that are not searched, by name.
-        inference: the controller's beliefs; None where nothing is replanned.
-        effort: how hard plans are searched.
-        rows: of results that a record has room for: samples of one day whose results come apart are rows of their own.
-        progressed: what progression is.
-        tune: finds the rules that do best on the belief, the one that replan falls back on among them.
-        may_stop: whether a plan may stop treatment for good while the measured burden rises.
-    """
-
-    task: Task
-    feedback: dict[str, Feedback]
-    inference: Inference | None
-    effort: Effort
+    task: Task  #: of the typical hidden patient, with the decisions, the objective and the limits of the controller's
+    feedback: dict[str, Feedback]  #: policies that are not searched, by name
+    inference: Inference | None  #: the controller's beliefs; None where nothing is replanned
+    effort: Effort  #: how hard plans are searched
+    #: of results that a record has room for: samples of one day whose results come apart are rows of their own
     rows: int
-    progressed: Progressed
+    progressed: Progressed  #: what progression is
+    #: finds the rules that do best on the belief, the one that replan falls back on among them
     tune: Callable[[], dict[str, Tuned]]
-    may_stop: bool
+    may_stop: bool  #: whether a plan may stop treatment for good while the measured burden rises
 
     def __post_init__(self):
         self.stops = any(isinstance(term, Progression) or term.at_visits for term in self.task.objective.terms)

@@ -33,17 +33,11 @@ _KEPT = 1e-6
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a trial found.
+    """What a trial found."""
 
-    Attributes:
-        trial: what was asked.
-        table: one row for each patient and policy.
-        decisions: one row for each patient, policy and decision.
-    """
-
-    trial: Trial
-    table: Columns
-    decisions: Columns
+    trial: Trial  #: what was asked
+    table: Columns  #: one row for each patient and policy
+    decisions: Columns  #: one row for each patient, policy and decision
 
 
 def manifest(trial: Trial, versions: dict[str, str]) -> dict[str, Any]:

@@ -22,21 +22,14 @@ _WHOLE = ("planned", "temperatures", "converged", "iterations", "fallback")
 
 
 class PatientRecord(NamedTuple):
-    """All that is recorded of one patient.
+    """All that is recorded of one patient."""
 
-    Attributes:
-        outcomes: by policy.
-        plans: how each plan of `replan` came about, arrays with a leading axis [K]; None without it.
-        copied: whether the best policy's schedule is the best that was found.
-        bound: the longest possible time to progression, where theory knows it [day]; else NaN.
-        adherence: how the patient kept to the trial; None where there is no [conduct].
-    """
-
-    outcomes: dict[str, PatientOutcome]
+    outcomes: dict[str, PatientOutcome]  #: by policy
+    #: how each plan of `replan` came about, arrays with a leading axis [K]; None without it
     plans: PlanDiagnostics | None
-    copied: bool
-    bound: float
-    adherence: Adherence | None = None
+    copied: bool  #: whether the best policy's schedule is the best that was found
+    bound: float  #: the longest possible time to progression, where theory knows it [day]; else NaN
+    adherence: Adherence | None = None  #: how the patient kept to the trial; None where there is no [conduct]
 
 
 def patient_columns(trial: Trial, rows: Sequence[int], found: Sequence[PatientRecord | None]) -> Columns:

@@ -63,17 +63,11 @@ def _late(policy: AbstractPolicy, delay: int) -> AbstractPolicy:
 
 
 class Tuned(NamedTuple):
-    """A rule with the numbers that do best.
+    """A rule with the numbers that do best."""
 
-    Attributes:
-        controller: the rule.
-        numbers: by name.
-        value: the risk they came to.
-    """
-
-    controller: Feedback
-    numbers: dict[str, float]
-    value: float
+    controller: Feedback  #: the rule
+    numbers: dict[str, float]  #: by name
+    value: float  #: the risk they came to
 
 
 def tuned_on_belief(
@@ -169,15 +163,10 @@ HIGHEST = 1.0
 
 
 class Fallback(NamedTuple):
-    """Doses that a rule gives.
+    """Doses that a rule gives."""
 
-    Attributes:
-        dose: at the decision that is due, held until the next visit [N].
-        rule: its numbers by name.
-    """
-
-    dose: Float[np.ndarray, "N"]
-    rule: dict[str, float]
+    dose: Float[np.ndarray, "N"]  #: at the decision that is due, held until the next visit [N]
+    rule: dict[str, float]  #: its numbers by name
 
     @property
     def sentence(self) -> str:

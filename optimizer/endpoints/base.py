@@ -24,20 +24,15 @@ Values: TypeAlias = Float[np.ndarray, "V"] | Float[Array, "V"]
 
 
 class Verdict(NamedTuple):
-    """What the visits say.
+    """What the visits say."""
 
-    Attributes:
-        day: of the first visit at which the tumor has progressed, once that is confirmed; None when it never is.
-        after: the last visit at which it had not, so that it did between the two [day]; without progression the last
-            visit before a rise that is not confirmed yet; None without such a visit.
-        unconfirmed: first visit of a rise at the end that no later visit confirms [day].
-        response: first visit at which the tumor had responded, once confirmed [day].
-    """
-
+    #: of the first visit at which the tumor has progressed, once that is confirmed; None when it never is
     day: float | None
+    #: the last visit at which it had not, so that it did between the two [day]; without progression the last visit
+    #: before a rise that is not confirmed yet; None without such a visit
     after: float | None = None
-    unconfirmed: float | None = None
-    response: float | None = None
+    unconfirmed: float | None = None  #: first visit of a rise at the end that no later visit confirms [day]
+    response: float | None = None  #: first visit at which the tumor had responded, once confirmed [day]
 
 
 class AbstractEndpoint(eqx.Module):
@@ -179,17 +174,12 @@ class AbstractEndpoint(eqx.Module):
 
 
 class AtVisits(eqx.Module):
-    """An endpoint as programs read it.
+    """An endpoint as programs read it."""
 
-    Attributes:
-        endpoint: the criterion.
-        visits: days on which it is read [V].
-        column: number of the channel whose samples it reads, errors, missing ones and all, where a trial takes them;
-            None where it reads what an assay without error shows.
-    """
-
-    endpoint: AbstractEndpoint
-    visits: Float[Array, "V"]
+    endpoint: AbstractEndpoint  #: the criterion
+    visits: Float[Array, "V"]  #: days on which it is read [V]
+    #: number of the channel whose samples it reads, errors, missing ones and all, where a trial takes them; None where
+    #: it reads what an assay without error shows
     column: int | None = eqx.field(static=True, default=None)
 
     def read(self, system: System, trajectory: Trajectory) -> tuple[Scalar, Scalar]:

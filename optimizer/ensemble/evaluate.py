@@ -21,28 +21,18 @@ Numbers = Any
 
 
 class Evaluation(NamedTuple):
-    """What a way of dosing comes to in a patient.
+    """What a way of dosing comes to in a patient."""
 
-    Attributes:
-        objective: as reported.
-        terms: unweighted value of each term [terms].
-        progression: its day by the endpoint; infinite when never.
-        after: the last day that is known to be without it: the visit before, or that very day where it is read at any
-            time; without progression the end of what is known.
-        change: log10 of the cells at the end over those at the start.
-        excess: worst relative excess of a limit on states; at least 0.
-        grade: worst grade of neutropenia; NaN where the model has no counts.
-        ok: whether the simulation gave finite numbers.
-    """
-
-    objective: Numbers
-    terms: Float[Numbers, "terms"]
-    progression: Numbers
+    objective: Numbers  #: as reported
+    terms: Float[Numbers, "terms"]  #: unweighted value of each term [terms]
+    progression: Numbers  #: its day by the endpoint; infinite when never
+    #: the last day that is known to be without it: the visit before, or that very day where it is read at any time;
+    #: without progression the end of what is known
     after: Numbers
-    change: Numbers
-    excess: Numbers
-    grade: Numbers
-    ok: Numbers
+    change: Numbers  #: log10 of the cells at the end over those at the start
+    excess: Numbers  #: worst relative excess of a limit on states; at least 0
+    grade: Numbers  #: worst grade of neutropenia; NaN where the model has no counts
+    ok: Numbers  #: whether the simulation gave finite numbers
 
 
 def evaluation(task: Task, scene: Scene, progressed: Progressed) -> Evaluation:

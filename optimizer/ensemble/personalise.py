@@ -52,18 +52,12 @@ class PatientStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Personalised:
-    """Patients of one chunk, arrays with a leading axis [C].
+    """Patients of one chunk, arrays with a leading axis [C]."""
 
-    Attributes:
-        status: of each.
-        doses: personalised schedules [C, K, N]; NaN where there is none.
-        solved: how the search went.
-        evaluated: what the personalised and the shared schedules come to [C, S, ...]; NaN where there is nothing.
-    """
-
-    status: list[PatientStatus]
-    doses: Float[np.ndarray, "C K N"]
-    solved: Solved
+    status: list[PatientStatus]  #: of each
+    doses: Float[np.ndarray, "C K N"]  #: personalised schedules [C, K, N]; NaN where there is none
+    solved: Solved  #: how the search went
+    #: what the personalised and the shared schedules come to [C, S, ...]; NaN where there is nothing
     evaluated: Evaluation
 
 

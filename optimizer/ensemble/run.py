@@ -38,21 +38,13 @@ _SHARED = "shared.json"
 
 @dataclass(frozen=True)
 class Shared:
-    """The schedules that all patients have in common, and where each one's restarts begin.
+    """The schedules that all patients have in common, and where each one's restarts begin."""
 
-    Attributes:
-        doses: of the population, of the typical patient, and of `BY_RISK` where there are both [S - 1, K, N].
-        points: strictly inside the limits, those of everybody's restarts first [C, n].
-        converged: whether each of them reached the tolerance.
-        residual: KKT residual of each, relative to the gradient at its start.
-        iterations: of each.
-    """
-
-    doses: np.ndarray
-    points: np.ndarray
-    converged: tuple[bool, ...]
-    residual: tuple[float, ...]
-    iterations: tuple[int, ...]
+    doses: np.ndarray  #: of the population, of the typical patient, and of `BY_RISK` where there are both [S - 1, K, N]
+    points: np.ndarray  #: strictly inside the limits, those of everybody's restarts first [C, n]
+    converged: tuple[bool, ...]  #: whether each of them reached the tolerance
+    residual: tuple[float, ...]  #: KKT residual of each, relative to the gradient at its start
+    iterations: tuple[int, ...]  #: of each
 
     @property
     def names(self) -> tuple[str, ...]:

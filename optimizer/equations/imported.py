@@ -12,45 +12,30 @@ from optimizer.units import QuantityError, parse_quantity
 
 @dataclass
 class Imported:
-    """What a file says, in words of the kind "equations".
+    """What a file says, in words of the kind "equations"."""
 
-    Attributes:
-        title: name of the model.
-        doi: sources, as far as the file gives a DOI.
-        parameters: numbers by name, in the file's own units.
-        states: values at the start, or equations of parameters.
-        rates: time derivatives [per day].
-        outputs: what follows from the states.
-        doses: amounts of dose events: name of the state, day, and what is added.
-        observed: standard deviations of the logarithm of a measurement, by the output that is measured.
-        fractions: equations of parameters by state: what of a dose into it arrives, where that is not all.
-        dosed: the state that doses enter where nothing else is said; empty where the file does not say.
-        cohort: how patients differ, as the table `[cohort]` has it.
-        constants: all numbers of the file that stay as they are, by the names that the file gives them.
-        starting: equations of numbers at the start that follow from others.
-        called: names here by the names that the file gives.
-        sizes: names of what must keep its number.
-        notes: what was left out or assumed, one sentence each.
-        days: length of a unit of the file's time [day].
-    """
-
-    title: str
-    doi: tuple[str, ...] = ()
-    parameters: dict[str, float] = field(default_factory=dict)
-    states: dict[str, float | str] = field(default_factory=dict)
-    rates: dict[str, str] = field(default_factory=dict)
-    outputs: dict[str, str] = field(default_factory=dict)
+    title: str  #: name of the model
+    doi: tuple[str, ...] = ()  #: sources, as far as the file gives a DOI
+    parameters: dict[str, float] = field(default_factory=dict)  #: numbers by name, in the file's own units
+    states: dict[str, float | str] = field(default_factory=dict)  #: values at the start, or equations of parameters
+    rates: dict[str, str] = field(default_factory=dict)  #: time derivatives [per day]
+    outputs: dict[str, str] = field(default_factory=dict)  #: what follows from the states
+    #: amounts of dose events: name of the state, day, and what is added
     doses: list[tuple[str, float, float]] = field(default_factory=list)
+    #: standard deviations of the logarithm of a measurement, by the output that is measured
     observed: dict[str, float] = field(default_factory=dict)
+    #: equations of parameters by state: what of a dose into it arrives, where that is not all
     fractions: dict[str, str] = field(default_factory=dict)
-    dosed: str = ""
-    cohort: dict[str, Any] = field(default_factory=dict)
+    dosed: str = ""  #: the state that doses enter where nothing else is said; empty where the file does not say
+    cohort: dict[str, Any] = field(default_factory=dict)  #: how patients differ, as the table `[cohort]` has it
+    #: all numbers of the file that stay as they are, by the names that the file gives them
     constants: dict[str, float] = field(default_factory=dict)
+    #: equations of numbers at the start that follow from others
     starting: dict[str, Tree] = field(default_factory=dict)
-    called: Mapping[str, str] = field(default_factory=dict)
-    sizes: tuple[str, ...] = ()
-    notes: list[str] = field(default_factory=list)
-    days: float = 1.0
+    called: Mapping[str, str] = field(default_factory=dict)  #: names here by the names that the file gives
+    sizes: tuple[str, ...] = ()  #: names of what must keep its number
+    notes: list[str] = field(default_factory=list)  #: what was left out or assumed, one sentence each
+    days: float = 1.0  #: length of a unit of the file's time [day]
 
 
 def refusal(file: str, wanted: str, got: str) -> DataError:

@@ -50,25 +50,15 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True)
 class Measurements:
-    """A problem to fit.
+    """A problem to fit."""
 
-    Attributes:
-        courses: the model.
-        estimated: free parameters [P].
-        experiments: by name; the empty name is the model as it stands.
-        rows: what was measured [N].
-        days: length of a unit of the file's time [day].
-        files: SHA-256 of each file that was read.
-        notes: what was left out or assumed.
-    """
-
-    courses: Courses
-    estimated: tuple[Estimated, ...]
-    experiments: Mapping[str, Experiment]
-    rows: tuple[Measured, ...]
-    days: float
-    files: Mapping[str, str]
-    notes: tuple[str, ...]
+    courses: Courses  #: the model
+    estimated: tuple[Estimated, ...]  #: free parameters [P]
+    experiments: Mapping[str, Experiment]  #: by name; the empty name is the model as it stands
+    rows: tuple[Measured, ...]  #: what was measured [N]
+    days: float  #: length of a unit of the file's time [day]
+    files: Mapping[str, str]  #: SHA-256 of each file that was read
+    notes: tuple[str, ...]  #: what was left out or assumed
 
 
 def read_measurements(path: Path, time_unit: str = "") -> Measurements:

@@ -29,16 +29,11 @@ _STEADY, _LONGEST = 1e-9, 8
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is done to a model, in the names of its equations.
+    """What is done to a model, in the names of its equations."""
 
-    Attributes:
-        begin: time at which it starts [day]; -inf where a steady state is before the first of `later`.
-        first: equations of numbers at the start, over numbers of the problem.
-        later: times [day] and equations of what is set then, over everything at that time.
-    """
-
-    begin: float
-    first: Mapping[str, Tree]
+    begin: float  #: time at which it starts [day]; -inf where a steady state is before the first of `later`
+    first: Mapping[str, Tree]  #: equations of numbers at the start, over numbers of the problem
+    #: times [day] and equations of what is set then, over everything at that time
     later: Sequence[tuple[float, Mapping[str, Tree]]] = ()
 
 

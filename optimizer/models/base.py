@@ -15,37 +15,25 @@ from optimizer.pharmacology.base import AbstractPaced
 
 
 class Quadrature(NamedTuple):
-    """What a model is whose logarithms of cells are integrals, over time, of functions of the concentrations.
+    """What a model is whose logarithms of cells are integrals, over time, of functions of the concentrations."""
 
-    Attributes:
-        logs: logarithms at the start [M].
-        fast: what relaxes to the concentrations within a boundary layer after a dose, at the start; any pytree.
-        settled: the same once the layer is over, from the concentrations by time and a time in the interval.
-        rate: slopes of the logarithms [M, 1/day] from `fast` and the concentrations [N, mg/L].
-        state: the model's state from `logs` and `fast`.
-    """
-
-    logs: Clones
-    fast: Any
+    logs: Clones  #: logarithms at the start [M]
+    fast: Any  #: what relaxes to the concentrations within a boundary layer after a dose, at the start; any pytree
+    #: the same once the layer is over, from the concentrations by time and a time in the interval
     settled: Callable[[Callable[[Scalar], Conc], Scalar], Any]
+    #: slopes of the logarithms [M, 1/day] from `fast` and the concentrations [N, mg/L]
     rate: Callable[[Any, Conc], Clones]
-    state: Callable[[Clones, Any], Any]
+    state: Callable[[Clones, Any], Any]  #: the model's state from `logs` and `fast`
 
 
 class Branching(NamedTuple):
-    """Events of single cells at one time, whose mean is the model's own course.
+    """Events of single cells at one time, whose mean is the model's own course."""
 
-    Attributes:
-        birth: a cell becomes two [M, 1/day].
-        death: a cell is gone [M, 1/day].
-        emission: a cell of clone i stays and adds one of clone j, a mutation at division [M, M, 1/day].
-        switching: a cell of clone i becomes one of clone j [M, M, 1/day].
-    """
-
-    birth: Float[Array, "... M"]
-    death: Float[Array, "... M"]
+    birth: Float[Array, "... M"]  #: a cell becomes two [M, 1/day]
+    death: Float[Array, "... M"]  #: a cell is gone [M, 1/day]
+    #: a cell of clone i stays and adds one of clone j, a mutation at division [M, M, 1/day]
     emission: Float[Array, "... M M"]
-    switching: Float[Array, "... M M"]
+    switching: Float[Array, "... M M"]  #: a cell of clone i becomes one of clone j [M, M, 1/day]
 
 
 class AbstractModel(AbstractPaced):

@@ -16,24 +16,17 @@ _LEAST = 1e-3
 
 
 class Scene(NamedTuple):
-    """What terms and constraints look at.
+    """What terms and constraints look at."""
 
-    Attributes:
-        trajectory: the simulated patient.
-        grid: decision intervals.
-        scale: largest dose of each drug [N], the unit of `drug_use` and `roughness`.
-        floor: cells added before a logarithm is taken.
-        count: intervals that are real, where arrays are longer (`adose map` pads them); all of them when None.
-        first: cancer cells at the start, where the trajectory begins later; those it begins with when None.
-        system: model and mesh, for terms that read more of the model than its course; None where nobody does.
-    """
-
-    trajectory: Trajectory
-    grid: Grid
-    scale: Float[Array, "N"]
-    floor: float
+    trajectory: Trajectory  #: the simulated patient
+    grid: Grid  #: decision intervals
+    scale: Float[Array, "N"]  #: largest dose of each drug [N], the unit of `drug_use` and `roughness`
+    floor: float  #: cells added before a logarithm is taken
+    #: intervals that are real, where arrays are longer (`adose map` pads them); all of them when None
     count: Index | None = None
+    #: cancer cells at the start, where the trajectory begins later; those it begins with when None
     first: Scalar | None = None
+    #: model and mesh, for terms that read more of the model than its course; None where nobody does
     system: System | None = None
 
     def average(self, values: Times) -> Scalar:

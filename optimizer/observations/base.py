@@ -68,18 +68,14 @@ class Assay(eqx.Module):
 class Channel(eqx.Module):
     """A quantity and the assay that measures it.
 
-    Attributes:
-        quantity: what is measured.
-        assay: how.
-
     Example:
         >>> from optimizer.observations.burden import Burden
         >>> float(Channel(Burden(), Assay()).shown(1e8))
         18.42068...
     """
 
-    quantity: AbstractQuantity
-    assay: Assay
+    quantity: AbstractQuantity  #: what is measured
+    assay: Assay  #: how
 
     def label(self) -> str:
         """Its column in a table of measurements."""

@@ -40,27 +40,16 @@ _MOST_PATIENTS = 200
 
 @dataclass(frozen=True)
 class Knob:
-    """A number that a slider moves.
+    """A number that a slider moves."""
 
-    Attributes:
-        key: its key path, or of the schedule "dose.DRUG", "every", "first" and "last".
-        label: what it is, for a person.
-        unit: of its values.
-        value: where it begins.
-        low: smallest value.
-        high: largest value.
-        log: whether equal ways are equal ratios.
-        whole: whether it counts something.
-    """
-
-    key: str
-    label: str
-    unit: str
-    value: float
-    low: float
-    high: float
-    log: bool = False
-    whole: bool = False
+    key: str  #: its key path, or of the schedule "dose.DRUG", "every", "first" and "last"
+    label: str  #: what it is, for a person
+    unit: str  #: of its values
+    value: float  #: where it begins
+    low: float  #: smallest value
+    high: float  #: largest value
+    log: bool = False  #: whether equal ways are equal ratios
+    whole: bool = False  #: whether it counts something
 
     def at(self, step: float) -> float:
         """The value at a step of the slider, from 0 to `STEPS`."""
@@ -82,24 +71,15 @@ class Knob:
 
 @dataclass(frozen=True)
 class Course:
-    """What one way of dosing came to.
+    """What one way of dosing came to."""
 
-    Attributes:
-        name: of the way.
-        trajectory: the patient at the saved times.
-        edges: of the decisions [K + 1, day].
-        report: objective, terms and limits.
-        outcome: progression, burdens, cumulative doses.
-        system: tumor and drugs with the numbers of the sliders.
-        fan: burdens at the `QUANTILES` of the patients of [cohort] at the saved times [5, T, cell]; None when left out.
-    """
-
-    name: str
-    trajectory: Trajectory
-    edges: np.ndarray
-    report: Report
-    outcome: Outcome
-    system: System
+    name: str  #: of the way
+    trajectory: Trajectory  #: the patient at the saved times
+    edges: np.ndarray  #: of the decisions [K + 1, day]
+    report: Report  #: objective, terms and limits
+    outcome: Outcome  #: progression, burdens, cumulative doses
+    system: System  #: tumor and drugs with the numbers of the sliders
+    #: burdens at the `QUANTILES` of the patients of [cohort] at the saved times [5, T, cell]; None when left out
     fan: np.ndarray | None = None
 
 

@@ -13,21 +13,13 @@ _MOST_LINES = 400
 
 @dataclass(eq=False)
 class Job:
-    """One command.
+    """One command."""
 
-    Attributes:
-        words: of the command line behind `adose`.
-        place: run directory that it writes.
-        state: waiting, running, done, failed or cancelled.
-        lines: what it said on stderr and stdout, the last ones.
-        code: exit code, once it has ended.
-    """
-
-    words: tuple[str, ...]
-    place: Path
-    state: str = WAITING
-    lines: list[str] = field(default_factory=list)
-    code: int | None = None
+    words: tuple[str, ...]  #: of the command line behind `adose`
+    place: Path  #: run directory that it writes
+    state: str = WAITING  #: waiting, running, done, failed or cancelled
+    lines: list[str] = field(default_factory=list)  #: what it said on stderr and stdout, the last ones
+    code: int | None = None  #: exit code, once it has ended
     process: asyncio.subprocess.Process | None = None
 
     @property

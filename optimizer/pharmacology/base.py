@@ -18,19 +18,12 @@ _PLACES = np.expm1(np.linspace(0.0, 6.0, 33)) / np.expm1(6.0)
 
 
 class SwitchingLevel(NamedTuple):
-    """A concentration at which the equations switch.
+    """A concentration at which the equations switch."""
 
-    Attributes:
-        drug: its number.
-        level: the concentration [mg/L].
-        steepness: of the response around it, in the logarithm of the concentration.
-        is_kink: whether the equations are not smooth there.
-    """
-
-    drug: int
-    level: Scalar
-    steepness: Scalar | float = 0.0
-    is_kink: bool = False
+    drug: int  #: its number
+    level: Scalar  #: the concentration [mg/L]
+    steepness: Scalar | float = 0.0  #: of the response around it, in the logarithm of the concentration
+    is_kink: bool = False  #: whether the equations are not smooth there
 
 
 class AbstractPaced(eqx.Module):

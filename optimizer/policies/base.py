@@ -17,22 +17,14 @@ from optimizer.fields import parameter, setting
 
 
 class Observation(NamedTuple):
-    """What a policy may see at a decision.
+    """What a policy may see at a decision."""
 
-    Attributes:
-        index: number of the decision interval that begins.
-        time: its start [day].
-        length: its length [day].
-        burden: cancer cells now [cell].
-        start_burden: cancer cells at time 0 [cell].
-        observables: what else the model tells now, by name; nothing where a rule is asked outside a simulation.
-    """
-
-    index: Index
-    time: Scalar
-    length: Scalar
-    burden: Scalar
-    start_burden: Scalar
+    index: Index  #: number of the decision interval that begins
+    time: Scalar  #: its start [day]
+    length: Scalar  #: its length [day]
+    burden: Scalar  #: cancer cells now [cell]
+    start_burden: Scalar  #: cancer cells at time 0 [cell]
+    #: what else the model tells now, by name; nothing where a rule is asked outside a simulation
     observables: Mapping[str, Scalar] = MappingProxyType({})
 
 

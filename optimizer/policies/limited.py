@@ -11,21 +11,15 @@ from optimizer.policies.base import AbstractPolicy, Observation
 
 
 class Limited(AbstractPolicy):
-    """A rule whose doses are kept within the limits on single doses, and brought to the nearest level that is allowed.
-
-    Attributes:
-        rule: asks for doses.
-        lower: smallest doses of each interval [K, N]; the last row counts for all intervals after it.
-        upper: largest doses [K, N].
-        levels: allowed doses of each drug, increasing; an empty one where every dose is allowed.
-        is_rounded: whether levels count; a rule that a gradient follows is not rounded.
-    """
+    """A rule whose doses are kept within the limits on single doses, and brought to the nearest allowed level."""
 
     kind: ClassVar[str] = "limited"
-    rule: AbstractPolicy
+    rule: AbstractPolicy  #: asks for doses
+    #: smallest doses of each interval [K, N]; the last row counts for all intervals after it
     lower: Float[Array, "K N"]
-    upper: Float[Array, "K N"]
-    levels: tuple[Array, ...]
+    upper: Float[Array, "K N"]  #: largest doses [K, N]
+    levels: tuple[Array, ...]  #: allowed doses of each drug, increasing; an empty one where every dose is allowed
+    #: whether levels count; a rule that a gradient follows is not rounded
     is_rounded: bool = eqx.field(static=True, default=True)
 
     def number(self, name: str) -> Any:

@@ -20,23 +20,14 @@ _OF_DRUG = {DOSE: "unit of the dose", TOTAL: "unit of the dose, summed", "1": ""
 
 
 class Key(NamedTuple):
-    """A key of a table.
+    """A key of a table."""
 
-    Attributes:
-        name: as it is written.
-        unit: internal unit; a file may write any unit of the same dimension. Empty where there is none.
-        default: what holds where it is left out; empty where that is nothing.
-        allowed: its range or its choices; empty where anything goes.
-        required: whether it must be given.
-        meaning: one line.
-    """
-
-    name: str
-    unit: str
-    default: str
-    allowed: str
-    required: bool
-    meaning: str
+    name: str  #: as it is written
+    unit: str  #: internal unit; a file may write any unit of the same dimension. Empty where there is none.
+    default: str  #: what holds where it is left out; empty where that is nothing
+    allowed: str  #: its range or its choices; empty where anything goes
+    required: bool  #: whether it must be given
+    meaning: str  #: one line
 
 
 def catalog() -> dict[str, dict[str, str]]:

@@ -25,28 +25,19 @@ _UNSETTLED = 8.0
 
 @dataclass(frozen=True)
 class Audit:
-    """What the independent solve says.
+    """What the independent solve says."""
 
-    Attributes:
-        report: objective, terms and constraints as audited.
-        trajectory: the patient on the audit's nodes.
-        objective_difference: search minus audit, relative to max(1, |audit|).
-        constraint_differences: by name, the difference in value relative to the limit.
-        gradient_difference: worst difference between the search's directional derivatives and those of the audited
-            objective, relative to the gradient's size (here or at the start); None when not asked for.
-        gradient_error: what the differences of the audited objective say of their own error, relative to the same.
-        rtol: tolerance of the audit's step controller.
-        passed: whether every difference is below 1e-5 (the derivatives': 1e-3 beyond their own error) and the solve
-            succeeded.
-    """
-
-    report: Report
-    trajectory: Trajectory
-    objective_difference: float
-    constraint_differences: dict[str, float]
+    report: Report  #: objective, terms and constraints as audited
+    trajectory: Trajectory  #: the patient on the audit's nodes
+    objective_difference: float  #: search minus audit, relative to max(1, |audit|)
+    constraint_differences: dict[str, float]  #: by name, the difference in value relative to the limit
+    #: worst difference between the search's directional derivatives and those of the audited objective, relative to the
+    #: gradient's size (here or at the start); None when not asked for
     gradient_difference: float | None
+    #: what the differences of the audited objective say of their own error, relative to the same
     gradient_error: float | None
-    rtol: float
+    rtol: float  #: tolerance of the audit's step controller
+    #: whether every difference is below 1e-5 (the derivatives': 1e-3 beyond their own error) and the solve succeeded
     passed: bool
 
 

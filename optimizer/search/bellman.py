@@ -25,21 +25,13 @@ _FEW = 8
 
 @dataclass(frozen=True)
 class Choices:
-    """What may be given.
+    """What may be given."""
 
-    Attributes:
-        doses: to choose from [J].
-        allowed: which of them each decision allows [K, J].
-        taken: what each takes from the budget [K, J].
-        budgets: that may be left [B], rising from 0 to the whole.
-        prices: what terms that read doses alone ask for a unit of dose [K].
-    """
-
-    doses: Float[np.ndarray, "J"]
-    allowed: np.ndarray
-    taken: np.ndarray
-    budgets: Float[np.ndarray, "B"]
-    prices: Float[np.ndarray, "K"]
+    doses: Float[np.ndarray, "J"]  #: to choose from [J]
+    allowed: np.ndarray  #: which of them each decision allows [K, J]
+    taken: np.ndarray  #: what each takes from the budget [K, J]
+    budgets: Float[np.ndarray, "B"]  #: that may be left [B], rising from 0 to the whole
+    prices: Float[np.ndarray, "K"]  #: what terms that read doses alone ask for a unit of dose [K]
 
     def halved(self) -> "Choices":
         """Every second of many doses, the smallest and the largest among them."""

@@ -22,25 +22,15 @@ _ROUNDED = 3
 
 @dataclass(frozen=True)
 class Choice:
-    """What the descents came to.
+    """What the descents came to."""
 
-    Attributes:
-        solutions: their ends.
-        doses: what is written out [K, N].
-        optima: the distinct optima.
-        left: how far the schedule was from stationary before it was rounded to levels.
-        is_start: whether the schedule is a start, better than all ends.
-        level_cost: objective lost to the levels.
-        no_levels: why no rounding was possible.
-    """
-
-    solutions: Solutions
-    doses: np.ndarray
-    optima: tuple[Optimum, ...]
-    left: kkt.Stationarity
-    is_start: bool
-    level_cost: float | None = None
-    no_levels: str = ""
+    solutions: Solutions  #: their ends
+    doses: np.ndarray  #: what is written out [K, N]
+    optima: tuple[Optimum, ...]  #: the distinct optima
+    left: kkt.Stationarity  #: how far the schedule was from stationary before it was rounded to levels
+    is_start: bool  #: whether the schedule is a start, better than all ends
+    level_cost: float | None = None  #: objective lost to the levels
+    no_levels: str = ""  #: why no rounding was possible
 
 
 def choose(

@@ -14,15 +14,10 @@ _LEAST_PIVOT = 3e-5
 
 
 class Dense(NamedTuple):
-    """Hessian of all unknowns as one matrix, with the linear limits beside it.
+    """Hessian of all unknowns as one matrix, with the linear limits beside it."""
 
-    Attributes:
-        hessian: symmetric [n, n].
-        matrix: linear limits [r, n].
-    """
-
-    hessian: Float[Array, "n n"]
-    matrix: Float[Array, "r n"]
+    hessian: Float[Array, "n n"]  #: symmetric [n, n]
+    matrix: Float[Array, "r n"]  #: linear limits [r, n]
 
     def whole(self) -> Float[Array, "n n"]:
         """The matrix."""

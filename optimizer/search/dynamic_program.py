@@ -43,19 +43,12 @@ _BUDGETS = 41
 
 @dataclass(frozen=True)
 class Certificate:
-    """What the least objective is near.
+    """What the least objective is near."""
 
-    Attributes:
-        value: the least objective on the grid.
-        margin: by how much that differs on half the grid, with half the doses.
-        states: points of the grid, budgets left among them.
-        doses: the schedule it takes [K, 1].
-    """
-
-    value: float
-    margin: float
-    states: int
-    doses: Float[np.ndarray, "K N"]
+    value: float  #: the least objective on the grid
+    margin: float  #: by how much that differs on half the grid, with half the doses
+    states: int  #: points of the grid, budgets left among them
+    doses: Float[np.ndarray, "K N"]  #: the schedule it takes [K, 1]
 
     def to_json(self, reached: float) -> dict[str, float | int]:
         """The numbers, and by how many percent an objective is above the least (below it, where negative)."""

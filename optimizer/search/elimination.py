@@ -46,17 +46,11 @@ def adjoint(slopes: Float[Array, "K d_N"], onwards: Float[Array, "K d d_N"]) -> 
 
 
 class Blocks(NamedTuple):
-    """Hessian of all doses, interval by interval: d numbers at an interval's start, N doses, r limits on sums.
+    """Hessian of all doses, interval by interval: d numbers at an interval's start, N doses, r limits on sums."""
 
-    Attributes:
-        hessians: of each interval, of its start and its doses [K, d + N, d + N].
-        onwards: derivatives of the next start by those [K, d, d + N].
-        matrix: linear limits on all doses [r, K N].
-    """
-
-    hessians: Float[Array, "K m m"]
-    onwards: Float[Array, "K d m"]
-    matrix: Float[Array, "r n"]
+    hessians: Float[Array, "K m m"]  #: of each interval, of its start and its doses [K, d + N, d + N]
+    onwards: Float[Array, "K d m"]  #: derivatives of the next start by those [K, d, d + N]
+    matrix: Float[Array, "r n"]  #: linear limits on all doses [r, K N]
 
     def whole(self) -> Float[Array, "n n"]:
         """The Hessian of all doses as one matrix.
@@ -128,13 +122,9 @@ class Blocks(NamedTuple):
 
 
 class Chain(NamedTuple):
-    """Blocks whose Hessian may bend downwards far from an optimum.
+    """Blocks whose Hessian may bend downwards far from an optimum."""
 
-    Attributes:
-        blocks: of one patient.
-    """
-
-    blocks: Blocks
+    blocks: Blocks  #: of one patient
 
     def whole(self) -> Float[Array, "n n"]:
         """The Hessian of all doses as one matrix."""

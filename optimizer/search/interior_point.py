@@ -77,21 +77,14 @@ def step(
 
 
 class Residuals(NamedTuple):
-    """What is left of the optimality conditions (Nocedal and Wright 2006, equations 19.2).
+    """What is left of the optimality conditions (Nocedal and Wright 2006, equations 19.2)."""
 
-    Attributes:
-        stationary: gradient of the Lagrangian [n].
-        products: of multipliers and room, which the barrier parameter should be [2 n + rows].
-        idle: multipliers of limits that are not active: a gradient that nothing holds up [2 n + rows].
-        size: the largest, which the search drives to zero.
-        violation: worst relative excess of a state limit.
-    """
-
-    stationary: Float[Array, "n"]
-    products: Float[Array, "limits"]
+    stationary: Float[Array, "n"]  #: gradient of the Lagrangian [n]
+    products: Float[Array, "limits"]  #: of multipliers and room, which the barrier parameter should be [2 n + rows]
+    #: multipliers of limits that are not active: a gradient that nothing holds up [2 n + rows]
     idle: Float[Array, "limits"]
-    size: Scalar
-    violation: Scalar
+    size: Scalar  #: the largest, which the search drives to zero
+    violation: Scalar  #: worst relative excess of a state limit
 
 
 def _residuals(task: Landscape, state: State, here: Point) -> Residuals:

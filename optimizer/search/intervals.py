@@ -19,46 +19,30 @@ from optimizer.simulate import System, Trajectory, flow, read_out
 
 
 class Jacobians(NamedTuple):
-    """First derivatives of every interval.
+    """First derivatives of every interval."""
 
-    Attributes:
-        end: of the state at its end by the start [K, d, m].
-        cost: of its part of the merit by the start [K, m].
-        nodes: of what the other terms and the limits read by the start just after the dose, arrays [K, Q, ..., m].
-        interval_start: of the start by the state at the start and by the interval's shares [K, m, d + N].
-        hessian_blocks: second derivatives of every interval by its start [K, m, m], weighted with the adjoints of all
-            that it gives: of the states at the ends [K, d], and of what is read at the nodes.
-    """
-
-    end: Float[Array, "K d m"]
-    cost: Float[Array, "K m"]
+    end: Float[Array, "K d m"]  #: of the state at its end by the start [K, d, m]
+    cost: Float[Array, "K m"]  #: of its part of the merit by the start [K, m]
+    #: of what the other terms and the limits read by the start just after the dose, arrays [K, Q, ..., m]
     nodes: list[Array]
+    #: of the start by the state at the start and by the interval's shares [K, m, d + N]
     interval_start: Float[Array, "K m dN"]
+    #: second derivatives of every interval by its start [K, m, m], weighted with the adjoints of all that it gives: of
+    #: the states at the ends [K, d], and of what is read at the nodes
     hessian_blocks: Callable[[Array, list[Array]], Array]
 
 
 class Path(NamedTuple):
-    """Where every interval begins, leading axis K.
+    """Where every interval begins, leading axis K."""
 
-    Attributes:
-        rows: shares [K, N].
-        start: z, the kinetics and states that doses reach, and what terms hand on [K, d].
-        unforced: those that no dose reaches, arrays [K, ...].
-        interval_start: s, all of z just after the dose, and the rates of infusions [K, m].
-        unforced_start: what no dose reaches, just after the dose.
-        times: starts of the intervals [K, day].
-        lengths: of the intervals [K, day].
-        multipliers: of the limits on single times, at the saved times of the interval, arrays [K, Q].
-    """
-
-    rows: Array
-    start: Array
-    unforced: list[Array]
-    interval_start: Array
-    unforced_start: list[Array]
-    times: Array
-    lengths: Array
-    multipliers: list[Array]
+    rows: Array  #: shares [K, N]
+    start: Array  #: z, the kinetics and states that doses reach, and what terms hand on [K, d]
+    unforced: list[Array]  #: those that no dose reaches, arrays [K, ...]
+    interval_start: Array  #: s, all of z just after the dose, and the rates of infusions [K, m]
+    unforced_start: list[Array]  #: what no dose reaches, just after the dose
+    times: Array  #: starts of the intervals [K, day]
+    lengths: Array  #: of the intervals [K, day]
+    multipliers: list[Array]  #: of the limits on single times, at the saved times of the interval, arrays [K, Q]
 
 
 class Stages:

@@ -15,45 +15,25 @@ LEAST_TEMPERATURE = 1e-3
 
 
 class State(NamedTuple):
-    """A restart in progress.
+    """A restart in progress."""
 
-    Attributes:
-        x: doses as shares [n].
-        path: where the intervals begin at these doses; nothing but in a single patient.
-        low: multipliers of the lower bounds [n].
-        high: multipliers of the upper bounds [n].
-        row: multipliers of the linear limits [rows].
-        barrier: barrier parameter.
-        damping: added to the eigenvalues of the scaled Hessian.
-        multipliers: multipliers of the state limits, one [T] each.
-        penalty: weight of the augmented Lagrangian.
-        temperature: of the terms that are not smooth.
-        violation: worst relative excess of a state limit.
-        value: objective with penalties.
-        residual: KKT residual, in units of the objective per largest dose.
-        scale: the gradient at the start, which the residual is measured against.
-        iterations: steps taken.
-        done: whether the residual has been reached (and the state limits hold).
-        stuck: whether no step helps any more.
-    """
-
-    x: Float[Array, "n"]
-    path: Any
-    low: Float[Array, "n"]
-    high: Float[Array, "n"]
-    row: Float[Array, "rows"]
-    barrier: Scalar
-    damping: Scalar
-    multipliers: tuple[Times, ...]
-    penalty: Scalar
-    temperature: Scalar
-    violation: Scalar
-    value: Scalar
-    residual: Scalar
-    scale: Scalar
-    iterations: Index
-    done: Flag
-    stuck: Flag
+    x: Float[Array, "n"]  #: doses as shares [n]
+    path: Any  #: where the intervals begin at these doses; nothing but in a single patient
+    low: Float[Array, "n"]  #: multipliers of the lower bounds [n]
+    high: Float[Array, "n"]  #: multipliers of the upper bounds [n]
+    row: Float[Array, "rows"]  #: multipliers of the linear limits [rows]
+    barrier: Scalar  #: barrier parameter
+    damping: Scalar  #: added to the eigenvalues of the scaled Hessian
+    multipliers: tuple[Times, ...]  #: multipliers of the state limits, one [T] each
+    penalty: Scalar  #: weight of the augmented Lagrangian
+    temperature: Scalar  #: of the terms that are not smooth
+    violation: Scalar  #: worst relative excess of a state limit
+    value: Scalar  #: objective with penalties
+    residual: Scalar  #: KKT residual, in units of the objective per largest dose
+    scale: Scalar  #: the gradient at the start, which the residual is measured against
+    iterations: Index  #: steps taken
+    done: Flag  #: whether the residual has been reached (and the state limits hold)
+    stuck: Flag  #: whether no step helps any more
 
 
 class Gaps(NamedTuple):

@@ -22,17 +22,11 @@ def gauss(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 class Jet(NamedTuple):
-    """A function of m numbers with its derivatives.
+    """A function of m numbers with its derivatives."""
 
-    Attributes:
-        value: any pytree.
-        first: such pytrees by each number [m].
-        second: by each pair i <= j.
-    """
-
-    value: Any
-    first: list[Any]
-    second: dict[tuple[int, int], Any]
+    value: Any  #: any pytree
+    first: list[Any]  #: such pytrees by each number [m]
+    second: dict[tuple[int, int], Any]  #: by each pair i <= j
 
 
 def pairs(size: int) -> list[tuple[int, int]]:

@@ -99,15 +99,10 @@ def gap(task: Task, shares: np.ndarray, gradient: np.ndarray) -> float:
 
 
 class Stationarity(NamedTuple):
-    """How far an end is from stationary.
+    """How far an end is from stationary."""
 
-    Attributes:
-        residual: KKT residual, relative to the gradient at the start of its descent.
-        gap: what the objective could fall by to first order.
-    """
-
-    residual: float
-    gap: float
+    residual: float  #: KKT residual, relative to the gradient at the start of its descent
+    gap: float  #: what the objective could fall by to first order
 
 
 def stationarity(task: Task, state: State) -> Stationarity:

@@ -41,21 +41,13 @@ class Landscape(Protocol):
 
 
 class Lagrangian(NamedTuple):
-    """Augmented Lagrangian: what makes one number, the merit, of an objective and the excesses of state limits.
+    """Augmented Lagrangian: what makes one number, the merit, of an objective and the excesses of state limits."""
 
-    Attributes:
-        multipliers: of the state limits, one [T] each.
-        penalty: weight of the squares.
-        temperature: of the terms that are not smooth.
-        weight: of the objective.
-        counted: of the limits; 0 for a patient who does not count.
-    """
-
-    multipliers: tuple[Times, ...]
-    penalty: Scalar
-    temperature: Scalar
-    weight: Scalar | float = 1.0
-    counted: Scalar | float = 1.0
+    multipliers: tuple[Times, ...]  #: of the state limits, one [T] each
+    penalty: Scalar  #: weight of the squares
+    temperature: Scalar  #: of the terms that are not smooth
+    weight: Scalar | float = 1.0  #: of the objective
+    counted: Scalar | float = 1.0  #: of the limits; 0 for a patient who does not count
 
     def merit(self, value: Scalar, excesses: tuple[Times, ...]) -> Scalar:
         """Of an objective, and the excess of every state limit at every saved time."""

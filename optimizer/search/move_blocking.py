@@ -7,19 +7,12 @@ from jaxtyping import Array, Float, Int
 
 
 class MoveBlocking(eqx.Module):
-    """Doses that are still open, in groups that are given alike: shares = base + span * x[group].
+    """Doses that are still open, in groups that are given alike: shares = base + span * x[group]."""
 
-    Attributes:
-        base: smallest shares, and what was given already [n].
-        span: from there to the largest ones; 0 for what was given [n].
-        group: of each dose [n].
-        count: groups, m.
-    """
-
-    base: Float[Array, "n"]
-    span: Float[Array, "n"]
-    group: Int[Array, "n"]
-    count: int = eqx.field(static=True)
+    base: Float[Array, "n"]  #: smallest shares, and what was given already [n]
+    span: Float[Array, "n"]  #: from there to the largest ones; 0 for what was given [n]
+    group: Int[Array, "n"]  #: of each dose [n]
+    count: int = eqx.field(static=True)  #: groups, m
 
     def shares(self, x: Float[Array, "m"]) -> Float[Array, "n"]:
         """All doses, as shares of the largest."""

@@ -27,38 +27,24 @@ MOST_ITERATIONS = 400
 
 
 class Progress(NamedTuple):
-    """What a search reports while it runs.
+    """What a search reports while it runs."""
 
-    Attributes:
-        phase: "starts", "compile", "search", "levels" or "audit".
-        done: restarts finished.
-        total: restarts.
-        best: smallest objective so far; None before there is one.
-    """
-
-    phase: str
-    done: int
-    total: int
-    best: float | None
+    phase: str  #: "starts", "compile", "search", "levels" or "audit"
+    done: int  #: restarts finished
+    total: int  #: restarts
+    best: float | None  #: smallest objective so far; None before there is one
 
 
 @dataclass
 class Run:
-    """Restarts that were run.
+    """Restarts that were run."""
 
-    Attributes:
-        states: the last state of each restart.
-        history: objective (with penalties) of each restart after each of its slices [rounds, R]; NaN before the first.
-        compile_seconds: tracing and compilation.
-        search_seconds: the steps.
-        interrupted: whether the user stopped it.
-    """
-
-    states: list[State]
+    states: list[State]  #: the last state of each restart
+    #: objective (with penalties) of each restart after each of its slices [rounds, R]; NaN before the first
     history: np.ndarray
-    compile_seconds: float
-    search_seconds: float
-    interrupted: bool
+    compile_seconds: float  #: tracing and compilation
+    search_seconds: float  #: the steps
+    interrupted: bool  #: whether the user stopped it
 
     def joined(self, more: "Run") -> "Run":
         """These restarts and further ones."""

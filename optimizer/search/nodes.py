@@ -23,16 +23,11 @@ _LANES = 16
 
 
 class Course(NamedTuple):
-    """Levels of all intervals.
+    """Levels of all intervals."""
 
-    Attributes:
-        before: levels before each dose [K, l].
-        after: levels just after, and the rates of infusions [K, v].
-        onwards: from the levels just after a dose and the rates to the next ones, matrices [K, l, v].
-    """
-
-    before: Float[Array, "K l"]
-    after: Float[Array, "K v"]
+    before: Float[Array, "K l"]  #: levels before each dose [K, l]
+    after: Float[Array, "K v"]  #: levels just after, and the rates of infusions [K, v]
+    #: from the levels just after a dose and the rates to the next ones, matrices [K, l, v]
     onwards: Float[Array, "K l v"]
 
 

@@ -34,17 +34,12 @@ _AGREES = 2e-8
 
 
 class QuadratureProgram(eqx.Module):
-    """A task whose model is a quadrature, as the search sees it: a `Landscape` with derivatives of its own.
+    """A task whose model is a quadrature, as the search sees it: a `Landscape` with derivatives of its own."""
 
-    Attributes:
-        task: system, grid, objective and limits.
-        panel: Gauss nodes of a panel; an interval has one panel more than its mesh has edges at switching levels.
-        layer: Gauss nodes of the boundary layer after a dose.
-    """
-
-    task: Task
+    task: Task  #: system, grid, objective and limits
+    #: Gauss nodes of a panel; an interval has one panel more than its mesh has edges at switching levels
     panel: int = eqx.field(static=True, default=NODES[0][0])
-    layer: int = eqx.field(static=True, default=NODES[0][1])
+    layer: int = eqx.field(static=True, default=NODES[0][1])  #: Gauss nodes of the boundary layer after a dose
 
     @property
     def lower(self) -> Array:

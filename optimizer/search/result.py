@@ -25,45 +25,26 @@ class Optimum:
 
 @dataclass(frozen=True)
 class SearchRecord:
-    """How the search went.
+    """How the search went."""
 
-    Attributes:
-        method: the steps taken.
-        restarts: descents in all, R and the hops.
-        converged: how many of them reached the tolerance.
-        distinct_optima: how many different optima those found.
-        optima: the distinct optima, best first.
-        iterations: of the restart that gave the result.
-        median_iterations: over the converged restarts.
-        kkt_residual: at the result, relative to the projected gradient at its start; measured apart from the search.
-        tolerance: what it was to be below.
-        level_cost: objective lost by rounding to dose levels; None where no drug has levels.
-        seconds: wall time by phase: starts, compile, search, levels, audit.
-        starts: that were scored before any descent.
-        hops: descents from around the best optimum.
-        tried: schedules that were scored around it.
-        last_improvement: the descent, counted from 1, after which none found a better optimum.
-        gap: what the objective could fall by to first order within the dose limits, at the result.
-        spread: of the objective over the starts.
-    """
-
-    method: str
-    restarts: int
-    converged: int
-    distinct_optima: int
-    optima: tuple[Optimum, ...]
-    iterations: int
-    median_iterations: float
+    method: str  #: the steps taken
+    restarts: int  #: descents in all, R and the hops
+    converged: int  #: how many of them reached the tolerance
+    distinct_optima: int  #: how many different optima those found
+    optima: tuple[Optimum, ...]  #: the distinct optima, best first
+    iterations: int  #: of the restart that gave the result
+    median_iterations: float  #: over the converged restarts
+    #: at the result, relative to the projected gradient at its start; measured apart from the search
     kkt_residual: float
-    tolerance: float
-    level_cost: float | None
-    seconds: dict[str, float]
-    starts: int
-    hops: int
-    tried: int
-    last_improvement: int
-    gap: float
-    spread: float
+    tolerance: float  #: what it was to be below
+    level_cost: float | None  #: objective lost by rounding to dose levels; None where no drug has levels
+    seconds: dict[str, float]  #: wall time by phase: starts, compile, search, levels, audit
+    starts: int  #: that were scored before any descent
+    hops: int  #: descents from around the best optimum
+    tried: int  #: schedules that were scored around it
+    last_improvement: int  #: the descent, counted from 1, after which none found a better optimum
+    gap: float  #: what the objective could fall by to first order within the dose limits, at the result
+    spread: float  #: of the objective over the starts
 
     @property
     def often(self) -> str:
@@ -74,23 +55,14 @@ class SearchRecord:
 
 @dataclass(frozen=True)
 class Tuned:
-    """Numbers of a rule that were searched.
+    """Numbers of a rule that were searched."""
 
-    Attributes:
-        kind: of the rule.
-        names: of the numbers [P].
-        values: that do best [P].
-        written: as the scenario has them [P].
-        lower: of their ranges [P].
-        upper: of their ranges [P].
-    """
-
-    kind: str
-    names: tuple[str, ...]
-    values: np.ndarray
-    written: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
+    kind: str  #: of the rule
+    names: tuple[str, ...]  #: of the numbers [P]
+    values: np.ndarray  #: that do best [P]
+    written: np.ndarray  #: as the scenario has them [P]
+    lower: np.ndarray  #: of their ranges [P]
+    upper: np.ndarray  #: of their ranges [P]
 
     def to_json(self) -> dict[str, Any]:
         """The numbers by name, with what they were and could have been."""

@@ -69,17 +69,11 @@ def evaluate(task: Task, points: Float[np.ndarray, "B n"]) -> tuple[np.ndarray, 
 
 @dataclass(frozen=True)
 class Screened:
-    """Starts that were scored.
+    """Starts that were scored."""
 
-    Attributes:
-        points: flattened shares [B, n], inside the dose limits.
-        values: objective as reported [B].
-        excess: worst relative excess of a limit on states [B].
-    """
-
-    points: Float[np.ndarray, "B n"]
-    values: Float[np.ndarray, "B"]
-    excess: Float[np.ndarray, "B"]
+    points: Float[np.ndarray, "B n"]  #: flattened shares [B, n], inside the dose limits
+    values: Float[np.ndarray, "B"]  #: objective as reported [B]
+    excess: Float[np.ndarray, "B"]  #: worst relative excess of a limit on states [B]
 
     @cached_property
     def spread(self) -> float:

@@ -15,19 +15,12 @@ _SAME = 1e-5
 
 @dataclass(frozen=True)
 class Solutions:
-    """Ends of R descents.
+    """Ends of R descents."""
 
-    Attributes:
-        points: flattened shares [R, n].
-        values: objective as reported [R].
-        excess: worst relative excess of a limit on states [R].
-        converged: whether a descent reached the tolerance [R]; one that breaks a limit has not.
-    """
-
-    points: Float[np.ndarray, "R n"]
-    values: Float[np.ndarray, "R"]
-    excess: Float[np.ndarray, "R"]
-    converged: Bool[np.ndarray, "R"]
+    points: Float[np.ndarray, "R n"]  #: flattened shares [R, n]
+    values: Float[np.ndarray, "R"]  #: objective as reported [R]
+    excess: Float[np.ndarray, "R"]  #: worst relative excess of a limit on states [R]
+    converged: Bool[np.ndarray, "R"]  #: whether a descent reached the tolerance [R]; one that breaks a limit has not
 
     @property
     def feasible(self) -> Bool[np.ndarray, "R"]:

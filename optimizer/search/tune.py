@@ -49,21 +49,13 @@ _ROOM = 1e-9
 
 
 class Tuning(eqx.Module):
-    """What is searched: open numbers of a rule, as shares of their ranges.
+    """What is searched: open numbers of a rule, as shares of their ranges."""
 
-    Attributes:
-        task: system, grid, objective and limits.
-        rule: the rule, within the limits on single doses.
-        names: of its open numbers [P].
-        lowest: of each number [P].
-        width: of the range of each number [P].
-    """
-
-    task: Task
-    rule: AbstractPolicy
-    names: tuple[str, ...] = eqx.field(static=True)
-    lowest: Float[Array, "P"]
-    width: Float[Array, "P"]
+    task: Task  #: system, grid, objective and limits
+    rule: AbstractPolicy  #: the rule, within the limits on single doses
+    names: tuple[str, ...] = eqx.field(static=True)  #: of its open numbers [P]
+    lowest: Float[Array, "P"]  #: of each number [P]
+    width: Float[Array, "P"]  #: of the range of each number [P]
 
     def numbers(self, shares: Array) -> Array:
         """The open numbers [P]."""
