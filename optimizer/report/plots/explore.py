@@ -235,7 +235,7 @@ def plane(ax: Axes, front: Front) -> Axes:
         shade = COLORS[1 + i % (len(COLORS) - 1)]
         notes = [word for word, said in (("dominated", point.dominated), ("breaks limits", bool(point.broken))) if said]
         style = {"mec": shade, "mfc": "none" if point.dominated else shade, "ms": 7, "zorder": 3}
-        label = f"{point.name}{f' ({chr(44).join(notes)})' if notes else ''}".replace(",", ", ")
+        label = f"{point.name} ({', '.join(notes)})" if notes else point.name
         ax.plot([point.terms[1]], [point.terms[0]], _SHAPES[i % len(_SHAPES)], ls="", label=label, **style)
     known = discover("optimizer.objectives", AbstractTerm)
     said = [f"{kind}: {(known[kind].__doc__ or '').splitlines()[0]}" for kind in front.kinds]
