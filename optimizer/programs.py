@@ -7,7 +7,6 @@ with anything among its arguments that is not from those sources, such as a user
 run. Both kinds of file are believed only while their digest fits (`files.store`).
 """
 
-import ctypes
 import functools
 import hashlib
 import json
@@ -30,6 +29,7 @@ import numpy as np
 from jax import export
 from jax.core import Tracer
 
+from optimizer.blas import one_blas_thread
 from optimizer.files.store import Store, private_folder
 from optimizer.spelling import PACKAGES, Foreign, spell, unspell
 
@@ -39,11 +39,13 @@ _QUICK = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": Fa
 
 # What is an argument of a program rather than a part of it.
 _ARRAYS = (np.ndarray, np.generic, jax.Array, jax.ShapeDtypeStruct)
-_load = functools.cache(ctypes.CDLL)  # asked once: it waits for the system's loader and keeps Python's lock
 _ROOT = Path(__file__).parent
 # Modules that are imported, what is imported from them, and modules that are named in strings.
 _IMPORT = re.compile(r"^\s*(?:from|import)\s+(optimizer[\w.]*)(?:\s+import\s+(\([^)]*\)|[^\n]*))?", re.MULTILINE)
 _QUOTED = re.compile(r"""["'](optimizer(?:\.\w+)+)["']""")
+
+# Programs that were built, of all that `program` made.
+_KNOWN: list[dict[Any, Future]] = []
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -66,6 +68,7 @@ def program(function: Callable[P, R], options: dict[str, Any] | None = None) -> 
     """
     nested = eqx.filter_jit(function)
     known: dict[Any, Future] = {}
+    _KNOWN.append(known)
     lock = threading.Lock()
 
     def built(leaves: Sequence[Any], structure: Any) -> Any:
@@ -80,7 +83,7 @@ def program(function: Callable[P, R], options: dict[str, Any] | None = None) -> 
             try:
                 own.set_result(_build(function, leaves, structure, _options(options)))
             except BaseException as error:
-                known.pop(key)
+                known.pop(key, None)
                 own.set_exception(error)
                 raise
         return own.result()
@@ -95,6 +98,13 @@ def program(function: Callable[P, R], options: dict[str, Any] | None = None) -> 
 
     call.prepare = lambda *args: built(*jax.tree.flatten(args))  # type: ignore[attr-defined]
     return call
+
+
+def forget() -> None:
+    """Drop the programs of this process, JAX's own among them: each maps memory, of which there is no end else."""
+    for known in _KNOWN:
+        known.clear()
+    jax.clear_caches()
 
 
 def keep_compiled(folder: Path) -> None:
@@ -146,39 +156,6 @@ def check_64_bits(where: str) -> None:
     if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
         wanted = 'wanted 64-bit numbers, jax.config.update("jax_enable_x64", True) before anything is built'
         raise ValueError(f"{where}: {wanted}; got 32-bit")
-
-
-def one_blas_thread() -> int:
-    """Give SciPy's and NumPy's OpenBLAS one thread, now or when it is loaded; beside our own threads more are slower.
-
-    Returns:
-        The most threads that one of them has now; 1 where none is loaded yet.
-    """
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    return max((_threads(path, 1) for path in _blas_libraries()), default=1)
-
-
-def _blas_libraries() -> list[str]:
-    """Files of OpenBLAS that SciPy and NumPy bring along and that are loaded."""
-    names = {"numpy", "scipy"} & sys.modules.keys()
-    roots = {name: Path(sys.modules[name].__file__ or "").parent for name in names}
-    folders = (at for name, root in roots.items() for at in (root.with_name(f"{name}.libs"), root / ".dylibs"))
-    return [str(path) for folder in folders for path in folder.glob("*openblas*")]
-
-
-def _threads(path: str, count: int | None) -> int:
-    """Set the threads of a library that is loaded, if a count is given; how many it has then."""
-    try:
-        # Without RTLD_NOLOAD there would be a copy of one that was not loaded yet.
-        library = _load(path, mode=getattr(os, "RTLD_NOLOAD", 0) | getattr(os, "RTLD_NOW", 0))
-    except OSError:
-        return 1
-    for name in ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}"):
-        if hasattr(library, name.format("set_num_threads")):
-            if count is not None:
-                getattr(library, name.format("set_num_threads"))(count)
-            return int(getattr(library, name.format("get_num_threads"))())
-    return 1
 
 
 # --- building ---------------------------------------------------------------------------------------------------------

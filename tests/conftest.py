@@ -83,7 +83,9 @@ def few_programs():
     """Forget compiled programs before there are too many: each maps memory, and Linux allows 65,530 such mappings."""
     yield
     if MAPPINGS.is_file() and MAPPINGS.read_bytes().count(b"\n") > 25_000:
-        jax.clear_caches()
+        from optimizer.programs import forget
+
+        forget()
 
 
 @pytest.fixture

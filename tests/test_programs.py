@@ -230,17 +230,27 @@ def test_what_is_traced_is_not_stored():
     assert jax.jit(lambda x: programs.stored([x, 3.0]))(2.0).tolist() == [2.0, 3.0]
 
 
+def test_what_was_built_is_forgotten_when_asked(folder):
+    doubled = program(lambda x: 2.0 * x)
+    assert doubled(CELLS).tolist() == [2.0, 4.0]
+    own = programs._KNOWN[-1]
+    assert len(own) == 1
+    programs.forget()
+    assert not any(programs._KNOWN)
+    assert doubled(CELLS).tolist() == [2.0, 4.0]
+    assert len(own) == 1
+
+
 def test_linear_algebra_has_one_thread_once_a_program_is_built():
     script = """
 import scipy.linalg, numpy, jax.numpy as jnp
-from optimizer import programs
-from optimizer.files.store import Store, private_folder
-several = max(programs._threads(path, None) for path in programs._blas_libraries())
+from optimizer import blas, programs
+several = max(blas._threads(path, None) for path in blas._blas_libraries())
 from optimizer.scenario import Scenario
 Scenario.load("scenarios/crc_caf_cetuximab.toml").problem().lower
 grown = programs.program(lambda x: jnp.linalg.eigh(x))
 grown(numpy.eye(4))
-print(several, max(programs._threads(path, None) for path in programs._blas_libraries()))
+print(several, max(blas._threads(path, None) for path in blas._blas_libraries()))
 """
     environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
     environment |= {"OPENBLAS_NUM_THREADS": "3"}

@@ -3,7 +3,6 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import KW_ONLY
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -25,7 +24,7 @@ class Observation(NamedTuple):
     burden: Scalar  #: cancer cells now [cell]
     start_burden: Scalar  #: cancer cells at time 0 [cell]
     #: what else the model tells now, by name; nothing where a rule is asked outside a simulation
-    observables: Mapping[str, Scalar] = MappingProxyType({})
+    observables: Mapping[str, Scalar] = {}
 
 
 class AbstractPolicy(eqx.Module):

@@ -86,7 +86,8 @@ def test_regimens_lie_on_the_plane_and_dominated_ones_are_marked(front):
     assert not by_name["no treatment"].dominated
     assert by_name["maximum dose"].broken == ("cumulative_dose of cetuximab",)
     ax = pareto_figure(front, "small").axes[0]
-    assert ax.get_xlabel().startswith("drug_use: Mean over") and ax.get_ylabel().startswith("burden: Time average")
+    assert ax.get_xlabel().startswith("drug_use: Mean over")
+    assert ax.get_ylabel().startswith("burden: Time average")
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert labels[:2] == ["front", "weekly (dominated)"]
     assert "maximum dose (breaks limits)" in labels

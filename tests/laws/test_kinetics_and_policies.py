@@ -82,7 +82,8 @@ def test_policies_dose(cls):
         policy = cls(asked, jnp.zeros((1, 2)), jnp.full((1, 2), 1.5), (jnp.zeros(0), jnp.linspace(0.0, 2.0, 9)))
     elif cls.kind == "sequence":
         rules = Continuous(jnp.full(2, 2.0)), Threshold(jnp.full(2, 2.0), 0.5, 1.0)
-        policy = cls(rules, [14.0, np.inf], [0.5, 0.0], [1.3, np.inf])
+        ends = [14.0, np.inf], [0.5, 0.0], [1.3, np.inf], [np.inf, np.inf]
+        policy = cls(rules, *ends, (False, False))
     elif cls.kind == "network":
         policy = cls(jnp.full(2, 2.0), jnp.asarray(np.random.default_rng(0).normal(size=weight_count(2, 16))))
     else:
