@@ -75,31 +75,9 @@ def _patients(result: TrialResult) -> dict[str, Any]:
 
 def account(body: dict[str, Any], title: str) -> Account:
     """The report in words."""
-    header = [
-        "policy",
-        "Kaplan-Meier\nmedian [day]",
-        "from",
-        "to",
-        "mean [day]",
-        "progressed",
-        "worse than\ncontinuous",
-    ]
-    header += ["worse than\nAT50", "visits\noutside 99 %", "regret,\nmedian [day]", "violation"]
-    graded = next(iter(body["policies"].values())).get("neutropenia")
-    header += ["neutropenia,\ngrade 3 or 4"] * bool(graded)
-    rows = []
-    for name, found in body["policies"].items():
-        outside = found["outside_99_percent"]
-        ends = map(number, (found["median_progression_day"], *found["median_interval_day"]))
-        rest = [number(found["mean_without_progression_day"]), str(found["progressed"])]
-        rest += [str(found["worse_than"].get(other, "")) for other in (CONTINUOUS, AT50)]
-        rest += ["" if outside is None else f"{100 * outside:.1f} %"]
-        regret = found["regret_day"]["quantiles"].get("0.5")
-        rest += ["" if regret is None else number(regret)]
-        rows.append([name, *ends, *rest, f"{found['worst_violation']:.1e}", *severe_of(found)])
     truth = "" if body["truth"] is None else f"; truth: {body['truth']}"
     named = f"{title}: {body['counted']} of {body['patients']} patients, time to progression{by_endpoint(body)}{truth}"
-    tables = [Table(named, header, rows), _pairs(body["comparisons"])]
+    tables = [_table(body["policies"], named), _pairs(body["comparisons"])]
     notes = [found["sentence"] for found in body["policies"].values() if found["median_progression_day"] is None]
     left = {name: found["conduct"]["dropped_out"] for name, found in body["policies"].items() if found["conduct"]}
     if any(left.values()):
@@ -117,6 +95,28 @@ def account(body: dict[str, Any], title: str) -> Account:
     said = ", ".join(f"{n} {means[n]:.4g}" for n in known)
     question = "Which policy keeps patients whose numbers nobody knows longest without progression?"
     return Account(title, question, [f"Mean days without progression, the longest first: {said}."], tables, notes)
+
+
+def _table(policies: dict[str, Any], named: str) -> Table:
+    """A row a policy."""
+    header = ["policy", "Kaplan-Meier\nmedian [day]", "from", "to", "mean [day]", "progressed"]
+    header += [
+        "worse than\ncontinuous",
+        "worse than\nAT50",
+        "visits\noutside 99 %",
+        "regret,\nmedian [day]",
+        "violation",
+    ]
+    header += ["neutropenia,\ngrade 3 or 4"] * bool(next(iter(policies.values())).get("neutropenia"))
+    rows = []
+    for name, found in policies.items():
+        outside, regret = found["outside_99_percent"], found["regret_day"]["quantiles"].get("0.5")
+        ends = map(number, (found["median_progression_day"], *found["median_interval_day"]))
+        rest = [number(found["mean_without_progression_day"]), str(found["progressed"])]
+        rest += [str(found["worse_than"].get(other, "")) for other in (CONTINUOUS, AT50)]
+        rest += ["" if outside is None else f"{100 * outside:.1f} %", "" if regret is None else number(regret)]
+        rows.append([name, *ends, *rest, f"{found['worst_violation']:.1e}", *severe_of(found)])
+    return Table(named, header, rows)
 
 
 def _pairs(comparisons: list[dict[str, Any]]) -> Table:

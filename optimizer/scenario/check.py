@@ -47,9 +47,7 @@ def check(
     endpoint = context.endpoint = check_endpoint(context, spec)
     factor = _factor(spec, endpoint)
     objective = _objective(context, spec, model, factor)
-    limits = enumerate(spec.constraint or [])
-    found = (_limit(context, f"constraint[{i}]", limit, model, factor, spec.regimen or []) for i, limit in limits)
-    constraints = tuple(filter(None, found))
+    constraints = _limits(context, spec, model, factor)
     regimens = () if edges is None else check_regimens(context, spec.regimen or [], edges, constraints)
     _lags(context, [r.edges for r in regimens] if edges is None else [edges, *(r.edges for r in regimens)])
     rule = check_rule(context, spec.policy, spec.search.policy)
@@ -79,6 +77,12 @@ def check(
         may_stop=spec.progression.may_stop,
         conduct=None if spec.conduct is None else spec.conduct.model_dump(),
     )
+
+
+def _limits(context: Context, spec: Any, model: Any, factor: float) -> tuple[Any, ...]:
+    places = enumerate(spec.constraint or [])
+    found = (_limit(context, f"constraint[{i}]", limit, model, factor, spec.regimen or []) for i, limit in places)
+    return tuple(filter(None, found))
 
 
 def _factor(spec: Any, endpoint: Part | None) -> float:
