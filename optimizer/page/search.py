@@ -134,7 +134,7 @@ def _jobs(queue: Queue) -> None:
         for job in queue.jobs:
             if job not in told:
                 with boxes:
-                    told[job] = _Box(job)
+                    told[job] = _Box(job, len(told) + 1)
             told[job].tell()
 
     ui.timer(_OFTEN, tell)
@@ -143,15 +143,13 @@ def _jobs(queue: Queue) -> None:
 class _Box:
     """One job on the page."""
 
-    def __init__(self, job: Job):
+    def __init__(self, job: Job, number: int):
         self.job, self._seen = job, ""
-        name = f"{job.words[0]} to {job.place}"
+        name = f"{number}. {job.words[0]} to {job.place}"
         with ui.element("section").classes("job").props(f'aria-label="{name}"'):
             ui.label(job.command).classes("said")
             self._state = ui.label("").classes("title")
-            self._lines = (
-                ui.label("").classes("said").props(f'tabindex="0" role="region" aria-label="What {name} says"')
-            )
+            self._lines = ui.label("").classes("said").props(f'tabindex="0" role="group" aria-label="What {name} says"')
             self._cancel = ui.button("Cancel", on_click=self._stop)
             self._links = ui.element("div")
 
@@ -182,7 +180,7 @@ def links(place: Path) -> None:
             ui.link(path.name, f"/run/{quote(str(path))}", new_tab=path.suffix == ".html").classes("q-mr-md")
     if (place / "schedule.csv").is_file():
         for form in _EXPORTS:
-            ui.button(f"Export {form}", on_click=partial(_export, place, form)).props("outline")
+            ui.button(f"Export {form}", on_click=partial(_export, place, form))
 
 
 async def _export(place: Path, form: str) -> None:
