@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from optimizer.axes import Doses, Index, Scalar
 from optimizer.control.assays import Assays, Results
-from optimizer.control.conduct import Lived
+from optimizer.control.conduct import Adherent
 from optimizer.endpoints.base import AtVisits, Progressed
 from optimizer.ensemble.ensemble import Members
 from optimizer.ensemble.evaluate import Evaluation, evaluation
@@ -80,8 +80,8 @@ class Feedback(eqx.Module):
     def control(self, task: Task, assays: Assays, conduct: Conduct) -> tuple[Trajectory, None]:
         """One rollout."""
         shown, adherence = self.shown(assays, task), assays.adherence
-        lived = shown if adherence is None else Lived(shown, adherence)
-        return rollout(task.system, lived, task.grid), None
+        taken = shown if adherence is None else Adherent(shown, adherence)
+        return rollout(task.system, taken, task.grid), None
 
     def shown(self, assays: Assays, task: Task) -> AbstractPolicy:
         """The policy as it sees one patient."""

@@ -62,10 +62,10 @@ class Adherence(NamedTuple):
         return [int(np.sum(where & ahead)) for where in (self.missed, self.late, np.array([False, *toxic]))]
 
 
-class Lived(AbstractPolicy):
+class Adherent(AbstractPolicy):
     """A policy whose doses are taken as a patient does."""
 
-    kind: ClassVar[str] = "lived"
+    kind: ClassVar[str] = "adherent"
     policy: AbstractPolicy  #: asks for doses
     adherence: Adherence  #: of the patient
 

@@ -156,8 +156,8 @@ class Runner:
             found[CLAIRVOYANT], copied = self._best(own, found)
         level = trial.scenario.progression()
         bound = ideal_containment(system, level) if isinstance(level, float) else None
-        lived = self.assays.lives is not None
-        adherence = numbers(self.assays(jnp.asarray(np.uint32(i))).adherence) if lived else None
+        is_conducted = self.assays.lives is not None
+        adherence = numbers(self.assays(jnp.asarray(np.uint32(i))).adherence) if is_conducted else None
         found = {name: seen_until(found[name], adherence) for name in trial.rows}
         return PatientRecord(found, plans, copied, np.nan if bound is None else bound.value, adherence)
 

@@ -31,8 +31,8 @@ def _scenario(plan: Plan) -> dict[str, Any]:
     measured = [quantity.table() | assay.table() for quantity, assay in plan.observations]
     observation = {"observation": measured} if measured else {}
     units = {"visit_jitter": "day", "dropout": "1/day", "toxicity": "1/day"}
-    lived = (plan.conduct or {}).items()
-    conduct = {name: written(value, units.get(name, "1")) for name, value in lived}
+    asked = (plan.conduct or {}).items()
+    conduct = {name: written(value, units.get(name, "1")) for name, value in asked}
     endpoint = {} if plan.endpoint is None else {"endpoint": plan.endpoint.table()}
     rule = {} if plan.rule is None else {"policy": _rule(plan.rule.policy)}
     search: dict[str, Any] = {"restarts": plan.restarts, "seed": plan.seed, "tolerance": plan.tolerance}

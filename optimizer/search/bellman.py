@@ -31,7 +31,7 @@ class Choices:
     allowed: np.ndarray  #: which of them each decision allows [K, J]
     taken: np.ndarray  #: what each takes from the budget [K, J]
     budgets: Float[np.ndarray, "B"]  #: that may be left [B], rising from 0 to the whole
-    prices: Float[np.ndarray, "K"]  #: what terms that read doses alone ask for a unit of dose [K]
+    per_dose: Float[np.ndarray, "K"]  #: what terms that read doses alone ask for a unit of dose [K]
 
     def halved(self) -> "Choices":
         """Every second of many doses, the smallest and the largest among them."""
@@ -135,7 +135,7 @@ class Table:
 
     def _cost(self, k: int, costs: np.ndarray) -> np.ndarray:
         """What doses cost at a decision [..., J], those terms included that read doses alone."""
-        return costs + self.plan.prices[k] * self.plan.doses
+        return costs + self.plan.per_dose[k] * self.plan.doses
 
     def _values(self, states: int) -> list[np.ndarray]:
         """V of all decisions, the end included [K + 1][X, B]."""

@@ -128,10 +128,10 @@ def _choices(problem: Problem) -> Choices:
     if problem.rows:
         taken = problem.rows[0].coefficients * doses
         whole = min(problem.rows[0].limit, float(taken[:, -1].sum()))
-    return Choices(doses, allowed, taken, np.linspace(0.0, whole, _BUDGETS if whole else 1), _prices(problem))
+    return Choices(doses, allowed, taken, np.linspace(0.0, whole, _BUDGETS if whole else 1), _per_dose(problem))
 
 
-def _prices(problem: Problem) -> Float[np.ndarray, "K"]:
+def _per_dose(problem: Problem) -> Float[np.ndarray, "K"]:
     trajectory, _ = problem.simulate(Schedule(stored(problem.lower)))
     pairs = zip(problem.task.objective.weights, problem.task.objective.terms, strict=True)
     linear = [(weight, term) for weight, term in pairs if term.is_linear]

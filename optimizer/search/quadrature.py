@@ -156,18 +156,18 @@ class _Sums:
         before = self.nodes.first.size
         logs = _after_jumps(jax.tree.map(lambda a: a[:, None], jumps), gains)
         costs = self._density_jets(start[:, None] + logs.value)
-        bends, moves = symmetric(costs.second), [*logs.first, *jnp.eye(len(start))[..., None, None]]
-        pulls = [_dot(costs.first, move) for move in moves]
+        curvature, moves = symmetric(costs.second), [*logs.first, *jnp.eye(len(start))[..., None, None]]
+        slopes = [_dot(costs.first, move) for move in moves]
         lengths = dict(enumerate(spans.first, before))
         longer = {(i + before, j + before): bend for (i, j), bend in spans.second.items()}
 
         def first(i: int) -> Array:
-            return spans.value * pulls[i] + (lengths[i] * costs.value if i in lengths else 0.0)
+            return spans.value * slopes[i] + (lengths[i] * costs.value if i in lengths else 0.0)
 
         def second(i: int, j: int) -> Array:
-            bend = _dot([_dot(row, moves[i]) for row in bends], moves[j])
+            bend = _dot([_dot(row, moves[i]) for row in curvature], moves[j])
             bend = spans.value * (bend + _dot(costs.first, logs.second.get((i, j), ())))
-            bend = bend + sum(lengths[a] * pulls[b] for a, b in ((i, j), (j, i)) if a in lengths)
+            bend = bend + sum(lengths[a] * slopes[b] for a, b in ((i, j), (j, i)) if a in lengths)
             return bend + longer[i, j] * costs.value if (i, j) in longer else bend
 
         def more(sum_: Array, values: Array) -> Array:
